@@ -1,0 +1,73 @@
+"""What can go wrong, as the user is told it: one line, an optional hint, an exit code."""
+
+from __future__ import annotations
+
+__all__ = [
+    "CondgenError",
+    "InputError",
+    "IntegrityError",
+    "NetworkError",
+    "NotFoundError",
+    "PartialFailure",
+    "PluginError",
+    "UsageError",
+]
+
+
+class CondgenError(Exception):
+    """A failure that needs no traceback.
+
+    Args:
+        message: one line without a final full stop, starting in lower case.
+        hint: a command or a change that helps, if one is known.
+    """
+
+    exit_code = 1
+
+    def __init__(self, message: str, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def as_json(self) -> dict[str, object]:
+        return {"code": self.exit_code, "message": self.message, "hint": self.hint}
+
+
+class InputError(CondgenError):
+    """One input can't be read as what the task needs; in a batch the others go on."""
+
+
+class UsageError(CondgenError):
+    """The command line, a recipe or a plugin's arguments are wrong."""
+
+    exit_code = 2
+
+
+class NotFoundError(CondgenError):
+    """A file, model, data set, recipe or plugin that is not there."""
+
+    exit_code = 3
+
+
+class PartialFailure(CondgenError):
+    """Some inputs failed; the others were done and written."""
+
+    exit_code = 4
+
+
+class PluginError(CondgenError):
+    """The plugin behind a command can't be used."""
+
+    exit_code = 5
+
+
+class IntegrityError(CondgenError):
+    """A size, a hash, a header or a name that can't be trusted."""
+
+    exit_code = 6
+
+
+class NetworkError(CondgenError):
+    """The network failed, or is needed while offline."""
+
+    exit_code = 7

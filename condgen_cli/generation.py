@@ -1,0 +1,120 @@
+"""What a model gives back: the output, and what it looked at while writing it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["KINDS", "AttentionMap", "Axis", "Generation"]
+
+KINDS = ("tokens", "grid", "time", "frames", "sentences", "slots", "hops", "heads")
+"""What the positions of an axis are. ``grid`` axes come in pairs, rows then columns; ``time`` is labelled in seconds."""
+
+
+@dataclass(frozen=True)
+class Axis:
+    """One axis of an attention map.
+
+    Args:
+        name: what a reader calls it, such as ``word`` or ``row``.
+        kind: one of ``KINDS``; renderers choose by it.
+        labels: one for each position: strings, or numbers for ``time`` (seconds at which the position starts).
+    """
+
+    name: str
+    kind: str
+    labels: tuple[str | float, ...]
+
+    def __post_init__(self) -> None:
+        if self.kind not in KINDS:
+            raise ValueError(f"axis kind {self.kind!r} is not one of {', '.join(KINDS)}")
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @classmethod
+    def numbered(cls, name: str, kind: str, size: int) -> Axis:
+        return cls(name, kind, tuple(str(index) for index in range(size)))
+
+
+@dataclass(frozen=True)
+class AttentionMap:
+    """Attention weights with labelled axes.
+
+    Args:
+        weights: (steps, *positions), non-negative; over the axes after ``steps`` (and after hops or heads) they sum to 1.
+        axes: one for each dimension of ``weights``; the first is the steps.
+    Raises:
+        ValueError: if axes and weights don't fit.
+    """
+
+    weights: NDArray[np.float32]
+    axes: tuple[Axis, ...]
+
+    def __post_init__(self) -> None:
+        shape = tuple(len(axis) for axis in self.axes)
+        if self.weights.shape != shape:
+            raise ValueError(f"weights of shape {self.weights.shape} on axes of shape {shape}")
+
+    @property
+    def steps(self) -> Axis:
+        return self.axes[0]
+
+    @property
+    def heads(self) -> int:
+        """How many distributions a step has: the product of the hops and heads axes, 1 without them."""
+        return int(np.prod([len(axis) for axis in self.axes[1:] if axis.kind in ("hops", "heads")], dtype=int))
+
+    @property
+    def positions(self) -> tuple[Axis, ...]:
+        """The axes that a distribution runs over."""
+        return tuple(axis for axis in self.axes[1:] if axis.kind not in ("hops", "heads"))
+
+    def distributions(self) -> NDArray[np.float32]:
+        """Weights as (steps, heads, positions), position axes flattened in order."""
+        return self.weights.reshape(len(self.steps), self.heads, -1)
+
+    def entropy(self) -> NDArray[np.float64]:
+        """Shannon entropy in bits, (steps, heads): 0 for one position, log2 of the number of positions when uniform."""
+        p = self.distributions().astype(np.float64)
+        total = p.sum(-1, keepdims=True)
+        p = np.divide(p, total, out=np.zeros_like(p), where=total > 0)
+        return -(p * np.log2(p, out=np.zeros_like(p), where=p > 0)).sum(-1)
+
+    def strongest(self, step: int, count: int = 3, head: int = 0) -> list[tuple[tuple[int, ...], float]]:
+        """The ``count`` heaviest positions of one step: (indices along ``positions``, weight), heaviest first."""
+        p = self.distributions()[step, head]
+        shape = tuple(len(axis) for axis in self.positions)
+        order = np.argsort(-p, kind="stable")[:count]
+        return [(tuple(int(i) for i in np.unravel_index(cell, shape)), float(p[cell])) for cell in order]
+
+    def as_json(self) -> dict[str, Any]:
+        axes = [{"name": axis.name, "kind": axis.kind, "labels": list(axis.labels)} for axis in self.axes]
+        return {"axes": axes, "weights": np.round(self.weights.astype(np.float64), 6).tolist()}
+
+
+@dataclass(frozen=True)
+class Generation:
+    """One output.
+
+    Args:
+        output: what the user asked for: text, an answer, a file's content.
+        tokens: the steps it was written in, end token included if the model wrote one.
+        log_probs: (len(tokens),) natural log-probability of each token.
+        score: what hypotheses were ranked by.
+        attention: by name, such as ``attention`` or ``hops``.
+        condition: what the positions lie on, for drawing: a PIL image for a grid; None if there is nothing to draw on.
+        extras: per-step numbers that explain the model, such as the gate of Show, Attend and Tell; (len(tokens),) each.
+    """
+
+    output: Any
+    tokens: tuple[str, ...] = ()
+    log_probs: NDArray[np.float32] = field(default_factory=lambda: np.zeros(0, np.float32))
+    score: float = 0.0
+    attention: Mapping[str, AttentionMap] = field(default_factory=dict)
+    condition: Any = None
+    extras: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)

@@ -1,0 +1,209 @@
+"""What plugins register. Heavy parts are ``"module:attribute"`` strings, resolved by ``resolve`` when first used."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from condgen_cli.errors import NotFoundError, PluginError
+
+__all__ = [
+    "Archive",
+    "CommandSpec",
+    "DatasetSpec",
+    "ManifestSpec",
+    "MatchFunctionSpec",
+    "MetricSpec",
+    "ModelSpec",
+    "Option",
+    "RecipeSpec",
+    "TaskSpec",
+    "named",
+    "resolve",
+]
+
+
+def resolve(reference: str) -> Any:
+    """Import what ``"package.module:attribute"`` names.
+
+    Raises:
+        PluginError: if the module can't be imported or lacks the attribute.
+    """
+    module_name, _, attribute = reference.partition(":")
+    if not module_name or not attribute:
+        raise PluginError(f"{reference!r} is not of the form module:attribute")
+    try:
+        module = importlib.import_module(module_name)
+    except (Exception, SystemExit) as error:
+        raise PluginError(f"cannot import {module_name}: {type(error).__name__}: {error}", "condgen plugin doctor") from error
+    try:
+        value: Any = module
+        for part in attribute.split("."):
+            value = getattr(value, part)
+    except AttributeError:
+        raise PluginError(f"{module_name} has no {attribute}", "condgen plugin doctor") from None
+    return value
+
+
+@dataclass(frozen=True)
+class TaskSpec:
+    """A task and its command.
+
+    Args:
+        name: also the command's name.
+        help: one line.
+        command: a function for Typer.
+        reader: ``(source: str) -> Iterator[Item]``: what one path, URL or text of the command line holds.
+        metrics: keys of the metrics that ``eval`` prints by default.
+    """
+
+    name: str
+    help: str
+    command: str
+    reader: str
+    metrics: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """An architecture.
+
+    Args:
+        name: what manifests and recipes call it.
+        task: name of its task.
+        build: ``(config: Mapping, files: Mapping[str, Path]) -> condgen_cli.model.Model``; ``files`` hold vocabularies and
+            the like by their names in the manifest entry. The core loads the weights afterwards.
+        experiment: ``(recipe, data_dir, run_dir) -> condgen_cli.training.Experiment``; empty if it can't be trained.
+        help: one line.
+    """
+
+    name: str
+    task: str
+    build: str
+    experiment: str = ""
+    help: str = ""
+
+
+@dataclass(frozen=True)
+class Option:
+    """A setting that a data set declares, given as ``--set NAME=VALUE``."""
+
+    help: str
+    default: str = ""
+    choices: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Archive:
+    """A published file of a data set: ``data pull`` fetches it from one of ``urls``.
+
+    Args:
+        path: where it lies below the data set's folder.
+        sha256, md5, size: as published; empty or 0 where the publisher gives none.
+        sets: the subsets (``--set subset=``) it belongs to; empty: always wanted.
+    """
+
+    path: str
+    urls: tuple[str, ...]
+    sha256: str = ""
+    md5: str = ""
+    size: int = 0
+    sets: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class DatasetSpec:
+    """A data set.
+
+    Args:
+        name: as in ``--dataset NAME``.
+        task: name of the task whose items it holds.
+        help: one line.
+        open: ``(root: Path, split: str, **options: str) -> Iterable[Item]``; reads lazily. ``root`` is the folder that the
+            user names with ``--data-dir`` (the publisher's layout), or where ``data pull`` put it.
+        splits: names in order; the last is what ``eval`` takes by default.
+        options: by name.
+        licence: of the data.
+        homepage: where it is published.
+        archives: what ``data pull`` fetches; empty: the user must bring it.
+    """
+
+    name: str
+    task: str
+    help: str
+    open: str
+    splits: tuple[str, ...] = ("train", "dev", "test")
+    options: Mapping[str, Option] = field(default_factory=dict)
+    licence: str = "unknown"
+    homepage: str = ""
+    archives: tuple[Archive, ...] = ()
+
+
+@dataclass(frozen=True)
+class MetricSpec:
+    """A metric, or a family that shares its statistics.
+
+    Args:
+        keys: such as ``("bleu1", "bleu2", "bleu3", "bleu4")``, as in JSON.
+        build: ``() -> condgen_cli.metrics.Metric``.
+        help: one line.
+        text: True if it compares lines of text, so that ``condgen score`` offers it.
+    """
+
+    keys: tuple[str, ...]
+    build: str
+    help: str = ""
+    text: bool = True
+
+
+@dataclass(frozen=True)
+class MatchFunctionSpec:
+    """A match function: ``build`` is ``(query_size: int, key_size: int, hidden_size: int) -> condgen_cli.nn.MatchFunction``."""
+
+    name: str
+    build: str
+    help: str = ""
+
+
+@dataclass(frozen=True)
+class RecipeSpec:
+    """A recipe that ships with a plugin: ``package`` and the file's name in it."""
+
+    name: str
+    task: str
+    package: str
+    file: str
+    help: str = ""
+
+
+@dataclass(frozen=True)
+class ManifestSpec:
+    """A zoo that a plugin brings: the manifest's file inside ``package``, or a URL."""
+
+    name: str
+    package: str = ""
+    file: str = "manifest.json"
+    url: str = ""
+
+
+@dataclass(frozen=True)
+class CommandSpec:
+    """A further top-level command: a function for Typer, or a ``typer.Typer`` for a group."""
+
+    name: str
+    help: str
+    command: str
+
+
+def named(specs: Mapping[str, Any], kind: str, name: str) -> Any:
+    """``specs[name]``, or a NotFoundError that offers the nearest names."""
+    if name in specs:
+        return specs[name]
+    import difflib
+
+    near = difflib.get_close_matches(name, specs, 3)
+    known = near or sorted(specs)
+    hint = f"{'did you mean' if near else 'known'}: {', '.join(known)}" if known else None
+    raise NotFoundError(f"no {kind} named {name!r}", hint)
