@@ -7,7 +7,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
 
-__all__ = ["Settings", "current", "use"]
+__all__ = ["Settings", "current", "plugins_enabled", "use"]
 
 
 def _home() -> Path:
@@ -43,6 +43,12 @@ _settings: ContextVar[Settings | None] = ContextVar("condgen_settings", default=
 def current() -> Settings:
     """The settings in force; read from the environment if no command line set any."""
     return _settings.get() or Settings()
+
+
+def plugins_enabled() -> bool:
+    """``current().plugins``, which `condgen --help` asks for, without looking for the cache folder."""
+    settings = _settings.get()
+    return settings is None or settings.plugins
 
 
 def use(settings: Settings) -> None:

@@ -1,0 +1,70 @@
+"""Photo captions: what the plugin registers. The work is in the modules that the specs name."""
+
+from __future__ import annotations
+
+from condgen_cli.hookspecs import hookimpl
+from condgen_cli.specs import Archive, DatasetSpec, ModelSpec, RecipeSpec, TaskSpec
+
+CONDGEN_API = "1"
+
+_FLICKR8K = "https://github.com/jbrownlee/Datasets/releases/download/Flickr8k"
+
+
+@hookimpl
+def condgen_register_tasks() -> list[TaskSpec]:
+    return [
+        TaskSpec(
+            name="caption",
+            help="Describe photos, and show where the model looked.",
+            command="condgen_caption.cli:caption",
+            reader="condgen_caption.task:read",
+            metrics=("bleu1", "bleu2", "bleu3", "bleu4", "rouge_l", "cider"),
+        )
+    ]
+
+
+@hookimpl
+def condgen_register_models() -> list[ModelSpec]:
+    return [
+        ModelSpec(
+            name="caption",
+            task="caption",
+            build="condgen_caption.model:build",
+            experiment="condgen_caption.training:CaptionExperiment",
+            help="A convolutional encoder and an LSTM that reads its vector (NIC) or attends to its map (SAT).",
+        )
+    ]
+
+
+@hookimpl
+def condgen_register_datasets() -> list[DatasetSpec]:
+    return [
+        DatasetSpec(
+            name="flickr8k",
+            task="caption",
+            help="8,000 photos of people and animals, five captions each; the official 6,000/1,000/1,000 split.",
+            open="condgen_caption.data:flickr8k",
+            licence="non-commercial research and education; photos remain their owners'",
+            homepage="https://hockenmaier.cs.illinois.edu/8k-pictures.html",
+            archives=(
+                Archive("Flickr8k_Dataset.zip", (f"{_FLICKR8K}/Flickr8k_Dataset.zip",)),
+                Archive("Flickr8k_text.zip", (f"{_FLICKR8K}/Flickr8k_text.zip",)),
+            ),
+        ),
+        DatasetSpec(
+            name="captioned-folder",
+            task="caption",
+            help="Your own photos: a folder with captions as TSV or JSONL.",
+            open="condgen_caption.data:folder",
+            licence="yours",
+        ),
+    ]
+
+
+@hookimpl
+def condgen_register_recipes() -> list[RecipeSpec]:
+    recipes = {
+        "sat": "Soft attention over the last feature map (Xu et al. 2015).",
+        "nic": "The image's vector at every step, no attention (after Vinyals et al. 2015).",
+    }
+    return [RecipeSpec(name, "caption", "condgen_caption.recipes", f"{name}.toml", help) for name, help in recipes.items()]

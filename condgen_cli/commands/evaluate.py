@@ -1,0 +1,326 @@
+"""``condgen eval``: models scored on a data set, beside what others report."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from condgen_cli import console
+from condgen_cli.errors import CondgenError, InputError, NotFoundError, PartialFailure, UsageError
+from condgen_cli.options import (
+    BatchSizeOpt,
+    BeamOpt,
+    DataDirOpt,
+    Device,
+    DeviceOpt,
+    LimitOpt,
+    ReportFormat,
+    ReportFormatOpt,
+    SeedOpt,
+    SetOpt,
+    SplitOpt,
+)
+from condgen_cli.specs import DatasetSpec
+
+if TYPE_CHECKING:
+    from condgen_cli.generation import Generation
+    from condgen_cli.metrics.alignments import Weights
+    from condgen_cli.metrics.evaluation import Comparison, Evaluation
+    from condgen_cli.metrics.report import Report
+    from condgen_cli.metrics.suite import Suite
+    from condgen_cli.model import Item
+    from condgen_cli.runner import Runner
+    from condgen_cli.zoo.manifest import Reference
+
+__all__ = ["AlignmentsOpt", "IntervalsOpt", "evaluate", "weights_named"]
+
+_SHOWN_FAILURES = 5
+
+AlignmentsOpt = Annotated[
+    str | None,
+    typer.Option(
+        "--alignments",
+        metavar="plain|sclite",
+        help="Print edit alignments: every error costs 1, or NIST sclite's 4 for a substitution and 3 otherwise.",
+    ),
+]
+IntervalsOpt = Annotated[bool, typer.Option("--ci/--no-ci", help="95 % bootstrap intervals.")]
+
+
+def weights_named(name: str | None) -> Weights | None:
+    """What ``--alignments`` names.
+
+    Raises:
+        UsageError: if it is neither ``plain`` nor ``sclite``.
+    """
+    if name is None:
+        return None
+    from condgen_cli.metrics.alignments import Weights
+
+    try:
+        return Weights(name)
+    except ValueError:
+        raise UsageError(f"--alignments can't be {name!r}", "one of: plain, sclite") from None
+
+
+def evaluate(
+    models: Annotated[list[str], typer.Argument(metavar="MODEL", help="Models of the zoo, or folders of training runs.")],
+    dataset: Annotated[str, typer.Option("--dataset", metavar="NAME", help="A data set; see condgen data ls.")],
+    settings: SetOpt = None,
+    split: SplitOpt = None,
+    data_dir: DataDirOpt = None,
+    limit: LimitOpt = None,
+    beam: BeamOpt = None,
+    batch_size: BatchSizeOpt = 16,
+    device: DeviceOpt = Device.auto,
+    seed: SeedOpt = 12345,
+    ci: IntervalsOpt = True,
+    paired: Annotated[
+        bool, typer.Option("--paired", help="Compare every further model with the first on the same items.")
+    ] = False,
+    alignments: AlignmentsOpt = None,
+    errors: Annotated[
+        Path | None, typer.Option("--errors", metavar="FILE", help="Write every item's output and scores, as JSONL.")
+    ] = None,
+    worst: Annotated[
+        int, typer.Option("--worst", min=0, metavar="N", help="Show the N worst items with what the model looked at.")
+    ] = 0,
+    format: ReportFormatOpt = ReportFormat.text,
+) -> None:
+    """Score models on a data set, with intervals and references."""
+    if paired and len(models) < 2:
+        raise UsageError("--paired compares models: name at least two")
+    if errors and not errors.absolute().parent.is_dir():
+        raise NotFoundError(f"no folder {errors.absolute().parent} to write {errors.name} into")
+    weights = weights_named(alignments)
+
+    from condgen_cli.data.store import dataset_spec, open_dataset, parse_options
+    from condgen_cli.metrics.report import report
+    from condgen_cli.metrics.significance import RESAMPLES
+    from condgen_cli.metrics.suite import build_suite
+    from condgen_cli.plugins import manager
+    from condgen_cli.specs import named
+
+    spec = dataset_spec(dataset)
+    part = split or spec.splits[-1]
+    options = parse_options(settings or ())
+    suite = build_suite(named(manager().tasks, "task", spec.task).metrics, manager().metrics)
+
+    def items() -> Iterator[Item]:
+        return islice(open_dataset(dataset, part, data_dir, options), limit)
+
+    # before the models are loaded: a data set that isn't there should take no time to say so
+    total = _size(open_dataset(dataset, part, data_dir, options), limit)
+    if next(items(), None) is None:
+        raise InputError(f"split {part} of data set {dataset} has no items")
+    runners = _runners(models, device, spec)
+    evaluations = [_run(runner, items, suite, beam, batch_size, keep_attention=worst > 0, total=total) for runner in runners]
+    resamples = RESAMPLES if ci else 0
+    reports = [report(suite, e.items, e.statistics, seed=seed, resamples=resamples, split=part) for e in evaluations]
+    comparisons = _comparisons(suite, evaluations, seed) if paired else []
+    if errors:
+        _write_errors(errors, suite, evaluations)
+    if format is ReportFormat.json:
+        results = [_result(dataset, part, *pair) for pair in zip(evaluations, reports, strict=True)]
+        _print_json(results, comparisons, _details_json(suite, evaluations, worst, weights))
+    else:
+        _print_tables(f"{dataset} {part}", suite, evaluations, reports, comparisons, _references(dataset, part))
+        for runner, evaluation in zip(runners, evaluations, strict=True):
+            _print_items(runner, evaluation, suite, items, worst, weights)
+    _report_failures(evaluations)
+
+
+def _size(items: Iterable[Item], limit: int | None) -> int | None:
+    """How many items there will be; None if only reading them tells."""
+    if not isinstance(items, Sized):
+        return limit
+    return len(items) if limit is None else min(len(items), limit)
+
+
+def _runners(models: Sequence[str], device: Device, dataset: DatasetSpec) -> list[Runner]:
+    from condgen_cli.runner import load
+
+    runners = [load(model, device.value) for model in models]
+    for runner in runners:
+        if runner.task != dataset.task:
+            raise UsageError(f"data set {dataset.name} is for {dataset.task}, model {runner.name} for {runner.task}")
+    return runners
+
+
+def _run(
+    runner: Runner,
+    items: Callable[[], Iterable[Item]],
+    suite: Suite,
+    beam: int | None,
+    batch_size: int,
+    *,
+    keep_attention: bool,
+    total: int | None,
+) -> Evaluation:
+    from condgen_cli.metrics.evaluation import evaluate
+
+    decoding = replace(runner.decoding, method="beam" if beam > 1 else "greedy", beam=beam) if beam else None
+    with console.progress(total, runner.name) as advance:
+        return evaluate(
+            runner,
+            items(),
+            suite,
+            decoding=decoding,
+            batch_size=batch_size,
+            keep_attention=keep_attention,
+            advance=advance,
+        )
+
+
+def _comparisons(suite: Suite, evaluations: Sequence[Evaluation], seed: int) -> list[Comparison]:
+    from condgen_cli.metrics.evaluation import compared
+
+    first, *others = evaluations
+    return [compared(suite, first, other, seed=seed) for other in others]
+
+
+def _write_errors(path: Path, suite: Suite, evaluations: Iterable[Evaluation]) -> None:
+    from condgen_cli.metrics.evaluation import records
+
+    try:
+        with path.open("w", encoding="utf-8") as file:
+            for evaluation in evaluations:
+                for record in records(suite, evaluation):
+                    file.write(json.dumps(record, ensure_ascii=False) + "\n")
+    except OSError as error:
+        raise CondgenError(f"cannot write {path}: {error.strerror}") from None
+
+
+def _result(dataset: str, split: str, evaluation: Evaluation, report: Report) -> dict[str, Any]:
+    where = {"model": evaluation.name, "dataset": dataset, "split": split}
+    failed = {"failed": len(evaluation.failures)} if evaluation.failures else {}
+    return {**where, **report.as_json(), "seconds": round(evaluation.seconds, 3), **failed}
+
+
+def _print_json(
+    results: Sequence[dict[str, Any]], comparisons: Sequence[Comparison], details: Sequence[dict[str, Any]]
+) -> None:
+    document: dict[str, Any] = {"results": [{**result, **detail} for result, detail in zip(results, details, strict=True)]}
+    if comparisons:
+        document["paired"] = [comparison.as_json() for comparison in comparisons]
+    print(json.dumps(document, ensure_ascii=False))
+
+
+def _details_json(suite: Suite, evaluations: Iterable[Evaluation], worst: int, weights: Weights | None) -> list[dict[str, Any]]:
+    """What ``--worst`` and ``--alignments`` add to each result."""
+    from condgen_cli.metrics.evaluation import aligned, records, worst_rows
+
+    details = []
+    for evaluation in evaluations:
+        detail: dict[str, Any] = {}
+        rows = worst_rows(suite, evaluation, worst)
+        if rows:
+            every = list(records(suite, evaluation))
+            attention = [evaluation.generations[row].attention for row in rows]
+            maps = [{name: map.as_json() for name, map in maps.items()} or None for maps in attention]
+            detail["worst"] = [{**every[row], "attention": drawn} for row, drawn in zip(rows, maps, strict=True)]
+        if weights:
+            chosen = rows or range(len(evaluation.items))
+            detail["alignments"] = [
+                {"id": evaluation.items[row].id, **aligned(evaluation, row, weights).as_json()} for row in chosen
+            ]
+        details.append(detail)
+    return details
+
+
+def _references(dataset: str, split: str) -> list[Reference]:
+    """What the zoo's entries say that others report on this split, each once."""
+    from condgen_cli.zoo import open_zoo
+
+    entries = open_zoo().entries()
+    found = (reference for entry in entries for reference in entry.references)
+    return list(dict.fromkeys(r for r in found if (r.dataset, r.split) == (dataset, split)))
+
+
+def _print_tables(
+    title: str,
+    suite: Suite,
+    evaluations: Sequence[Evaluation],
+    reports: Sequence[Report],
+    comparisons: Sequence[Comparison],
+    references: Sequence[Reference],
+) -> None:
+    from condgen_cli.metrics import tables
+
+    _print_table(tables.scores(suite.keys, evaluations, reports, references), title)
+    for evaluation, report in zip(evaluations, reports, strict=True):
+        if report.groups:
+            _print_table(tables.groups(suite.keys, report), f"{evaluation.name} by group")
+    if comparisons:
+        _print_table(tables.comparisons(suite.keys, comparisons), "difference to the first on the same items")
+    for signature in dict.fromkeys(report.signature for report in reports):
+        print(signature)
+
+
+def _print_table(content: tuple[Sequence[str], Sequence[Sequence[str]]], title: str) -> None:
+    from condgen_cli.render.tables import table
+
+    print(table(*content, title=title, color=console.use_color(), width=console.width()), end="\n\n")
+
+
+def _print_items(
+    runner: Runner,
+    evaluation: Evaluation,
+    suite: Suite,
+    items: Callable[[], Iterable[Item]],
+    worst: int,
+    weights: Weights | None,
+) -> None:
+    """The worst items with what the model looked at, and alignments: theirs, or all if none were asked for."""
+    from condgen_cli.metrics.evaluation import aligned, records, worst_rows
+
+    rows = worst_rows(suite, evaluation, worst)
+    if rows:
+        print(f"\n{evaluation.name}: the worst by {suite.item_key}")
+    every = list(records(suite, evaluation)) if rows else []
+    conditions = _conditions(runner, items(), {evaluation.items[row].id for row in rows})
+    for row in rows:
+        item, record = evaluation.items[row], every[row]
+        print(f"\n{item.id}  {suite.item_key} {record['metrics'][suite.item_key]:.3f}  {record['output']}")
+        for reference in item.references:
+            print(f"  reference: {reference}")
+        _print_attention(replace(evaluation.generations[row], condition=conditions.get(item.id)))
+        if weights:
+            print(aligned(evaluation, row, weights).text(item.id))
+    if weights and not rows:
+        for row, item in enumerate(evaluation.items):
+            print(f"\n{aligned(evaluation, row, weights).text(item.id)}")
+
+
+def _print_attention(generation: Generation) -> None:
+    from condgen_cli.render import attention_text
+
+    if generation.attention:
+        print(attention_text(generation, width=console.width(), color=console.use_color()))
+
+
+def _conditions(runner: Runner, items: Iterable[Item], wanted: set[str]) -> dict[str, Any]:
+    """What attention is drawn on, read again for the few items that are shown."""
+    conditions: dict[str, Any] = {}
+    if not wanted or not hasattr(runner.model, "condition"):
+        return conditions
+    for item in items:
+        if item.id in wanted:
+            conditions[item.id] = runner.model.condition(item)
+        if len(conditions) == len(wanted):
+            break
+    return conditions
+
+
+def _report_failures(evaluations: Iterable[Evaluation]) -> None:
+    failures = [(evaluation.name, *failure) for evaluation in evaluations for failure in evaluation.failures]
+    for model, source, error in failures[:_SHOWN_FAILURES]:
+        console.warn(f"{model}: {source}: {error.message}")
+    if failures:
+        raise PartialFailure(f"{len(failures)} items failed; the scores are of the others")

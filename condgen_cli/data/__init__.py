@@ -1,0 +1,1 @@
+"""Data sets: specs, archives, and what readers share."""

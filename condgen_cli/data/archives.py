@@ -1,0 +1,255 @@
+"""Published archives read where they lie, packed or unpacked.
+
+A tree is a folder, a zip or a tar file seen as named members that are read into memory one at a time: nothing is unpacked
+to disk, and one reader serves those who unpacked the archive and those who didn't. ``extract`` is for what can't be read
+that way. Names in an archive are a stranger's data: one that would leave the folder makes the whole archive refused.
+"""
+
+from __future__ import annotations
+
+import lzma
+import os
+import re
+import shutil
+import stat
+import struct
+import tarfile
+import tempfile
+import threading
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from gzip import BadGzipFile
+from pathlib import Path
+from typing import IO, Any, Protocol
+
+from condgen_cli.errors import CondgenError, IntegrityError, NotFoundError, UsageError
+
+__all__ = ["Member", "Tree", "extract", "member_name", "open_tree"]
+
+MAX_MEMBER = 1 << 30
+"""Bytes of a member that is read into memory."""
+MAX_TOTAL = 1 << 37
+"""Bytes that an archive may unpack to."""
+
+
+class Tree(Protocol):
+    """Named members of a folder or an archive; threads may share it."""
+
+    def names(self) -> tuple[str, ...]:
+        """Names of the files, parts joined by ``/``."""
+
+    def read(self, name: str) -> bytes:
+        """A member's content.
+
+        Raises:
+            NotFoundError: if there is no such member.
+            IntegrityError: if it is damaged or too large.
+        """
+
+
+@dataclass(frozen=True)
+class Member:
+    """One file of a tree, read when asked for."""
+
+    tree: Tree
+    name: str
+
+    def open(self) -> bytes:
+        """The file's content; raises what ``Tree.read`` does."""
+        return self.tree.read(self.name)
+
+    def __str__(self) -> str:
+        return f"{self.tree}/{self.name}"
+
+
+def member_name(name: str) -> str:
+    """``name`` without ``./`` and doubled slashes.
+
+    Raises:
+        IntegrityError: if it is empty, absolute, leaves the folder or holds a control character.
+    """
+    parts = [part for part in re.split(r"[/\\]", name) if part not in ("", ".")]
+    absolute = name[:1] in ("/", "\\") or re.match(r"[A-Za-z]:", name)
+    if not parts or absolute or ".." in parts or any(ord(character) < 32 for character in name):
+        raise IntegrityError(f"unsafe name {name!r}")
+    return "/".join(parts)
+
+
+def open_tree(path: Path, max_member: int = MAX_MEMBER) -> Tree:
+    """A folder, or a zip or tar file (plain, gz, bz2, xz), as a tree.
+
+    A compressed tar is best read in stored order: going back means unpacking it from its beginning.
+
+    Args:
+        max_member: bytes that a member may have to be read.
+    Raises:
+        NotFoundError: if there is nothing at ``path``.
+        IntegrityError: if the file is no archive, is damaged, or holds an unsafe name.
+    """
+    return _Folder(path, max_member) if path.is_dir() else _Archive(path, max_member)
+
+
+def extract(archive: Path, destination: Path, max_total: int = MAX_TOTAL) -> None:
+    """Unpack an archive's files into a new folder, which appears only when it is complete.
+
+    Raises:
+        UsageError: if ``destination`` exists.
+        IntegrityError: if the archive is damaged, larger than ``max_total`` bytes, or holds a link, a device or an unsafe name.
+    """
+    if destination.exists():
+        raise UsageError(f"{destination} exists already")
+    destination.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{destination.name}-", dir=destination.parent) as scratch:
+        whole = Path(scratch) / "whole"
+        whole.mkdir()
+        with _reported(archive):
+            _unpack(_entries(archive), whole, max_total)
+        whole.rename(destination)
+
+
+@dataclass(frozen=True)
+class _Entry:
+    """A member of an archive that is no folder; ``regular`` is False for links and devices."""
+
+    name: str
+    size: int
+    regular: bool
+    open: Callable[[], IO[bytes]]
+
+
+def _unpack(entries: Iterator[_Entry], folder: Path, max_total: int) -> None:
+    total = 0
+    for entry in entries:
+        if not entry.regular:
+            raise IntegrityError(f"{entry.name} is a link or a device")
+        total += entry.size
+        if total > max_total:
+            raise IntegrityError(f"unpacks to more than {max_total} bytes")
+        path = folder / entry.name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with entry.open() as source, path.open("wb") as target:
+            shutil.copyfileobj(source, target, 1 << 20)
+
+
+class _Folder:
+    def __init__(self, path: Path, max_member: int) -> None:
+        self.path = path
+        self.max_member = max_member
+
+    def __str__(self) -> str:
+        return str(self.path)
+
+    def names(self) -> tuple[str, ...]:
+        paths = [Path(folder, file) for folder, _, files in os.walk(self.path) for file in files]
+        return tuple(sorted(path.relative_to(self.path).as_posix() for path in paths))
+
+    def read(self, name: str) -> bytes:
+        path = self.path / member_name(name)
+        with _reported(path):
+            _check_size(path, path.stat().st_size, self.max_member)
+            return path.read_bytes()
+
+
+class _Archive:
+    """One handle behind one lock. A process that inherits or unpickles the tree opens a handle of its own, since a file's
+    position can't be shared."""
+
+    def __init__(self, path: Path, max_member: int) -> None:
+        self.path = path
+        self.max_member = max_member
+        self._open()
+
+    def __str__(self) -> str:
+        return str(self.path)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.path, self.max_member)
+
+    def _open(self) -> None:
+        self._process = os.getpid()
+        self._lock = threading.Lock()
+        with _reported(self.path):
+            self._entries = {entry.name: entry for entry in _entries(self.path) if entry.regular}
+
+    def names(self) -> tuple[str, ...]:
+        return tuple(self._entries)
+
+    def read(self, name: str) -> bytes:
+        if os.getpid() != self._process:
+            self._open()
+        entry = self._entries.get(name)
+        if entry is None:
+            raise NotFoundError(f"{self.path} holds no {name}")
+        with self._lock, _reported(self.path):
+            _check_size(name, entry.size, self.max_member)
+            with entry.open() as file:
+                return file.read()
+
+
+def _check_size(name: object, size: int, limit: int) -> None:
+    if size > limit:
+        raise IntegrityError(f"{name} has {size} bytes, more than the {limit} allowed")
+
+
+def _entries(path: Path) -> Iterator[_Entry]:
+    """The members of an archive in stored order; what they open shares one handle."""
+    with path.open("rb") as file:
+        # by its first bytes: zipfile.is_zipfile looks at the end, and a truncated zip would be called a bad tar
+        zipped = file.read(2) == b"PK"
+    return _zip_entries(path) if zipped else _tar_entries(path)
+
+
+def _zip_entries(path: Path) -> Iterator[_Entry]:
+    archive = zipfile.ZipFile(path)
+    for info in archive.infolist():
+        if not info.is_dir():
+            file_type = stat.S_IFMT(info.external_attr >> 16)
+            regular = file_type in (0, stat.S_IFREG)
+            yield _Entry(member_name(info.filename), info.file_size, regular, partial(archive.open, info))
+
+
+def _tar_entries(path: Path) -> Iterator[_Entry]:
+    archive = tarfile.open(path)  # noqa: SIM115 (it lives as long as its entries)
+    for info in archive:
+        if not info.isdir():
+            yield _Entry(member_name(info.name), info.size, info.isreg(), partial(_open_tar_member, archive, info))
+    # gzip's checksum comes last, behind what tarfile reads
+    while archive.fileobj and archive.fileobj.read(1 << 20):
+        pass
+
+
+def _open_tar_member(archive: tarfile.TarFile, info: tarfile.TarInfo) -> IO[bytes]:
+    file = archive.extractfile(info)
+    if file is None:
+        raise tarfile.ReadError(f"{info.name} is no file")
+    return file
+
+
+@contextmanager
+def _reported(path: Path) -> Iterator[None]:
+    """Turn what the standard library raises for a missing, damaged, encrypted or exotic archive into one line."""
+    damage = (
+        zipfile.BadZipFile,
+        tarfile.TarError,
+        BadGzipFile,
+        zlib.error,
+        lzma.LZMAError,
+        struct.error,
+        EOFError,
+        ValueError,
+        RuntimeError,
+    )
+    try:
+        yield
+    except IntegrityError as error:
+        raise IntegrityError(f"{path}: {error.message}") from None
+    except FileNotFoundError:
+        raise NotFoundError(f"no file {path}") from None
+    except damage as error:
+        raise IntegrityError(f"{path} is damaged or no archive that can be read: {error}") from None
+    except OSError as error:
+        raise CondgenError(f"can't read {path}: {error.strerror or error}") from None

@@ -1,0 +1,189 @@
+"""Where data sets lie, and how they are opened by name.
+
+A data set is looked for in ``--data-dir``, else in the environment variable ``CONDGEN_DATA``, else in the store that
+``condgen data pull`` fills: ``data/NAME`` below ``CONDGEN_HOME``. The first two name either the folder of the data set
+itself or a folder that has one of its name.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from condgen_cli import settings
+from condgen_cli.errors import NotFoundError, UsageError
+from condgen_cli.specs import Archive, DatasetSpec, named, resolve
+
+if TYPE_CHECKING:
+    from condgen_cli.model import Item
+
+__all__ = [
+    "check_options",
+    "dataset_spec",
+    "find_dataset_root",
+    "open_dataset",
+    "parse_options",
+    "present_root",
+    "pull_dataset",
+    "store_folder",
+    "wanted_archives",
+]
+
+
+def dataset_spec(name: str) -> DatasetSpec:
+    """The data set of that name, the core's or a plugin's.
+
+    Raises:
+        NotFoundError: if there is none; near names are offered.
+    """
+    from condgen_cli.plugins import manager
+
+    spec: DatasetSpec = named(manager().datasets, "data set", name)
+    return spec
+
+
+def store_folder(spec: DatasetSpec) -> Path:
+    """Where ``data pull`` puts a data set."""
+    return settings.current().home / "data" / spec.name
+
+
+def find_dataset_root(spec: DatasetSpec, data_dir: Path | str | None = None) -> Path:
+    """The folder that holds a data set, in the order that this module's docstring gives.
+
+    Raises:
+        NotFoundError: if it is nowhere.
+    """
+    given = data_dir or os.environ.get("CONDGEN_DATA")
+    if given:
+        folder = Path(given).expanduser()
+        if not folder.is_dir():
+            raise NotFoundError(f"no folder {folder}", _hint(spec))
+        own = folder / spec.name
+        return own if own.is_dir() else folder
+    folder = store_folder(spec)
+    if not folder.is_dir():
+        raise NotFoundError(f"data set {spec.name} is not on this machine", _hint(spec))
+    return folder
+
+
+def present_root(spec: DatasetSpec, data_dir: Path | str | None = None) -> Path | None:
+    """``find_dataset_root``, or None if there is nothing of the data set.
+
+    A folder that is named for it is taken for it, and so is one that holds a file that ``data pull`` fetches.
+    """
+    try:
+        root = find_dataset_root(spec, data_dir)
+    except NotFoundError:
+        return None
+    holds_file = any((root / archive.path).exists() for archive in spec.archives)
+    return root if root.name == spec.name or holds_file else None
+
+
+def _hint(spec: DatasetSpec) -> str:
+    return (
+        f"condgen data pull {spec.name}"
+        if spec.archives
+        else f"name its folder with --data-dir (see: condgen data show {spec.name})"
+    )
+
+
+def open_dataset(
+    name: str,
+    split: str | None = None,
+    data_dir: Path | str | None = None,
+    options: Mapping[str, str] | None = None,
+) -> Iterable[Item]:
+    """Open a data set's split; items are read lazily.
+
+    Args:
+        name: of the data set.
+        split: one of its splits; None: its last, as ``eval`` takes it.
+        data_dir: see ``find_dataset_root``.
+        options: what ``--set`` gives; checked against what the data set declares, whose defaults fill in the rest.
+    Raises:
+        NotFoundError: if the data set is unknown or isn't there.
+        UsageError: if it has no such split or option.
+    """
+    spec = dataset_spec(name)
+    split = split or spec.splits[-1]
+    if split not in spec.splits:
+        raise UsageError(f"data set {name} has no split {split!r}", f"its splits: {', '.join(spec.splits)}")
+    chosen = check_options(spec, options or {})
+    items: Iterable[Item] = resolve(spec.open)(find_dataset_root(spec, data_dir), split, **chosen)
+    return items
+
+
+def parse_options(assignments: Iterable[str]) -> dict[str, str]:
+    """``KEY=VALUE`` strings, as ``--set`` takes them, as a dictionary; the last of a key wins.
+
+    Raises:
+        UsageError: if one has no ``=`` or no key.
+    """
+    options = {}
+    for assignment in assignments:
+        key, equals, value = assignment.partition("=")
+        if not key.strip() or not equals:
+            raise UsageError(f"--set {assignment!r} is not KEY=VALUE")
+        options[key.strip()] = value.strip()
+    return options
+
+
+def check_options(spec: DatasetSpec, options: Mapping[str, str]) -> dict[str, str]:
+    """Options for a data set's reader: those given, and defaults for the others that have one.
+
+    Raises:
+        UsageError: for an option that isn't declared, or a value that is none of its choices.
+    """
+    for name, value in options.items():
+        if name not in spec.options:
+            raise UsageError(f"data set {spec.name} has no option {name!r}", _known(name, spec.options))
+        choices = spec.options[name].choices
+        if choices and value not in choices:
+            raise UsageError(f"{name} of data set {spec.name} can't be {value!r}", _known(value, choices))
+    defaults = {name: option.default for name, option in spec.options.items() if option.default}
+    return {**defaults, **options}
+
+
+def _known(name: str, names: Iterable[str]) -> str:
+    names = list(names)
+    near = difflib.get_close_matches(name, names, 3)
+    if near:
+        return f"did you mean: {', '.join(near)}"
+    return f"known: {', '.join(names)}" if names else "it has no options"
+
+
+def wanted_archives(spec: DatasetSpec, subset: str = "") -> list[Archive]:
+    """The archives of a subset, and those that every subset needs; all of them if no subset is named.
+
+    Raises:
+        UsageError: if the data set has no such subset.
+    """
+    subsets = sorted({name for archive in spec.archives for name in archive.sets})
+    if subset and subset not in subsets:
+        raise UsageError(f"data set {spec.name} has no subset {subset!r}", _known(subset, subsets))
+    return [archive for archive in spec.archives if not subset or not archive.sets or subset in archive.sets]
+
+
+def pull_dataset(spec: DatasetSpec, options: Mapping[str, str]) -> list[Path]:
+    """Fetch a data set into the store; what is there already and whole isn't fetched again.
+
+    Raises:
+        NotFoundError: if the data set can't be fetched, because its publisher wants to be asked.
+        UsageError, NetworkError, IntegrityError: for a wrong option, a failed transfer, a file that differs from the published.
+    """
+    from condgen_cli.zoo.fetch import fetch
+
+    if not spec.archives:
+        where = f" from {spec.homepage}" if spec.homepage else ""
+        raise NotFoundError(f"data set {spec.name} can't be pulled: get it{where} and name its folder with --data-dir")
+    folder = store_folder(spec)
+    paths = []
+    for archive in wanted_archives(spec, check_options(spec, options).get("subset", "")):
+        path = folder / archive.path
+        size = archive.size or None
+        fetch(archive.urls, path, size=size, sha256=archive.sha256, md5=archive.md5, description=archive.path)
+        paths.append(path)
+    return paths

@@ -1,0 +1,175 @@
+"""Text front end: the tokenisation of captions, for training and for metrics alike, and vocabularies of words."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+
+from condgen_cli.errors import IntegrityError, NotFoundError, UsageError
+
+__all__ = ["CAPTION_TOKENISATION", "TOKENIZERS", "WordVocabulary", "caption_tokens"]
+
+CAPTION_TOKENISATION = "condgen-ptb-1"
+"""Name of the tokenisation in signatures; it changes when any output of ``caption_tokens`` does."""
+
+_CHAR = r"[^\s!-/:-@\[-^`{-~\u00a1\u00ab\u00bb\u00bf\u2000-\u206f\u3001\u3002]"
+_LETTER = r"[^\W\d_]"
+_ABBREVIATIONS = "mr|mrs|ms|dr|prof|st|ave|jr|sr|vs|etc|co|inc|ltd|lt|sgt|gen"
+_CLITICS = "s|m|d|re|ve|ll"
+
+_TYPOGRAPHIC = str.maketrans({"\u2018": "'", "\u2019": "'", "\u02bc": "'", "\u2010": "-", "\u2011": "-"})
+_COMPOUNDS = {
+    "cannot": "can not",
+    "gimme": "gim me",
+    "gonna": "gon na",
+    "gotta": "got ta",
+    "lemme": "lem me",
+    "wanna": "wan na",
+}
+_COMPOUND = re.compile(rf"(?<!{_CHAR})(?:{'|'.join(_COMPOUNDS)})(?!{_CHAR})")
+_CONTRACTIONS = re.compile(rf"(?<={_CHAR})(n't|'(?:{_CLITICS}))(?!{_CHAR})")
+_AND = re.compile(rf"(?<={_CHAR})'n'(?={_CHAR})")
+_TOKENS = re.compile(
+    rf"""
+      -[lr][rcs]b-                                        # a bracket as PTB tools write it
+    | '(?:{_CLITICS}|em|til|n'|\d0s)(?!{_CHAR}|')         # man 's, rock 'n' roll, the '50s
+    | (?:{_LETTER}\.)+(?:{_LETTER}(?!{_CHAR}))?           # u.s.a., an initial
+    | (?:{_ABBREVIATIONS})\.(?!{_CHAR})
+    | {_CHAR}+(?:(?:
+          [-/&]                                           # black-and-white, black/white, at&t
+        | (?<={_LETTER})'(?={_LETTER})                    # o'clock, and n't on its own
+        | (?<=\d)[.,:](?=\d)                              # 3.50, 10,000, 5:30
+        | \.(?=(?:com|org|net|edu)\b)
+      ){_CHAR}+)*
+    | [\#$%&*+/<=>@\\^|~]                                 # symbols are words; any other punctuation is dropped
+    """,
+    re.VERBOSE,
+)
+
+
+def caption_tokens(text: str) -> list[str]:
+    """Lower-case words of a caption as coco-caption counts them: Penn Treebank tokens without punctuation.
+
+    Contractions and possessives are split (``man's`` -> ``man 's``, ``can't`` -> ``ca n't``); numbers, hyphenated words and
+    abbreviations stay whole (``10,000``, ``t-shirt``, ``u.s.``, ``mr.``); quotes, brackets, dashes and the marks that end or
+    divide a sentence go. Symbols such as ``&`` and ``#`` are words. Tokenising the tokens again changes nothing:
+    ``caption_tokens(" ".join(tokens)) == tokens``.
+    """
+    text = unicodedata.normalize("NFC", unicodedata.normalize("NFC", text).lower()).translate(_TYPOGRAPHIC)
+    text = _COMPOUND.sub(lambda match: _COMPOUNDS[match[0]], text)
+    text = _CONTRACTIONS.sub(r" \1", _AND.sub(" 'n' ", text))
+    return _TOKENS.findall(text)
+
+
+TOKENIZERS: Mapping[str, Callable[[str], list[str]]] = {CAPTION_TOKENISATION: caption_tokens, "whitespace": str.split}
+"""What turns a text into the words of a vocabulary, by the name that a vocabulary's file gives."""
+
+SPECIALS = ("<pad>", "<bos>", "<eos>", "<unk>")
+
+
+class WordVocabulary:
+    """Words and their ids: ``pad`` 0, ``bos`` 1, ``eos`` 2, ``unk`` 3, then the words from 4 on.
+
+    Args:
+        words: in the order of their ids, without the specials.
+        tokenizer: a key of ``TOKENIZERS``; it is stored with the words.
+    Raises:
+        UsageError: for an unknown tokenizer, or a word that is empty, holds a blank, is a special or comes twice.
+    """
+
+    pad, bos, eos, unk = range(len(SPECIALS))
+
+    def __init__(self, words: Iterable[str], tokenizer: str = CAPTION_TOKENISATION) -> None:
+        if tokenizer not in TOKENIZERS:
+            raise UsageError(f"no tokenizer named {tokenizer!r}", f"known: {', '.join(TOKENIZERS)}")
+        self.tokenizer = tokenizer
+        self.tokens = (*SPECIALS, *words)
+        # a special's name in a text is an unknown word like any other
+        self._ids = {word: index for index, word in enumerate(self.tokens) if index >= len(SPECIALS)}
+        _check_words(self.tokens[len(SPECIALS) :])
+
+    @classmethod
+    def build(cls, texts: Iterable[str], min_count: int = 1, tokenizer: str = CAPTION_TOKENISATION) -> WordVocabulary:
+        """The words that come at least ``min_count`` times in ``texts``, the most frequent first, ties in code point order.
+
+        Raises:
+            UsageError: if ``min_count`` is below 1, or the tokenizer is unknown.
+        """
+        if min_count < 1:
+            raise UsageError(f"min_count must be at least 1, not {min_count}")
+        empty = cls((), tokenizer)
+        counts = Counter(word for text in texts for word in empty.words(text) if word not in SPECIALS)
+        frequent = [word for word, count in counts.items() if count >= min_count]
+        return cls(sorted(frequent, key=lambda word: (-counts[word], word)), tokenizer)
+
+    @classmethod
+    def load(cls, path: Path) -> WordVocabulary:
+        """Read what ``save`` wrote.
+
+        Raises:
+            NotFoundError: if there is no such file.
+            IntegrityError: if it isn't a vocabulary of words as this version knows it.
+        """
+        try:
+            document = json.loads(path.read_bytes())
+        except FileNotFoundError:
+            raise NotFoundError(f"no vocabulary {path}") from None
+        except (ValueError, RecursionError) as error:
+            raise IntegrityError(f"{path} is no JSON: {error}") from None
+        tokenizer, tokens = _read_document(document, path)
+        try:
+            return cls(tokens[len(SPECIALS) :], tokenizer)
+        except UsageError as error:
+            raise IntegrityError(f"{path} is no vocabulary that can be used: {error.message}") from None
+
+    def save(self, path: Path) -> None:
+        """Write the vocabulary as JSON, whole or not at all."""
+        document = {"type": "words", "tokenizer": self.tokenizer, "tokens": self.tokens}
+        partial = path.with_name(f".{path.name}.{os.getpid()}")
+        partial.write_text(json.dumps(document, ensure_ascii=False, indent=0) + "\n", encoding="utf-8")
+        partial.replace(path)
+
+    def __len__(self) -> int:
+        return len(self.tokens)
+
+    def words(self, text: str) -> list[str]:
+        """A text's words, in the vocabulary or not."""
+        return TOKENIZERS[self.tokenizer](text)
+
+    def encode(self, text: str) -> list[int]:
+        """Ids of a text's words, without bos and eos; ``unk`` for words that are not in the vocabulary."""
+        return [self._ids.get(word, self.unk) for word in self.words(text)]
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """The words of ids joined by blanks, specials left out."""
+        return " ".join(self.tokens[index] for index in ids if index >= len(SPECIALS))
+
+    def token(self, index: int) -> str:
+        """One token as shown beside its attention, specials in angle brackets."""
+        return self.tokens[index]
+
+
+def _check_words(words: Sequence[str]) -> None:
+    seen = set(SPECIALS)
+    for word in words:
+        if word.split() != [word]:
+            raise UsageError(f"{word!r} is no word")
+        if word in seen:
+            raise UsageError(f"{word!r} comes twice")
+        seen.add(word)
+
+
+def _read_document(document: object, path: Path) -> tuple[str, list[str]]:
+    if not isinstance(document, dict) or document.get("type") != "words":
+        raise IntegrityError(f"{path} is no vocabulary of words")
+    tokenizer, tokens = document.get("tokenizer"), document.get("tokens")
+    if not isinstance(tokenizer, str) or not isinstance(tokens, list) or not all(isinstance(token, str) for token in tokens):
+        raise IntegrityError(f"{path} needs a tokenizer's name and a list of tokens")
+    if tuple(tokens[: len(SPECIALS)]) != SPECIALS:
+        raise IntegrityError(f"{path} must begin with the tokens {' '.join(SPECIALS)}")
+    return tokenizer, tokens

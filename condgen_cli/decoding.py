@@ -1,0 +1,339 @@
+"""Decoding: greedy, beam search and sampling, one implementation for every sequence model.
+
+Rows of one input lie together, so that a decoder reads each memory row for all its rows at once (see ``model.Model``).
+An input that is finished leaves the batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from condgen_cli.errors import UsageError
+from condgen_cli.model import Memory, Model, Step, select_state
+
+__all__ = ["Decoding", "Hypothesis", "Scorer", "decode", "force"]
+
+
+@dataclass(frozen=True)
+class Decoding:
+    """How to decode.
+
+    Args:
+        method: ``greedy`` is a beam of 1; ``beam``; ``sample`` draws each token.
+        beam: hypotheses kept for each input.
+        nbest: hypotheses returned for each input, best first; with ``sample`` the number drawn.
+        length_penalty: hypotheses are ranked by log-probability / length ** length_penalty, the end token counted.
+        temperature: of sampling; towards 0 is greedy.
+        top_k: sample among the k likeliest tokens; 0 for all.
+        top_p: sample among the likeliest tokens that together reach this probability.
+        max_length, min_length: in tokens, without the end token.
+    Raises:
+        UsageError: for values outside their range.
+    """
+
+    method: Literal["greedy", "beam", "sample"] = "beam"
+    beam: int = 5
+    nbest: int = 1
+    length_penalty: float = 0.0
+    temperature: float = 1.0
+    top_k: int = 0
+    top_p: float = 1.0
+    max_length: int = 50
+    min_length: int = 1
+
+    def __post_init__(self) -> None:
+        faults = {
+            "method must be greedy, beam or sample": self.method not in ("greedy", "beam", "sample"),
+            "beam must be at least 1": self.beam < 1,
+            "nbest must be at least 1": self.nbest < 1,
+            "nbest can't exceed beam": self.method == "beam" and self.nbest > self.beam,
+            "greedy decoding has one best": self.method == "greedy" and self.nbest > 1,
+            "temperature must be above 0": not self.temperature > 0,
+            "top_k can't be negative": self.top_k < 0,
+            "top_p must lie in (0, 1]": not 0 < self.top_p <= 1,
+            "max_length must be at least 1, and at least min_length": self.max_length < max(1, self.min_length),
+        }
+        for message, wrong in faults.items():
+            if wrong:
+                raise UsageError(message)
+
+
+@dataclass(frozen=True)
+class Hypothesis:
+    """One decoded sequence of T tokens.
+
+    Args:
+        ids: the tokens, the end token included if it was written.
+        log_probs: (T,) under the model, whatever the temperature.
+        score: what hypotheses are ranked by.
+        attention: by name, (T, positions) or (T, heads, positions).
+        extras: by name, (T,).
+    """
+
+    ids: list[int]
+    log_probs: NDArray[np.float32]
+    score: float
+    attention: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
+    extras: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
+
+
+class Scorer(Protocol):
+    """A further judge of hypotheses, such as a language model. Its state is selected by rows as a model's is."""
+
+    def start(self, memory: Memory, rows_per_item: int = 1) -> Any: ...
+    def score(self, token: Tensor, state: Any, memory: Memory) -> tuple[Tensor, Any]:
+        """Log-probabilities (rows, vocabulary) of the next token after ``token`` (rows,), and the next state."""
+
+
+@torch.inference_mode()
+def decode(
+    model: Model,
+    memory: Memory,
+    decoding: Decoding,
+    generator: torch.Generator | None = None,
+    scorers: Sequence[tuple[Scorer, float]] = (),
+) -> list[list[Hypothesis]]:
+    """Decode every row of a memory.
+
+    Args:
+        scorers: further scorers with their weights; the model's own weight is 1.
+    Returns:
+        for each memory row its hypotheses, best first.
+    """
+    if not len(memory):
+        return []
+    scoring = _Scoring(model, scorers)
+    if decoding.method == "sample":
+        return _sample(scoring, memory, decoding, generator)
+    return _beam_search(scoring, memory, decoding)
+
+
+@torch.inference_mode()
+def force(model: Model, memory: Memory, ids: Sequence[Sequence[int]]) -> list[Hypothesis]:
+    """What the model looks at when made to write ``ids``, one sequence for each memory row, and their log-probabilities."""
+    vocabulary = model.vocabulary
+    device = memory.values.device
+    longest = max(map(len, ids), default=0)
+    targets = torch.full((len(ids), longest), vocabulary.pad, device=device)
+    for row, sequence in enumerate(ids):
+        targets[row, : len(sequence)] = torch.tensor(list(sequence), device=device)
+    state = model.start(memory)
+    token = torch.full((len(ids),), vocabulary.bos, device=device)
+    same, log_prob, trace = torch.arange(len(ids), device=device), torch.zeros(len(ids), device=device), _Trace()
+    chosen: list[Tensor] = []
+    for position in range(longest):
+        step = model.step(token, state, memory)
+        trace.append(same, token, log_prob, step)
+        state, token = step.state, targets[:, position]
+        log_prob = step.logits.log_softmax(-1).gather(1, token.unsqueeze(1)).squeeze(1)
+        chosen.append(log_prob)
+    return [
+        trace.hypothesis(len(sequence) - 1, row, sequence[-1], float(chosen[len(sequence) - 1][row]))
+        for row, sequence in enumerate(ids)
+    ]
+
+
+class _Scoring:
+    """The model and the further scorers as one."""
+
+    def __init__(self, model: Model, scorers: Sequence[tuple[Scorer, float]]) -> None:
+        self.model = model
+        self.scorers = scorers
+        vocabulary = model.vocabulary
+        self.eos = vocabulary.eos
+        self.bos = vocabulary.bos
+        self.never = [vocabulary.pad, vocabulary.bos, vocabulary.unk]
+
+    def start(self, memory: Memory, rows_per_item: int = 1) -> list[Any]:
+        parts = [self.model, *(scorer for scorer, _ in self.scorers)]
+        return [part.start(memory, rows_per_item) for part in parts]
+
+    def step(self, token: Tensor, states: list[Any], memory: Memory, can_end: bool) -> tuple[Tensor, Tensor, list[Any], Any]:
+        """Combined scores and the model's own log-probabilities (rows, vocabulary), states, and the model's step."""
+        step = self.model.step(token, states[0], memory)
+        log_probs = step.logits.log_softmax(-1)
+        total, next_states = log_probs.clone(), [step.state]
+        for (scorer, weight), state in zip(self.scorers, states[1:], strict=True):
+            added, state = scorer.score(token, state, memory)
+            total += weight * added
+            next_states.append(state)
+        total[:, self.never if can_end else [*self.never, self.eos]] = -torch.inf
+        return total, log_probs, next_states, step
+
+    def only_end(self, total: Tensor) -> Tensor:
+        """Scores that leave nothing but the end token."""
+        ended = torch.full_like(total, -torch.inf)
+        ended[:, self.eos] = total[:, self.eos]
+        return ended
+
+
+class _Trace:
+    """The rows of every step, with pointers to the rows that they continue, from which sequences are read back."""
+
+    def __init__(self) -> None:
+        self.steps: list[tuple[Any, ...]] = []
+
+    def append(self, origin: Tensor, token: Tensor, log_prob: Tensor, step: Step) -> None:
+        """``origin``: for each row that of the step before; ``token``, ``log_prob``: what it read; ``step``: what it gave."""
+
+        def arrays(tensors: Mapping[str, Tensor]) -> dict[str, NDArray[np.float32]]:
+            return {name: tensor.float().cpu().numpy() for name, tensor in tensors.items()}
+
+        read = (origin.cpu().numpy(), token.cpu().numpy(), log_prob.float().cpu().numpy())
+        self.steps.append((*read, arrays(step.attention), arrays(step.extras)))
+
+    def hypothesis(self, last: int, row: int, token: int, log_prob: float) -> Hypothesis:
+        """The sequence that led to row ``row`` of step ``last`` and there wrote ``token``, scored by its log-probability."""
+        ids, log_probs = [token], [log_prob]
+        attention: dict[str, list[NDArray[np.float32]]] = {}
+        extras: dict[str, list[float]] = {}
+        for position in range(last, -1, -1):
+            origins, tokens, chosen, weights, numbers = self.steps[position]
+            for name, array in weights.items():
+                attention.setdefault(name, []).append(array[row])
+            for name, array in numbers.items():
+                extras.setdefault(name, []).append(float(array[row]))
+            if position:
+                ids.append(int(tokens[row]))
+                log_probs.append(float(chosen[row]))
+            row = int(origins[row])
+        return Hypothesis(
+            ids[::-1],
+            np.array(log_probs[::-1], np.float32),
+            sum(log_probs),
+            {name: np.stack(rows[::-1]) for name, rows in attention.items()},
+            {name: np.array(rows[::-1], np.float32) for name, rows in extras.items()},
+        )
+
+
+@dataclass(frozen=True)
+class _Finished:
+    """A finished hypothesis: where its last row stands in the trace, and what it is ranked by."""
+
+    score: float
+    step: int
+    row: int
+    token: int
+    log_prob: float
+
+
+def _ranked(trace: _Trace, finished: list[list[_Finished]], decoding: Decoding) -> list[list[Hypothesis]]:
+    """The ``nbest`` hypotheses of each input, best first, read back from the trace."""
+    return [
+        [
+            replace(trace.hypothesis(end.step, end.row, end.token, end.log_prob), score=end.score)
+            for end in sorted(found, key=lambda end: -end.score)[: decoding.nbest]
+        ]
+        for found in finished
+    ]
+
+
+def _beam_search(scoring: _Scoring, memory: Memory, decoding: Decoding) -> list[list[Hypothesis]]:
+    """Beam search over all inputs at once.
+
+    A candidate that ends is finished if it is among the ``beam`` best of its input; the beam goes on with the best that don't.
+    An input is done when it has ``nbest`` finished hypotheses that nothing alive can beat.
+    """
+    beam = 1 if decoding.method == "greedy" else decoding.beam
+    device = memory.values.device
+    finished: list[list[_Finished]] = [[] for _ in range(len(memory))]
+    alive = list(range(len(memory)))  # the inputs still being decoded, by memory row at the start
+    token = torch.full((len(memory),), scoring.bos, device=device)
+    origin, log_prob = torch.arange(len(memory), device=device), torch.zeros(len(memory), device=device)
+    scores = torch.zeros(len(memory), 1, device=device)
+    states, trace = scoring.start(memory), _Trace()
+    for position in range(decoding.max_length + 1):
+        total, log_probs, states, step = scoring.step(token, states, memory, position >= decoding.min_length)
+        trace.append(origin, token, log_prob, step)
+        if position == decoding.max_length:
+            total = scoring.only_end(total)
+        width, vocabulary = scores.shape[1], total.shape[1]
+        candidates = (scores.unsqueeze(2) + total.view(len(scores), width, vocabulary)).flatten(1)
+        # with twice the beam's candidates there are enough to go on with even if the best all end
+        best, index = candidates.topk(min(2 * beam, candidates.shape[1]), 1)
+        chosen = index % vocabulary
+        row = index // vocabulary + torch.arange(len(scores), device=device).unsqueeze(1) * width
+        ends = chosen == scoring.eos
+        for item, rank in (ends & best.isfinite()).nonzero().tolist():
+            if rank < beam:
+                last = int(row[item, rank])
+                score = float(best[item, rank]) / (position + 1) ** decoding.length_penalty
+                end = _Finished(score, position, last, scoring.eos, float(log_probs[last, scoring.eos]))
+                finished[alive[item]].append(end)
+        scores, keep = best.masked_fill(ends, -torch.inf).topk(min(beam, best.shape[1]), 1)
+        going = [
+            item for item, best_alive in enumerate(scores[:, 0].tolist()) if _open(finished[alive[item]], best_alive, decoding)
+        ]
+        if not going:
+            break
+        items = torch.tensor(going, device=device)
+        scores, keep = scores[items], keep[items]
+        origin, token = row[items].gather(1, keep).flatten(), chosen[items].gather(1, keep).flatten()
+        log_prob = log_probs[origin, token]
+        states = [select_state(state, origin) for state in states]
+        if len(going) < len(alive):
+            memory, alive = memory.select(items), [alive[item] for item in going]
+    return _ranked(trace, finished, decoding)
+
+
+def _open(finished: list[_Finished], best_alive: float, decoding: Decoding) -> bool:
+    """Whether an input can still gain: its best open hypothesis, as long as it may get, against the nbest-th finished one."""
+    if best_alive == -np.inf:
+        return False
+    if len(finished) < decoding.nbest:
+        return True
+    worst = sorted((end.score for end in finished), reverse=True)[decoding.nbest - 1]
+    return best_alive / (decoding.max_length + 1) ** decoding.length_penalty > worst
+
+
+def _sample(scoring: _Scoring, memory: Memory, decoding: Decoding, generator: torch.Generator | None) -> list[list[Hypothesis]]:
+    """Draw ``nbest`` sequences for each input, best log-probability first."""
+    count, device = decoding.nbest, memory.values.device
+    finished: list[list[_Finished]] = [[] for _ in range(len(memory))]
+    alive = list(range(len(memory)))
+    token = torch.full((len(memory) * count,), scoring.bos, device=device)
+    origin, log_prob = torch.arange(len(token), device=device), torch.zeros(len(token), device=device)
+    scores, done = torch.zeros(len(token), device=device), torch.zeros(len(token), dtype=torch.bool, device=device)
+    states, trace = scoring.start(memory, count), _Trace()
+    for position in range(decoding.max_length + 1):
+        total, log_probs, states, step = scoring.step(token, states, memory, position >= decoding.min_length)
+        trace.append(origin, token, log_prob, step)
+        if position == decoding.max_length:
+            total = scoring.only_end(total)
+        token = torch.multinomial(_truncated(total / decoding.temperature, decoding), 1, generator=generator).squeeze(1)
+        log_prob = log_probs.gather(1, token.unsqueeze(1)).squeeze(1)
+        scores = scores + total.gather(1, token.unsqueeze(1)).squeeze(1)
+        ends = (token == scoring.eos) & ~done
+        for row in ends.nonzero().squeeze(1).tolist():
+            score = float(scores[row]) / (position + 1) ** decoding.length_penalty
+            finished[alive[row // count]].append(_Finished(score, position, row, scoring.eos, float(log_prob[row])))
+        done = done | ends
+        going = (~done.view(-1, count)).any(1).nonzero().squeeze(1)
+        if not len(going):
+            break
+        origin = (going.unsqueeze(1) * count + torch.arange(count, device=device)).flatten()
+        token, log_prob, scores, done = token[origin], log_prob[origin], scores[origin], done[origin]
+        states = [select_state(state, origin) for state in states]
+        if len(going) < len(alive):
+            memory, alive = memory.select(going), [alive[item] for item in going.tolist()]
+    return _ranked(trace, finished, decoding)
+
+
+def _truncated(logits: Tensor, decoding: Decoding) -> Tensor:
+    """Probabilities (rows, vocabulary) after top-k, then top-p (Holtzman et al. 2020): the likeliest token always stays."""
+    if decoding.top_k and decoding.top_k < logits.shape[1]:
+        smallest = logits.topk(decoding.top_k, 1).values[:, -1:]
+        logits = logits.masked_fill(logits < smallest, -torch.inf)
+    probabilities = logits.softmax(1)
+    if decoding.top_p < 1:
+        ordered, index = probabilities.sort(1, descending=True)
+        ordered = ordered.masked_fill(ordered.cumsum(1) - ordered >= decoding.top_p, 0.0)
+        probabilities = torch.zeros_like(probabilities).scatter_(1, index, ordered)
+    return probabilities

@@ -1,0 +1,40 @@
+"""Metrics: every score is a function of sums of per-item statistics.
+
+So statistics of parts of a set add up to those of the whole, and a bootstrap is one matrix product.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from condgen_cli.generation import Generation
+    from condgen_cli.model import Item
+
+__all__ = ["Metric"]
+
+
+class Metric(Protocol):
+    """A metric, or a family that shares its statistics.
+
+    A metric may also say how single items are ranked, for ``eval --worst``: ``item_key``, the key that means something for one
+    item, and ``lower_is_better``, whether a high value of it is bad (default: False).
+    """
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """Names of the scores, as in JSON."""
+
+    @property
+    def signature(self) -> str:
+        """What makes the scores comparable, in sacreBLEU's manner: ``case:lc|tok:condgen-ptb-1|version:…``."""
+
+    def statistics(self, items: Sequence[Item], generations: Sequence[Generation]) -> NDArray[np.float64]:
+        """Sufficient statistics, (items, k), of outputs against the items' references."""
+
+    def score(self, totals: NDArray[np.float64], n: int) -> Mapping[str, NDArray[np.float64]]:
+        """Scores by key, (...), from statistics summed over ``n`` items, (..., k)."""

@@ -1,0 +1,138 @@
+"""Edit alignments of words, drawn as NIST's sclite draws them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+import jiwer
+import numpy as np
+
+__all__ = ["Alignment", "Weights", "align", "closest_alignment", "total_line"]
+
+Pair = tuple[str | None, str | None]
+
+
+class Weights(StrEnum):
+    """What an error costs."""
+
+    plain = "plain"
+    """1 each: Levenshtein's distance, as in WER."""
+    sclite = "sclite"
+    """4 for a substitution, 3 for a deletion or an insertion."""
+
+
+@dataclass(frozen=True)
+class Alignment:
+    """Words of a reference set against words of a hypothesis: (word, None) was deleted, (None, word) inserted."""
+
+    pairs: tuple[Pair, ...]
+
+    @property
+    def correct(self) -> int:
+        return sum(reference == hypothesis for reference, hypothesis in self.pairs)
+
+    @property
+    def substitutions(self) -> int:
+        return len(self.pairs) - self.correct - self.deletions - self.insertions
+
+    @property
+    def deletions(self) -> int:
+        return sum(hypothesis is None for _, hypothesis in self.pairs)
+
+    @property
+    def insertions(self) -> int:
+        return sum(reference is None for reference, _ in self.pairs)
+
+    @property
+    def rate(self) -> float:
+        """Errors in percent of the reference's words, of 1 if it is empty."""
+        return 100 * (len(self.pairs) - self.correct) / max(len(self.pairs) - self.insertions, 1)
+
+    def as_json(self) -> dict[str, object]:
+        counts = {"substitutions": self.substitutions, "deletions": self.deletions, "insertions": self.insertions}
+        return {"correct": self.correct, **counts, "pairs": [list(pair) for pair in self.pairs]}
+
+    def text(self, name: str) -> str:
+        """Five lines: id, counts, reference, hypothesis, kinds of error; words in error in capitals, gaps as asterisks."""
+        counts = f"{self.correct} {self.substitutions} {self.deletions} {self.insertions}"
+        columns = [_column(reference, hypothesis) for reference, hypothesis in self.pairs]
+        rows = [" ".join(cells).rstrip() for cells in zip(*columns, strict=True)] or ["", "", ""]
+        lines = [f"id: ({name})", f"Scores: (#C #S #D #I) {counts}"]
+        labels = ("REF:", "HYP:", "Eval:")
+        return "\n".join([*lines, *(f"{label:<6}{row}".rstrip() for label, row in zip(labels, rows, strict=True))])
+
+
+def _column(reference: str | None, hypothesis: str | None) -> tuple[str, str, str]:
+    if reference == hypothesis:
+        word = reference or ""
+        return word, word, " " * len(word)
+    kind = "I" if reference is None else "D" if hypothesis is None else "S"
+    width = max(len(reference or ""), len(hypothesis or ""))
+    upper, lower = ("*" * width if word is None else word.upper().ljust(width) for word in (reference, hypothesis))
+    return upper, lower, kind.ljust(width)
+
+
+def align(reference: str, hypothesis: str, weights: Weights = Weights.plain) -> Alignment:
+    """The cheapest alignment of two texts, word by word."""
+    words, written = reference.split(), hypothesis.split()
+    pairs = _plain(words, written) if weights is Weights.plain else _sclite(words, written)
+    return Alignment(tuple(pairs))
+
+
+def closest_alignment(references: Iterable[str], hypothesis: str, weights: Weights = Weights.plain) -> Alignment:
+    """The alignment with the reference that gives the lowest error rate, the first of equals; with nothing if there is none."""
+    return min((align(reference, hypothesis, weights) for reference in list(references) or [""]), key=lambda a: a.rate)
+
+
+def total_line(alignments: Sequence[Alignment], weights: Weights) -> str:
+    """Counts over all alignments, and the error rate that they give."""
+    correct, substitutions, deletions, insertions = (
+        sum(getattr(alignment, kind) for alignment in alignments)
+        for kind in ("correct", "substitutions", "deletions", "insertions")
+    )
+    errors = substitutions + deletions + insertions
+    rate = 100 * errors / max(correct + substitutions + deletions, 1)
+    return f"total ({weights}): #C {correct} #S {substitutions} #D {deletions} #I {insertions}, {rate:.2f} % errors"
+
+
+def _plain(reference: Sequence[str], hypothesis: Sequence[str]) -> list[Pair]:
+    pairs: list[Pair] = []
+    for chunk in jiwer.process_words(" ".join(reference), " ".join(hypothesis)).alignments[0]:
+        words = reference[chunk.ref_start_idx : chunk.ref_end_idx]
+        written = hypothesis[chunk.hyp_start_idx : chunk.hyp_end_idx]
+        if chunk.type == "delete":
+            pairs += [(word, None) for word in words]
+        elif chunk.type == "insert":
+            pairs += [(None, word) for word in written]
+        else:
+            pairs += zip(words, written, strict=True)
+    return pairs
+
+
+def _sclite(reference: Sequence[str], hypothesis: Sequence[str]) -> list[Pair]:
+    substitution, gap = 4, 3
+    rows, columns = len(reference) + 1, len(hypothesis) + 1
+    cost = np.zeros((rows, columns), int)
+    cost[:, 0] = gap * np.arange(rows)
+    cost[0, :] = gap * np.arange(columns)
+    for i in range(1, rows):
+        for j in range(1, columns):
+            both = cost[i - 1, j - 1] + substitution * (reference[i - 1] != hypothesis[j - 1])
+            cost[i, j] = min(both, cost[i - 1, j] + gap, cost[i, j - 1] + gap)
+
+    pairs: list[Pair] = []
+    i, j = rows - 1, columns - 1
+    while i or j:
+        both = i and j and cost[i - 1, j - 1] + substitution * (reference[i - 1] != hypothesis[j - 1])
+        if i and j and cost[i, j] == both:
+            i, j = i - 1, j - 1
+            pairs.append((reference[i], hypothesis[j]))
+        elif i and cost[i, j] == cost[i - 1, j] + gap:
+            i -= 1
+            pairs.append((reference[i], None))
+        else:
+            j -= 1
+            pairs.append((None, hypothesis[j]))
+    return pairs[::-1]

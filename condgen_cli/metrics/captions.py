@@ -1,0 +1,114 @@
+"""Caption metrics by coco-caption's own scorers (``pycocoevalcap``), on the tokens of ``caption_tokens``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from importlib.metadata import version
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+from pycocoevalcap.bleu.bleu_scorer import BleuScorer
+from pycocoevalcap.cider.cider_scorer import CiderScorer
+from pycocoevalcap.rouge.rouge import Rouge
+
+from condgen_cli.data.text import CAPTION_TOKENISATION, caption_tokens
+from condgen_cli.generation import Generation
+
+if TYPE_CHECKING:
+    from condgen_cli.model import Item
+
+__all__ = ["CaptionBleu", "Cider", "RougeL"]
+
+_SIGNATURE = f"case:lc|tok:{CAPTION_TOKENISATION}|version:pycocoevalcap-{version('pycocoevalcap')}"
+_ORDERS = 4
+
+
+@lru_cache(maxsize=1 << 16)  # every metric asks for the same texts
+def _tokenised(text: str) -> str:
+    return " ".join(caption_tokens(text))
+
+
+def _pairs(items: Sequence[Item], generations: Sequence[Generation]) -> list[tuple[str, list[str]]]:
+    """(hypothesis, references) of each item, tokenised."""
+    return [
+        (_tokenised(generation.output), [_tokenised(reference) for reference in item.references])
+        for item, generation in zip(items, generations, strict=True)
+    ]
+
+
+class CaptionBleu:
+    """Corpus BLEU with several references; the one closest in length, the shorter if two are, sets the brevity penalty.
+
+    Statistics: words of the hypothesis, words of the closest reference, matching n-grams of orders 1 to 4, all n-grams of
+    orders 1 to 4.
+    """
+
+    keys = ("bleu1", "bleu2", "bleu3", "bleu4")
+    signature = _SIGNATURE
+
+    def statistics(self, items: Sequence[Item], generations: Sequence[Generation]) -> NDArray[np.float64]:
+        scorer = BleuScorer(n=_ORDERS)
+        for pair in _pairs(items, generations):
+            scorer += pair
+        rows = [
+            [test["testlen"], _closest(test["testlen"], test["reflen"]), *test["correct"], *test["guess"]]
+            for test in scorer.ctest
+        ]
+        return np.array(rows, np.float64).reshape(-1, 2 + 2 * _ORDERS)
+
+    def score(self, totals: NDArray[np.float64], n: int) -> dict[str, NDArray[np.float64]]:
+        small, tiny = 1e-9, 1e-15  # coco-caption's guards against division by zero: part of its figures
+        length, reference_length = totals[..., 0], totals[..., 1]
+        precision = (totals[..., 2 : 2 + _ORDERS] + tiny) / (totals[..., 2 + _ORDERS :] + small)
+        ratio = (length + tiny) / (reference_length + small)
+        brevity = np.exp(np.minimum(0.0, 1 - 1 / ratio))
+        product = np.cumprod(precision, axis=-1)
+        return {key: 100 * brevity * product[..., index] ** (1 / (index + 1)) for index, key in enumerate(self.keys)}
+
+
+def _closest(length: int, reference_lengths: Sequence[int]) -> int:
+    return min((abs(reference - length), reference) for reference in reference_lengths)[1]
+
+
+class Cider:
+    """CIDEr-D; an n-gram's document frequency is the number of the given items in whose references it occurs.
+
+    So an item's value depends on the set that it is scored in; resampling keeps the document frequencies of the whole set.
+    Statistics: the item's value.
+    """
+
+    keys = ("cider",)
+    signature = _SIGNATURE
+    item_key = "cider"
+
+    def statistics(self, items: Sequence[Item], generations: Sequence[Generation]) -> NDArray[np.float64]:
+        scorer = CiderScorer(n=_ORDERS)
+        for pair in _pairs(items, generations):
+            scorer += pair
+        scorer.compute_doc_freq()
+        values = scorer.compute_cider() if items else []
+        return np.array(values, np.float64).reshape(-1, 1)
+
+    def score(self, totals: NDArray[np.float64], n: int) -> dict[str, NDArray[np.float64]]:
+        return {"cider": totals[..., 0] / n}
+
+
+class RougeL:
+    """ROUGE-L, the mean over items of the F-measure (beta 1.2) of the best precision and the best recall.
+
+    Statistics: the item's F-measure.
+    """
+
+    keys = ("rouge_l",)
+    signature = _SIGNATURE
+    item_key = "rouge_l"
+
+    def statistics(self, items: Sequence[Item], generations: Sequence[Generation]) -> NDArray[np.float64]:
+        rouge = Rouge()
+        values = [rouge.calc_score([hypothesis], references) for hypothesis, references in _pairs(items, generations)]
+        return np.array(values, np.float64).reshape(-1, 1)
+
+    def score(self, totals: NDArray[np.float64], n: int) -> dict[str, NDArray[np.float64]]:
+        return {"rouge_l": 100 * totals[..., 0] / n}

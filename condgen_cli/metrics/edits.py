@@ -1,0 +1,85 @@
+"""Word and character error rates by jiwer, and the alignments behind them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from importlib.metadata import version
+from typing import TYPE_CHECKING
+
+import jiwer
+import numpy as np
+from numpy.typing import NDArray
+
+from condgen_cli.generation import Generation
+
+if TYPE_CHECKING:
+    from condgen_cli.model import Item
+
+__all__ = ["CharacterErrors", "WordErrors", "edit_counts"]
+
+_SIGNATURE = f"case:mixed|tok:space|version:jiwer-{version('jiwer')}"
+
+Output = jiwer.WordOutput | jiwer.CharacterOutput
+
+
+def _spaced(text: str) -> str:
+    """A text whose words are divided by single spaces."""
+    return " ".join(text.split())
+
+
+def edit_counts(process: Callable[[str, str], Output], references: Sequence[str], hypothesis: str) -> list[int]:
+    """Substitutions, deletions, insertions and reference length against the reference with the lowest error rate.
+
+    The first of equals; without a reference the output is measured against nothing.
+    """
+    outputs = [process(_spaced(reference), _spaced(hypothesis)) for reference in references or ("",)]
+    counts = [[o.substitutions, o.deletions, o.insertions, o.hits + o.substitutions + o.deletions] for o in outputs]
+    return min(counts, key=lambda count: sum(count[:3]) / max(count[3], 1))
+
+
+def _statistics(
+    process: Callable[[str, str], Output], items: Sequence[Item], generations: Sequence[Generation]
+) -> NDArray[np.float64]:
+    pairs = zip(items, generations, strict=True)
+    rows = [edit_counts(process, item.references, generation.output) for item, generation in pairs]
+    return np.array(rows, np.float64).reshape(-1, 4)
+
+
+def _rate(totals: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Errors in percent of the reference's length, of 1 if it is empty."""
+    return 100 * totals[..., :3].sum(-1) / np.maximum(totals[..., 3], 1)
+
+
+class WordErrors:
+    """Word error rate: Levenshtein's distance in words, in percent of the words of the references.
+
+    Words are divided by white space and compared as they are. Of several references the closest counts.
+    Statistics: substitutions, deletions, insertions, words of the reference.
+    """
+
+    keys = ("wer", "substitutions", "deletions", "insertions")
+    signature = _SIGNATURE
+    item_key = "wer"
+    lower_is_better = True
+
+    def statistics(self, items: Sequence[Item], generations: Sequence[Generation]) -> NDArray[np.float64]:
+        return _statistics(jiwer.process_words, items, generations)
+
+    def score(self, totals: NDArray[np.float64], n: int) -> dict[str, NDArray[np.float64]]:
+        counts = {key: totals[..., index] for index, key in enumerate(self.keys[1:])}
+        return {"wer": _rate(totals), **counts}
+
+
+class CharacterErrors:
+    """Character error rate, spaces between words included; statistics as those of ``WordErrors``, in characters."""
+
+    keys = ("cer",)
+    signature = _SIGNATURE
+    item_key = "cer"
+    lower_is_better = True
+
+    def statistics(self, items: Sequence[Item], generations: Sequence[Generation]) -> NDArray[np.float64]:
+        return _statistics(jiwer.process_characters, items, generations)
+
+    def score(self, totals: NDArray[np.float64], n: int) -> dict[str, NDArray[np.float64]]:
+        return {"cer": _rate(totals)}

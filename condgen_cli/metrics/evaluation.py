@@ -1,0 +1,144 @@
+"""Running a model over a data set and scoring what it writes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from condgen_cli.errors import CondgenError, InputError
+from condgen_cli.generation import Generation
+from condgen_cli.metrics.alignments import Alignment, Weights, closest_alignment
+from condgen_cli.metrics.significance import Difference, Matrix, compare
+from condgen_cli.metrics.suite import Suite
+
+if TYPE_CHECKING:
+    from condgen_cli.decoding import Decoding
+    from condgen_cli.model import Item
+    from condgen_cli.runner import Runner
+
+__all__ = ["Comparison", "Evaluation", "aligned", "compared", "evaluate", "records", "worst_rows"]
+
+
+@dataclass
+class Evaluation:
+    """What one model wrote for a data set. Conditions are not kept: a data set may be larger than memory.
+
+    Args:
+        name: of the model.
+        items: those that were done, without their conditions.
+        generations: the best one of each item.
+        failures: (source, error) of each item that failed.
+        seconds: of wall clock, from the first item read to the last output written.
+        statistics: (items, k), of the suite.
+    """
+
+    name: str
+    items: list[Item] = field(default_factory=list)
+    generations: list[Generation] = field(default_factory=list)
+    failures: list[tuple[str, CondgenError]] = field(default_factory=list)
+    seconds: float = 0.0
+    statistics: Matrix = field(default_factory=lambda: np.zeros((0, 0)))
+
+
+def evaluate(
+    runner: Runner,
+    items: Iterable[Item],
+    suite: Suite,
+    *,
+    decoding: Decoding | None = None,
+    batch_size: int = 16,
+    keep_attention: bool = False,
+    advance: Callable[[float], None] = lambda amount: None,
+) -> Evaluation:
+    """Run a model over items and compute the statistics of its outputs.
+
+    Args:
+        decoding: default: the model's own.
+        keep_attention: keep attention maps, for showing some of them later.
+        advance: called with 1 after each item.
+    Raises:
+        InputError: if there are no items, none could be done, or one has no reference.
+    """
+    done = Evaluation(runner.name)
+    started = time.perf_counter()
+    for result in runner.stream(items, decoding, batch_size, draw=False):
+        if result.error is None and result.item is not None and result.generations:
+            done.items.append(replace(result.item, condition=None))
+            best = result.generations[0]
+            done.generations.append(best if keep_attention else replace(best, attention={}, extras={}))
+        else:
+            done.failures.append((result.source, result.error or InputError("nothing was written")))
+        advance(1)
+    done.seconds = time.perf_counter() - started
+    if not done.items:
+        raise _nothing_done(done)
+    done.statistics = suite.statistics(done.items, done.generations)
+    return done
+
+
+def _nothing_done(done: Evaluation) -> InputError:
+    if not done.failures:
+        return InputError("the data set has no items to evaluate on")
+    source, error = done.failures[0]
+    return InputError(f"{done.name} failed on all {len(done.failures)} items, first on {source}: {error.message}", error.hint)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A model against another: differences of its scores to the other's, over the ``n`` items that both did."""
+
+    model: str
+    against: str
+    n: int
+    differences: Mapping[str, Difference]
+
+    def as_json(self) -> dict[str, Any]:
+        metrics = {key: difference.as_json() for key, difference in self.differences.items()}
+        return {"model": self.model, "against": self.against, "n": self.n, "metrics": metrics}
+
+
+def compared(suite: Suite, first: Evaluation, second: Evaluation, *, seed: int) -> Comparison:
+    """The second model against the first.
+
+    Raises:
+        InputError: if no item was done by both.
+    """
+    row_of = {item.id: row for row, item in enumerate(first.items)}
+    common = [(row_of[item.id], row) for row, item in enumerate(second.items) if item.id in row_of]
+    if not common:
+        raise InputError(f"{first.name} and {second.name} have no item in common")
+    rows, other_rows = zip(*common, strict=True)
+    statistics = _rows(suite, first, rows), _rows(suite, second, other_rows)
+    return Comparison(second.name, first.name, len(common), compare(suite.score, *statistics, seed=seed))
+
+
+def _rows(suite: Suite, done: Evaluation, rows: Sequence[int]) -> Matrix:
+    if list(rows) == list(range(len(done.items))):
+        return done.statistics
+    # anew: a statistic may depend on the set, as CIDEr's does
+    return suite.statistics([done.items[row] for row in rows], [done.generations[row] for row in rows])
+
+
+def worst_rows(suite: Suite, evaluation: Evaluation, count: int) -> list[int]:
+    """The rows of the worst items, worst first, by ``suite.item_key``."""
+    values = suite.score(evaluation.statistics, 1)[suite.item_key]
+    order = np.argsort(-values if suite.lower_is_better else values, kind="stable")
+    return [int(row) for row in order[:count]]
+
+
+def records(suite: Suite, evaluation: Evaluation) -> Iterator[dict[str, Any]]:
+    """Each item with its output, its references and its scores, those it would have as a set of its own."""
+    columns = suite.score(evaluation.statistics, 1)
+    for row, (item, generation) in enumerate(zip(evaluation.items, evaluation.generations, strict=True)):
+        metrics = {key: float(values[row]) for key, values in columns.items()}
+        texts = {"output": str(generation.output), "references": list(item.references)}
+        yield {"model": evaluation.name, "id": item.id, **texts, "metrics": metrics}
+
+
+def aligned(evaluation: Evaluation, row: int, weights: Weights) -> Alignment:
+    """An output aligned with the closest of its references."""
+    return closest_alignment(evaluation.items[row].references, str(evaluation.generations[row].output), weights)

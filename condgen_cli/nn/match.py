@@ -1,0 +1,130 @@
+"""Match functions: how well a query z fits an encoder vector h.
+
+Each has two parts, so that what depends on the encoder alone is computed once for an input:
+
+* ``keys(values)``: (batch, positions, value_size) to (batch, positions, key_size);
+* ``forward(query, keys)``: (batch, queries, query_size) and keys to scores (batch, queries, positions).
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from condgen_cli.errors import UsageError
+from condgen_cli.specs import named, resolve
+
+__all__ = [
+    "AdditiveMatch",
+    "BilinearMatch",
+    "CosineMatch",
+    "DotMatch",
+    "MatchFunction",
+    "ScaledDotMatch",
+    "match_function",
+]
+
+
+class MatchFunction(nn.Module):
+    """The interface of every match function, and the identity as its keys.
+
+    Args:
+        query_size: size of z.
+        value_size: size of h.
+        hidden_size: of the match function's own layer, where it has one.
+    """
+
+    def __init__(self, query_size: int, value_size: int, hidden_size: int) -> None:
+        super().__init__()
+
+    def keys(self, values: Tensor) -> Tensor:
+        return values
+
+    def forward(self, query: Tensor, keys: Tensor) -> Tensor:
+        raise TypeError(f"{type(self).__name__} defines no forward(query, keys)")
+
+
+class DotMatch(MatchFunction):
+    """zᵀh (Luong et al. 2015, eq. 8, "dot")."""
+
+    def __init__(self, query_size: int, value_size: int, hidden_size: int) -> None:
+        super().__init__(query_size, value_size, hidden_size)
+        if query_size != value_size:
+            raise UsageError(
+                f"a dot product needs vectors of one size, not {query_size} and {value_size}", "use the match function bilinear"
+            )
+
+    def forward(self, query: Tensor, keys: Tensor) -> Tensor:
+        return query @ keys.transpose(1, 2)
+
+
+class ScaledDotMatch(DotMatch):
+    """zᵀh / √d (Vaswani et al. 2017, eq. 1)."""
+
+    def forward(self, query: Tensor, keys: Tensor) -> Tensor:
+        return super().forward(query / math.sqrt(query.shape[-1]), keys)
+
+
+class CosineMatch(DotMatch):
+    """s · cos(z, h), with one learned sharpness s > 0: unscaled cosines lie in -1..1, where a softmax stays almost uniform."""
+
+    def __init__(self, query_size: int, value_size: int, hidden_size: int) -> None:
+        super().__init__(query_size, value_size, hidden_size)
+        self.log_sharpness = nn.Parameter(torch.tensor(math.log(10.0)))
+
+    def keys(self, values: Tensor) -> Tensor:
+        return F.normalize(values, dim=-1)
+
+    def forward(self, query: Tensor, keys: Tensor) -> Tensor:
+        return super().forward(F.normalize(query, dim=-1) * self.log_sharpness.exp(), keys)
+
+
+class BilinearMatch(MatchFunction):
+    """hᵀWz (Luong et al. 2015, eq. 8, "general")."""
+
+    def __init__(self, query_size: int, value_size: int, hidden_size: int) -> None:
+        super().__init__(query_size, value_size, hidden_size)
+        self.project = nn.Linear(value_size, query_size, bias=False)
+
+    def keys(self, values: Tensor) -> Tensor:
+        return self.project(values)
+
+    def forward(self, query: Tensor, keys: Tensor) -> Tensor:
+        return query @ keys.transpose(1, 2)
+
+
+class AdditiveMatch(MatchFunction):
+    """vᵀ tanh(Wz + Uh + b), a small network (Bahdanau et al. 2015, appendix A.1.2)."""
+
+    def __init__(self, query_size: int, value_size: int, hidden_size: int) -> None:
+        super().__init__(query_size, value_size, hidden_size)
+        self.project_query = nn.Linear(query_size, hidden_size, bias=False)
+        self.project_value = nn.Linear(value_size, hidden_size)
+        self.weigh = nn.Linear(hidden_size, 1, bias=False)
+
+    def keys(self, values: Tensor) -> Tensor:
+        return self.project_value(values)
+
+    def forward(self, query: Tensor, keys: Tensor) -> Tensor:
+        hidden = self.project_query(query).unsqueeze(2) + keys.unsqueeze(1)
+        return self.weigh(hidden.tanh_()).squeeze(-1)
+
+
+def match_function(name: str, query_size: int, value_size: int, hidden_size: int) -> MatchFunction:
+    """Build a match function by its registered name, or a user's own by ``module:attribute``.
+
+    Raises:
+        NotFoundError: for an unknown name.
+        PluginError: if a user's own can't be imported.
+        UsageError: if sizes don't fit the function.
+    """
+    if ":" in name:
+        reference = name
+    else:
+        from condgen_cli.plugins import manager
+
+        reference = named(manager().match_functions, "match function", name).build
+    return resolve(reference)(query_size, value_size, hidden_size)

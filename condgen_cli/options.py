@@ -1,0 +1,108 @@
+"""Options that commands share: one name, one meaning, one help line each.
+
+Used as annotations, ``def caption(..., device: DeviceOpt = Device.auto)``. An option whose default is None leaves the
+choice to the model's own setting.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+__all__ = [
+    "BatchSizeOpt",
+    "BeamOpt",
+    "DataDirOpt",
+    "Device",
+    "DeviceOpt",
+    "ForceOpt",
+    "Format",
+    "FormatOpt",
+    "LengthPenaltyOpt",
+    "LimitOpt",
+    "MaxLengthOpt",
+    "ModelOpt",
+    "NBestOpt",
+    "OutputOpt",
+    "ReportFormat",
+    "ReportFormatOpt",
+    "SampleOpt",
+    "SaveAttentionOpt",
+    "SeedOpt",
+    "SetOpt",
+    "ShowAttentionOpt",
+    "SplitOpt",
+    "TemperatureOpt",
+    "TopKOpt",
+    "TopPOpt",
+]
+
+
+class Device(StrEnum):
+    auto = "auto"
+    cpu = "cpu"
+    cuda = "cuda"
+    mps = "mps"
+
+
+class Format(StrEnum):
+    """How a task prints its results."""
+
+    text = "text"
+    json = "json"
+    jsonl = "jsonl"
+
+
+class ReportFormat(StrEnum):
+    """How a command prints a table or a report."""
+
+    text = "text"
+    json = "json"
+
+
+ModelOpt = Annotated[str, typer.Option("--model", "-m", metavar="NAME", help="A model of the zoo, or a training run's folder.")]
+DeviceOpt = Annotated[Device, typer.Option("--device", help="Where to compute.")]
+SeedOpt = Annotated[int, typer.Option("--seed", metavar="N", help="Seed of everything random.")]
+BatchSizeOpt = Annotated[int, typer.Option("--batch-size", min=1, metavar="N", help="Inputs computed at once.")]
+
+BeamOpt = Annotated[int | None, typer.Option("--beam", min=1, metavar="N", help="Beam search with N hypotheses; 1 is greedy.")]
+NBestOpt = Annotated[int, typer.Option("--nbest", min=1, metavar="N", help="Outputs for each input, best first.")]
+LengthPenaltyOpt = Annotated[
+    float | None, typer.Option("--length-penalty", metavar="A", help="Rank by log-probability / length^A.")
+]
+SampleOpt = Annotated[bool, typer.Option("--sample", help="Draw outputs instead of searching for the likeliest.")]
+TemperatureOpt = Annotated[
+    float, typer.Option("--temperature", min=0.01, metavar="T", help="With --sample: below 1 is bolder.")
+]
+TopKOpt = Annotated[int, typer.Option("--top-k", min=0, metavar="K", help="With --sample: only the K likeliest; 0: all.")]
+TopPOpt = Annotated[
+    float, typer.Option("--top-p", min=0.0, max=1.0, metavar="P", help="With --sample: only the likeliest that sum to P.")
+]
+MaxLengthOpt = Annotated[int | None, typer.Option("--max-length", min=1, metavar="N", help="Longest output, in tokens.")]
+
+ForceOpt = Annotated[str | None, typer.Option("--force", metavar="TEXT", help="Attention while the model is made to say TEXT.")]
+ShowAttentionOpt = Annotated[bool, typer.Option("--show-attention", help="Print where the model looked at each step.")]
+SaveAttentionOpt = Annotated[
+    Path | None,
+    typer.Option(
+        "--save-attention",
+        metavar="PATH",
+        help="Write it as .txt, .png, .html, .json or .npz; {stem} in PATH stands for the input's name.",
+    ),
+]
+OutputOpt = Annotated[Path | None, typer.Option("--output", "-o", metavar="PATH", help="Write results here, not to stdout.")]
+FormatOpt = Annotated[Format, typer.Option("--format", help="How results are printed.")]
+ReportFormatOpt = Annotated[ReportFormat, typer.Option("--format", help="How the report is printed.")]
+
+DataDirOpt = Annotated[
+    Path | None,
+    typer.Option("--data-dir", metavar="DIR", help="The data set's folder, in its publisher's layout.  [default: as pulled]"),
+]
+SplitOpt = Annotated[str | None, typer.Option("--split", metavar="NAME", help="Part of the data set.  [default: its last]")]
+SetOpt = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A setting that the data set declares; repeatable.")
+]
+LimitOpt = Annotated[int | None, typer.Option("--limit", min=1, metavar="N", help="Only the first N items.")]

@@ -1,0 +1,219 @@
+"""Attention as a figure: the picture and one lit copy for each step, or a heat map where positions lie in a row."""
+
+from __future__ import annotations
+
+import importlib.util
+import math
+import textwrap
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from condgen_cli.generation import Axis, Generation
+from condgen_cli.render.light import light_up, picture
+from condgen_cli.render.panels import Panel, Weights, binned, panels
+from condgen_cli.render.text import heat_color
+from condgen_cli.render.ticks import ticks
+
+__all__ = ["figure"]
+
+_AREA = 480 * 360
+"""Pixels of one picture in the figure."""
+_LONGEST_PANEL, _NARROWEST_PANEL = 1000, 200
+_MARGIN, _GAP = 56, 36
+_INK, _FAINT, _PAPER = (28, 28, 32), (112, 112, 122), (255, 255, 255)
+_TITLE, _WORD, _SMALL = 34, 28, 19
+_NARROWEST = 640
+_MOST_ROWS, _MOST_COLUMNS = 400, 1200
+_LONGEST_NAME, _LONGEST_SIDE = 320, 1200
+
+Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
+
+
+def figure(generation: Generation, title: str) -> Image.Image:
+    """The figure as an RGB picture: panels (one a head or hop) below each other, under the output and the title.
+
+    Panel after panel, a grid becomes pictures in reading order, the unlit one first; a row of positions becomes a heat map.
+    """
+    parts = [_panel(panel, generation) for panel in panels(generation)]
+    width = max(_NARROWEST, *(part.width for part in parts))
+    heading = [_paragraph(str(generation.output), _TITLE, width, bold=True), _paragraph(title, _SMALL, width, color=_FAINT)]
+    parts = [_stacked([part for part in heading if part], 8), *parts]
+    return _framed(_stacked(parts, _GAP))
+
+
+def _panel(panel: Panel, generation: Generation) -> Image.Image:
+    body = _pictures(panel, generation) if panel.is_grid else _heat_map(panel)
+    return _stacked([_line(panel.title, _WORD, bold=True), body], 12) if panel.title else body
+
+
+# Grids
+
+
+def _pictures(panel: Panel, generation: Generation) -> Image.Image:
+    image = picture(generation.condition, panel.weights.shape[1:])
+    image = image.resize(_panel_size(image), Image.Resampling.LANCZOS)
+    panels = [_captioned(image, "", "")]
+    for step, (word, weights) in enumerate(zip(panel.steps, panel.weights, strict=True)):
+        panels.append(_captioned(light_up(image, weights), word, _facts(panel, generation, step)))
+    return _sheet(panels)
+
+
+def _panel_size(image: Image.Image) -> tuple[int, int]:
+    """The picture's proportions at about the area of every other figure's panels; very long ones are smaller."""
+    scale = min(math.sqrt(_AREA / (image.width * image.height)), _LONGEST_PANEL / max(image.size))
+    return max(round(scale * image.width), 1), max(round(scale * image.height), 1)
+
+
+def _facts(panel: Panel, generation: Generation, step: int) -> str:
+    extras = [f"{name} {values[step]:.2f}" for name, values in generation.extras.items() if len(values) == len(panel.steps)]
+    return " · ".join([f"peak {panel.peaks[step]:.2g}", *extras])
+
+
+def _captioned(image: Image.Image, word: str, facts: str) -> Image.Image:
+    """The word above its picture, and in small type what there is to say about it."""
+    bold, small = _font(_WORD, bold=True), _font(_SMALL)
+    head, width = _WORD + _SMALL + 22, max(image.width, _NARROWEST_PANEL)
+    panel = Image.new("RGB", (width, head + image.height), _PAPER)
+    draw = ImageDraw.Draw(panel)
+    draw.text((0, _WORD), _shortened(word, bold, width), _INK, bold, "ls")
+    draw.text((0, _WORD + _SMALL + 8), _shortened(facts, small, width), _FAINT, small, "ls")
+    panel.paste(image, (0, head))
+    return panel
+
+
+def _sheet(panels: list[Image.Image]) -> Image.Image:
+    """Panels in reading order, in as many columns as bring the sheet nearest to 3:2."""
+    width, height = panels[0].width + _GAP, panels[0].height + _GAP
+
+    def mismatch(columns: int) -> float:
+        proportion = columns * width / (math.ceil(len(panels) / columns) * height)
+        return abs(math.log(proportion / 1.5))
+
+    columns = min(range(1, len(panels) + 1), key=mismatch)
+    rows = math.ceil(len(panels) / columns)
+    sheet = Image.new("RGB", (columns * width - _GAP, rows * height - _GAP), _PAPER)
+    for index, panel in enumerate(panels):
+        sheet.paste(panel, (index % columns * width, index // columns * height))
+    return sheet
+
+
+# Positions in a row
+
+
+def _heat_map(panel: Panel) -> Image.Image:
+    """Steps down, positions across, each step scaled to its largest weight."""
+    pooled, size = binned(panel.weights, _MOST_COLUMNS)
+    pooled, step_size = binned(pooled, _MOST_ROWS, axis=0)
+    rows, columns = pooled.shape
+    across, down = max(1, min(44, _LONGEST_SIDE // columns)), max(2, min(44, _LONGEST_SIDE // rows))
+    body = _heat(pooled).resize((columns * across, rows * down), Image.Resampling.NEAREST)
+    names = _step_names([panel.steps[row * step_size] for row in range(rows)], down)
+    marks = _marks(panel.axes[0], size, across, body.width)
+    return _labelled(body, names, marks, panel.axes[0].name + (f", {size} positions to a column" if size > 1 else ""))
+
+
+def _heat(weights: Weights) -> Image.Image:
+    peaks = weights.max(1, keepdims=True)
+    relative = np.divide(weights, peaks, out=np.zeros_like(weights), where=peaks > 0)
+    palette = np.array([heat_color(level / 255) for level in range(256)], np.uint8)
+    return Image.fromarray(palette[np.rint(relative * 255).astype(int)])
+
+
+def _step_names(steps: list[str], down: int) -> list[tuple[float, str]]:
+    """As many steps as lines of type fit: (middle of the row in pixels, name)."""
+    every = -(-(_SMALL + 4) // down)
+    names = [_shortened(step, _font(_SMALL), _LONGEST_NAME) for step in steps]
+    return [((row + 0.5) * down, names[row]) for row in range(0, len(steps), every)]
+
+
+def _marks(axis: Axis, size: int, across: int, width: int) -> list[tuple[float, Image.Image]]:
+    """Positions named above the matrix: (middle of the column in pixels, the name as a picture), upright if they fit so."""
+    room = 64 if axis.kind == "time" else _SMALL + 4
+    font = _font(_SMALL)
+    found = [(position // size, _shortened(name, font, _LONGEST_NAME)) for position, name in ticks(axis, width // room)]
+    upright = axis.kind == "time" or all(font.getlength(name) <= across for _, name in found)
+    images = [_line(name, _SMALL) if upright else _line(name, _SMALL).rotate(90, expand=True) for _, name in found]
+    return [((column + 0.5) * across, image) for (column, _), image in zip(found, images, strict=True)]
+
+
+def _labelled(
+    body: Image.Image, names: list[tuple[float, str]], marks: list[tuple[float, Image.Image]], note: str
+) -> Image.Image:
+    small = _font(_SMALL)
+    left = max(round(small.getlength(name)) for _, name in names) + 16
+    top = max((image.height for _, image in marks), default=0) + 10
+    right = max([math.ceil(middle + image.width / 2) - body.width for middle, image in marks], default=0)
+    width = max(left + body.width + max(right, 0), left + math.ceil(small.getlength(note)))
+    sheet = Image.new("RGB", (width, top + body.height + _SMALL + 16), _PAPER)
+    draw = ImageDraw.Draw(sheet)
+    for middle, image in marks:
+        sheet.paste(image, (max(0, round(left + middle - image.width / 2)), top - 8 - image.height))
+        draw.line([(left + middle, top - 6), (left + middle, top - 1)], _FAINT)
+    for middle, name in names:
+        draw.text((left - 10, top + middle), name, _INK, small, "rm")
+    sheet.paste(body, (left, top))
+    draw.text((left, top + body.height + 10), note, _FAINT, small, "la")
+    return sheet
+
+
+# Typesetting
+
+
+def _stacked(parts: list[Image.Image], gap: int) -> Image.Image:
+    width = max((part.width for part in parts), default=1)
+    stack = Image.new("RGB", (width, max(1, sum(part.height + gap for part in parts) - gap)), _PAPER)
+    y = 0
+    for part in parts:
+        stack.paste(part, (0, y))
+        y += part.height + gap
+    return stack
+
+
+def _framed(image: Image.Image) -> Image.Image:
+    page = Image.new("RGB", (image.width + 2 * _MARGIN, image.height + 2 * _MARGIN), _PAPER)
+    page.paste(image, (_MARGIN, _MARGIN))
+    return page
+
+
+def _line(text: str, size: int, *, bold: bool = False, color: tuple[int, int, int] = _INK) -> Image.Image:
+    font = _font(size, bold)
+    image = Image.new("RGB", (max(1, math.ceil(font.getlength(text))), round(size * 1.3)), _PAPER)
+    ImageDraw.Draw(image).text((0, size), text, color, font, "ls")
+    return image
+
+
+def _paragraph(
+    text: str, size: int, width: int, *, bold: bool = False, color: tuple[int, int, int] = _INK
+) -> Image.Image | None:
+    """Text broken to a width; None if it is empty."""
+    if not text.strip():
+        return None
+    letters = max(8, int(width / (size * 0.62)))
+    lines = [_line(line, size, bold=bold, color=color) for line in textwrap.wrap(text, letters)[:6]]
+    paragraph = Image.new("RGB", (width, sum(line.height for line in lines)), _PAPER)
+    for index, line in enumerate(lines):
+        paragraph.paste(line, (0, index * line.height))
+    return paragraph
+
+
+def _shortened(text: str, font: Font, width: float) -> str:
+    if font.getlength(text) <= width:
+        return text
+    while text and font.getlength(text + "…") > width:
+        text = text[:-1]
+    return text + "…"
+
+
+@lru_cache(maxsize=8)
+def _font(size: int, bold: bool = False) -> Font:
+    """DejaVu Sans out of matplotlib's package, found without importing it; it knows far more scripts than Pillow's own."""
+    matplotlib = importlib.util.find_spec("matplotlib")
+    name = "DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf"
+    for folder in (matplotlib and matplotlib.submodule_search_locations) or ():
+        path = Path(folder, "mpl-data", "fonts", "ttf", name)
+        if path.is_file():
+            return ImageFont.truetype(str(path), size)
+    return ImageFont.load_default(size)

@@ -1,0 +1,61 @@
+"""Attention as light on a picture: cell (r, c) of an h×w grid lights the rectangle [c/w, (c+1)/w] × [r/h, (r+1)/h]."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from math import erf, sqrt
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+__all__ = ["GREYNESS", "LIGHT", "SHADE", "SOFTNESS", "light_up", "picture", "spread"]
+
+Floats = NDArray[np.float64]
+
+SOFTNESS = 0.5
+"""Standard deviation of the blur at a cell's edge, in cells: Xu et al. blur theirs about as much."""
+SHADE = 0.78
+"""How much of the picture's brightness the unlit part loses."""
+GREYNESS = 0.6
+"""How much of its colour the unlit part loses."""
+LIGHT = 0.12
+"""How far the lit part moves to white, so that a dark place shows that it is lit."""
+
+
+@lru_cache(maxsize=32)
+def _blur(cells: int, pixels: int) -> Floats:
+    """(pixels, cells): how much of each cell reaches each pixel, a Gaussian's integral over the cell. Rows sum to 1.
+
+    The outer cells reach on beyond the border, so that the border is no darker than its cell.
+    """
+    centres = (np.arange(pixels) + 0.5) * cells / pixels
+    edges = np.arange(1, cells)
+    distances = (edges - centres[:, None]) / (SOFTNESS * sqrt(2))
+    below = np.array([[0.5 + 0.5 * erf(distance) for distance in row] for row in distances]).reshape(pixels, cells - 1)
+    return np.diff(below, axis=1, prepend=0.0, append=1.0)
+
+
+def spread(weights: Floats, size: tuple[int, int]) -> Floats:
+    """Weights (h, w) as a smooth map of brightness from 0 to 1 for a picture of ``size`` (width, height): (height, width)."""
+    smooth = _blur(weights.shape[0], size[1]) @ weights @ _blur(weights.shape[1], size[0]).T
+    peak = smooth.max()
+    return smooth / peak if peak > 0 else np.zeros_like(smooth)
+
+
+def light_up(image: Image.Image, weights: Floats) -> Image.Image:
+    """An RGB picture, lit where the weights (h, w) are, dark and nearly grey elsewhere."""
+    grey = Image.blend(image, image.convert("L").convert("RGB"), GREYNESS)
+    dark = Image.blend(grey, Image.new("RGB", image.size, "black"), SHADE)
+    lit = Image.blend(image, Image.new("RGB", image.size, "white"), LIGHT)
+    light = Image.fromarray(np.rint(255 * spread(weights, image.size)).astype(np.uint8))
+    return Image.composite(lit, dark, light)
+
+
+def picture(condition: Any, grid: tuple[int, int]) -> Image.Image:
+    """The picture that attention lies on as RGB, or a grey one in the shape of the grid (rows, columns) if there is none."""
+    if isinstance(condition, Image.Image) and min(condition.size) > 0:
+        return condition.convert("RGB")
+    rows, columns = grid
+    return Image.new("RGB", (columns * 48, rows * 48), (150, 150, 150))

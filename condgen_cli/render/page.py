@@ -1,0 +1,135 @@
+"""Attention as a self-contained page: choose a word, and the input lights up where the model looked."""
+
+from __future__ import annotations
+
+import base64
+import json
+import math
+import re
+from html import escape
+from importlib import resources
+from io import BytesIO
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from condgen_cli.generation import Axis, Generation
+from condgen_cli.render.light import LIGHT, SHADE, SOFTNESS, picture
+from condgen_cli.render.panels import Panel, Weights, binned, label, panels
+from condgen_cli.render.text import heat_color
+from condgen_cli.render.ticks import ticks
+
+__all__ = ["page"]
+
+_LONGEST_SIDE = 1000
+_MOST_COLUMNS = 400
+_MOST_CHIPS = 80
+_NOTHING = "data:image/gif;base64,R0lGODlhAQABAAAAACwAAAAAAQABAAA="
+"""An image element's source where there is no grid, hence no picture."""
+
+
+def page(generation: Generation, title: str) -> str:
+    """The page as HTML. It loads nothing; the picture is embedded as JPEG, at most 1000 pixels on its longer side."""
+    drawn = panels(generation)
+    grid = next((panel for panel in drawn if panel.is_grid), None)
+    image = _scaled(picture(generation.condition, grid.weights.shape[1:])) if grid else None
+    data = {
+        "panels": [_panel_data(panel, generation) for panel in drawn],
+        "photo": {"width": image.width, "height": image.height} if image else None,
+        "softness": SOFTNESS,
+        "shade": SHADE,
+        "light": LIGHT,
+        "heat": ["#{:02x}{:02x}{:02x}".format(*heat_color(level / 255)) for level in range(256)],
+    }
+    values = {
+        "title": escape(title),
+        "output": escape(str(generation.output)),
+        "photo": _data_uri(image) if image else _NOTHING,
+        "data": _script_json(data),
+    }
+    template = resources.files("condgen_cli.render").joinpath("page.html").read_text("utf-8")
+    return re.sub(r"\{\{(\w+)\}\}", lambda match: values[match[1]], template)
+
+
+def _script_json(data: object) -> str:
+    """JSON that can't end the script element it stands in."""
+    text = json.dumps(data, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
+
+
+def _panel_data(panel: Panel, generation: Generation) -> dict[str, Any]:
+    steps = [_step(panel, generation, step) for step in range(len(panel.steps))]
+    if panel.is_grid:
+        rows, columns = panel.weights.shape[1:]
+        flat = panel.weights.reshape(len(panel.steps), -1)
+        place = {"kind": "grid", "rows": rows, "columns": columns}
+    else:
+        flat, size = binned(panel.weights, _MOST_COLUMNS)
+        place = _line_data(panel.axes[0], flat.shape[1], size)
+    return {"title": panel.title, "steps": steps, "weights": _rounded(flat), "peaks": _rounded(flat.max(1)), **place}
+
+
+def _line_data(axis: Axis, columns: int, size: int) -> dict[str, Any]:
+    """Names of all columns, marks for those that are written above the matrix."""
+    marks = ticks(axis, 12 if axis.kind == "time" or columns > _MOST_CHIPS else columns)
+    return {
+        "kind": "line",
+        "axis": axis.kind,
+        "columns": columns,
+        "names": [_bin_name(axis, start, min(start + size, len(axis)) - 1) for start in range(0, len(axis), size)],
+        "marks": [(position // size, name) for position, name in marks],
+        "chips": axis.kind != "time" and columns <= _MOST_CHIPS,
+    }
+
+
+def _bin_name(axis: Axis, first: int, last: int) -> str:
+    unit = "s" if axis.kind == "time" else ""
+    names = [label(axis.labels[index]) for index in sorted({first, last})]
+    return "–".join(names) + unit
+
+
+def _step(panel: Panel, generation: Generation, step: int) -> dict[str, Any]:
+    probability = None
+    if len(generation.log_probs) == len(panel.steps) and math.isfinite(generation.log_probs[step]):
+        probability = round(math.exp(min(generation.log_probs[step], 0.0)), 4)
+    facts = [] if probability is None else [("probability", f"{probability:.2f}")]
+    facts.append(("entropy", f"{_entropy(panel.weights[step]):.2f} bits"))
+    facts += [(name, f"{values[step]:.2f}") for name, values in generation.extras.items() if len(values) == len(panel.steps)]
+    return {"word": panel.steps[step], "probability": probability, "facts": facts, "strongest": _strongest(panel, step)}
+
+
+def _entropy(weights: Weights) -> float:
+    total = weights.sum()
+    shares = weights[weights > 0] / total if total > 0 else weights[:0].ravel()
+    return abs(float((shares * np.log2(shares)).sum()))
+
+
+def _strongest(panel: Panel, step: int) -> str:
+    flat = panel.weights[step].ravel()
+    order = np.argsort(-flat, kind="stable")[:3]
+    return ", ".join(f"{_place(panel, int(cell))} ({flat[cell]:.2g})" for cell in order)
+
+
+def _place(panel: Panel, cell: int) -> str:
+    indices = np.unravel_index(cell, panel.weights.shape[1:])
+    if panel.is_grid:
+        return " ".join(f"{axis.name} {label(axis.labels[index])}" for axis, index in zip(panel.axes, indices, strict=True))
+    return _bin_name(panel.axes[0], cell, cell)
+
+
+def _rounded(weights: Weights) -> Any:
+    """Four significant digits, so that the page stays small."""
+    digits = [float(f"{value:.4g}") for value in weights.ravel()]
+    return np.array(digits).reshape(weights.shape).tolist()
+
+
+def _scaled(image: Image.Image) -> Image.Image:
+    scale = min(1.0, _LONGEST_SIDE / max(image.size))
+    return image.resize((max(1, round(image.width * scale)), max(1, round(image.height * scale))), Image.Resampling.LANCZOS)
+
+
+def _data_uri(image: Image.Image) -> str:
+    buffer = BytesIO()
+    image.save(buffer, "JPEG", quality=88)
+    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")

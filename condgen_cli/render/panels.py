@@ -1,0 +1,95 @@
+"""Attention as renderers see it: one panel for each distribution that a step has."""
+
+from __future__ import annotations
+
+import itertools
+import unicodedata
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from condgen_cli.generation import AttentionMap, Axis, Generation
+
+__all__ = ["Panel", "Weights", "binned", "label", "panels"]
+
+Weights = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Panel:
+    """The weights of one map and one head or hop.
+
+    Args:
+        title: which map and head; empty if the generation has only one.
+        steps: what was written at each step.
+        axes: two of kind ``grid`` (rows, columns), or one of any kind.
+        weights: (steps, rows, columns) or (steps, positions), finite.
+    """
+
+    title: str
+    steps: tuple[str, ...]
+    axes: tuple[Axis, ...]
+    weights: Weights
+
+    @property
+    def is_grid(self) -> bool:
+        return len(self.axes) == 2
+
+    @property
+    def peaks(self) -> Weights:
+        """(steps,): the largest weight of each step."""
+        return self.weights.reshape(len(self.steps), -1).max(-1, initial=0.0)
+
+    def relative(self) -> Weights:
+        """Weights divided by their step's peak, so within 0 and 1; zero where a step has no weight at all."""
+        peaks = self.peaks.reshape(-1, *[1] * len(self.axes))
+        return np.divide(self.weights, peaks, out=np.zeros_like(self.weights), where=peaks > 0)
+
+
+def panels(generation: Generation) -> list[Panel]:
+    """The panels of all maps that have steps and positions, in order."""
+    several = len(generation.attention) > 1
+    return [panel for name, map in generation.attention.items() if map.weights.size for panel in _split(name, map, several)]
+
+
+def _split(name: str, map: AttentionMap, several: bool) -> Iterator[Panel]:
+    axes = _drawable(map.positions)
+    distributions = np.maximum(np.nan_to_num(map.distributions().astype(np.float64), posinf=0.0), 0.0)
+    steps = tuple(label(step) for step in map.steps.labels)
+    for head, title in enumerate(_head_titles(map)):
+        parts = [part for part in (name if several else "", title) if part]
+        shape = (len(steps), *(len(axis) for axis in axes))
+        yield Panel(", ".join(parts), steps, axes, distributions[:, head].reshape(shape))
+
+
+def _drawable(positions: tuple[Axis, ...]) -> tuple[Axis, ...]:
+    """A pair of grid axes or a single axis as they are; anything else flattened to one axis."""
+    if [axis.kind for axis in positions] == ["grid", "grid"] or len(positions) == 1:
+        return positions
+    labels = tuple(" ".join(map(label, combination)) for combination in itertools.product(*(axis.labels for axis in positions)))
+    return (Axis("-".join(axis.name for axis in positions) or "position", "slots", labels),)
+
+
+def _head_titles(map: AttentionMap) -> list[str]:
+    axes = [axis for axis in map.axes[1:] if axis.kind in ("hops", "heads")]
+    named = [[f"{axis.name} {label(value)}" for value in axis.labels] for axis in axes]
+    return [", ".join(combination) for combination in itertools.product(*named)]
+
+
+def label(value: str | float) -> str:
+    """A label that is safe to print: numbers short, control and invisible characters escaped, blanks quoted."""
+    text = value if isinstance(value, str) else f"{value:g}"
+    if not text.strip(" "):
+        return repr(text)
+    return "".join(c.encode("unicode_escape").decode() if unicodedata.category(c) in _INVISIBLE else c for c in text)
+
+
+_INVISIBLE = ("Cc", "Cf", "Cn", "Co", "Cs", "Zl", "Zp")
+
+
+def binned(weights: Weights, limit: int, axis: int = -1) -> tuple[Weights, int]:
+    """Weights added up in bins of equal size so that at most ``limit`` are left along ``axis``, and that size."""
+    size = -(-weights.shape[axis] // limit)
+    return np.add.reduceat(weights, np.arange(0, weights.shape[axis], size), axis), size

@@ -1,0 +1,93 @@
+"""Tables: drawn on a terminal, aligned plain text in a pipe."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from io import StringIO
+
+__all__ = ["Cell", "table"]
+
+Cell = str | int | float | None
+
+_NUMBER = re.compile(r"[-+]?[\d.,]*\d[\d.,]*(e[-+]?\d+)?\s*(%|[kKMGT]?i?B|±.*|\[.*\])?")
+
+
+def table(columns: Sequence[str], rows: Sequence[Sequence[Cell]], *, title: str | None = None, color: bool, width: int) -> str:
+    """A table without a final line break.
+
+    Args:
+        columns: headings.
+        rows: one cell for each column; floats are printed with two decimals, None as nothing.
+        title: a line above.
+        color: draw it for a terminal, wrapped to ``width``; otherwise lines are never cut, so that a pipe loses nothing.
+    """
+    cells = [[_text(cell) for cell in row] for row in rows]
+    right = [_is_numeric([row[index] for row in cells]) for index in range(len(columns))]
+    if color:
+        return _drawn(columns, cells, right, title, width)
+    return _plain(columns, cells, right, title)
+
+
+def _text(cell: Cell) -> str:
+    if cell is None:
+        return ""
+    text = f"{cell:.2f}" if isinstance(cell, float) else str(cell)
+    return " ".join(text.split())
+
+
+def _is_numeric(cells: Sequence[str]) -> bool:
+    """A dash or nothing may stand for a number that is missing."""
+    present = [cell for cell in cells if cell not in ("", "-", "–", "—")]
+    return bool(present) and all(_NUMBER.fullmatch(cell) for cell in present)
+
+
+def _plain(columns: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[bool], title: str | None) -> str:
+    from rich.cells import cell_len
+
+    lines = [list(columns), *rows]
+    widths = [max(cell_len(line[index]) for line in lines) for index in range(len(columns))]
+
+    def aligned(cells: Sequence[str]) -> str:
+        padding = [" " * (width - cell_len(cell)) for cell, width in zip(cells, widths, strict=True)]
+        texts = [space + cell if flush else cell + space for cell, space, flush in zip(cells, padding, right, strict=True)]
+        return "  ".join(texts).rstrip()
+
+    rule = "  ".join("-" * width for width in widths)
+    return "\n".join([*([title] if title else []), aligned(columns), rule, *map(aligned, rows)])
+
+
+def _drawn(columns: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[bool], title: str | None, width: int) -> str:
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    drawn = Table(box=box.SIMPLE_HEAD, title=Text(title, "bold") if title else None, title_justify="left", pad_edge=False)
+    for column, flush in zip(columns, right, strict=True):
+        drawn.add_column(Text(column), justify="right" if flush else "left", overflow="fold")
+    for row in rows:
+        drawn.add_row(*map(Text, row))
+    return ansi(drawn, width)
+
+
+def ansi(renderable: object, width: int) -> str:
+    """What rich draws, as text with colour codes: 24-bit where the terminal says so, else 256 colours."""
+    import os
+
+    from rich.console import Console
+
+    true_color = os.environ.get("COLORTERM", "").lower() in ("truecolor", "24bit")
+    console = Console(
+        file=StringIO(),
+        width=width,
+        force_terminal=True,
+        color_system="truecolor" if true_color else "256",
+        no_color=False,
+        legacy_windows=False,
+        highlight=False,
+        emoji=False,
+        markup=False,
+    )
+    with console.capture() as capture:
+        console.print(renderable, soft_wrap=False, no_wrap=False)
+    return "\n".join(line.rstrip() for line in capture.get().splitlines()).strip("\n")

@@ -1,0 +1,283 @@
+"""Attention in the terminal: shades of ASCII, or coloured blocks.
+
+Everything is drawn as lines of rich's ``Text``, which know their width in columns; at the end they become plain or coloured.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from rich.cells import cell_len, set_cell_size
+from rich.text import Text
+
+from condgen_cli.generation import Axis, Generation
+from condgen_cli.render.light import light_up, picture
+from condgen_cli.render.panels import Panel, binned, label, panels
+from condgen_cli.render.tables import ansi
+from condgen_cli.render.ticks import ticks
+
+__all__ = ["SHADES", "attention_text", "shades"]
+
+Floats = NDArray[np.float64]
+Lines = list[Text]
+
+SHADES = " .:-=+*#%@"
+_GAP = "  "
+_PICTURE_COLUMNS = 25
+"""Width in columns of a square picture; others get the same area."""
+_TALLEST = 40
+_FEW_STEPS = 3
+_MOST_BARS = 60
+_LONGEST_HEADING = 12
+
+
+def attention_text(generation: Generation, *, width: int, color: bool) -> str:
+    """See ``condgen_cli.render.attention_text``."""
+    width = max(width, 20)
+    drawn = panels(generation)
+    if not drawn:
+        return "\n".join(textwrap.wrap("no attention: this model has no map to show", width))
+    lines: Lines = []
+    for panel in drawn:
+        lines += [Text("")] * bool(lines) + _wrapped(panel.title, width, "bold")
+        if panel.is_grid:
+            lines += _pictures(panel, generation, width) if color else _grids(panel, generation, width)
+        elif len(panel.steps) <= _FEW_STEPS and len(panel.axes[0]) <= _MOST_BARS and panel.axes[0].kind != "time":
+            lines += _bars(panel, width)
+        else:
+            lines += _matrix(panel, width, color)
+    if color:
+        return ansi(Text("\n").join(lines), width)
+    return "\n".join(line.plain.rstrip() for line in lines)
+
+
+def shades(relative: Floats, repeat: int = 1) -> list[str]:
+    """Rows of values from 0 to 1 as rows of shades, each drawn ``repeat`` characters wide."""
+    levels = np.floor(relative * (len(SHADES) - 1) + 0.5).astype(int).clip(0, len(SHADES) - 1)
+    return ["".join(SHADES[level] * repeat for level in row) for row in levels]
+
+
+# Grids
+
+
+def _grids(panel: Panel, generation: Generation, width: int) -> Lines:
+    """A framed grid for each step, in the picture's proportions."""
+    rows, columns = (len(axis) for axis in panel.axes)
+    across, down = _cell(generation, rows, columns)
+    across = max(1, min(across, (width - 2) // columns))
+    limit = (width - 2) // across
+    pooled, column_bin = binned(panel.weights, limit)
+    pooled, row_bin = binned(pooled, max(1, _TALLEST // down), axis=1)
+    blocks = []
+    for word, weights in zip(panel.steps, pooled, strict=True):
+        peak = weights.max()
+        relative = weights / peak if peak > 0 else weights
+        body = [line for line in shades(relative, across) for _ in range(down)]
+        rule = "+" + "-" * len(body[0]) + "+"
+        frame = [rule, *("|" + line + "|" for line in body), rule]
+        blocks.append([_caption(word, peak, max(len(rule), 12)), *map(Text, frame)])
+    legend = f'Shades "{SHADES}" go from 0 to the largest weight, written beside each {_step_name(generation)}.'
+    if column_bin > 1 or row_bin > 1:
+        legend += f" Each cell adds up {row_bin} x {column_bin} positions."
+    return [*_wrapped(legend, width, "dim"), Text(""), *_side_by_side(blocks, width)]
+
+
+def _cell(generation: Generation, rows: int, columns: int) -> tuple[int, int]:
+    """Characters across and lines down for one cell. A character is taken to be twice as high as wide."""
+    proportion = 1.0
+    if isinstance(generation.condition, Image.Image) and min(generation.condition.size) > 0:
+        wide, high = generation.condition.size
+        proportion = (wide / columns) / (high / rows)
+    if proportion >= 0.5:
+        return min(round(2 * proportion), 8), 1
+    return 1, min(round(0.5 / proportion), 4)
+
+
+def _pictures(panel: Panel, generation: Generation, width: int) -> Lines:
+    """The picture, and for each step the picture lit where the weights are, in half blocks."""
+    grid = panel.weights.shape[1], panel.weights.shape[2]
+    image = picture(generation.condition, grid)
+    proportion = image.width / image.height
+    across = _picture_columns(proportion, width)
+    down = 2 * max(1, min(round(across / proportion / 2), _TALLEST // 2))
+    image = image.resize((across, down), Image.Resampling.BOX)
+    blocks = [[_fitted("the picture", max(across, 12), "dim"), *_half_blocks(image)]]
+    for word, weights, peak in zip(panel.steps, panel.weights, panel.peaks, strict=True):
+        blocks.append([_caption(word, peak, max(image.width, 12)), *_half_blocks(light_up(image, weights))])
+    legend = f"Lit where the model looked; the largest weight is written beside each {_step_name(generation)}."
+    return [*_wrapped(legend, width, "dim"), Text(""), *_side_by_side(blocks, width)]
+
+
+def _picture_columns(proportion: float, width: int) -> int:
+    """About the same area for every proportion, a little more where that fills the line."""
+    usual = max(1, min(round(_PICTURE_COLUMNS * proportion**0.5), 2 * _PICTURE_COLUMNS, width))
+    side_by_side = max(1, (width + len(_GAP)) // (usual + len(_GAP)))
+    return min((width + len(_GAP)) // side_by_side - len(_GAP), usual + usual // 2)
+
+
+def _half_blocks(image: Image.Image) -> Lines:
+    """Two pixels to a character: the upper one is the block's colour, the lower one its background."""
+    pixels = np.asarray(image)
+    lines = []
+    for upper, lower in zip(pixels[::2], pixels[1::2], strict=True):
+        line = Text()
+        for above, below in zip(upper, lower, strict=True):
+            line.append("▀", f"rgb({above[0]},{above[1]},{above[2]}) on rgb({below[0]},{below[1]},{below[2]})")
+        lines.append(line)
+    return lines
+
+
+def _side_by_side(blocks: Sequence[Lines], width: int) -> Lines:
+    """Blocks of equal height in as many columns as fit, rows of blocks parted by an empty line."""
+    column = max(line.cell_len for block in blocks for line in block)
+    across = max(1, (width + len(_GAP)) // (column + len(_GAP)))
+    lines: Lines = []
+    for start in range(0, len(blocks), across):
+        row = blocks[start : start + across]
+        lines += [Text("")] * bool(lines)
+        for parts in zip(*row, strict=True):
+            line = Text()
+            for index, part in enumerate(parts):
+                line.append_text(part)
+                if index < len(parts) - 1:
+                    line.append(" " * (column - part.cell_len) + _GAP)
+            lines.append(line)
+    return lines
+
+
+def _caption(word: str, peak: float, width: int) -> Text:
+    weight = _weight(peak)
+    caption = _fitted(word, width - len(weight) - 1, "bold")
+    return caption.append(" " + weight, "dim")
+
+
+# One-dimensional positions
+
+
+def _bars(panel: Panel, width: int) -> Lines:
+    """For each step its positions as bars, as long as their share of the largest weight."""
+    names = [_position(panel.axes[0], index) for index in range(len(panel.axes[0]))]
+    name_width = min(max(map(cell_len, names)), max(6, (width - 8) // 2))
+    bar_width = min(40, width - name_width - 8)
+    lines: Lines = []
+    for word, weights, relative in zip(panel.steps, panel.weights, panel.relative(), strict=True):
+        lines += [Text("")] * bool(lines) + [_fitted(word, min(cell_len(word), width), "bold")]
+        for name, weight, share in zip(names, weights, relative, strict=True):
+            bar = "#" * int(share * bar_width + 0.5)
+            lines.append(_fitted(name, name_width).append(" " + _weight(weight) + " ", "dim").append(bar, "yellow"))
+    return lines
+
+
+def _matrix(panel: Panel, width: int, color: bool) -> Lines:
+    """Steps down, positions across, each step scaled to its largest weight, which ends its line."""
+    axis = panel.axes[0]
+    name_width = min(max(map(cell_len, panel.steps)), max(6, min(16, width // 3)))
+    room = width - name_width - 8
+    across = 2 if len(axis) * 2 <= room else 1
+    pooled, size = binned(panel.weights, room // across)
+    peaks = pooled.max(-1)
+    relative = np.divide(pooled, peaks[:, None], out=np.zeros_like(pooled), where=peaks[:, None] > 0)
+    indent = Text(" " * (name_width + 1))
+    marked = axis.kind == "time" or size > 1
+    lines = _legend(axis, size, width, color)
+    if not marked:
+        lines += [indent + line for line in _headings(axis, across)]
+    for word, row, peak in zip(panel.steps, relative, peaks, strict=True):
+        line = _fitted(word, name_width, "bold").append("|", "dim")
+        line.append_text(_heat(row, across) if color else Text(shades(row[None], across)[0]))
+        lines.append(line.append("| ", "dim").append(_weight(peak), "dim"))
+    if marked:
+        lines.append(indent.append(_tick_line(axis, size, across, pooled.shape[1] * across), "dim"))
+    return lines
+
+
+def _legend(axis: Axis, size: int, width: int, color: bool) -> Lines:
+    scale = "Bright is" if color else f'Shades "{SHADES}" go from 0 to'
+    text = f"{scale} the largest weight of a line, written at its end. Across: {axis.name}."
+    if size > 1:
+        text += f" Each column adds up {size} positions."
+    return [*_wrapped(text, width, "dim"), Text("")]
+
+
+def _headings(axis: Axis, across: int) -> Lines:
+    """Labels above their columns: on one line if they fit, else written downwards."""
+    names = [label(value) for value in axis.labels]
+    if all(cell_len(name) <= across for name in names):
+        return [Text("".join(set_cell_size(name, across) for name in names), "bold")]
+    short = [name if len(name) <= _LONGEST_HEADING else name[: _LONGEST_HEADING - 2] + ".." for name in names]
+    letters = [_letters(name, across) for name in short]
+    height = max(map(len, letters))
+    padded = [[" " * across] * (height - len(column)) + column for column in letters]
+    return [Text("".join(cells), "bold") for cells in zip(*padded, strict=True)]
+
+
+def _letters(name: str, across: int) -> list[str]:
+    """One cell for each letter; what is too wide for a cell becomes a question mark, combining marks stay with their letter."""
+    clusters: list[str] = []
+    for letter in name:
+        if cell_len(letter) == 0 and clusters:
+            clusters[-1] += letter
+        else:
+            clusters.append(letter)
+    return [set_cell_size(cluster if cell_len(cluster) <= across else "?", across) for cluster in clusters]
+
+
+def _heat(row: Floats, across: int) -> Text:
+    line = Text()
+    for value in row:
+        red, green, blue = heat_color(float(value))
+        line.append(" " * across, f"on rgb({red},{green},{blue})")
+    return line
+
+
+_HEAT = ((16, 16, 40), (92, 28, 110), (214, 72, 70), (252, 166, 60), (252, 252, 190))
+
+
+def heat_color(value: float) -> tuple[int, int, int]:
+    """0 to 1 as near black, violet, red, orange, pale yellow."""
+    stops = np.linspace(0, 1, len(_HEAT))
+    red, green, blue = (round(float(np.interp(value, stops, channel))) for channel in zip(*_HEAT, strict=True))
+    return red, green, blue
+
+
+def _tick_line(axis: Axis, size: int, across: int, width: int) -> str:
+    """Labels that start in their position's column, as many as fit without touching."""
+    line = ""
+    for position, name in ticks(axis, width // 6):
+        column = position // size * across
+        if column < cell_len(line) + bool(line) or column + cell_len(name) > width + 8:
+            continue
+        line += " " * (column - cell_len(line)) + name
+    return line
+
+
+# Shared
+
+
+def _position(axis: Axis, index: int) -> str:
+    value = axis.labels[index]
+    return label(value) + ("s" if axis.kind == "time" else "")
+
+
+def _step_name(generation: Generation) -> str:
+    return next(iter(generation.attention.values())).steps.name
+
+
+def _weight(weight: float) -> str:
+    """Five characters at most."""
+    return f"{weight:.2f}" if weight >= 0.1 or weight == 0 else f"{weight:.3f}"
+
+
+def _fitted(text: str, width: int, style: str = "") -> Text:
+    """Exactly ``width`` columns: padded, or cut with two dots at the end."""
+    if cell_len(text) > width > 4:
+        text = set_cell_size(text, width - 2) + ".."
+    return Text(set_cell_size(text, width), style)
+
+
+def _wrapped(text: str, width: int, style: str) -> Lines:
+    return [Text(line, style) for line in textwrap.wrap(text, width)] if text else []

@@ -1,0 +1,467 @@
+"""A trained model, ready to run: ``load("sat")("photo.jpg")``.
+
+Inputs flow through a bounded pipeline: one thread reads items, a pool decodes and collates the next batches, and the caller's
+thread runs the model. A few batches are held at a time, whatever the number of inputs.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+
+from condgen_cli import decoding as decoders
+from condgen_cli.decoding import Decoding, Hypothesis
+from condgen_cli.errors import CondgenError, InputError, IntegrityError, NotFoundError, PluginError, UsageError
+from condgen_cli.generation import AttentionMap, Axis, Generation
+from condgen_cli.model import Item, Memory, Vocabulary
+from condgen_cli.pipeline import batched, prefetch
+from condgen_cli.settings import current
+from condgen_cli.sources import Failure
+from condgen_cli.specs import resolve
+
+if TYPE_CHECKING:
+    from condgen_cli.zoo import Entry
+
+__all__ = ["Bundle", "Result", "Runner", "initial_files", "load", "read_items"]
+
+AHEAD = 3
+"""Batches that are read and collated while the model runs."""
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """What is needed to rebuild a model, from a zoo or from a training run.
+
+    Args:
+        name: as the user knows it.
+        task: the name of its task.
+        architecture: the name that a plugin registered.
+        config: for the architecture's builder.
+        decoding: arguments of ``Decoding``.
+        files: local files by name; weights are those that end in ``.safetensors``, of which a later one wins.
+        entry: the zoo's entry, if it comes from a zoo.
+    """
+
+    name: str
+    task: str
+    architecture: str
+    config: Mapping[str, Any]
+    decoding: Mapping[str, Any]
+    files: Mapping[str, Path]
+    entry: Entry | None = None
+
+
+@dataclass(frozen=True)
+class Result:
+    """What became of one item: generations, best first, or an error."""
+
+    item: Item | None
+    source: str
+    generations: tuple[Generation, ...] = ()
+    error: CondgenError | None = None
+
+
+def load(name: str | os.PathLike[str], device: str = "auto") -> Runner:
+    """A model with its weights.
+
+    Args:
+        name: an id or alias of the zoo, or the folder of a training run.
+        device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
+    Raises:
+        NotFoundError: if there is no such model.
+        PluginError: if no plugin brings its architecture, or the plugin can't build it.
+        IntegrityError: if its files don't fit its architecture.
+        NetworkError: if files are missing and can't be fetched.
+    """
+    target = _device(device)
+    bundle = _bundle(os.fspath(name))
+    return Runner(_build(bundle).to(target), bundle, target)
+
+
+def initial_files(name: str) -> Mapping[str, Path]:
+    """The files, by name, of a model that training starts from: a zoo's entry or the folder of a run.
+
+    Raises:
+        NotFoundError, IntegrityError, NetworkError: as ``load``.
+    """
+    return _bundle(name).files
+
+
+class Runner:
+    """A model that turns conditions into generations.
+
+    Args:
+        model: follows ``condgen_cli.model.Model``, or has ``predict(batch)`` in place of ``step``, which gives a Generation for
+            each item of the batch.
+        bundle: what it was built from.
+        device: where the model is.
+    """
+
+    def __init__(self, model: Any, bundle: Bundle, device: torch.device) -> None:
+        self.model = model
+        self.bundle = bundle
+        self.device = device
+        self.decoding = _default_decoding(bundle)
+
+    @property
+    def name(self) -> str:
+        return self.bundle.name
+
+    @property
+    def task(self) -> str:
+        return self.bundle.task
+
+    @property
+    def entry(self) -> Entry | None:
+        return self.bundle.entry
+
+    def __call__(self, source: Any, *, force: str | None = None, **options: Any) -> Generation:
+        """The best generation for one input.
+
+        Args:
+            source: an Item, a condition such as a PIL image, or a string that the task reads: a path, a URL, a text.
+            force: the output that the model is made to write.
+            options: fields of ``Decoding`` that differ from the model's own.
+        Raises:
+            InputError: if the input can't be read.
+        """
+        items = self._as_items(source)
+        if len(items) != 1:
+            raise InputError(f"{source} holds {len(items)} items", "use Runner.stream")
+        (result,) = self.stream(items, replace(self.decoding, **options), force=force)
+        if result.error:
+            raise result.error
+        return result.generations[0]
+
+    def stream(
+        self,
+        items: Iterable[Item | Failure],
+        decoding: Decoding | None = None,
+        batch_size: int = 16,
+        force: str | None = None,
+        generator: torch.Generator | None = None,
+        draw: bool = True,
+    ) -> Iterator[Result]:
+        """A Result for each item, in order, as soon as its batch is done. An item that fails has an error and harms no other.
+
+        Args:
+            items: read lazily, in a thread of their own.
+            decoding: default: the model's.
+            force: the output that the model is made to write for every item.
+            generator: for sampling, on the model's device.
+            draw: give generations what attention is drawn on; False spares reading it again.
+        """
+        run = _Run(self.model, self.device, decoding or self.decoding, self._forced(force), generator, draw)
+        for batch in prefetch(run.prepare, batched(items, batch_size), ahead=AHEAD):
+            yield from run.results(batch)
+
+    def _forced(self, text: str | None) -> list[int] | None:
+        if text is None:
+            return None
+        if not hasattr(self.model, "step"):
+            raise UsageError(f"{self.name} writes no tokens that could be forced")
+        vocabulary = self.model.vocabulary
+        return [*vocabulary.encode(text), vocabulary.eos]
+
+    def _as_items(self, source: Any) -> list[Item]:
+        if isinstance(source, Item):
+            return [source]
+        if isinstance(source, str | os.PathLike):
+            return list(read_items(self.task, os.fspath(source)))
+        return [Item(id="input", condition=source, source="input")]
+
+
+def read_items(task: str, source: str) -> Iterator[Item]:
+    """The items that a task's reader finds in one path, URL or text."""
+    from condgen_cli.plugins import manager
+
+    spec = manager().tasks.get(task)
+    if spec is None:
+        raise PluginError(f"no plugin brings the task {task!r}", "condgen plugin doctor")
+    yield from resolve(spec.reader)(source)
+
+
+@dataclass(frozen=True)
+class _Batch:
+    """Entries in order, items that can't be read replaced by failures, and the collated inputs of the items that remain."""
+
+    entries: list[Item | Failure]
+    inputs: Any
+    conditions: list[Any]
+
+    @property
+    def items(self) -> list[Item]:
+        return [entry for entry in self.entries if isinstance(entry, Item)]
+
+
+@dataclass(frozen=True)
+class _Run:
+    """One stream's settings, and how a batch goes through the model."""
+
+    model: Any
+    device: torch.device
+    decoding: Decoding
+    forced: list[int] | None
+    generator: torch.Generator | None
+    draw: bool
+
+    def prepare(self, entries: list[Item | Failure]) -> _Batch:
+        """Read and collate; where that fails, once more without the items at fault."""
+        try:
+            return self._collate(entries)
+        except Exception as error:
+            if len(entries) == 1 and isinstance(entries[0], Item):
+                return _Batch([_failure(entries[0], error)], None, [])
+        return self._collate([self._checked(entry) for entry in entries])
+
+    def results(self, batch: _Batch) -> Iterator[Result]:
+        """Run the model; where that fails, once more for each item alone."""
+        try:
+            generations = iter(self._generations(batch))
+        except Exception as error:
+            if len(batch.entries) > 1:
+                for entry in batch.entries:
+                    yield from self.results(self.prepare([entry]))
+                return
+            batch = _Batch([_failure(batch.items[0], error)], None, [])
+        for entry in batch.entries:
+            if isinstance(entry, Failure):
+                yield Result(None, entry.source, error=entry.error)
+            else:
+                yield Result(entry, entry.source or entry.id, tuple(next(generations)))
+
+    def _collate(self, entries: list[Item | Failure]) -> _Batch:
+        batch = _Batch(entries, None, [])
+        if not batch.items:
+            return batch
+        conditions = [self.model.condition(item) if self.draw else None for item in batch.items]
+        return replace(batch, inputs=self.model.collate(batch.items), conditions=conditions)
+
+    def _checked(self, entry: Item | Failure) -> Item | Failure:
+        try:
+            self._collate([entry])
+        except Exception as error:
+            return _failure(entry, error)
+        return entry
+
+    @torch.inference_mode()
+    def _generations(self, batch: _Batch) -> list[list[Generation]]:
+        """For each item of the batch its generations, best first."""
+        if not batch.items:
+            return []
+        inputs = _to_device(batch.inputs, self.device)
+        if not hasattr(self.model, "step"):
+            found = self.model.predict(inputs)
+            predicted = [found] if isinstance(found, Generation) else list(found)
+            return [[replace(one, condition=condition)] for one, condition in zip(predicted, batch.conditions, strict=True)]
+        memory = self.model.encode(inputs)
+        hypotheses = self._decode(memory)
+        masks = None if memory.mask is None else memory.mask.cpu().numpy()
+        rows = []
+        for row, (found, condition) in enumerate(zip(hypotheses, batch.conditions, strict=True)):
+            place = _Place(
+                tuple(memory.axes[row]) if memory.axes else (),
+                memory.values.shape[1],
+                None if masks is None else masks[row],
+            )
+            rows.append([_generation(one, self.model.vocabulary, place, condition) for one in found])
+        return rows
+
+    def _decode(self, memory: Memory) -> list[list[Hypothesis]]:
+        if self.forced is None:
+            return decoders.decode(self.model, memory, self.decoding, self.generator)
+        return [[one] for one in decoders.force(self.model, memory, [self.forced] * len(memory))]
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where one memory row's positions lie: their axes, their number with padding, and which of them are real."""
+
+    axes: tuple[Axis, ...]
+    positions: int
+    mask: NDArray[np.bool_] | None
+
+    def map(self, weights: NDArray[np.float32], steps: Axis) -> AttentionMap:
+        """Weights (steps, positions) or (steps, heads, positions) with the row's axes."""
+        heads = (Axis.numbered("head", "heads", weights.shape[1]),) if weights.ndim == 3 else ()
+        axes = self.axes
+        if weights.shape[-1] != self.positions:  # it looks at something else than the memory
+            axes = ()
+        elif self.mask is not None:
+            weights = weights[..., self.mask]
+        axes = (steps, *heads, *(axes or (Axis.numbered("position", "slots", weights.shape[-1]),)))
+        return AttentionMap(weights.reshape([len(axis) for axis in axes]), axes)
+
+
+def _generation(hypothesis: Hypothesis, vocabulary: Vocabulary, place: _Place, condition: Any) -> Generation:
+    tokens = tuple(vocabulary.token(index) for index in hypothesis.ids)
+    steps = Axis("token", "tokens", tokens)
+    return Generation(
+        output=vocabulary.decode(hypothesis.ids),
+        tokens=tokens,
+        log_probs=hypothesis.log_probs,
+        score=hypothesis.score,
+        attention={name: place.map(weights, steps) for name, weights in hypothesis.attention.items()},
+        condition=condition,
+        extras=hypothesis.extras,
+    )
+
+
+def _failure(entry: Item | Failure, error: Exception) -> Failure:
+    if isinstance(entry, Failure):
+        return entry
+    source = entry.source or entry.id
+    if isinstance(error, CondgenError):
+        return Failure(source, error)
+    if current().debug:
+        raise error
+    reason = str(error).partition("\n")[0]
+    return Failure(source, InputError(f"{source}: {type(error).__name__}: {reason}"))
+
+
+def _to_device(inputs: Any, device: torch.device) -> Any:
+    """Tensors, also within mappings, lists and (named) tuples, on the device."""
+    if device.type == "cpu":
+        return inputs
+    if isinstance(inputs, Mapping):
+        return {name: _to_device(part, device) for name, part in inputs.items()}
+    if isinstance(inputs, list | tuple):
+        parts = [_to_device(part, device) for part in inputs]
+        return type(inputs)(*parts) if hasattr(inputs, "_fields") else type(inputs)(parts)
+    return inputs.to(device, non_blocking=True) if hasattr(inputs, "to") else inputs
+
+
+def _device(name: str) -> torch.device:
+    has = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if name == "auto":
+        name = next(device for device in ("cuda", "mps", "cpu") if has[device])
+    if not has.get(name):
+        raise UsageError(f"no {name} device here", f"--device {next(device for device, there in has.items() if there)}")
+    return torch.device(name)
+
+
+def _bundle(name: str) -> Bundle:
+    if os.path.isdir(name) and os.path.lexists(os.path.join(name, RUN_FILE)):
+        return _run_bundle(Path(name))
+    if os.sep in name or name in (".", ".."):
+        raise NotFoundError(f"{name} is not the folder of a training run: it holds no {RUN_FILE}")
+    from condgen_cli.zoo import open_zoo
+
+    zoo = open_zoo()
+    entry = zoo.entry(name)
+    return Bundle(
+        entry.id,
+        entry.task,
+        entry.architecture.name,
+        entry.architecture.config,
+        entry.decoding,
+        zoo.files(entry),
+        entry,
+    )
+
+
+RUN_FILE = "model.json"
+"""What a training run writes about its model."""
+
+
+def _run_bundle(folder: Path) -> Bundle:
+    from condgen_cli.zoo.names import safe_path
+
+    path = folder / RUN_FILE
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        names = [safe_path(name) for name in content["files"]]
+        bundle = Bundle(
+            name=folder.resolve().name,
+            task=content["task"],
+            architecture=content["architecture"]["name"],
+            config=content["architecture"]["config"],
+            decoding=content.get("decoding", {}),
+            files={name: folder / name for name in names},
+        )
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise IntegrityError(f"{path} is not a model's description: {type(error).__name__}: {error}") from error
+    for file in bundle.files.values():
+        if not file.is_file():
+            raise NotFoundError(f"{file} does not exist")
+    return bundle
+
+
+def _default_decoding(bundle: Bundle) -> Decoding:
+    try:
+        return Decoding(**bundle.decoding)
+    except (TypeError, UsageError) as error:
+        raise IntegrityError(f"the decoding settings of {bundle.name} are wrong: {error}") from error
+
+
+def _build(bundle: Bundle) -> Any:
+    """The model with its weights, in evaluation mode, on the CPU and in 32-bit floats."""
+    from condgen_cli.plugins import manager
+
+    spec = manager().models.get(bundle.architecture)
+    if spec is None:
+        plugin = bundle.entry.requires.plugin if bundle.entry else ""
+        hint = f"condgen plugin install {plugin}" if plugin else "condgen plugin doctor"
+        raise PluginError(f"{bundle.name} needs the architecture {bundle.architecture!r}, which no plugin brings", hint)
+    builder = resolve(spec.build)
+    try:
+        with _WithoutInitialisation():
+            model = builder(bundle.config, bundle.files)
+    except CondgenError:
+        raise
+    except Exception as error:
+        if current().debug:
+            raise
+        message = f"the plugin of {bundle.architecture!r} can't build {bundle.name}: {type(error).__name__}: {error}"
+        raise PluginError(message) from error
+    _load_weights(model, bundle)
+    return model.eval()
+
+
+class _WithoutInitialisation(TorchFunctionMode):
+    """Leaves parameters as allocated: weights replace them, and drawing millions of random numbers takes as long as a photo."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if getattr(func, "__module__", "") == "torch.nn.init":
+            return kwargs["tensor"] if "tensor" in kwargs else args[0]
+        return func(*args, **kwargs)
+
+
+def _load_weights(model: Any, bundle: Bundle) -> None:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    weights: dict[str, Tensor] = {}
+    for name, path in bundle.files.items():
+        if name.endswith(".safetensors"):
+            try:
+                weights.update(load_file(path))
+            except (OSError, SafetensorError) as error:
+                raise IntegrityError(f"cannot read {name} of {bundle.name}: {error}") from error
+    expected = model.state_dict()
+    faults = {
+        "missing": expected.keys() - weights.keys(),
+        "unexpected": weights.keys() - expected.keys(),
+        "of another shape": {name for name in expected.keys() & weights.keys() if expected[name].shape != weights[name].shape},
+    }
+    told = [f"{_some(names)} {fault}" for fault, names in faults.items() if names]
+    if told:
+        raise IntegrityError(f"the weights of {bundle.name} don't fit its architecture: {'; '.join(told)}")
+    model.load_state_dict(weights)
+
+
+def _some(names: Sequence[str] | set[str], shown: int = 3) -> str:
+    ordered = sorted(names)
+    rest = f" and {len(ordered) - shown} more" if len(ordered) > shown else ""
+    return ", ".join(ordered[:shown]) + rest

@@ -1,0 +1,326 @@
+"""What every task command does: load a model, run it over inputs, print results as they come.
+
+Only light modules are imported here, since ``condgen TASK --help`` reaches this file.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
+from itertools import chain, islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, TextIO
+
+from condgen_cli import console
+from condgen_cli.errors import CondgenError, NotFoundError, UsageError
+from condgen_cli.options import Device, Format
+from condgen_cli.sources import Failure, stem
+
+if TYPE_CHECKING:
+    from condgen_cli.decoding import Decoding
+    from condgen_cli.generation import Generation
+    from condgen_cli.model import Item
+    from condgen_cli.runner import Result, Runner
+
+__all__ = ["TaskOptions", "run_task"]
+
+ATTENTION_SUFFIXES = (".txt", ".png", ".html", ".json", ".npz")
+SOME_FAILED = 4
+
+
+@dataclass(frozen=True)
+class TaskOptions:
+    """The options of a task command, as ``condgen_cli.options`` describes them."""
+
+    model: str
+    device: Device = Device.auto
+    seed: int = 0
+    batch_size: int = 16
+    beam: int | None = None
+    nbest: int = 1
+    length_penalty: float | None = None
+    max_length: int | None = None
+    sample: bool = False
+    temperature: float = 1.0
+    top_k: int = 0
+    top_p: float = 1.0
+    force: str | None = None
+    show_attention: bool = False
+    save_attention: Path | None = None
+    output: Path | None = None
+    format: Format = Format.text
+
+
+def run_task(task: str, inputs: Iterable[str | Failure], options: TaskOptions) -> int:
+    """Run a task's model over inputs and print a result for each, in order.
+
+    Args:
+        task: its name.
+        inputs: what the task's reader takes, such as the paths that ``sources.expand`` gives.
+    Returns:
+        the exit code: 0; 4 if some inputs failed; if all failed, the first error's own.
+    Raises:
+        UsageError: before any work, if options contradict each other.
+        CondgenError: if the model can't be had.
+    """
+    inputs, several = _peek(inputs)
+    _check(options, several)
+    return _Session(task, options, several).run(inputs)
+
+
+class _Session:
+    """A loaded model and the places that its results go to."""
+
+    def __init__(self, task: str, options: TaskOptions, several: bool) -> None:
+        from condgen_cli.runner import load
+
+        self.options = options
+        self.several = several
+        self.runner = load(options.model, options.device)
+        if self.runner.task != task:
+            raise UsageError(
+                f"{options.model} is a model for {self.runner.task}, not for {task}", f"condgen list --task {task}"
+            )
+        self.task = task
+        self.saved: set[Path] = set()
+
+    def run(self, inputs: Iterable[str | Failure]) -> int:
+        errors: list[CondgenError] = []
+        done = 0
+        with self._output() as output, self._progress() as advance:
+            printer = _PRINTERS[self.options.format](output, self)
+            for result in self._results(inputs):
+                result = self._saved(result)
+                if result.error:
+                    console.fail(result.error)
+                    errors.append(result.error)
+                done += not result.error
+                printer.write(result)
+                output.flush()
+                advance(1)
+            printer.close()
+        if not errors:
+            return 0
+        return SOME_FAILED if done else errors[0].exit_code
+
+    def _results(self, inputs: Iterable[str | Failure]) -> Iterator[Result]:
+        options = self.options
+        return self.runner.stream(
+            _items(self.task, inputs),
+            _decoding(self.runner.decoding, options),
+            options.batch_size,
+            options.force,
+            _generator(self.runner, options),
+            draw=options.show_attention or options.save_attention is not None,
+        )
+
+    def _output(self) -> AbstractContextManager[TextIO]:
+        path = self.options.output
+        if path is None:
+            return nullcontext(sys.stdout)
+        try:
+            return path.open("w", encoding="utf-8")
+        except OSError as error:
+            raise CondgenError(f"cannot write {path}: {error.strerror or error}") from None
+
+    def _progress(self) -> AbstractContextManager[Any]:
+        # on a terminal the results themselves show how far it is
+        if self.several and (self.options.output or not console.stdout_is_terminal()):
+            return console.progress(None, self.task)
+        return nullcontext(lambda amount: None)
+
+    def attention_text(self, generation: Generation) -> str:
+        """Its attention for the terminal, or for a file."""
+        from condgen_cli.render import attention_text
+
+        color = self.options.output is None and console.use_color()
+        return attention_text(generation, width=console.width(), color=color)
+
+    def _saved(self, result: Result) -> Result:
+        """The result, its best generation's attention saved if that is wanted; with an error if that fails."""
+        if self.options.save_attention is None or result.error:
+            return result
+        from condgen_cli.render import save_attention
+
+        path = self._attention_path(self.options.save_attention, result.source)
+        try:
+            save_attention(path, result.generations[0], str(result.generations[0].output))
+        except CondgenError as error:
+            return replace(result, error=error)
+        return result
+
+    def _attention_path(self, pattern: Path, source: str) -> Path:
+        """``{stem}`` filled in; numbered where two inputs have the same name."""
+        name = stem(source)
+        path, number = _filled(pattern, name), 1
+        while path in self.saved:
+            number += 1
+            path = _filled(pattern, f"{name}-{number}")
+        self.saved.add(path)
+        return path
+
+
+class _Printer(Protocol):
+    """A format: results are written one by one."""
+
+    def write(self, result: Result) -> None: ...
+    def close(self) -> None: ...
+
+
+class _TextPrinter:
+    """A line for each output, after its input's name if there are several inputs."""
+
+    def __init__(self, output: TextIO, session: _Session) -> None:
+        self.output = output
+        self.session = session
+        self.warned = False
+
+    def write(self, result: Result) -> None:
+        for generation in result.generations:
+            name = f"{result.source}: " if self.session.several else ""
+            print(f"{name}{generation.output}", file=self.output)
+            if self.session.options.show_attention:
+                self._show_attention(generation)
+
+    def _show_attention(self, generation: Generation) -> None:
+        if generation.attention:
+            print(f"\n{self.session.attention_text(generation).rstrip()}\n", file=self.output)
+        elif not self.warned:
+            console.warn(f"{self.session.runner.name} has no attention to show")
+            self.warned = True
+
+    def close(self) -> None:
+        pass
+
+
+class _JsonLinesPrinter:
+    """An object a line."""
+
+    def __init__(self, output: TextIO, session: _Session) -> None:
+        self.output = output
+
+    def write(self, result: Result) -> None:
+        for row in _rows(result):
+            print(json.dumps(row, ensure_ascii=False, allow_nan=False), file=self.output)
+
+    def close(self) -> None:
+        pass
+
+
+class _JsonPrinter:
+    """One list, written as results come."""
+
+    def __init__(self, output: TextIO, session: _Session) -> None:
+        self.output = output
+        self.separator = "["
+
+    def write(self, result: Result) -> None:
+        for row in _rows(result):
+            self.output.write(f"{self.separator}\n{json.dumps(row, ensure_ascii=False, allow_nan=False)}")
+            self.separator = ","
+
+    def close(self) -> None:
+        self.output.write("[]\n" if self.separator == "[" else "\n]\n")
+
+
+_PRINTERS: dict[Format, Callable[[TextIO, _Session], _Printer]] = {
+    Format.text: _TextPrinter,
+    Format.json: _JsonPrinter,
+    Format.jsonl: _JsonLinesPrinter,
+}
+
+
+def _rows(result: Result) -> Iterator[dict[str, Any]]:
+    """What JSON says about a result: an object for each output, best first; one without an output if there is none."""
+    error = result.error and result.error.as_json()
+    if not result.generations:
+        yield {"input": result.source, "output": None, "score": None, "attention": None, "error": error}
+    for generation in result.generations:
+        attention = {name: weights.as_json() for name, weights in generation.attention.items()}
+        score = float(generation.score)
+        yield {
+            "input": result.source,
+            "output": generation.output,
+            "score": score if math.isfinite(score) else None,
+            "attention": attention or None,
+            "error": error,
+        }
+
+
+def _peek(inputs: Iterable[str | Failure]) -> tuple[Iterator[str | Failure], bool]:
+    """The inputs, and whether there are several."""
+    iterator = iter(inputs)
+    first = list(islice(iterator, 2))
+    if not first:
+        raise UsageError("no input")
+    return chain(first, iterator), len(first) > 1
+
+
+def _check(options: TaskOptions, several: bool) -> None:
+    if options.sample and options.beam:
+        raise UsageError("--sample draws outputs and --beam searches for them: give one of the two")
+    if options.force is not None and (options.sample or options.beam or options.nbest > 1):
+        raise UsageError("--force gives the output: it goes without --beam, --sample and --nbest")
+    if options.save_attention is not None:
+        _check_save_attention(options.save_attention, several)
+
+
+def _check_save_attention(path: Path, several: bool) -> None:
+    if path.suffix not in ATTENTION_SUFFIXES:
+        raise UsageError(f"--save-attention {path} must end in {', '.join(ATTENTION_SUFFIXES)}")
+    if several and "{stem}" not in str(path):
+        raise UsageError(
+            "several inputs would overwrite one --save-attention file",
+            f"--save-attention {path.with_stem(path.stem + '-{stem}')}",
+        )
+    if "{stem}" not in str(path.parent) and not path.parent.is_dir():
+        raise NotFoundError(f"the folder {path.parent} does not exist")
+
+
+def _filled(pattern: Path, name: str) -> Path:
+    return Path(str(pattern).replace("{stem}", name))
+
+
+def _items(task: str, inputs: Iterable[str | Failure]) -> Iterator[Item | Failure]:
+    """Items that the task's reader finds; an input that it can't read becomes a failure."""
+    from condgen_cli.runner import read_items
+
+    for source in inputs:
+        if isinstance(source, Failure):
+            yield source
+            continue
+        try:
+            yield from read_items(task, source)
+        except CondgenError as error:
+            yield Failure(source, error)
+
+
+def _decoding(default: Decoding, options: TaskOptions) -> Decoding:
+    """The model's own settings with what the user changed."""
+    changes: dict[str, Any] = {"nbest": options.nbest}
+    if options.length_penalty is not None:
+        changes["length_penalty"] = options.length_penalty
+    if options.max_length is not None:
+        changes |= {"max_length": options.max_length, "min_length": min(default.min_length, options.max_length)}
+    if options.sample:
+        changes |= {
+            "method": "sample",
+            "temperature": options.temperature,
+            "top_k": options.top_k,
+            "top_p": options.top_p,
+        }
+    elif options.beam or options.nbest > default.beam:
+        changes |= {"method": "beam", "beam": options.beam or options.nbest}
+    return replace(default, **changes)
+
+
+def _generator(runner: Runner, options: TaskOptions) -> Any:
+    if not options.sample:
+        return None
+    import torch
+
+    return torch.Generator(runner.device).manual_seed(options.seed)

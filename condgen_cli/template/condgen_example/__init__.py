@@ -1,0 +1,47 @@
+"""What the plugin registers. Heavy parts are named as "module:attribute" and imported when they are used."""
+
+from __future__ import annotations
+
+from condgen_cli.hookspecs import hookimpl
+from condgen_cli.specs import DatasetSpec, MatchFunctionSpec, ModelSpec, TaskSpec
+
+CONDGEN_API = "1"
+
+
+@hookimpl
+def condgen_register_tasks() -> list[TaskSpec]:
+    return [
+        TaskSpec(
+            name="example",
+            help="Write a word in capitals, letter by letter.",
+            command="condgen_example.cli:command",
+            reader="condgen_example.task:read",
+            metrics=("cer", "accuracy"),
+        )
+    ]
+
+
+@hookimpl
+def condgen_register_models() -> list[ModelSpec]:
+    return [ModelSpec(name="example", task="example", build="condgen_example.model:build")]
+
+
+@hookimpl
+def condgen_register_datasets() -> list[DatasetSpec]:
+    return [
+        DatasetSpec(
+            name="example-words",
+            task="example",
+            help="Six words and their capitals.",
+            open="condgen_example.data:words",
+            splits=("test",),
+            licence="CC0-1.0",
+        )
+    ]
+
+
+@hookimpl
+def condgen_register_match_functions() -> list[MatchFunctionSpec]:
+    return [
+        MatchFunctionSpec("example-distance", "condgen_example.match:DistanceMatch", "-|h - z|², the nearest position wins")
+    ]

@@ -1,0 +1,16 @@
+"""The data set."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from condgen_cli.model import Item
+
+WORDS = ("attention", "decoder", "encoder", "memory", "query", "step")
+
+
+def words(root: Path, split: str) -> Iterator[Item]:
+    """A real data set would read lazily from ``root``, the folder that the user names with --data-dir."""
+    for word in WORDS:
+        yield Item(id=word, condition=word, references=(word.upper(),), source=word)

@@ -1,0 +1,94 @@
+"""The model: its memory holds a word's letters in capitals, and step t attends to position t and writes what is there."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from string import ascii_uppercase
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
+
+from condgen_cli.generation import Axis
+from condgen_cli.model import Item, Memory, Step
+
+SPECIALS = ("<pad>", "<bos>", "<eos>", "<unk>")
+
+
+class Letters:
+    """The vocabulary: capital letters."""
+
+    pad, bos, eos, unk = range(4)
+    tokens = (*SPECIALS, *ascii_uppercase)
+
+    def __len__(self) -> int:
+        return len(self.tokens)
+
+    def encode(self, text: str) -> list[int]:
+        return [self.tokens.index(letter) if letter in ascii_uppercase else self.unk for letter in text.upper()]
+
+    def decode(self, ids: Sequence[int]) -> str:
+        return "".join(self.tokens[index] if index != self.unk else "?" for index in ids if index > self.eos)
+
+    def token(self, index: int) -> str:
+        return self.tokens[index]
+
+
+class State(NamedTuple):
+    """Everything that changes from step to step; tensors with a row for each output being written."""
+
+    position: Tensor  # (rows,)
+
+
+class Speller(nn.Module):
+    """Attends to one letter after the other."""
+
+    vocabulary = Letters()
+
+    def collate(self, items: Sequence[Item]) -> list[list[int]]:
+        return [[*self.vocabulary.encode(item.condition), self.vocabulary.eos] for item in items]
+
+    def encode(self, batch: list[list[int]]) -> Memory:
+        """values: (batch, positions, vocabulary), one-hot."""
+        ids = pad_sequence([torch.tensor(row) for row in batch], batch_first=True, padding_value=self.vocabulary.pad)
+        values = nn.functional.one_hot(ids, len(self.vocabulary)).float()
+        labels = [tuple(map(self.vocabulary.token, row)) for row in batch]
+        return Memory(values, mask=ids != self.vocabulary.pad, axes=[(Axis("input", "tokens", row),) for row in labels])
+
+    def start(self, memory: Memory, rows_per_item: int = 1) -> State:
+        return State(torch.zeros(len(memory) * rows_per_item, dtype=torch.long))
+
+    def step(self, token: Tensor, state: State, memory: Memory) -> Step:
+        # decoder rows are grouped by memory row: with m for each input, row i reads row i // m of the memory
+        position = state.position.view(len(memory), -1)
+        here = torch.minimum(position, _last(memory))
+        weights = nn.functional.one_hot(here, memory.values.shape[1]).float()
+        read = (weights @ memory.values).flatten(0, 1)
+        return Step(_logits(read), State(state.position + 1), {"attention": weights.flatten(0, 1)})
+
+    def forward(self, memory: Memory, targets: Tensor) -> Tensor:
+        """(rows, steps, vocabulary), all steps at once."""
+        rows, steps = targets.shape
+        here = torch.minimum(torch.arange(steps), _last(memory)).unsqueeze(-1)
+        read = memory.values.take_along_dim(here, 1)
+        return _logits(read).repeat_interleave(rows // len(memory), 0)
+
+    def condition(self, item: Item) -> Any:
+        return None
+
+
+def _last(memory: Memory) -> Tensor:
+    """(batch, 1): where each row's end token is."""
+    assert memory.mask is not None
+    return memory.mask.sum(1, keepdim=True) - 1
+
+
+def _logits(read: Tensor) -> Tensor:
+    return (read + 1e-4).log()
+
+
+def build(config: Mapping[str, Any], files: Mapping[str, Path]) -> Speller:
+    """Called with the ``config`` and the files of a manifest's entry."""
+    return Speller()

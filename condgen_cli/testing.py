@@ -1,0 +1,163 @@
+"""For plugin authors' tests: whether a plugin, a model, a match function keeps the contract.
+
+Each check raises AssertionError with a line that says what is wrong.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from importlib.util import find_spec
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from condgen_cli.entry_points import EntryPoint
+from condgen_cli.errors import PluginError
+from condgen_cli.plugins import HOOKS, Plugins
+from condgen_cli.specs import RecipeSpec, resolve
+
+if TYPE_CHECKING:
+    from condgen_cli.model import Item
+
+__all__ = ["check_match_function", "check_model", "check_plugin"]
+
+HEAVY = ("torch", "numpy", "pydantic", "PIL", "matplotlib", "rich")
+
+
+def check_plugin(module: ModuleType) -> None:
+    """The plugin loads, every hook returns its specs, what they name can be imported, and importing it is light."""
+    plugins = Plugins([EntryPoint("plugin", module.__name__, "plugin", "")])
+    plugins.all()
+    problems = [problem for problem in plugins.problems if problem.plugin == "plugin"]
+    assert not problems, "; ".join(f"{problem.message} ({problem.location})" for problem in problems)
+    (plugin,) = (plugin for plugin in plugins.plugins if plugin.name == "plugin")
+    assert any(plugin.registered.values()), f"{module.__name__} registers nothing"
+    for hook in HOOKS:
+        for name in plugin.registered[hook]:
+            _check_references(getattr(plugins, hook.removeprefix("condgen_register_"))[name])
+    _check_light_import(module.__name__)
+
+
+def check_model(model: Any, items: Sequence[Item]) -> None:
+    """Encoding, stepping, selecting rows and training in parallel agree, for at least two items.
+
+    Checked: shapes; attention is a distribution over real positions; a memory's axes have as many cells as positions;
+    the state lives in the state (the same step twice gives the same); rows of state and memory can be selected and repeated;
+    ``forward`` equals repeated ``step``.
+    """
+    import torch
+
+    assert len(items) >= 2, "give it at least two items"
+    if isinstance(model, torch.nn.Module):
+        model.eval()
+    with torch.inference_mode():
+        memory = model.encode(model.collate(items))
+        _check_memory(memory, len(items))
+        targets = torch.randint(len(model.vocabulary), (2 * len(items), 4), generator=torch.Generator().manual_seed(0))
+        _check_steps(model, memory, targets)
+        _check_selection(model, memory, targets[:, 0])
+
+
+def check_match_function(build: Callable[[int, int, int], Any]) -> None:
+    """Scores have one number for each query and position, and gradients reach what is learned."""
+    import torch
+
+    match = build(6, 6, 5)
+    values, query = torch.randn(2, 3, 6), torch.randn(2, 4, 6)
+    scores = match(query, match.keys(values))
+    assert scores.shape == (2, 4, 3), f"scores have shape {tuple(scores.shape)}, not (batch, queries, positions) = (2, 4, 3)"
+    alone = match(query[:1], match.keys(values[:1]))
+    assert torch.allclose(alone, scores[:1], atol=1e-5), "an input's scores depend on the rest of the batch"
+    parameters = list(match.parameters())
+    if parameters:
+        scores.square().sum().backward()
+        assert all(p.grad is not None for p in parameters), "some parameters get no gradient"
+
+
+def _check_references(spec: Any) -> None:
+    """What a spec names as ``module:attribute`` is there and can be called, and a recipe's file exists."""
+    for attribute in ("command", "reader", "build", "experiment", "open"):
+        if reference := getattr(spec, attribute, ""):
+            try:
+                target = resolve(reference)
+            except PluginError as error:
+                raise AssertionError(f"{attribute} of {spec}: {error.message}") from error
+            assert callable(target), f"{reference} can't be called"
+    if isinstance(spec, RecipeSpec):
+        from importlib.resources import files
+
+        assert find_spec(spec.package), f"there is no package {spec.package}"
+        assert files(spec.package).joinpath(spec.file).is_file(), f"{spec.package} has no file {spec.file}"
+
+
+def _check_light_import(name: str) -> None:
+    code = f"import sys, {name}; print(*sorted({set(HEAVY)!r} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    heavy = done.stdout.strip()
+    assert not heavy, f"importing {name} imports {heavy}: name heavy parts as module:attribute, import inside functions"
+
+
+def _check_memory(memory: Any, count: int) -> None:
+    rows, positions, _ = memory.values.shape
+    assert rows == count, f"{count} items, but values have {rows} rows"
+    if memory.mask is not None:
+        assert memory.mask.shape == (rows, positions), "mask must be (batch, positions)"
+    if memory.axes:
+        for row, axes in enumerate(memory.axes):
+            real = positions if memory.mask is None else int(memory.mask[row].sum())
+            cells = 1
+            for axis in axes:
+                cells *= len(axis)
+            assert cells == real, f"row {row}: axes have {cells} cells, the memory {real} real positions"
+
+
+def _check_steps(model: Any, memory: Any, targets: Any) -> None:
+    import torch
+
+    rows, length = targets.shape
+    state, logits = model.start(memory, 2), []
+    for t in range(length):
+        step = model.step(targets[:, t], state, memory)
+        assert step.logits.shape == (rows, len(model.vocabulary)), "logits must be (rows, vocabulary)"
+        again = model.step(targets[:, t], state, memory)
+        assert torch.equal(step.logits, again.logits), "the same step twice differs: keep what changes in the state"
+        for name, weights in step.attention.items():
+            _check_attention(name, weights, memory, rows)
+        state = step.state
+        logits.append(step.logits)
+    parallel = model.forward(memory, targets)
+    assert torch.allclose(parallel, torch.stack(logits, 1), atol=1e-4), "forward differs from repeated step"
+
+
+def _check_attention(name: str, weights: Any, memory: Any, rows: int) -> None:
+    import torch
+
+    assert weights.shape[0] == rows, f"{name}: {weights.shape[0]} rows, not {rows}"
+    assert weights.shape[-1] == memory.values.shape[1], f"{name}: {weights.shape[-1]} positions, not {memory.values.shape[1]}"
+    total = weights.sum(-1)
+    assert torch.allclose(total, torch.ones_like(total), atol=1e-4), f"{name}: weights don't sum to 1"
+    if memory.mask is not None:
+        padding = ~memory.mask.repeat_interleave(rows // len(memory), 0)
+        if weights.dim() == 3:
+            padding = padding.unsqueeze(1).expand_as(weights)
+        assert not weights[padding].any(), f"{name}: looks at padding"
+
+
+def _check_selection(model: Any, memory: Any, token: Any) -> None:
+    """Reversing the inputs reverses the outputs."""
+    import torch
+
+    from condgen_cli.model import repeat_state, select_state
+
+    count = len(memory)
+    back = torch.arange(count).flip(0)
+    first = model.step(token[:count], model.start(memory), memory)
+    chosen = model.step(token[:count][back], select_state(model.start(memory), back), memory.select(back))
+    assert torch.allclose(chosen.logits, first.logits[back], atol=1e-4), "rows of memory or state can't be selected"
+    twice = repeat_state(model.start(memory), 2)
+    expected = model.step(token, model.start(memory, 2), memory)
+    assert torch.allclose(model.step(token, twice, memory).logits, expected.logits, atol=1e-4), (
+        "start(memory, 2) is not start(memory) with each row twice in a row"
+    )

@@ -1,0 +1,48 @@
+"""Training: recipes, experiments, and the loop that runs one on the other."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from condgen_cli.training.experiment import Batches, Experiment, build_experiment
+    from condgen_cli.training.library import find_recipe
+    from condgen_cli.training.loop import Interrupted, Summary, is_main_process, train
+    from condgen_cli.training.recipe import Recipe, check, parse_recipe, read_recipe
+    from condgen_cli.training.run import RunDirectory
+    from condgen_cli.training.schedule import sampling_probability
+
+__all__ = [
+    "Batches",
+    "Experiment",
+    "Interrupted",
+    "Recipe",
+    "RunDirectory",
+    "Summary",
+    "build_experiment",
+    "check",
+    "find_recipe",
+    "is_main_process",
+    "parse_recipe",
+    "read_recipe",
+    "sampling_probability",
+    "train",
+]
+
+_MODULES = {
+    "experiment": ("Batches", "Experiment", "build_experiment"),
+    "library": ("find_recipe",),
+    "loop": ("Interrupted", "Summary", "is_main_process", "train"),
+    "recipe": ("Recipe", "check", "parse_recipe", "read_recipe"),
+    "run": ("RunDirectory",),
+    "schedule": ("sampling_probability",),
+}
+
+
+def __getattr__(name: str) -> Any:
+    # Recipes are read without torch, which takes seconds to import.
+    for module, names in _MODULES.items():
+        if name in names:
+            return getattr(importlib.import_module(f"{__name__}.{module}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

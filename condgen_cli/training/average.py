@@ -1,0 +1,140 @@
+"""Averages of weights over the training, which often generalise better than the latest weights."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ["Average", "ExponentialAverage", "LastAverage", "Latest", "make_average", "using"]
+
+
+class Average(Protocol):
+    """Collects weights while a model is trained; all floating-point tensors of its state count, buffers included."""
+
+    def after_step(self, model: nn.Module, step: int) -> None: ...
+    def before_evaluation(self, model: nn.Module, step: int) -> None: ...
+    def weights(self) -> dict[str, Tensor]:
+        """The averaged tensors by name; those that aren't averaged are left out."""
+
+    def state(self) -> dict[str, Tensor]:
+        """What ``restore`` needs to go on."""
+
+    def restore(self, state: Mapping[str, Tensor]) -> None: ...
+
+
+class Latest:
+    """No average: the model's own weights."""
+
+    def after_step(self, model: nn.Module, step: int) -> None:
+        pass
+
+    def before_evaluation(self, model: nn.Module, step: int) -> None:
+        pass
+
+    def weights(self) -> dict[str, Tensor]:
+        return {}
+
+    def state(self) -> dict[str, Tensor]:
+        return {}
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        pass
+
+
+class ExponentialAverage:
+    """Moving average ``a ← d·a + (1−d)·w`` after each step, with a smaller ``d = (1+step)/(10+step)`` at the beginning.
+
+    Args:
+        decay: d.
+    """
+
+    def __init__(self, decay: float) -> None:
+        self.decay = decay
+        self.average: dict[str, Tensor] = {}
+
+    @torch.no_grad()
+    def after_step(self, model: nn.Module, step: int) -> None:
+        if not self.average:
+            self.average = _copy(model)
+            return
+        decay = min(self.decay, (1 + step) / (10 + step))
+        for name, tensor in _floating(model).items():
+            self.average[name].lerp_(tensor, 1 - decay)
+
+    def before_evaluation(self, model: nn.Module, step: int) -> None:
+        pass
+
+    def weights(self) -> dict[str, Tensor]:
+        return self.average
+
+    def state(self) -> dict[str, Tensor]:
+        return self.average
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        self.average = dict(state)
+
+
+class LastAverage:
+    """The mean over the weights at the last evaluations.
+
+    Args:
+        count: how many.
+    """
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+        self.snapshots: dict[int, dict[str, Tensor]] = {}
+
+    def after_step(self, model: nn.Module, step: int) -> None:
+        pass
+
+    def before_evaluation(self, model: nn.Module, step: int) -> None:
+        # By step, so that an evaluation that was interrupted and is done again counts once.
+        self.snapshots[step] = _copy(model)
+        for old in sorted(self.snapshots)[: -self.count]:
+            del self.snapshots[old]
+
+    def weights(self) -> dict[str, Tensor]:
+        snapshots = [self.snapshots[step] for step in sorted(self.snapshots)]
+        return {name: torch.stack([snapshot[name] for snapshot in snapshots]).mean(0) for name in snapshots[0]}
+
+    def state(self) -> dict[str, Tensor]:
+        return {f"{step}:{name}": tensor for step, weights in self.snapshots.items() for name, tensor in weights.items()}
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        self.snapshots = {}
+        for key, tensor in state.items():
+            step, _, name = key.partition(":")
+            self.snapshots.setdefault(int(step), {})[name] = tensor
+
+
+def make_average(kind: str, decay: float) -> Average:
+    """``none``, ``ema`` or ``last-N``, as in a recipe."""
+    if kind == "none":
+        return Latest()
+    if kind == "ema":
+        return ExponentialAverage(decay)
+    return LastAverage(int(kind.removeprefix("last-")))
+
+
+@contextmanager
+def using(model: nn.Module, weights: Mapping[str, Tensor]) -> Iterator[None]:
+    """The model with these weights in place of its own, which come back unchanged afterwards."""
+    own = {name: tensor.clone() for name, tensor in model.state_dict().items() if name in weights}
+    model.load_state_dict(weights, strict=False)
+    try:
+        yield
+    finally:
+        model.load_state_dict(own, strict=False)
+
+
+def _floating(model: nn.Module) -> dict[str, Tensor]:
+    return {name: tensor for name, tensor in model.state_dict().items() if tensor.is_floating_point()}
+
+
+def _copy(model: nn.Module) -> dict[str, Tensor]:
+    return {name: tensor.clone() for name, tensor in _floating(model).items()}

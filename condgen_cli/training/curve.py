@@ -1,0 +1,57 @@
+"""The curve of a run: loss and dev metric over the steps."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from condgen_cli.training.checkpoint import write_atomically
+
+__all__ = ["draw_curve"]
+
+
+def draw_curve(records: Iterable[Mapping[str, Any]], metric: str, title: str, path: Path) -> None:
+    """Draw two panels as PNG: the training loss (and the dev split's, if it is measured), and the dev metric.
+
+    Args:
+        records: of the log, see ``condgen_cli.training.log``.
+        metric: the dev metric that selects the model; its best values are marked.
+        title: above the panels.
+        path: of the picture, replaced atomically.
+    """
+    # The object interface: pyplot keeps figures alive and picks a window system.
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    records = list(records)
+    training = [record for record in records if "loss" in record]
+    evaluations = [record for record in records if "dev" in record]
+    figure = Figure(figsize=(9, 3.4))
+    FigureCanvasAgg(figure)
+    figure.suptitle(title)
+    left, right = figure.subplots(1, 2, gridspec_kw={"left": 0.08, "right": 0.98, "bottom": 0.15, "top": 0.88, "wspace": 0.2})
+
+    left.plot([record["step"] for record in training], [record["loss"] for record in training], label="training")
+    if metric != "loss" and any("loss" in record["dev"] for record in evaluations):
+        measured = [record for record in evaluations if "loss" in record["dev"]]
+        left.plot([record["step"] for record in measured], [record["dev"]["loss"] for record in measured], ".-", label="dev")
+        left.legend(frameon=False)
+    left.set_ylabel("loss")
+
+    steps = [record["step"] for record in evaluations]
+    right.plot(steps, [record["dev"][metric] for record in evaluations], ".-", color="tab:green")
+    best = next((record for record in reversed(evaluations) if record["best"]), None)
+    if best:
+        right.plot([best["step"]], [best["dev"][metric]], "o", color="tab:red", label=f"best: {best['dev'][metric]:.4g}")
+        right.legend(frameon=False)
+    right.set_ylabel(f"dev {metric}")
+    for panel in (left, right):
+        panel.set_xlabel("steps")
+        panel.grid(alpha=0.3)
+        panel.spines[["top", "right"]].set_visible(False)
+
+    picture = io.BytesIO()
+    figure.savefig(picture, format="png", dpi=120)
+    write_atomically(path, picture.getvalue())

@@ -1,0 +1,443 @@
+"""The training loop. A run is a function of its recipe: interrupted and resumed on a CPU, it ends with the same bits.
+
+With several processes (``accelerate launch``, ``torchrun``) the batches of an epoch are dealt out in turn, a last incomplete
+round is left out, and the first process evaluates, logs and writes.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import signal
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from dataclasses import asdict, dataclass, field
+from itertools import islice
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import torch
+from accelerate import Accelerator, PartialState
+from accelerate.utils import broadcast_object_list, send_to_device, set_seed
+from pydantic import TypeAdapter, ValidationError
+from torch import Tensor, nn
+
+from condgen_cli.errors import CondgenError, IntegrityError, UsageError
+from condgen_cli.training.average import make_average, using
+from condgen_cli.training.checkpoint import CheckpointWriter, latest_checkpoint, random_state, restore_random_state
+from condgen_cli.training.curve import draw_curve
+from condgen_cli.training.display import make_display
+from condgen_cli.training.experiment import Experiment
+from condgen_cli.training.log import Log, read_log
+from condgen_cli.training.optimizer import make_optimizer, optimizer_tensors, restore_optimizer, set_learning_rate
+from condgen_cli.training.recipe import Recipe
+from condgen_cli.training.run import RunDirectory
+from condgen_cli.training.schedule import learning_rate_factor
+
+__all__ = ["Interrupted", "Summary", "is_main_process", "train"]
+
+
+class Interrupted(CondgenError):
+    """The user stopped the run; a checkpoint is written."""
+
+    exit_code = 130
+
+
+@dataclass(frozen=True)
+class Summary:
+    """How a run ended.
+
+    Args:
+        run_dir: holds the best model.
+        steps, epochs: done in all, resumed parts included.
+        stopped: ``epochs`` if all were done, ``patience`` if the dev metric had stopped getting better.
+        metric, best, best_step: the dev metric that selects, its best value, and the step it was reached at.
+        dev: all dev metrics at that step.
+        seconds: spent in training steps, evaluation left out.
+    """
+
+    run_dir: Path
+    steps: int
+    epochs: int
+    stopped: str
+    metric: str
+    best: float | None
+    best_step: int
+    dev: Mapping[str, float]
+    seconds: float
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self) | {"run_dir": str(self.run_dir)}
+
+
+def train(
+    recipe: Recipe, experiment: Experiment, run_dir: Path, resume: bool = False, *, force: bool = False, device: str = "auto"
+) -> Summary:
+    """Train until the epochs are done or the dev metric stops getting better.
+
+    Args:
+        recipe: what to do; ``recipe.model`` and ``recipe.data`` are the experiment's business.
+        experiment: built by ``build_experiment``, which seeds its initial weights.
+        run_dir: gets ``recipe.json``, ``log.jsonl``, ``curve.png``, ``checkpoints/`` and the best model so far.
+        resume: go on from the last checkpoint in ``run_dir``, or from the beginning if the run had none yet.
+        force: start anew although ``run_dir`` holds a run.
+        device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
+    Raises:
+        UsageError: if recipe, experiment, device and run directory don't fit.
+        IntegrityError: if the checkpoint is damaged.
+        Interrupted: after SIGINT, when a checkpoint is written.
+        CondgenError: if the loss is not a number any more; the last checkpoint stays.
+    """
+    run = RunDirectory(run_dir)
+    run.check(recipe, resume, force)
+    accelerator = _make_accelerator(device, recipe.training.precision)
+    if accelerator.is_main_process:
+        run.begin(recipe, resume)
+    accelerator.wait_for_everyone()
+    return _Loop(recipe, experiment, run, accelerator).run()
+
+
+def is_main_process() -> bool:
+    """Whether this process is the one that reports, of those that train together; to be asked after ``train``."""
+    return bool(PartialState().is_main_process)
+
+
+@dataclass
+class _State:
+    """Where a run is, apart from tensors: what a checkpoint holds as JSON.
+
+    Args:
+        step, epoch: done; ``batch``: done of the epoch after, on each process.
+        evaluated: the step of the last evaluation.
+        stale, plateau_stale: evaluations without a better metric, since the best one and since the last decay.
+        plateau: product of the decays so far.
+        sums: since the last line of the log: ``tokens``, ``seconds``, and each stat times tokens.
+        scaler: of the gradient under fp16.
+    """
+
+    step: int = 0
+    epoch: int = 0
+    batch: int = 0
+    evaluated: int = 0
+    best: float | None = None
+    best_step: int = 0
+    best_dev: dict[str, float] = field(default_factory=dict)
+    stale: int = 0
+    plateau: float = 1.0
+    plateau_stale: int = 0
+    sums: dict[str, float] = field(default_factory=dict)
+    seconds: float = 0.0
+    scaler: dict[str, float] = field(default_factory=dict)
+
+
+class _Loop:
+    def __init__(self, recipe: Recipe, experiment: Experiment, run: RunDirectory, accelerator: Accelerator) -> None:
+        self.settings = recipe.training
+        self.name = recipe.name
+        self.experiment = experiment
+        self.run_directory = run
+        self.accelerator = accelerator
+        self.objective = experiment.objective
+        self.optimizer = make_optimizer(self.settings, self.objective)
+        self.parameters = [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
+        # As accelerate wraps them, for several processes and half precision.
+        self.wrapped: nn.Module = accelerator.prepare_model(self.objective)
+        self.scaled_optimizer = accelerator.prepare_optimizer(self.optimizer)
+        self.average = make_average(self.settings.average, self.settings.average_decay)
+        self.state = _State()
+        # Dropout must differ between processes.
+        set_seed(recipe.seed + accelerator.process_index)
+        self._restore()
+        self.log = Log(run.log, self.state.step) if accelerator.is_main_process else None
+        self.display = make_display(recipe.name, visible=accelerator.is_main_process)
+        self.interrupted = False
+        self.evaluating = False
+
+    def run(self) -> Summary:
+        with self._interruptible(), self.display:
+            # Due, but not done: the evaluation was interrupted.
+            if self._evaluation_due() and self.state.evaluated != self.state.step:
+                self._evaluate()
+                self._save()
+            while not self._finished():
+                self._train_epoch()
+        state = self.state
+        return Summary(
+            run_dir=self.run_directory.path,
+            steps=state.step,
+            epochs=state.epoch,
+            stopped="epochs" if state.epoch >= self.settings.epochs else "patience",
+            metric=self.settings.metric,
+            best=state.best,
+            best_step=state.best_step,
+            dev=state.best_dev,
+            seconds=state.seconds,
+        )
+
+    def _train_epoch(self) -> None:
+        batches = self.experiment.batches(self.state.epoch)
+        share = len(batches) // self.accelerator.num_processes
+        if not share:
+            raise UsageError(f"an epoch has {len(batches)} batches for {self.accelerator.num_processes} processes")
+        self.wrapped.train()
+        chunks = self._chunks(batches, share)
+        while not self._finished() and (chunk := next(chunks, None)) is not None:
+            self._step(chunk, share)
+            if self.state.batch >= share:
+                self.state.epoch, self.state.batch = self.state.epoch + 1, 0
+            self._after_step()
+            if self.state.batch == 0:
+                return
+
+    def _chunks(self, batches: Any, share: int) -> Iterator[list[Any]]:
+        """This process's batches, ``accumulate`` at a time, without those that a resumed run has seen."""
+        processes = self.accelerator.num_processes
+        own = islice(iter(batches), self.accelerator.process_index, share * processes, processes)
+        if self.state.batch:
+            # Making these batches may draw random numbers, which it had done before the checkpoint.
+            before = random_state()
+            for _ in islice(own, self.state.batch):
+                pass
+            restore_random_state(before)
+        while chunk := list(islice(own, self.settings.accumulate)):
+            yield chunk
+
+    def _step(self, chunk: list[Any], share: int) -> None:
+        began = time.perf_counter()
+        self._apply_progress((self.state.epoch + self.state.batch / share) / self.settings.epochs)
+        for index, batch in enumerate(chunk, 1):
+            accumulating = self.accelerator.no_sync(self.wrapped) if index < len(chunk) else nullcontext()
+            with accumulating:
+                loss, stats = self.wrapped(send_to_device(batch, self.accelerator.device))
+                self._count(loss, stats)
+                self.accelerator.backward(loss / len(chunk))
+        norm: Any = self.accelerator.clip_grad_norm_(self.parameters, self.settings.clip or math.inf)
+        self.gradient_norm = self._finite("norm of the gradient", norm)
+        self.scaled_optimizer.step()
+        self.scaled_optimizer.zero_grad()
+        self.state.step += 1
+        self.state.batch += len(chunk)
+        self.average.after_step(self.objective, self.state.step)
+        seconds = time.perf_counter() - began
+        self.state.seconds += seconds
+        self._add("seconds", seconds)
+
+    def _apply_progress(self, progress: float) -> None:
+        """Set what depends on how much of the training is done."""
+        settings = self.settings
+        factor = learning_rate_factor(
+            settings.schedule, progress, self.state.step, settings.warmup, settings.floor, self.state.plateau
+        )
+        self.learning_rate = settings.lr * factor
+        set_learning_rate(self.optimizer, self.learning_rate)
+        if set_progress := getattr(self.objective, "set_progress", None):
+            set_progress(progress)
+        self.display.advance(progress)
+
+    def _count(self, loss: Tensor, stats: Mapping[str, Any]) -> None:
+        tokens = float(stats["tokens"])
+        self._add("tokens", tokens)
+        self._add("loss", tokens * self._finite("loss", loss))
+        for name, value in stats.items():
+            if name not in ("tokens", "loss"):
+                self._add(name, tokens * float(value))
+
+    def _add(self, name: str, value: float) -> None:
+        self.state.sums[name] = self.state.sums.get(name, 0.0) + value
+
+    def _finite(self, what: str, value: Tensor) -> float:
+        number = float(value.detach())
+        # The scaler of fp16 meets infinite gradients as a matter of course, and skips the step.
+        if not math.isfinite(number) and not (self.accelerator.scaler and what != "loss"):
+            kept = f"the last checkpoint is kept in {self.run_directory.checkpoints}"
+            reason = f"the {what} is {number} at step {self.state.step + 1} (epoch {self.state.epoch + 1})"
+            raise CondgenError(reason, f"lower training.lr or raise training.warmup; {kept}")
+        return number
+
+    def _after_step(self) -> None:
+        settings, state = self.settings, self.state
+        due = self._evaluation_due()
+        if due or state.step % settings.log_every == 0:
+            self._write_log()
+        if due:
+            self._evaluate()
+        stop = self._any_process(self.interrupted)
+        if due or stop or (settings.checkpoint_every and state.step % settings.checkpoint_every == 0):
+            self._save()
+        if stop:
+            raise self._interruption()
+
+    def _evaluation_due(self) -> bool:
+        if not self.state.step:
+            return False
+        if self.settings.evaluate_every and self.state.epoch < self.settings.epochs:
+            return self.state.step % self.settings.evaluate_every == 0
+        return self.state.batch == 0
+
+    def _finished(self) -> bool:
+        stale = bool(self.settings.patience) and self.state.stale >= self.settings.patience
+        return stale or self.state.epoch >= self.settings.epochs
+
+    def _evaluate(self) -> None:
+        state = self.state
+        self.average.before_evaluation(self.objective, state.step)
+        dev: list[Any] = [None]
+        if self.accelerator.is_main_process:
+            with using(self.objective, self.average.weights()):
+                dev = [self._measure()]
+                if dev[0] is not None and self._is_better(dev[0]):
+                    self.run_directory.export(self.experiment)
+        broadcast_object_list(dev)
+        if dev[0] is None:
+            self._save()
+            raise self._interruption()
+        self._judge(dev[0])
+
+    def _measure(self) -> dict[str, float] | None:
+        """Dev metrics, or None if the user interrupts: an evaluation may take minutes, so it is broken off and done again."""
+        before = random_state()
+        self.objective.eval()
+        self.evaluating = True
+        try:
+            if self.interrupted:
+                return None
+            with torch.no_grad():
+                dev = {name: float(value) for name, value in self.experiment.evaluate().items()}
+        except KeyboardInterrupt:
+            restore_random_state(before)
+            return None
+        finally:
+            self.evaluating = False
+            self.objective.train()
+        if self.settings.metric not in dev:
+            raise UsageError(f"training.metric: no dev metric named {self.settings.metric!r}", f"known: {', '.join(dev)}")
+        return dev
+
+    def _is_better(self, dev: Mapping[str, float]) -> bool:
+        value = dev[self.settings.metric]
+        if self.state.best is None:
+            return not math.isnan(value)
+        return value > self.state.best if self.settings.mode == "max" else value < self.state.best
+
+    def _judge(self, dev: dict[str, float]) -> None:
+        state = self.state
+        state.evaluated = state.step
+        better = self._is_better(dev)
+        if better:
+            state.best, state.best_step, state.best_dev = dev[self.settings.metric], state.step, dev
+            state.stale = state.plateau_stale = 0
+        else:
+            state.stale += 1
+            state.plateau_stale += 1
+        if self.settings.schedule == "plateau" and state.plateau_stale >= self.settings.plateau_patience:
+            state.plateau *= self.settings.plateau_factor
+            state.plateau_stale = 0
+        self._record({"dev": dev, "best": better})
+        if self.accelerator.is_main_process:
+            draw_curve(read_log(self.run_directory.log), self.settings.metric, self.name, self.run_directory.curve)
+
+    def _write_log(self) -> None:
+        names = list(self.state.sums)
+        totals = torch.tensor([self.state.sums[name] for name in names], dtype=torch.float64, device="cpu")
+        sums = dict(zip(names, self._sum_over_processes(totals).tolist(), strict=True))
+        tokens, seconds = sums.pop("tokens"), sums.pop("seconds") / self.accelerator.num_processes
+        means = {name: total / tokens for name, total in sums.items()}
+        speed = tokens / seconds if seconds else 0.0
+        self._record(
+            means | {"lr": self.learning_rate, "gradient_norm": self.gradient_norm, "tokens_per_second": round(speed, 1)}
+        )
+        self.state.sums = {}
+
+    def _record(self, values: Mapping[str, Any]) -> None:
+        epoch = self.state.epoch + (1 if self.state.batch else 0)
+        record = {"step": self.state.step, "epoch": epoch, **values}
+        if self.log:
+            self.log.write(record)
+            self.display.show(record)
+
+    def _save(self) -> None:
+        writer = CheckpointWriter(self.run_directory.checkpoints)
+        main = self.accelerator.is_main_process
+        if main:
+            writer.begin()
+        self.accelerator.wait_for_everyone()
+        writer.tensors(f"random-{self.accelerator.process_index}", random_state())
+        self.accelerator.wait_for_everyone()
+        if main:
+            scaler = self.accelerator.scaler
+            self.state.scaler = scaler.state_dict() if scaler else {}
+            writer.tensors("model", self.objective.state_dict())
+            writer.tensors("optimizer", optimizer_tensors(self.optimizer))
+            writer.tensors("average", self.average.state())
+            writer.text("state.json", json.dumps(asdict(self.state), indent=2))
+            writer.commit()
+        self.accelerator.wait_for_everyone()
+
+    def _restore(self) -> None:
+        checkpoint = latest_checkpoint(self.run_directory.checkpoints)
+        if checkpoint is None:
+            return
+        device = self.accelerator.device
+        try:
+            self.state = TypeAdapter(_State).validate_python(json.loads(checkpoint.text("state.json")))
+            self.objective.load_state_dict(checkpoint.tensors("model"))
+            restore_optimizer(self.optimizer, checkpoint.tensors("optimizer"))
+            self.average.restore({name: tensor.to(device) for name, tensor in checkpoint.tensors("average").items()})
+            own = checkpoint.tensors(f"random-{self.accelerator.process_index}")
+        except (ValidationError, json.JSONDecodeError, KeyError, RuntimeError) as error:
+            reason = str(error).splitlines()[0]
+            raise IntegrityError(f"checkpoint {checkpoint.directory} doesn't fit the recipe's model: {reason}") from None
+        if self.accelerator.scaler and self.state.scaler:
+            self.accelerator.scaler.load_state_dict(self.state.scaler)
+        # A process that wasn't there before keeps its own seed.
+        if own:
+            restore_random_state(own)
+
+    def _any_process(self, flag: bool) -> bool:
+        if self.accelerator.num_processes == 1:
+            return flag
+        return bool(self._sum_over_processes(torch.tensor([float(flag)])).item())
+
+    def _sum_over_processes(self, tensor: Tensor) -> Tensor:
+        if self.accelerator.num_processes == 1:
+            return tensor
+        # Not every device has doubles.
+        total: Tensor = self.accelerator.reduce(tensor.float().to(self.accelerator.device), "sum")
+        return total.cpu()
+
+    def _interruption(self) -> Interrupted:
+        step = self.state.step
+        return Interrupted(f"interrupted after step {step}; a checkpoint is saved", "the same command with --resume goes on")
+
+    @contextmanager
+    def _interruptible(self) -> Iterator[None]:
+        """The first SIGINT asks for a checkpoint, a second one stops at once."""
+        previous = signal.getsignal(signal.SIGINT)
+        if threading.current_thread() is not threading.main_thread() or previous is signal.SIG_IGN:
+            yield
+            return
+
+        def ask(number: int, frame: FrameType | None) -> None:
+            signal.signal(signal.SIGINT, previous)
+            self.interrupted = True
+            if self.evaluating:
+                raise KeyboardInterrupt
+
+        signal.signal(signal.SIGINT, ask)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGINT, previous)
+
+
+def _make_accelerator(device: str, precision: str) -> Accelerator:
+    available = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    chosen = available if device == "auto" else device
+    if chosen not in ("cpu", available):
+        raise UsageError(f"no {chosen} device here", f"--device {available}")
+    if chosen == "cpu" and precision != "no":
+        raise UsageError(f"training.precision: {precision} needs a GPU", "training.precision=no")
+    return Accelerator(cpu=chosen == "cpu", mixed_precision=precision)

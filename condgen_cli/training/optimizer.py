@@ -1,0 +1,80 @@
+"""The optimiser of a recipe, and its state as named tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from condgen_cli.errors import UsageError
+from condgen_cli.training.recipe import Training
+
+__all__ = ["make_optimizer", "optimizer_tensors", "restore_optimizer", "set_learning_rate"]
+
+
+def make_optimizer(training: Training, model: nn.Module) -> torch.optim.Optimizer:
+    """AdamW or SGD over the parameters that want gradients, one group for each multiplier of the learning rate.
+
+    Raises:
+        UsageError: if a prefix in ``lr_multipliers`` fits no parameter.
+    """
+    groups = _groups(training.lr_multipliers, model)
+    if training.optimizer == "sgd":
+        return torch.optim.SGD(
+            groups, lr=training.lr, momentum=training.momentum, weight_decay=training.weight_decay, fused=True
+        )
+    return torch.optim.AdamW(groups, lr=training.lr, betas=training.betas, weight_decay=training.weight_decay, fused=True)
+
+
+def set_learning_rate(optimizer: torch.optim.Optimizer, lr: float) -> None:
+    """Set the rate, times each group's multiplier."""
+    for group in optimizer.param_groups:
+        group["lr"] = lr * group["multiplier"]
+
+
+def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """The state as ``{"parameter name:key": tensor}``; the groups' settings come from the recipe again."""
+    names = _names(optimizer)
+    return {
+        f"{names[index]}:{key}": value
+        for index, state in optimizer.state_dict()["state"].items()
+        for key, value in state.items()
+        if isinstance(value, Tensor)
+    }
+
+
+def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
+    """Load what ``optimizer_tensors`` gave.
+
+    Raises:
+        KeyError: if it belongs to other parameters.
+    """
+    index = {name: index for index, name in enumerate(_names(optimizer))}
+    state: dict[int, dict[str, Tensor]] = {}
+    for key, tensor in tensors.items():
+        name, _, slot = key.rpartition(":")
+        state.setdefault(index[name], {})[slot] = tensor
+    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+
+
+def _groups(multipliers: Mapping[str, float], model: nn.Module) -> list[dict[str, Any]]:
+    named = [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]
+    groups: dict[str, dict[str, Any]] = {}
+    for name, parameter in named:
+        prefix = max((prefix for prefix in multipliers if name.startswith(prefix)), key=len, default="")
+        group = groups.setdefault(prefix, {"params": [], "names": [], "multiplier": multipliers.get(prefix, 1.0)})
+        group["params"].append(parameter)
+        group["names"].append(name)
+    for prefix in multipliers:
+        if prefix not in groups:
+            known = sorted({name.split(".")[0] for name, _ in named})
+            raise UsageError(f"training.lr_multipliers: no parameter starts with {prefix!r}", f"known: {', '.join(known)}")
+    if not groups:
+        raise UsageError("the model has no parameters to train")
+    return list(groups.values())
+
+
+def _names(optimizer: torch.optim.Optimizer) -> list[str]:
+    return [name for group in optimizer.param_groups for name in group["names"]]

@@ -1,0 +1,301 @@
+"""A recipe: everything that decides how a model is trained, as a TOML file with overrides ``key.path=value``."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import math
+import tomllib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from condgen_cli.errors import NotFoundError, UsageError
+
+if TYPE_CHECKING:
+    from condgen_cli.decoding import Decoding
+
+__all__ = ["Data", "Model", "Recipe", "Training", "check", "parse_override", "parse_recipe", "read_recipe", "read_text"]
+
+Checked = TypeVar("Checked", bound=BaseModel)
+
+
+class _Section(BaseModel):
+    """Unknown keys and values of another type are errors; a recipe doesn't change once read."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+class _OpenSection(BaseModel):
+    """A section whose further keys belong to a plugin, which checks them with ``check``."""
+
+    model_config = ConfigDict(extra="allow", frozen=True, strict=True, allow_inf_nan=False)
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The keys that belong to the plugin."""
+        return dict(self.model_extra or {})
+
+
+class Model(_OpenSection):
+    """``[model]``: an architecture, and the options of its plugin."""
+
+    architecture: str
+
+
+class Data(_OpenSection):
+    """``[data]``: a data set, and the options of its plugin."""
+
+    dataset: str
+
+
+class Training(_Section):
+    """``[training]``: the loop's settings.
+
+    Args:
+        epochs: passes over the training data.
+        batch_size: items in a batch on one process; experiments make their batches of it.
+        accumulate: batches whose gradients make one step.
+        optimizer: ``momentum`` is SGD's, ``betas`` are AdamW's.
+        lr: highest learning rate. ``lr_multipliers`` scales it for parameters by the prefix of their names; the longest wins.
+        clip: greatest norm of the gradient; 0: no clipping.
+        schedule: of the learning rate. ``cosine`` and ``linear`` fall to ``floor`` (a share of ``lr``) over all epochs;
+            ``plateau`` multiplies by ``plateau_factor`` after ``plateau_patience`` evaluations without a better metric, down
+            to ``floor``. The first ``warmup`` steps rise linearly.
+        metric: the dev metric that selects the model, better if greater or smaller by ``mode``.
+        patience: stop after this many evaluations without a better metric; 0: never.
+        average: weights that are evaluated and exported: the latest (``none``), an exponential moving average with
+            ``average_decay`` (``ema``), or the mean over the last N evaluations (``last-N``).
+        evaluate_every: steps between evaluations; 0: at the end of each epoch. The end of the training is always evaluated.
+        checkpoint_every: steps between checkpoints beside the one after each evaluation; 0: none.
+        log_every: steps between lines of the log.
+        precision: of the forward pass; a GPU only.
+    """
+
+    epochs: int = Field(10, ge=1)
+    batch_size: int = Field(32, ge=1)
+    accumulate: int = Field(1, ge=1)
+    optimizer: Literal["adamw", "sgd"] = "adamw"
+    lr: float = Field(1e-3, gt=0)
+    lr_multipliers: dict[str, Annotated[float, Field(gt=0)]] = {}
+    weight_decay: float = Field(0.0, ge=0)
+    momentum: float = Field(0.9, ge=0, lt=1)
+    betas: tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]] = Field((0.9, 0.999), strict=False)
+    clip: float = Field(5.0, ge=0)
+    schedule: Literal["constant", "cosine", "linear", "plateau"] = "constant"
+    warmup: int = Field(0, ge=0)
+    floor: float = Field(0.0, ge=0, le=1)
+    plateau_factor: float = Field(0.5, gt=0, lt=1)
+    plateau_patience: int = Field(1, ge=1)
+    metric: str
+    mode: Literal["max", "min"] = "max"
+    patience: int = Field(0, ge=0)
+    average: str = Field("none", pattern=r"^(none|ema|last-[1-9][0-9]*)$")
+    average_decay: float = Field(0.999, gt=0, lt=1)
+    evaluate_every: int = Field(0, ge=0)
+    checkpoint_every: int = Field(0, ge=0)
+    log_every: int = Field(50, ge=1)
+    precision: Literal["no", "fp16", "bf16"] = "no"
+
+
+class Recipe(_Section):
+    """A whole recipe.
+
+    Args:
+        name: of the run; also the default folder's name.
+        task: name of the architecture's task.
+        seed: of initial weights, dropout and the order of the data.
+        init: a zoo model or a run directory whose weights are the starting point.
+        model, data, training: the sections.
+        objective: options of the plugin's loss, such as label smoothing.
+        decoding: options of ``condgen_cli.decoding.Decoding`` for the free-running evaluation, kept with the model.
+    """
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    task: str
+    seed: int = Field(0, ge=0, lt=2**32)
+    init: str | None = None
+    model: Model
+    data: Data
+    objective: dict[str, Any] = {}
+    decoding: dict[str, Any] = {}
+    training: Training
+
+    def make_decoding(self) -> Decoding:
+        """The ``[decoding]`` section as the decoder takes it.
+
+        Raises:
+            UsageError: if an option is unknown or its value doesn't fit.
+        """
+        from condgen_cli.decoding import Decoding
+
+        known = list(Decoding.__dataclass_fields__)
+        for name in self.decoding:
+            if name not in known:
+                raise _unknown_key("recipe", f"decoding.{name}", known)
+        try:
+            return TypeAdapter(Decoding).validate_python(self.decoding)
+        except ValidationError as error:
+            raise _usage_error(error, "recipe", ("decoding",), known) from None
+        except UsageError as error:
+            raise UsageError(f"recipe: decoding: {error.message}", error.hint) from None
+
+    def to_json(self) -> str:
+        """The resolved recipe, every default written out; ``read_recipe`` reads it back as an equal recipe."""
+        return self.model_dump_json(indent=2) + "\n"
+
+
+def read_recipe(path: Path, overrides: Iterable[str] = ()) -> Recipe:
+    """Read a recipe's file; see ``parse_recipe``.
+
+    Raises:
+        NotFoundError: if there is no such file.
+        UsageError: if it is not a recipe.
+    """
+    return parse_recipe(read_text(path), path.name, overrides)
+
+
+def read_text(path: Path) -> str:
+    """The text of a recipe's file.
+
+    Raises:
+        NotFoundError: if there is no such file.
+        UsageError: if it can't be read.
+    """
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise NotFoundError(f"no recipe {path}", "condgen recipe ls") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"cannot read {path}: {error}") from None
+
+
+def parse_recipe(text: str, name: str, overrides: Iterable[str] = ()) -> Recipe:
+    """Make a recipe of TOML, or of the JSON that ``Recipe.to_json`` wrote.
+
+    Args:
+        text: the recipe.
+        name: of its file, for messages; JSON if it ends in .json.
+        overrides: ``key.path=value`` each.
+    Raises:
+        UsageError: if the text can't be parsed, a key is unknown or a value doesn't fit.
+    """
+    try:
+        values = json.loads(text) if name.endswith(".json") else tomllib.loads(text)
+    except (tomllib.TOMLDecodeError, json.JSONDecodeError, RecursionError) as error:
+        reason = str(error)
+        raise UsageError(f"{name}: {reason[:1].lower()}{reason[1:]}") from None
+    if not isinstance(values, dict):
+        raise UsageError(f"{name}: not a table of settings")
+    for override in overrides:
+        _set(values, *parse_override(override))
+    _check_plain(values, name)
+    return check(Recipe, values, source=name)
+
+
+def check(section: type[Checked], values: Mapping[str, Any], *path: str, source: str = "recipe") -> Checked:
+    """Validate settings against a pydantic model, with one line that names the key if they don't fit.
+
+    Plugins check their options with it: ``check(Options, recipe.model.options, "model")``.
+
+    Args:
+        section: what the settings must be.
+        values: the settings.
+        path: keys that lead to these settings in the recipe.
+        source: what the line starts with.
+    Raises:
+        UsageError: if they don't fit.
+    """
+    try:
+        return section.model_validate(values)
+    except ValidationError as error:
+        raise _usage_error(error, source, path, _fields_at(section, error.errors()[0]["loc"][:-1])) from None
+
+
+def parse_override(text: str) -> tuple[tuple[str, ...], Any]:
+    """Split ``key.path=value`` into the path and the value: a TOML value where it is one, the bare text otherwise.
+
+    Raises:
+        UsageError: if there is no ``=`` or the key isn't a TOML key.
+    """
+    key, separator, value = text.partition("=")
+    if not separator:
+        raise UsageError(f"{text!r} is not of the form key.path=value", "for instance: training.epochs=20")
+    return _parse_key(key), _parse_value(value.strip())
+
+
+def _parse_key(key: str) -> tuple[str, ...]:
+    try:
+        node: Any = tomllib.loads(f"{key} = 0")
+    except tomllib.TOMLDecodeError:
+        node = {}
+    path = []
+    while isinstance(node, dict) and len(node) == 1:
+        name, node = next(iter(node.items()))
+        path.append(name)
+    if node != 0:
+        raise UsageError(f"{key.strip()!r} is not a key path", "for instance: training.epochs=20")
+    return tuple(path)
+
+
+def _parse_value(text: str) -> Any:
+    try:
+        parsed = tomllib.loads(f"value = {text}")
+        if parsed.keys() == {"value"}:
+            _check_plain(parsed, "")
+            return parsed["value"]
+    except (tomllib.TOMLDecodeError, UsageError, RecursionError):
+        pass
+    return text
+
+
+def _set(values: dict[str, Any], path: tuple[str, ...], value: Any) -> None:
+    for depth, name in enumerate(path[:-1], 1):
+        values = values.setdefault(name, {})
+        if not isinstance(values, dict):
+            raise UsageError(f"{'.'.join(path[:depth])} is not a section, so {'.'.join(path)} can't be set")
+    values[path[-1]] = value
+
+
+def _check_plain(value: Any, source: str, path: tuple[str, ...] = ()) -> None:
+    """Only what JSON can hold too, so that the resolved recipe reads back the same: no dates, no infinities."""
+    if isinstance(value, dict):
+        for name, part in value.items():
+            _check_plain(part, source, (*path, name))
+    elif isinstance(value, list):
+        for index, part in enumerate(value):
+            _check_plain(part, source, (*path, str(index)))
+    elif not (value is None or isinstance(value, str | int | float)) or value in (math.inf, -math.inf) or value != value:
+        reason = f"{source}: {'.'.join(path)}: {value} can't be used in a recipe"
+        raise UsageError(reason, "put it in quotes to make it a string")
+
+
+def _fields_at(section: type[BaseModel], location: Iterable[Any]) -> list[str]:
+    """Names of the fields of the section that an error's location leads to."""
+    for name in location:
+        field = section.model_fields.get(str(name))
+        if field is None or not isinstance(field.annotation, type) or not issubclass(field.annotation, BaseModel):
+            return []
+        section = field.annotation
+    return list(section.model_fields)
+
+
+def _unknown_key(source: str, key: str, known: list[str]) -> UsageError:
+    near = difflib.get_close_matches(key.rpartition(".")[2], known, 3)
+    hint = f"{'did you mean' if near else 'known'}: {', '.join(near or known)}"
+    return UsageError(f"{source}: {key}: unknown key", hint)
+
+
+def _usage_error(error: ValidationError, source: str, path: tuple[str, ...], known: list[str]) -> UsageError:
+    """One line for the first fault, and how many there are beside it."""
+    first, *others = error.errors()
+    key = ".".join((*path, *map(str, first["loc"])))
+    if first["type"] == "extra_forbidden":
+        return _unknown_key(source, key, known)
+    if first["type"] == "missing":
+        reason = "missing"
+    else:
+        reason = f"{first['msg'][:1].lower()}{first['msg'][1:]} (is {first['input']!r})"
+    return UsageError(f"{source}: {key}: {reason}{f' (and {len(others)} more)' if others else ''}")

@@ -1,0 +1,88 @@
+"""The directory of a run: ``recipe.json``, ``log.jsonl``, ``curve.png``, ``checkpoints/`` and the exported model."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+from condgen_cli.errors import NotFoundError, UsageError
+from condgen_cli.training.checkpoint import write_atomically
+from condgen_cli.training.experiment import Experiment
+from condgen_cli.training.recipe import Recipe, read_recipe
+
+__all__ = ["RunDirectory"]
+
+_MAY_CHANGE = {"training.epochs", "training.patience", "training.log_every", "training.checkpoint_every"}
+"""What a resumed run may change: it makes the run longer or its reports denser, not another run."""
+
+
+class RunDirectory:
+    """The files of one run.
+
+    Args:
+        path: the directory; it need not exist.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.recipe = path / "recipe.json"
+        self.log = path / "log.jsonl"
+        self.curve = path / "curve.png"
+        self.checkpoints = path / "checkpoints"
+
+    def check(self, recipe: Recipe, resume: bool, force: bool = False) -> None:
+        """See that the run may start, or go on, here; nothing is written.
+
+        Raises:
+            NotFoundError: if there is no run to resume.
+            UsageError: if there is a run that would be overwritten, or it followed another recipe.
+        """
+        if self.path.exists() and not self.path.is_dir():
+            raise UsageError(f"{self.path} is not a directory")
+        if not resume:
+            if self.recipe.exists() and not force:
+                raise UsageError(f"{self.path} holds a run already", "--resume goes on with it, --force starts it anew")
+            return
+        if not self.recipe.exists():
+            raise NotFoundError(f"no run to resume in {self.path}")
+        old, new = _flat(read_recipe(self.recipe).model_dump(mode="json")), _flat(recipe.model_dump(mode="json"))
+        changed = sorted(key for key in old.keys() | new.keys() if old.get(key) != new.get(key) and key not in _MAY_CHANGE)
+        if changed:
+            key = changed[0]
+            reason = f"the run in {self.path} has {key} = {old.get(key)!r}, the recipe says {new.get(key)!r}"
+            raise UsageError(reason, "resume with the same recipe, or start another run with -o")
+
+    def begin(self, recipe: Recipe, resume: bool) -> None:
+        """Write the recipe; unless resumed, drop what an earlier run left."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        if not resume:
+            for file in (self.log, self.curve):
+                file.unlink(missing_ok=True)
+            shutil.rmtree(self.checkpoints, ignore_errors=True)
+        write_atomically(self.recipe, recipe.to_json().encode())
+
+    def export(self, experiment: Experiment) -> None:
+        """Put the experiment's model here, file by file from a temporary folder, ``model.json`` last."""
+        partial = self.path / "export.partial"
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir()
+        experiment.export(partial)
+        files = sorted((file for file in partial.rglob("*") if file.is_file()), key=lambda file: file.name == "model.json")
+        for file in files:
+            target = self.path / file.relative_to(partial)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            os.replace(file, target)
+        shutil.rmtree(partial)
+
+
+def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested settings by their key paths."""
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        if isinstance(value, dict):
+            flat |= _flat(value, f"{prefix}{name}.")
+        else:
+            flat[f"{prefix}{name}"] = value
+    return flat

@@ -1,0 +1,307 @@
+"""Downloads that can be trusted: resumed, limited, verified, then renamed into place."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from time import sleep
+from typing import TypeVar
+
+from filelock import FileLock
+
+from condgen_cli import console
+from condgen_cli.errors import CondgenError, InputError, IntegrityError, NetworkError, NotFoundError
+from condgen_cli.zoo.transport import Body, Interrupted, connect
+
+__all__ = ["Expected", "fetch", "fetch_bytes", "human_size", "storage_errors"]
+
+ATTEMPTS = 4
+FIRST_WAIT = 0.5
+LONGEST_WAIT = 20.0
+CHUNK = 1 << 18
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What is known of a file beforehand; 0 and empty: unknown."""
+
+    size: int = 0
+    sha256: str = ""
+    md5: str = ""
+
+    @property
+    def hashed(self) -> bool:
+        return bool(self.sha256 or self.md5)
+
+    def problem(self, path: Path) -> str:
+        """What is wrong with the file, as half a sentence; empty if it is as expected."""
+        size = path.stat().st_size
+        if self.size and size != self.size:
+            return f"{size} bytes instead of {self.size}"
+        for algorithm, digest in (("sha256", self.sha256), ("md5", self.md5)):
+            if digest and _digest(path, algorithm) != digest.lower():
+                return f"its {algorithm} is not {digest[:16]}…"
+        return ""
+
+
+def _digest(path: Path, algorithm: str) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.new(algorithm, usedforsecurity=False)).hexdigest()
+
+
+def fetch(
+    urls: str | Sequence[str],
+    destination: Path,
+    *,
+    size: int | None = None,
+    sha256: str = "",
+    md5: str = "",
+    limit: int | None = None,
+    description: str = "",
+) -> Path:
+    """Download a file to ``destination`` unless it is there as expected already.
+
+    The bytes go to ``NAME.part`` beside it, which a later call continues if a hash is known; only a whole, verified file
+    gets the final name. Processes that want the same file wait for the first.
+
+    Args:
+        urls: absolute, tried in order.
+        size, sha256, md5: as far as known.
+        limit: most bytes that a file of unknown size may have.
+        description: shown before a progress bar on a terminal; empty: no bar.
+    Raises:
+        NotFoundError: if no URL has the file.
+        IntegrityError: if what comes is not what is expected.
+        NetworkError: if the network fails, or is needed while offline.
+        CondgenError: if the disk is full or the folder can't be written to.
+    """
+    expected = Expected(size or 0, sha256, md5)
+    download = _Download(destination.with_name(destination.name + ".part"), expected, limit, description)
+    with _locked(destination):
+        if (expected.size or expected.hashed) and destination.is_file() and not expected.problem(destination):
+            return destination
+        download.run([urls] if isinstance(urls, str) else urls)
+        with storage_errors(destination):
+            download.part.replace(destination)
+    return destination
+
+
+def fetch_bytes(url: str, limit: int) -> bytes:
+    """The content of a URL, into memory.
+
+    Raises:
+        InputError: if it has more than ``limit`` bytes.
+        NotFoundError, NetworkError: as ``fetch``.
+    """
+
+    def read() -> bytes:
+        with connect(url) as body:
+            if body.total is not None and body.total > limit:
+                raise _too_large(url, limit)
+            content = bytearray()
+            while chunk := body.read(CHUNK):
+                content += chunk
+                if len(content) > limit:
+                    raise _too_large(url, limit)
+            if body.total is not None and len(content) < body.total:
+                raise Interrupted(f"the connection closed after {len(content)} of {body.total} bytes")
+            return bytes(content)
+
+    return _with_retries(read, url)
+
+
+@dataclass
+class _Download:
+    """A file on its way: the partial file and what is known about the whole."""
+
+    part: Path
+    expected: Expected
+    limit: int | None
+    description: str
+    validator: str = ""
+
+    def run(self, urls: Sequence[str]) -> None:
+        """Leave a verified file at ``part``, from the first URL that gives one."""
+        if self.part.is_symlink():
+            raise IntegrityError(f"{self.part} is a link", "remove it")
+        if not self.expected.hashed:
+            self._drop()  # nothing could tell whether a continued file is one file
+        failures: list[CondgenError] = []
+        for url in urls:
+            try:
+                return self._from(url)
+            except (IntegrityError, NetworkError, NotFoundError) as error:
+                failures.append(error)
+        raise _gravest(failures)
+
+    def _from(self, url: str) -> None:
+        resumed = self._offset() > 0
+        problem = self._attempt(url)
+        if problem and resumed:
+            # the partial file may have been of another revision
+            self._drop()
+            problem = self._attempt(url)
+        if problem:
+            self._drop()
+            raise IntegrityError(f"{url}: {problem}")
+
+    def _attempt(self, url: str) -> str:
+        self.validator = ""
+        try:
+            _with_retries(lambda: self._receive(url), url)
+            with storage_errors(self.part):
+                return self.expected.problem(self.part)
+        except _WrongSizeError as error:
+            return str(error)
+
+    def _receive(self, url: str) -> None:
+        """Complete the partial file over one connection."""
+        offset = self._offset()
+        if self.expected.size and offset == self.expected.size:
+            return
+        if offset and not self.expected.hashed and not self.validator:
+            self._drop()
+            offset = 0
+        with connect(url, offset, self.validator) as body:
+            self.validator = body.validator
+            self._check_announced(body)
+            self._copy(body)
+        whole, arrived = self.expected.size or body.total or 0, self._offset()
+        if arrived < whole:
+            raise Interrupted(f"the connection closed after {arrived} of {whole} bytes")
+
+    def _check_announced(self, body: Body) -> None:
+        if body.total is not None and self.expected.size and body.total != self.expected.size:
+            raise _WrongSizeError(f"{body.total} bytes instead of {self.expected.size}")
+        if body.total is not None and self.limit is not None and body.total > self.limit:
+            raise _too_large(body.url, self.limit)
+        needed = (self.expected.size or body.total or 0) - body.start
+        if needed > shutil.disk_usage(self.part.parent).free:
+            raise _storage_error(self.part, OSError(errno.ENOSPC, ""))
+
+    def _copy(self, body: Body) -> None:
+        total = self.expected.size or body.total
+        with (
+            storage_errors(self.part),
+            self._bar(total) as advance,
+            self.part.open("ab" if body.start else "wb") as out,
+        ):
+            advance(body.start)
+            while chunk := body.read(CHUNK):
+                out.write(chunk)
+                advance(len(chunk))
+                self._check_length(body.url, out.tell())
+            out.flush()
+            os.fsync(out.fileno())
+
+    def _check_length(self, url: str, length: int) -> None:
+        if self.expected.size and length > self.expected.size:
+            raise _WrongSizeError(f"more than the expected {self.expected.size} bytes")
+        if self.limit is not None and length > self.limit:
+            self._drop()
+            raise _too_large(url, self.limit)
+
+    @contextmanager
+    def _bar(self, total: int | None) -> Iterator[Callable[[float], None]]:
+        if not self.description:
+            yield lambda amount: None
+            return
+        with console.progress(total, self.description, unit="bytes") as advance:
+            yield advance
+
+    def _offset(self) -> int:
+        try:
+            size = self.part.stat().st_size
+        except FileNotFoundError:
+            return 0
+        if self.expected.size and size > self.expected.size:
+            self._drop()
+            return 0
+        return size
+
+    def _drop(self) -> None:
+        with storage_errors(self.part):
+            self.part.unlink(missing_ok=True)
+
+
+class _WrongSizeError(Exception):
+    """What is wrong with a size, as half a sentence."""
+
+
+def _with_retries(operation: Callable[[], T], url: str) -> T:
+    attempt = 1
+    while True:
+        try:
+            return operation()
+        except Interrupted as failure:
+            wait = FIRST_WAIT * 2 ** (attempt - 1) if failure.wait is None else failure.wait
+            if wait > LONGEST_WAIT:
+                raise NetworkError(f"{url}: {failure.reason}, and asks to wait {wait:.0f} seconds", "try again later") from None
+            if attempt == ATTEMPTS:
+                raise NetworkError(f"{url}: {failure.reason} ({ATTEMPTS} attempts)", "try again later") from None
+        sleep(wait)
+        attempt += 1
+
+
+def _gravest(failures: Sequence[CondgenError]) -> CondgenError:
+    """The failure to report: a file that came and was wrong says more than one that did not come."""
+    if not failures:
+        return NotFoundError("no URL is given")
+    order = (IntegrityError, NetworkError, NotFoundError)
+    error = min(failures, key=lambda failure: order.index(type(failure)))
+    if len(failures) > 1:
+        return type(error)(f"{error.message} (and {len(failures) - 1} more failed)", error.hint)
+    return error
+
+
+@contextmanager
+def _locked(destination: Path) -> Iterator[None]:
+    file = destination.with_name(f".{destination.name}.lock")
+    lock = FileLock(file)
+    with storage_errors(destination):
+        destination.parent.mkdir(parents=True, exist_ok=True)
+        file.touch()  # filelock would wait for ever where no file can be made
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+@contextmanager
+def storage_errors(path: Path) -> Iterator[None]:
+    """Turn what the file system of ``path`` refuses into one clear line."""
+    try:
+        yield
+    except OSError as error:
+        raise _storage_error(path, error) from error
+
+
+def _storage_error(path: Path, error: OSError) -> CondgenError:
+    elsewhere = "set CONDGEN_HOME to a folder that can be written to"
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return CondgenError(f"the disk of {path.parent} is full", "free some space: what has arrived is kept")
+    if error.errno == errno.EFBIG:
+        return CondgenError(f"{path} is larger than a file may be here", elsewhere)
+    return CondgenError(f"cannot write to {path.parent}: {(error.strerror or str(error)).lower()}", elsewhere)
+
+
+def _too_large(url: str, limit: int) -> InputError:
+    return InputError(f"{url} is larger than {human_size(limit)}")
+
+
+def human_size(size: float) -> str:
+    """Bytes as people read them: ``19.1 MB``."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if size < 1000:
+            return f"{size:.0f} B" if unit == "B" else f"{size:.1f} {unit}"
+        size /= 1000
+    return f"{size:.1f} TB"

@@ -1,0 +1,77 @@
+"""Names that come from strangers: what may become a path in the store, and what may be opened as a URL."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from condgen_cli.errors import IntegrityError
+
+__all__ = ["PROTOCOLS", "contained", "protocol_of", "safe_path", "safe_url"]
+
+PROTOCOLS = frozenset({"file", "http", "https", "hf", "s3", "gs", "gcs", "az", "abfs", "ftp", "sftp"})
+"""Plain transports only: fsspec's wrappers (chained URLs, references, archives) interpret what they read."""
+
+# a single letter before the colon is a Windows drive
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://")
+_DEVICE = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?", re.IGNORECASE)
+_FORBIDDEN = re.compile(r'[\x00-\x1f\x7f\\:*?"<>|]')
+_LONGEST_PART = 200  # of the 255 bytes that file systems allow; suffixes are added for partial files and locks
+
+
+def safe_path(name: str) -> str:
+    """``name`` if it is a relative path that stays below its folder on every platform.
+
+    Raises:
+        ValueError: for an absolute path, a drive letter, a backslash, ``..``, empty parts, control characters, reserved names.
+    """
+    if match := _FORBIDDEN.search(name):
+        raise ValueError(f"{name!r} holds {match.group()!r}, which no file name may")
+    for part in name.split("/"):
+        if part in ("", ".", ".."):
+            raise ValueError(f"{name!r} is not a plain relative path")
+        if part[-1] in ". " or _DEVICE.fullmatch(part):
+            raise ValueError(f"{name!r} is not a file name on every system")
+        if len(_encoded(part)) > _LONGEST_PART:
+            raise ValueError(f"{name[:40]!r}… is too long")
+    return name
+
+
+def _encoded(part: str) -> bytes:
+    try:
+        return part.encode()
+    except UnicodeEncodeError:
+        raise ValueError(f"{part!r} is not valid Unicode") from None
+
+
+def protocol_of(url: str) -> str:
+    """The URL's protocol in lower case, empty for a path."""
+    match = _SCHEME.match(url)
+    return match.group(1).lower() if match else ""
+
+
+def safe_url(url: str) -> str:
+    """``url`` if it is an absolute URL of a plain transport, or a path relative to its manifest that ``safe_path`` allows.
+
+    Raises:
+        ValueError: otherwise.
+    """
+    protocol = protocol_of(url)
+    if not protocol:
+        return safe_path(url)
+    if protocol not in PROTOCOLS:
+        raise ValueError(f"{protocol}:// is not one of the protocols {', '.join(sorted(PROTOCOLS))}")
+    if "::" in url or any(ord(character) <= 32 for character in url):
+        raise ValueError(f"{url!r} is not a plain URL")
+    return url
+
+
+def contained(path: Path, root: Path) -> Path:
+    """``path`` if it lies below ``root`` once every link is followed; the root itself may be a link.
+
+    Raises:
+        IntegrityError: if a link leads out.
+    """
+    if not path.resolve().is_relative_to(root.resolve()):
+        raise IntegrityError(f"{path} is a link that leads out of {root}", "remove the link")
+    return path

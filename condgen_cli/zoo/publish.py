@@ -1,0 +1,208 @@
+"""Put a training run into a zoo: ``python -m condgen_cli.zoo.publish RUN_DIR --id sat --zoo zoo/``."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from condgen_cli import console
+from condgen_cli.errors import CondgenError, IntegrityError, NotFoundError, UsageError
+from condgen_cli.zoo.manifest import (
+    SCHEMA,
+    Architecture,
+    Entry,
+    File,
+    Manifest,
+    RelativePath,
+    parse_manifest,
+    validation_message,
+)
+from condgen_cli.zoo.names import protocol_of
+from condgen_cli.zoo.safetensors_header import read_header
+from condgen_cli.zoo.store import write_atomically
+
+__all__ = ["Run", "publish"]
+
+WEIGHTS = "weights"
+"""The zoo's folder of files."""
+
+
+class Run(BaseModel):
+    """What ``model.json`` of a training run says about its model."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    task: str
+    architecture: Architecture
+    decoding: dict[str, Any] = {}
+    files: tuple[RelativePath, ...]
+
+
+def publish(
+    run_dir: Path,
+    name: str,
+    zoo: Path,
+    *,
+    aliases: Sequence[str] = (),
+    metadata: Mapping[str, Any] | None = None,
+    half: bool = False,
+) -> Entry:
+    """Copy a run's files to ``zoo/weights`` and write its entry into ``zoo/manifest.json``.
+
+    What people wrote into the entry stays unless ``metadata`` replaces it; task, architecture, decoding, files and revision
+    follow the run. A file that another entry has already, by its hash, is shared; files that no entry uses any more go.
+
+    Args:
+        name: the entry's id.
+        aliases: added to the entry's own.
+        metadata: fields of ``Entry``.
+        half: store 32-bit weights in 16 bits.
+    Raises:
+        NotFoundError: if the run or one of its files is not there.
+        IntegrityError: if the run or the manifest is malformed.
+        UsageError: if the entry lacks what an entry needs, or a name is taken.
+    """
+    run = _read_run(run_dir)
+    manifest = _read_manifest(zoo)
+    known = {file.sha256: file.urls for entry in manifest.entries if entry.id != name for file in entry.files}
+    contents = {path: _content(run_dir / path, half) for path in run.files}
+    files = [_file(path, content, known, name) for path, content in contents.items()]
+    entry = _entry(manifest, name, run, files, aliases, metadata or {})
+    updated = _with_entry(manifest, entry)
+    for file in files:
+        if file.sha256 not in known:
+            write_atomically(zoo / file.urls[0], contents[file.path])
+    _write_manifest(zoo, updated)
+    _remove_unused(zoo, manifest, updated)
+    return entry
+
+
+def _read_run(run_dir: Path) -> Run:
+    path = run_dir / "model.json"
+    try:
+        return Run.model_validate_json(path.read_bytes())
+    except OSError:
+        raise NotFoundError(f"{run_dir} is not a training run: it holds no model.json") from None
+    except ValidationError as error:
+        raise IntegrityError(f"{path}: {validation_message(error)}") from None
+
+
+def _read_manifest(zoo: Path) -> Manifest:
+    path = zoo / "manifest.json"
+    return parse_manifest(path.read_bytes(), str(path)) if path.exists() else Manifest.model_validate({"schema": SCHEMA})
+
+
+def _content(path: Path, half: bool) -> bytes:
+    if not path.is_file():
+        raise NotFoundError(f"{path} does not exist")
+    if path.suffix == ".safetensors":
+        read_header(path)
+        if half:
+            return _halved(path)
+    return path.read_bytes()
+
+
+def _halved(path: Path) -> bytes:
+    """The weights with 32-bit floats in 16 bits; everything else, integers included, as it is."""
+    import torch
+    from safetensors.torch import load_file, save
+
+    tensors = load_file(path)
+    return save({name: value.half() if value.dtype == torch.float32 else value for name, value in tensors.items()})
+
+
+def _file(path: str, content: bytes, known: Mapping[str, tuple[str, ...]], name: str) -> File:
+    digest = hashlib.sha256(content).hexdigest()
+    urls = known.get(digest, (f"{WEIGHTS}/{name}-{digest[:8]}{Path(path).suffix}",))
+    return File(path=path, urls=urls, size=len(content), sha256=digest)
+
+
+def _entry(
+    manifest: Manifest,
+    name: str,
+    run: Run,
+    files: Sequence[File],
+    aliases: Sequence[str],
+    metadata: Mapping[str, Any],
+) -> Entry:
+    written = next((entry for entry in manifest.entries if entry.id == name), None)
+    fields = written.model_dump(mode="json", exclude_defaults=True) if written else {}
+    fields |= metadata
+    fields |= run.model_dump(mode="json", exclude={"files"})
+    fields |= {"id": name, "files": [file.model_dump(mode="json") for file in files], "revision": _revision(files)}
+    fields["aliases"] = list(dict.fromkeys([*fields.get("aliases", []), *aliases]))
+    return _validated(Entry, fields, f"entry {name}")
+
+
+def _validated(model: Any, fields: Mapping[str, Any], what: str) -> Any:
+    try:
+        # by way of JSON, so that what is written can be read again
+        return model.model_validate_json(json.dumps(fields), strict=True)
+    except (ValidationError, TypeError) as error:
+        message = validation_message(error) if isinstance(error, ValidationError) else str(error)
+        raise UsageError(f"{what}: {message}", "give what is missing with --metadata FILE.toml") from None
+
+
+def _revision(files: Sequence[File]) -> str:
+    """Eight digits that change whenever a file does."""
+    return hashlib.sha256("".join(f"{file.path}\n{file.sha256}\n" for file in files).encode()).hexdigest()[:8]
+
+
+def _with_entry(manifest: Manifest, entry: Entry) -> Manifest:
+    entries = [entry if other.id == entry.id else other for other in manifest.entries]
+    if entry not in entries:
+        entries.append(entry)
+    document = {"schema": SCHEMA, "entries": [other.model_dump(mode="json") for other in entries]}
+    updated: Manifest = _validated(Manifest, document, "the manifest")
+    return updated
+
+
+def _write_manifest(zoo: Path, manifest: Manifest) -> None:
+    entries = [entry.model_dump(mode="json", exclude_defaults=True) for entry in manifest.entries]
+    text = json.dumps({"schema": manifest.version, "entries": entries}, indent=2, ensure_ascii=False)
+    write_atomically(zoo / "manifest.json", f"{text}\n".encode())
+
+
+def _remove_unused(zoo: Path, before: Manifest, after: Manifest) -> None:
+    for url in _local_urls(before) - _local_urls(after):
+        if url.startswith(f"{WEIGHTS}/"):
+            (zoo / url).unlink(missing_ok=True)
+
+
+def _local_urls(manifest: Manifest) -> set[str]:
+    return {url for entry in manifest.entries for file in entry.files for url in file.urls if not protocol_of(url)}
+
+
+def _command(
+    run_dir: Annotated[Path, typer.Argument(metavar="RUN_DIR", help="A training run: model.json and its files.")],
+    name: Annotated[str, typer.Option("--id", metavar="NAME", help="The model's name in the zoo.")],
+    zoo: Annotated[Path, typer.Option("--zoo", metavar="DIR", help="The zoo's folder.")],
+    alias: Annotated[list[str] | None, typer.Option("--alias", metavar="NAME", help="Another name; repeatable.")] = None,
+    metadata: Annotated[Path | None, typer.Option("--metadata", metavar="FILE", help="Fields of the entry, TOML.")] = None,
+    half: Annotated[bool, typer.Option("--half", help="Store weights in 16 bits.")] = False,
+) -> None:
+    """Put a training run into a zoo."""
+    try:
+        fields = tomllib.loads(metadata.read_text(encoding="utf-8")) if metadata else {}
+        entry = publish(run_dir, name, zoo, aliases=alias or (), metadata=fields, half=half)
+    except (OSError, tomllib.TOMLDecodeError) as error:
+        console.fail(UsageError(f"{metadata or zoo}: {error}"))
+        sys.exit(UsageError.exit_code)
+    except CondgenError as error:
+        console.fail(error)
+        sys.exit(error.exit_code)
+    print(f"{entry.id} {entry.revision}")
+    for file in entry.files:
+        print(f"{file.path} {file.size} {file.urls[0]}")
+
+
+if __name__ == "__main__":
+    typer.run(_command)

@@ -1,0 +1,204 @@
+"""One connection: a URL opened for reading from an offset on, with what the other side says about it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import IO, Any
+
+from condgen_cli import __version__, settings
+from condgen_cli.errors import CondgenError, InputError, NetworkError, NotFoundError
+from condgen_cli.zoo.names import PROTOCOLS, protocol_of
+
+__all__ = ["Body", "Interrupted", "connect"]
+
+RETRYABLE = frozenset({408, 425, 429, 500, 502, 503, 504})
+CONNECT_SECONDS = 20
+READ_SECONDS = 60
+
+
+class Interrupted(Exception):
+    """A failure that another attempt may cure.
+
+    Args:
+        reason: half a sentence.
+        wait: seconds that the server asks to wait; None if it doesn't say.
+    """
+
+    def __init__(self, reason: str, wait: float | None = None) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.wait = wait
+
+
+@dataclass(frozen=True)
+class Body:
+    """An open download.
+
+    Args:
+        url: for messages.
+        file: what is read.
+        start: offset of the first byte: the one asked for, or 0 from a server that knows no ranges.
+        total: size of the whole file, None if unknown.
+        validator: an ETag or a date that changes with the file; empty if the server gives none.
+    """
+
+    url: str
+    file: IO[bytes]
+    start: int
+    total: int | None
+    validator: str = ""
+
+    def read(self, size: int) -> bytes:
+        """Up to ``size`` bytes, none at the end.
+
+        Raises:
+            Interrupted: if the connection breaks.
+        """
+        with _errors(self.url):
+            return self.file.read(size)
+
+
+@contextmanager
+def connect(url: str, offset: int = 0, validator: str = "") -> Iterator[Body]:
+    """Open ``url`` from byte ``offset`` on; with a ``validator``, only if the file is still the one it came with.
+
+    Raises:
+        Interrupted: if another attempt may succeed.
+        NetworkError, NotFoundError, InputError: if not.
+    """
+    protocol = protocol_of(url)
+    if protocol not in PROTOCOLS:
+        raise InputError(f"{url} is not a URL of a protocol that condgen opens", f"one of: {', '.join(sorted(PROTOCOLS))}")
+    if protocol != "file" and settings.current().offline:
+        raise NetworkError(f"{url} is needed, but the network is off", "run it without --offline and CONDGEN_OFFLINE")
+    with _errors(url):
+        body = _open_http(url, offset, validator) if protocol in ("http", "https") else _open_other(url, offset)
+    try:
+        yield body
+    finally:
+        body.file.close()
+
+
+def _open_http(url: str, offset: int, validator: str) -> Body:
+    import aiohttp
+    import fsspec
+
+    # aiohttp's own limit is five minutes for a whole file; encoded bodies would not match sizes, offsets and hashes
+    timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS, sock_read=READ_SECONDS)
+    client = {"timeout": timeout, "trust_env": True, "auto_decompress": False}
+    filesystem = fsspec.filesystem("http", client_kwargs=client)
+    headers = {"User-Agent": f"condgen/{__version__}", "Accept-Encoding": "identity"}
+    if offset:
+        headers["Range"] = f"bytes={offset}-"
+        if validator:
+            headers["If-Range"] = validator
+    try:
+        # block_size 0 streams one GET; a size, whichever, saves a HEAD before it
+        file = filesystem.open(url, "rb", block_size=0, size=1, headers=headers)
+    except aiohttp.ClientResponseError as error:
+        if error.status == 416 and offset:
+            return _open_http(url, 0, "")
+        raise
+    start, total = _extent(file.r.status, file.r.headers)
+    if start not in (0, offset):
+        file.close()
+        return _open_http(url, 0, "")
+    return Body(url, file, start, total, _validator(file.r.headers))
+
+
+def _open_other(url: str, offset: int) -> Body:
+    import fsspec
+
+    if "::" in url:
+        raise InputError(f"{url} is a chained URL")
+    try:
+        filesystem, path = fsspec.core.url_to_fs(url)
+    except (ImportError, ValueError) as error:
+        raise InputError(f"cannot open {url}: {error}") from None
+    total = filesystem.info(path).get("size")
+    file = filesystem.open(path, "rb")
+    offset = offset if total is None or offset <= total else 0
+    file.seek(offset)
+    return Body(url, file, offset, total)
+
+
+def _extent(status: int, headers: Mapping[str, str]) -> tuple[int, int | None]:
+    """Offset of a response's first byte and the file's size; -1 for a partial response that doesn't say where it starts."""
+    if status != 206:
+        length = headers.get("Content-Length", "")
+        return 0, int(length) if length.isascii() and length.isdigit() else None
+    match = re.fullmatch(r"bytes (\d{1,18})-\d{1,18}/(\d{1,18}|\*)", headers.get("Content-Range", "").strip())
+    if not match:
+        return -1, None
+    return int(match[1]), None if match[2] == "*" else int(match[2])
+
+
+def _validator(headers: Mapping[str, str]) -> str:
+    etag = headers.get("ETag", "")
+    # a weak one allows differences in bytes
+    return etag if etag and not etag.startswith("W/") else headers.get("Last-Modified", "")
+
+
+@contextmanager
+def _errors(url: str) -> Iterator[None]:
+    try:
+        yield
+    except (CondgenError, Interrupted):
+        raise
+    except FileNotFoundError:
+        raise NotFoundError(f"{url} does not exist") from None
+    except TimeoutError:
+        raise Interrupted("the server does not answer in time") from None
+    except Exception as error:
+        raise _translated(url, error) from error
+
+
+def _translated(url: str, error: Exception) -> Exception:
+    if protocol_of(url) not in ("http", "https"):
+        return NetworkError(f"cannot read {url}: {_reason(error)}")
+    import aiohttp
+
+    match error:
+        case aiohttp.TooManyRedirects():
+            return NetworkError(f"{url} redirects in circles")
+        case aiohttp.ClientResponseError():
+            return _refusal(url, error)
+        case aiohttp.ClientConnectorError():
+            return NetworkError(f"cannot connect to {error.host}: {_reason(error.os_error)}", "check the network connection")
+        case aiohttp.InvalidURL():
+            return InputError(f"{url} is not a URL")
+        case aiohttp.ClientError() | OSError():
+            return Interrupted("the connection broke off")
+    return NetworkError(f"cannot read {url}: {_reason(error)}")
+
+
+def _refusal(url: str, error: Any) -> Exception:
+    """For a response with an error status; a missing file has been dealt with before."""
+    if error.status in RETRYABLE:
+        return Interrupted(f"the server answers {error.status}", _wait((error.headers or {}).get("Retry-After", "")))
+    if error.status == 410:
+        return NotFoundError(f"{url} does not exist any more")
+    return NetworkError(f"{url}: the server answers {error.status}")
+
+
+def _wait(value: str) -> float | None:
+    """Seconds of a Retry-After header: a number or a date."""
+    value = value.strip()
+    if value.isascii() and value.isdigit():
+        return float(value[:9])
+    try:
+        moment = parsedate_to_datetime(value)
+    except ValueError:
+        return None
+    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return max(0.0, (moment - datetime.now(UTC)).total_seconds())
+
+
+def _reason(error: BaseException) -> str:
+    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return " ".join(str(text).split())

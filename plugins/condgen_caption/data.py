@@ -1,0 +1,263 @@
+"""Readers of captioned photos: Flickr8k as published, and anyone's own folder.
+
+Items are made at once, so that a missing photo or a bad line is told before any work; the photos themselves are read when an
+item's condition is opened.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from condgen_cli.data.archives import Member, Tree, member_name, open_tree
+from condgen_cli.errors import InputError, IntegrityError, NotFoundError, UsageError
+from condgen_cli.model import Item
+
+__all__ = ["IMAGE_SUFFIXES", "SPLITS", "flickr8k", "folder"]
+
+SPLITS = ("train", "dev", "test")
+IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"})
+
+PULL = "condgen data pull flickr8k, or name its folder with --data-dir"
+PHOTOS = ("Flickr8k_Dataset.zip", "Flicker8k_Dataset", "Flickr8k_Dataset")
+"""The zip as published, and the folders that people unpack it into; the folder inside it is spelt ``Flicker8k_Dataset``."""
+TEXTS = ("Flickr8k_text.zip", "Flickr8k_text", ".")
+CAPTIONS = "Flickr8k.token.txt"
+
+
+def flickr8k(root: Path, split: str) -> Sequence[Item]:
+    """Flickr8k (Hodosh et al. 2013) in its publisher's layout: 6,000 / 1,000 / 1,000 photos with five captions each.
+
+    ``Flickr8k_Dataset.zip`` and ``Flickr8k_text.zip`` are read as they are; either may be unpacked instead. Photos are found
+    by their names without suffix, so re-encoded copies (PNG, WebP, …) serve as well.
+
+    Oddities of the original: it has 8,091 photos, of which 91 belong to no split, and captions of one photo that it does not
+    have (``2258277193_586949ec62.jpg``, in part under the name ``2258277193_586949ec62.jpg.1``). Neither is in an item.
+
+    Args:
+        root: the folder that holds the files, or one that holds it as ``flickr8k``.
+        split: ``train``, ``dev`` or ``test``.
+    Returns:
+        Items in the order of the split's list, ids being the photos' names without suffix.
+    Raises:
+        UsageError: for another split.
+        NotFoundError: if a file or a photo of the split is missing.
+        IntegrityError: if a zip is damaged or a line isn't as published.
+    """
+    _check_split(split)
+    root = root / "flickr8k" if (root / "flickr8k").is_dir() else root
+    photos = _first(root, PHOTOS, "the photos")
+    texts = _first(root, TEXTS, "the captions", holding=CAPTIONS)
+    captions = _flickr8k_captions(_text(texts, CAPTIONS))
+    names = _text(texts, f"Flickr_8k.{split}Images.txt").split()
+    members = _photos_by_stem(photos)
+    missing = [name for name in names if _stem(name) not in members]
+    if missing:
+        raise NotFoundError(f"{photos} lacks {len(missing)} of the split's {len(names)} photos, such as {missing[0]}", PULL)
+    uncaptioned = [name for name in names if name not in captions]
+    if uncaptioned:
+        raise IntegrityError(f"{CAPTIONS} has no caption for {uncaptioned[0]} of split {split}", PULL)
+    conditions = [Member(photos, members[_stem(name)]) for name in names]
+    return [
+        Item(_stem(name), condition, tuple(captions[name]), source=str(condition))
+        for name, condition in zip(names, conditions, strict=True)
+    ]
+
+
+def _check_split(split: str) -> None:
+    if split not in SPLITS:
+        raise UsageError(f"no split named {split!r}", f"its splits: {', '.join(SPLITS)}")
+
+
+def _first(root: Path, places: Sequence[str], what: str, holding: str = "") -> Tree:
+    """The first place below ``root`` that exists and, if it is a folder, holds that file."""
+    if not root.is_dir():
+        raise NotFoundError(f"no folder {root}", PULL)
+    for place in places:
+        path = root / place
+        if path.is_file() or (path / holding).exists():
+            return _open(path)
+    unpacked = holding or "Flicker8k_Dataset/"
+    raise NotFoundError(f"{root} lacks {what} of Flickr8k: {places[0]}, or {unpacked} unpacked from it", PULL)
+
+
+def _open(path: Path) -> Tree:
+    try:
+        return open_tree(path)
+    except IntegrityError as error:
+        raise IntegrityError(error.message, PULL) from None
+
+
+def _text(tree: Tree, name: str) -> str:
+    try:
+        return tree.read(name).decode("utf-8")
+    except NotFoundError as error:
+        raise NotFoundError(error.message, PULL) from None
+    except UnicodeDecodeError:
+        raise IntegrityError(f"{name} in {tree} is not UTF-8", PULL) from None
+
+
+def _flickr8k_captions(text: str) -> dict[str, list[str]]:
+    """``NAME#NUMBER TAB CAPTION`` lines as captions by name."""
+    captions: dict[str, list[str]] = {}
+    for number, line in enumerate(text.splitlines(), 1):
+        if not line.strip():
+            continue
+        key, tab, caption = line.partition("\t")
+        name, hash_sign, _ = key.rpartition("#")
+        if not tab or not hash_sign or not caption.strip():
+            raise IntegrityError(f"{CAPTIONS}:{number}: expected NAME#NUMBER, a tab and a caption", PULL)
+        captions.setdefault(name, []).append(caption.strip())
+    return captions
+
+
+def _photos_by_stem(tree: Tree) -> dict[str, str]:
+    """Member names by the photos' names; resource forks of a Mac (``__MACOSX``, ``._``) are no photos."""
+    return {
+        _stem(name): name
+        for name in tree.names()
+        if PurePosixPath(name).suffix.lower() in IMAGE_SUFFIXES
+        and not name.startswith("__MACOSX/")
+        and not PurePosixPath(name).name.startswith(".")
+    }
+
+
+def _stem(name: str) -> str:
+    return PurePosixPath(name).stem
+
+
+@dataclass(frozen=True)
+class _Line:
+    """What one line of a captions file says; ``place`` is its file and number."""
+
+    place: str
+    image: str
+    captions: tuple[str, ...]
+    split: str
+
+
+def folder(root: Path, split: str) -> Sequence[Item]:
+    """Anyone's own photos: a folder with ``captions.tsv`` or ``captions.jsonl`` beside or above them.
+
+    ``captions.tsv`` has lines of a photo's path, a tab and a caption, as many for a photo as it has captions; a third column
+    may name the split. A first line ``image TAB caption`` is taken as a heading. ``captions.jsonl`` has an object in each
+    line: ``{"image": PATH, "captions": [TEXT, …]}`` and perhaps ``"split"``. Paths are relative to the folder.
+
+    Without splits of their own, 80 % of the photos are for training, 10 % for development and 10 % for the test, by a hash of
+    the path: adding photos never moves another one.
+
+    Args:
+        root: the folder.
+        split: ``train``, ``dev`` or ``test``.
+    Returns:
+        Items in the file's order, ids being the paths.
+    Raises:
+        UsageError: for another split, or if no photo falls into it.
+        NotFoundError: if the captions or a photo are missing.
+        InputError: if a line is wrong; the message begins with its file and number.
+    """
+    _check_split(split)
+    photos: dict[str, _Line] = {}
+    for line in _lines(root):
+        known = photos.get(line.image)
+        if known and known.split != line.split:
+            raise InputError(f"{line.place}: {line.image} is in split {known.split!r} already")
+        photos[line.image] = _Line(
+            line.place, line.image, known.captions + line.captions if known else line.captions, line.split
+        )
+    _check_photos(root, photos.values())
+    counts = Counter(line.split for line in photos.values())
+    if not counts[split]:
+        found = ", ".join(f"{name} {counts[name]}" for name in SPLITS)
+        raise UsageError(f"no photo of {root} is in split {split} ({found})", "name each line's split in the captions file")
+    return [
+        Item(line.image, str(root / line.image), line.captions, source=str(root / line.image))
+        for line in photos.values()
+        if line.split == split
+    ]
+
+
+def _lines(root: Path) -> Iterator[_Line]:
+    tsv, jsonl = root / "captions.tsv", root / "captions.jsonl"
+    present = [path for path in (tsv, jsonl) if path.is_file()]
+    if not present:
+        raise NotFoundError(f"{root} holds neither captions.tsv nor captions.jsonl", "a line of captions.tsv: path TAB caption")
+    if len(present) > 1:
+        raise UsageError(f"{root} holds both captions.tsv and captions.jsonl; keep one")
+    path = present[0]
+    parse = _tsv_line if path == tsv else _json_line
+    explicit: bool | None = None
+    for number, text in enumerate(_text_lines(path), 1):
+        place = f"{path}:{number}"
+        if not text.strip() or (path == tsv and number == 1 and _is_heading(text)):
+            continue
+        image, captions, split = parse(text, place)
+        if explicit is None:
+            explicit = bool(split)
+        if explicit != bool(split):
+            raise InputError(f"{place}: either every line names its split or none does")
+        yield _Line(place, image, captions, split or _hashed_split(image))
+
+
+def _text_lines(path: Path) -> list[str]:
+    # not splitlines(): a caption may hold a form feed or a line separator
+    try:
+        return path.read_text(encoding="utf-8-sig").split("\n")
+    except UnicodeDecodeError as error:
+        number = error.object.count(b"\n", 0, error.start) + 1
+        raise InputError(f"{path}:{number}: not UTF-8") from None
+
+
+def _is_heading(text: str) -> bool:
+    return [field.strip().lower() for field in text.split("\t")][:2] == ["image", "caption"]
+
+
+def _tsv_line(text: str, place: str) -> tuple[str, tuple[str, ...], str]:
+    fields = [field.strip() for field in text.split("\t")]
+    if len(fields) not in (2, 3) or not fields[1]:
+        raise InputError(f"{place}: expected a path, a tab, a caption and perhaps a tab and a split")
+    return _image(fields[0], place), (fields[1],), _split(fields[2], place) if len(fields) == 3 else ""
+
+
+def _json_line(text: str, place: str) -> tuple[str, tuple[str, ...], str]:
+    try:
+        record = json.loads(text)
+    except (ValueError, RecursionError):
+        raise InputError(f"{place}: not JSON") from None
+    captions = record.get("captions") if isinstance(record, dict) else None
+    if not isinstance(captions, list) or not captions or not all(isinstance(text, str) and text.strip() for text in captions):
+        raise InputError(f'{place}: expected {{"image": PATH, "captions": [TEXT, …]}}')
+    split = record.get("split")
+    return (
+        _image(record.get("image"), place),
+        tuple(text.strip() for text in captions),
+        "" if split is None else _split(split, place),
+    )
+
+
+def _image(name: object, place: str) -> str:
+    try:
+        return member_name(name if isinstance(name, str) else "")
+    except IntegrityError:
+        raise InputError(f"{place}: {name!r} is no path inside the folder") from None
+
+
+def _split(name: object, place: str) -> str:
+    if name not in SPLITS:
+        raise InputError(f"{place}: {name!r} is no split; known: {', '.join(SPLITS)}")
+    return str(name)
+
+
+def _hashed_split(image: str) -> str:
+    tenth = int.from_bytes(hashlib.sha256(image.encode()).digest()[:8], "big") % 10
+    return {8: "dev", 9: "test"}.get(tenth, "train")
+
+
+def _check_photos(root: Path, lines: Iterable[_Line]) -> None:
+    for line in lines:
+        if not (root / line.image).is_file():
+            raise NotFoundError(f"{line.place}: no photo {root / line.image}")

@@ -1,0 +1,148 @@
+"""Captioning models: a photo becomes a memory, a recurrent decoder writes its caption.
+
+* ``sat``, Show, Attend and Tell (Xu et al. 2015): soft attention over the last feature map before pooling.
+* ``nic``, Show and Tell (Vinyals et al. 2015): the pooled feature map as one vector.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from torch import Tensor, nn
+
+from condgen_caption.cnn import HEAD_CHANNELS, EfficientNetLite, normalise
+from condgen_cli.data.image import load_image, resize
+from condgen_cli.data.text import WordVocabulary
+from condgen_cli.errors import UsageError
+from condgen_cli.generation import Axis
+from condgen_cli.model import Item, Memory, Step
+from condgen_cli.nn import Attention, DecoderState, RecurrentDecoder, match_function
+
+__all__ = ["CaptionConfig", "CaptionModel", "build"]
+
+VOCABULARY_FILE = "vocabulary.json"
+
+
+class CaptionConfig(BaseModel):
+    """Options of the caption models.
+
+    Args:
+        kind: ``sat`` attends over the feature map, ``nic`` reads the pooled vector.
+        encoder: a variant of EfficientNet-Lite.
+        image_size: side of the square that photos are resized to, without keeping their aspect.
+        embedding_size, hidden_size: of the decoder.
+        value_size: feature vectors are projected to this size before they are attended to or fed.
+        match: name of a match function, or ``module:function``.
+        match_size: of the match function's own hidden layer.
+        query_hidden: size of a further layer on the decoder state before matching; 0 for none.
+        gate: the gate β of Xu et al. 2015; ``sat`` only.
+        feed: ``every`` step reads the vector, or the ``first`` only; ``nic`` only.
+        dropout: in the decoder. feature_dropout: on projected feature vectors.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    kind: Literal["sat", "nic"] = "sat"
+    encoder: Literal["lite0", "lite1", "lite2", "lite3", "lite4"] = "lite2"
+    image_size: int = Field(288, ge=32, le=1024)
+    embedding_size: int = Field(512, ge=1)
+    hidden_size: int = Field(512, ge=1)
+    value_size: int = Field(512, ge=1)
+    match: str = "additive"
+    match_size: int = Field(512, ge=1)
+    query_hidden: int = Field(0, ge=0)
+    gate: bool = True
+    feed: Literal["every", "first"] = "every"
+    dropout: float = Field(0.5, ge=0, lt=1)
+    feature_dropout: float = Field(0.2, ge=0, lt=1)
+
+
+class CaptionModel(nn.Module):
+    """The whole path from photo to words; implements ``condgen_cli.model.Model``."""
+
+    def __init__(self, config: CaptionConfig, vocabulary: WordVocabulary) -> None:
+        super().__init__()
+        self.config = config
+        self.vocabulary = vocabulary
+        self.encoder = EfficientNetLite(config.encoder)
+        self.project = nn.Sequential(
+            nn.Linear(HEAD_CHANNELS, config.value_size),
+            nn.LayerNorm(config.value_size),
+            nn.Dropout(config.feature_dropout),
+        )
+        attention = None
+        if config.kind == "sat":
+            query_size = config.query_hidden or config.hidden_size
+            match = match_function(config.match, query_size, config.value_size, config.match_size)
+            attention = Attention(match, config.hidden_size, config.query_hidden)
+        self.decoder = RecurrentDecoder(
+            len(vocabulary),
+            config.embedding_size,
+            config.hidden_size,
+            config.value_size,
+            attention,
+            config.gate,
+            config.feed,
+            config.dropout,
+        )
+
+    def example(self) -> Item:
+        """An item of the right shape, for looking at the architecture."""
+        from PIL import Image
+
+        return Item("example", Image.new("RGB", (self.config.image_size, self.config.image_size), "grey"))
+
+    def collate(self, items: Sequence[Item]) -> Tensor:
+        """Photos as bytes (batch, 3, image_size, image_size)."""
+        return torch.stack([torch.as_tensor(resize(load_image(item.condition), self.config.image_size)) for item in items])
+
+    def condition(self, item: Item) -> Any:
+        """The photo that the maps are drawn on."""
+        return load_image(item.condition)
+
+    def encode(self, batch: Tensor) -> Memory:
+        """Photos as bytes to a memory of the feature map's cells, row by row."""
+        pixels = normalise(batch.to(self.decoder.bias.device)).contiguous(memory_format=torch.channels_last)
+        return self.memorise(self.encoder(pixels))
+
+    def memorise(self, features: Tensor) -> Memory:
+        """The memory of feature maps (batch, 1280, h, w): ``sat`` keeps every cell, ``nic`` their mean."""
+        batch, _, height, width = features.shape
+        cells = features.flatten(2).transpose(1, 2)
+        if self.decoder.attention is None:
+            vector = self.project(cells.mean(1))
+            return Memory(vector.unsqueeze(1), auxiliary={"vector": vector})
+        values = self.project(cells)
+        axes = (Axis.numbered("row", "grid", height), Axis.numbered("column", "grid", width))
+        vector = values.mean(1)
+        return Memory(values, self.decoder.attention.keys(values), axes=[axes] * batch, auxiliary={"vector": vector})
+
+    def start(self, memory: Memory, rows_per_item: int = 1) -> DecoderState:
+        return self.decoder.start(memory, rows_per_item)
+
+    def step(self, token: Tensor, state: DecoderState, memory: Memory) -> Step:
+        return self.decoder.step(token, state, memory)
+
+    def forward(self, memory: Memory, targets: Tensor) -> Tensor:
+        """Teacher-forced logits (rows, steps, vocabulary) for inputs (rows, steps)."""
+        forced = self.decoder(memory, targets)
+        order = forced.kept.argsort()
+        return self.decoder.logits(forced.features.index_select(0, order)).view(*targets.shape, -1)
+
+
+def build(config: Mapping[str, Any], files: Mapping[str, Path]) -> CaptionModel:
+    """The model of a manifest entry or a run, without its weights.
+
+    Raises:
+        UsageError: for unknown or impossible options.
+    """
+    try:
+        parsed = CaptionConfig.model_validate(dict(config))
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise UsageError(f"caption model: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+    return CaptionModel(parsed, WordVocabulary.load(files[VOCABULARY_FILE]))

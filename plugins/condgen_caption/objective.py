@@ -1,0 +1,126 @@
+"""What is minimised: label-smoothed cross-entropy with doubly stochastic attention, or the negative expected CIDEr."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from condgen_caption.model import CaptionModel
+from condgen_caption.reward import CiderReward
+from condgen_cli.decoding import Decoding, decode
+
+__all__ = ["CrossEntropy", "ExpectedCider", "TrainingBatch", "pad_captions"]
+
+
+@dataclass(frozen=True)
+class TrainingBatch:
+    """Photos with their captions.
+
+    Args:
+        features: (photos, channels, h, w), the encoder's map at the stage it was cached, see ``features.py``.
+        inputs: (photos · captions, steps) tokens read, bos first, grouped by photo.
+        targets: (photos · captions, steps) tokens to write, eos last.
+        lengths: (photos · captions,) real steps of each row, on the CPU.
+        photos: index of each photo in its split.
+    """
+
+    features: Tensor
+    inputs: Tensor
+    targets: Tensor
+    lengths: Tensor
+    photos: Tensor
+
+    def to(self, device: torch.device | str, **options: object) -> TrainingBatch:
+        """The batch on a device; lengths stay on the CPU, where steps are planned."""
+        parts = {name: getattr(self, name).to(device) for name in ("features", "inputs", "targets")}
+        return replace(self, **parts)
+
+
+def pad_captions(captions: list[list[int]], bos: int, eos: int, pad: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Inputs, targets (rows, longest + 1) and lengths (rows,) of token sequences."""
+    lengths = torch.tensor([len(caption) + 1 for caption in captions])
+    inputs = torch.full((len(captions), int(lengths.max())), pad)
+    targets = torch.full_like(inputs, pad)
+    for row, caption in enumerate(captions):
+        inputs[row, : len(caption) + 1] = torch.tensor([bos, *caption])
+        targets[row, : len(caption) + 1] = torch.tensor([*caption, eos])
+    return inputs, targets, lengths
+
+
+class CrossEntropy(nn.Module):
+    """Teacher-forced cross-entropy per token, and for each photo cell the pull of its summed attention towards the mean.
+
+    The second term is Xu et al. 2015, eq. 14, with the steps' total shared out evenly over the cells as its goal instead of 1:
+    with more cells than words a goal of 1 can't be met.
+
+    Args:
+        cut: the encoder stage whose input ``TrainingBatch.features`` holds; the stages from it on run here.
+        label_smoothing: share of the target spread over the vocabulary.
+        doubly_stochastic: weight λ of the second term.
+    """
+
+    def __init__(self, model: CaptionModel, cut: int, label_smoothing: float = 0.1, doubly_stochastic: float = 1.0) -> None:
+        super().__init__()
+        self.model = model
+        self.cut = cut
+        self.label_smoothing = label_smoothing
+        self.doubly_stochastic = doubly_stochastic
+
+    def forward(self, batch: TrainingBatch) -> tuple[Tensor, dict[str, float]]:
+        """Loss per token, and how many tokens it was taken over."""
+        memory = self.model.memorise(self.model.encoder(batch.features.float(), self.cut))
+        forced = self.model.decoder(memory, batch.inputs, batch.lengths)
+        targets = batch.targets.flatten().index_select(0, forced.kept)
+        logits = self.model.decoder.logits(forced.features)
+        loss = F.cross_entropy(logits, targets, label_smoothing=self.label_smoothing)
+        stats = {"tokens": float(len(targets)), "cross_entropy": loss.item()}
+        if forced.attended is not None and self.doubly_stochastic:
+            even = forced.attended.mean(1, keepdim=True)
+            loss = loss + self.doubly_stochastic * ((forced.attended - even) ** 2).sum(1).mean()
+        return loss, stats
+
+
+class ExpectedCider(nn.Module):
+    """Self-critical training (Rennie et al. 2017): minus the expected CIDEr-D, by REINFORCE over sampled captions.
+
+    The baseline of each sample is the mean reward of the photo's other samples (Luo 2020).
+
+    Args:
+        cut: as in ``CrossEntropy``.
+        reward: over the training photos, indexed as ``TrainingBatch.photos``.
+        samples: captions drawn for each photo, at least 2.
+        max_length: of a sample.
+    """
+
+    def __init__(self, model: CaptionModel, cut: int, reward: CiderReward, samples: int = 5, max_length: int = 20) -> None:
+        super().__init__()
+        self.model = model
+        self.cut = cut
+        self.reward = reward
+        self.decoding = Decoding(method="sample", nbest=samples, max_length=max_length)
+
+    def forward(self, batch: TrainingBatch) -> tuple[Tensor, dict[str, float]]:
+        """Loss per token, how many tokens it was taken over, and the mean reward."""
+        model, vocabulary, samples = self.model, self.model.vocabulary, self.decoding.nbest
+        memory = model.memorise(model.encoder(batch.features.float(), self.cut))
+        drawn = decode(model, memory, self.decoding)
+        captions = [sorted((h.ids[:-1] for h in found), key=len, reverse=True) for found in drawn]
+        rewards = torch.tensor(
+            [
+                [self.reward(photo, [*caption, vocabulary.eos]) for caption in found]
+                for photo, found in zip(batch.photos.tolist(), captions, strict=True)
+            ]
+        )
+        others = (rewards.sum(1, keepdim=True) - rewards) / (samples - 1)
+        advantage = (rewards - others).flatten().to(batch.features.device)
+        rows = [caption for found in captions for caption in found]
+        inputs, targets, lengths = pad_captions(rows, vocabulary.bos, vocabulary.eos, vocabulary.pad)
+        inputs, targets = inputs.to(batch.features.device), targets.to(batch.features.device)
+        forced = model.decoder(memory, inputs, lengths)
+        written = targets.flatten().index_select(0, forced.kept)
+        losses = F.cross_entropy(model.decoder.logits(forced.features), written, reduction="none")
+        loss = (losses * advantage.index_select(0, forced.kept // inputs.shape[1])).mean()
+        return loss, {"tokens": float(len(written)), "reward": float(rewards.mean())}

@@ -1,0 +1,59 @@
+"""CIDEr-D as a reward for sampled captions (Vedantam et al. 2015, section 5; Rennie et al. 2017).
+
+The end token counts as a word, so that a caption that stops in the middle is not rewarded for what it has.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+
+__all__ = ["CiderReward"]
+
+ORDERS = 4
+SIGMA = 6.0
+
+Tokens = Sequence[int]
+Vector = tuple[list[dict[tuple[int, ...], float]], list[float], int]
+"""For each order the weighted n-grams and their norm, and the length in bigrams, as coco-caption measures it."""
+
+
+def _ngrams(tokens: Tokens) -> Counter[tuple[int, ...]]:
+    return Counter(
+        tuple(tokens[start : start + order]) for order in range(1, ORDERS + 1) for start in range(len(tokens) - order + 1)
+    )
+
+
+class CiderReward:
+    """CIDEr-D of captions against the references of their photo, document frequencies being those of all the photos.
+
+    Args:
+        references: for each photo its references as token ids.
+    """
+
+    def __init__(self, references: Sequence[Sequence[Tokens]]) -> None:
+        counts = [[_ngrams(reference) for reference in photo] for photo in references]
+        self.frequency = Counter(ngram for photo in counts for ngram in set().union(*photo))
+        self.log_photos = math.log(len(references)) if references else 0.0
+        self.references = [[self._vector(reference) for reference in photo] for photo in counts]
+
+    def __call__(self, photo: int, caption: Tokens) -> float:
+        """CIDEr-D of one caption of a photo, by its index; 10 at most."""
+        weights, norms, length = self._vector(_ngrams(caption))
+        total = 0.0
+        for their_weights, their_norms, their_length in self.references[photo]:
+            penalty = math.exp(-((length - their_length) ** 2) / (2 * SIGMA**2))
+            for order in range(ORDERS):
+                if norms[order] and their_norms[order]:
+                    theirs = their_weights[order]
+                    product = sum(min(weight, theirs[n]) * theirs[n] for n, weight in weights[order].items() if n in theirs)
+                    total += penalty * product / (norms[order] * their_norms[order])
+        return 10.0 * total / (ORDERS * len(self.references[photo]))
+
+    def _vector(self, counts: Counter[tuple[int, ...]]) -> Vector:
+        weights: list[dict[tuple[int, ...], float]] = [{} for _ in range(ORDERS)]
+        for ngram, count in counts.items():
+            weights[len(ngram) - 1][ngram] = count * (self.log_photos - math.log(max(1, self.frequency[ngram])))
+        norms = [math.sqrt(sum(weight * weight for weight in part.values())) for part in weights]
+        return weights, norms, sum(count for ngram, count in counts.items() if len(ngram) == 2)

@@ -1,0 +1,127 @@
+"""``condgen score``."""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from condgen_cli.app import run
+
+SYSTEM = b"The dog bit the man.\nIt wasn't surprising.\nThe man had just bitten him.\n"
+FIRST = b"The dog bit the man.\nIt was not unexpected.\nThe man bit him first.\n"
+SECOND = b"The dog had bit the man.\nNo one was surprised.\nThe man had bitten the dog.\n"
+
+
+@pytest.fixture
+def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    for name, content in {"hyp": SYSTEM, "ref0": FIRST, "ref1": SECOND}.items():
+        Path(name).write_bytes(content)
+    return tmp_path
+
+
+def document(capsys: pytest.CaptureFixture[str]) -> Any:
+    captured = capsys.readouterr()
+    return json.loads(captured.out)
+
+
+def test_json(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["score", "bleu", "--hyp", "hyp", "--ref", "ref0", "--ref", "ref1", "--format", "json"]) == 0
+    (result,) = document(capsys)["results"]
+    assert (result["system"], result["n"], list(result["metrics"])) == ("hyp", 3, ["bleu"])
+    assert result["metrics"]["bleu"]["value"] == pytest.approx(48.530827, abs=1e-6)
+    assert result["metrics"]["bleu"]["low"] < 48 < result["metrics"]["bleu"]["high"]
+    assert result["signature"].startswith("nrefs:2|case:mixed|eff:no|tok:13a|smooth:exp|version:")
+    assert "|n:3|bs:1000|seed:12345|condgen:" in result["signature"]
+
+
+def test_text(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["score", "bleu", "wer", "--hyp", "hyp", "--ref", "ref0", "--no-ci"]) == 0
+    out = capsys.readouterr().out
+    assert "hyp, n = 3" in out
+    assert "wer" in out
+    assert "nrefs:1|" in out
+    assert "seed:" not in out
+
+
+def test_paired(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["score", "chrf", "wer", "--hyp", "hyp", "--ref", "ref0", "--paired", "ref0"]
+    assert run([*arguments, "--format", "json"]) == 0
+    found = document(capsys)
+    assert [result["system"] for result in found["results"]] == ["hyp", "ref0"]
+    (comparison,) = found["paired"]
+    wer = comparison["metrics"]["wer"]
+    assert wer["value"] == pytest.approx(-found["results"][0]["metrics"]["wer"]["value"])
+    assert wer["low"] <= wer["value"] <= wer["high"]
+    assert 0 < wer["p"] <= 1
+    assert run(arguments) == 0
+    assert "ref0 less hyp" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("weights", ["plain", "sclite"])
+def test_alignments(weights: str, files: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["score", "wer", "--hyp", "hyp", "--ref", "ref0", "--alignments", weights]
+    assert run(arguments) == 0
+    out = capsys.readouterr().out
+    assert "REF:  The dog bit the man.\n" in out
+    assert f"total ({weights}):" in out
+    assert run([*arguments, "--format", "json"]) == 0
+    (result,) = document(capsys)["results"]
+    assert [row["id"] for row in result["alignments"]] == ["1", "2", "3"]
+    assert result["alignments"][0]["pairs"][0] == ["The", "The"]
+
+
+def test_only_line_feeds_end_lines(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("hyp").write_bytes(b"\xef\xbb\xbfa b\r\nc\xe2\x80\xa8d\x0ce\n\nlast")
+    Path("ref0").write_bytes(b"a b\nc d e\n\nlast\n")
+    assert run(["score", "wer", "accuracy", "--hyp", "hyp", "--ref", "ref0", "--format", "json"]) == 0
+    (result,) = document(capsys)["results"]
+    assert result["n"] == 4
+    assert result["metrics"]["wer"]["value"] == 0
+    assert result["metrics"]["accuracy"]["value"] == 100
+
+
+def test_an_empty_line_is_no_reference(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("ref1").write_bytes(b"The dog bit the man.\n\n\n")
+    assert run(["score", "wer", "--hyp", "hyp", "--ref", "ref0", "--ref", "ref1", "--format", "json"]) == 0
+    assert document(capsys)["results"][0]["signature"].startswith("nrefs:var|")
+
+
+def test_standard_input(files: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(FIRST)))
+    assert run(["score", "wer", "--hyp", "-", "--ref", "ref0", "--format", "json"]) == 0
+    assert document(capsys)["results"][0]["metrics"]["wer"]["value"] == 0
+
+
+@pytest.mark.parametrize(
+    ("content", "arguments", "code", "message"),
+    [
+        (b"one\ntwo\n", [], 2, "hyp has 2 lines, but ref0 has 3"),
+        (b"", [], 1, "hyp is empty"),
+        (b"fine\nbad \xff\nfine\n", [], 1, "hyp, line 2: byte 5 is not UTF-8"),
+        (SYSTEM, ["--ref", "nowhere"], 3, "no file nowhere"),
+        (SYSTEM, ["--ref", "."], 1, "cannot read ."),
+        (SYSTEM, ["--ref", "-", "--paired", "-"], 2, "standard input can be read only once"),
+        (SYSTEM, ["--alignments", "fancy"], 2, "--alignments can't be 'fancy'"),
+    ],
+)
+def test_failures_are_one_line(
+    content: bytes, arguments: list[str], code: int, message: str, files: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("hyp").write_bytes(content)
+    assert run(["score", "wer", "--hyp", "hyp", "--ref", "ref0", *arguments]) == code
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith(f"error: {message}")
+    assert len([line for line in captured.err.splitlines() if not line.startswith("hint: ")]) == 1
+
+
+def test_an_unknown_metric(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["score", "wir", "--hyp", "hyp", "--ref", "ref0", "--format", "json"]) == 3
+    assert document(capsys)["error"] == {"code": 3, "message": "no metric named 'wir'", "hint": "did you mean: wer"}

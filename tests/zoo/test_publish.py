@@ -1,0 +1,138 @@
+"""Publishing: a run becomes an entry that the zoo serves, and what people wrote stays."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file, save_file
+
+from condgen_cli.errors import IntegrityError, NotFoundError, UsageError
+from condgen_cli.zoo import Entry, Zoo
+from condgen_cli.zoo.publish import publish
+from condgen_cli.zoo.sources import local_source
+from condgen_cli.zoo.store import Store
+
+METADATA = {"description": "a test", "licence": "Apache-2.0"}
+
+
+def run_dir(folder: Path, seed: int = 0, **weights: int) -> Path:
+    """A training run with a decoder of its own and further files of weights by name and seed."""
+    folder.mkdir(parents=True)
+    files = {"decoder": seed, **weights}
+    for name, value in files.items():
+        tensors = {"w": np.full((4, 4), value / 3, np.float32), "n": np.array([7], np.int64)}
+        save_file(tensors, folder / f"{name}.safetensors")
+    (folder / "vocabulary.json").write_text('["a"]')
+    names = [*(f"{name}.safetensors" for name in files), "vocabulary.json"]
+    architecture = {"name": "sat", "config": {"units": seed}}
+    description = {"architecture": architecture, "task": "caption", "decoding": {"beam": 5}, "files": names, "loss": 1.5}
+    (folder / "model.json").write_text(json.dumps(description))
+    return folder
+
+
+def served(zoo: Path, name: str, home: Path) -> tuple[Entry, dict[str, Path]]:
+    catalogue = Zoo([local_source(zoo)], Store(home))
+    entry = catalogue.entry(name)
+    return entry, catalogue.files(entry)
+
+
+def weights(zoo: Path) -> set[str]:
+    return {path.name for path in (zoo / "weights").iterdir()}
+
+
+def test_a_run_becomes_an_entry(tmp_path: Path, home: Path) -> None:
+    zoo = tmp_path / "zoo"
+    publish(run_dir(tmp_path / "run", 3), "sat", zoo, aliases=["show"], metadata=METADATA)
+    entry, files = served(zoo, "show", home)
+    assert entry.architecture.config == {"units": 3}
+    assert entry.decoding == {"beam": 5}
+    assert load_file(files["decoder.safetensors"])["w"].tolist() == [[1.0] * 4] * 4
+    assert files["vocabulary.json"].read_text() == '["a"]'
+    assert files["decoder.safetensors"].name == f"sat-{entry.files[0].sha256[:8]}.safetensors"
+    assert not home.exists()
+
+
+def test_a_new_revision_replaces_the_old_and_keeps_what_people_wrote(tmp_path: Path, home: Path) -> None:
+    zoo = tmp_path / "zoo"
+    results: list[dict[str, Any]] = [{"dataset": "d", "split": "test", "metric": "bleu4", "value": 23.5}]
+    first = publish(run_dir(tmp_path / "a", 1), "sat", zoo, aliases=["show"], metadata={**METADATA, "results": results})
+    second = publish(run_dir(tmp_path / "b", 2), "sat", zoo, metadata={"licence": "MIT"})
+    entry, _ = served(zoo, "sat", home)
+    assert entry == second
+    assert (entry.aliases, entry.results, entry.description) == (("show",), first.results, "a test")
+    assert (entry.licence, entry.architecture.config) == ("MIT", {"units": 2})
+    assert entry.revision != first.revision
+    assert weights(zoo) == {Path(file.urls[0]).name for file in entry.files}
+
+
+def test_publishing_the_same_run_again_changes_nothing(tmp_path: Path) -> None:
+    zoo = tmp_path / "zoo"
+    run = run_dir(tmp_path / "run")
+    publish(run, "sat", zoo, metadata=METADATA)
+    before = (zoo / "manifest.json").read_bytes()
+    publish(run, "sat", zoo)
+    assert (zoo / "manifest.json").read_bytes() == before
+
+
+def test_a_shared_file_is_stored_once_and_outlives_one_of_its_users(tmp_path: Path, home: Path) -> None:
+    zoo = tmp_path / "zoo"
+    first = publish(run_dir(tmp_path / "a", 1, encoder=9), "sat", zoo, metadata=METADATA)
+    second = publish(run_dir(tmp_path / "b", 2, encoder=9), "nic", zoo, metadata=METADATA)
+    assert first.files[1].urls == second.files[1].urls
+    assert len(weights(zoo)) == 4  # two decoders, an encoder, a vocabulary
+    publish(run_dir(tmp_path / "c", 1, encoder=8), "sat", zoo)
+    _, files = served(zoo, "nic", home)
+    assert load_file(files["encoder.safetensors"])["w"][0, 0] == np.float32(3)
+    _, files = served(zoo, "sat", home)
+    assert load_file(files["encoder.safetensors"])["w"][0, 0] == np.float32(8 / 3)
+
+
+def test_half_precision(tmp_path: Path, home: Path) -> None:
+    zoo = tmp_path / "zoo"
+    publish(run_dir(tmp_path / "run", 1), "sat", zoo, metadata=METADATA, half=True)
+    _, files = served(zoo, "sat", home)
+    tensors = load_file(files["decoder.safetensors"])
+    assert (tensors["w"].dtype, tensors["n"].dtype) == (np.float16, np.int64)
+    assert tensors["w"][0, 0] == np.float16(1 / 3)
+
+
+def test_what_cannot_be_published(tmp_path: Path) -> None:
+    zoo = tmp_path / "zoo"
+    run = run_dir(tmp_path / "run")
+    with pytest.raises(UsageError, match="description") as failure:
+        publish(run, "sat", zoo)
+    assert "--metadata" in str(failure.value.hint)
+    with pytest.raises(UsageError, match="unknown"):
+        publish(run, "sat", zoo, metadata={**METADATA, "unknown": 1})
+    with pytest.raises(UsageError, match="id"):
+        publish(run, "../sat", zoo, metadata=METADATA)
+    with pytest.raises(NotFoundError, match=r"no model\.json"):
+        publish(tmp_path, "sat", zoo, metadata=METADATA)
+    assert not zoo.exists()
+    publish(run, "sat", zoo, metadata=METADATA)
+    with pytest.raises(UsageError, match="two models named sat"):
+        publish(run_dir(tmp_path / "other", 5), "nic", zoo, aliases=["sat"], metadata=METADATA)
+    assert len(weights(zoo)) == 2
+    (run / "decoder.safetensors").write_bytes(b"not one")
+    with pytest.raises(IntegrityError, match="safetensors"):
+        publish(run, "sat", zoo)
+
+
+def test_the_command(tmp_path: Path, home: Path) -> None:
+    run = run_dir(tmp_path / "run")
+    extra = tmp_path / "extra.toml"
+    extra.write_text('description = "a test"\nlicence = "MIT"\n[training]\nrecipe = "sat"\nseed = 1\n')
+    options = ["--id", "sat", "--zoo", str(tmp_path / "zoo"), "--alias", "show", "--metadata", str(extra)]
+    command = [sys.executable, "-m", "condgen_cli.zoo.publish"]
+    done = subprocess.run([*command, str(run), *options], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert served(tmp_path / "zoo", "show", home)[0].training.recipe == "sat"
+    failed = subprocess.run([*command, str(tmp_path), *options], capture_output=True, text=True, check=False)
+    assert failed.returncode == 3
+    assert failed.stderr.startswith("error: ")
