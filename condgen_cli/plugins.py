@@ -115,6 +115,7 @@ class Plugins:
         self._hooks.add_hookspecs(hookspecs)
         self.problems: list[Problem] = []
         self.plugins: list[Plugin] = []
+        self._usable: list[Plugin] = []
         core = EntryPoint("core", builtin.__name__, DISTRIBUTION, __version__)
         for entry in [core, *sorted(entries, key=lambda entry: entry.distribution != DISTRIBUTION)]:
             self._load(Plugin(entry))
@@ -174,8 +175,8 @@ class Plugins:
             return
         try:
             self._hooks.register(module, f"{plugin.entry.distribution}:{plugin.name}")
+            self._usable.append(plugin)
         except pluggy.PluginValidationError as error:
-            self._hooks.unregister(module)
             self._add(_wrong_signature(plugin.name, error))
         except ValueError:
             advice = f"let one entry point alone name {module.__name__}"
@@ -185,7 +186,7 @@ class Plugins:
         """What all plugins register with a hook, by name; the first plugin that takes a name keeps it."""
         found: dict[str, Any] = {}
         taken = set(reserved)
-        for plugin in self.plugins:
+        for plugin in self._usable:
             plugin.registered[hook] = []
             for spec in self._call(plugin, hook):
                 for name in spec_names(spec):
@@ -288,7 +289,8 @@ def _raised(plugin: Plugin, doing: str, error: BaseException, fatal: bool) -> Pr
         advice = f"install what it needs, or reinstall it: condgen plugin install {plugin.entry.distribution}"
     else:
         advice = f"upgrade it, or remove it: condgen plugin uninstall {plugin.entry.distribution}"
-    return Problem(plugin.name, f"{how}: {what}", advice, _place(error), fatal)
+    location = _place(error) or _definition(getattr(plugin.module, doing, None))
+    return Problem(plugin.name, f"{how}: {what}", advice, location, fatal)
 
 
 def _checked(specs: Any, hook: str) -> list[Any]:

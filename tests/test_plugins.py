@@ -18,6 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from condgen_cli import hookspecs
+from condgen_cli.app import run
 from condgen_cli.entry_points import EntryPoint, discover
 from condgen_cli.plugins import HOOKS, Plugins
 from condgen_cli.testing import check_plugin
@@ -301,18 +302,16 @@ def test_check_plugin_finds_what_is_wrong(monkeypatch, plugin_folder, make_plugi
 
 
 @pytest.mark.parametrize("name", ["Shout", "my task", "-x", "1st", "a--b", "über", "eval", "../up", ""])
-def test_new_refuses_bad_names(condgen, tmp_path, name):
-    done = condgen("plugin", "new", "--path", str(tmp_path / "new"), "--", name)
-    assert done.returncode == 2
-    assert "error: " in done.stderr
+def test_new_refuses_bad_names(capsys, tmp_path, name):
+    assert run(["plugin", "new", "--path", str(tmp_path / "new"), "--", name]) == 2
+    assert capsys.readouterr().err.startswith("error: ")
     assert not (tmp_path / "new").exists()
 
 
-def test_new_leaves_an_existing_folder_alone(condgen, tmp_path):
+def test_new_leaves_an_existing_folder_alone(capsys, tmp_path):
     (tmp_path / "condgen-mine").mkdir()
-    done = condgen("plugin", "new", "mine", "--path", str(tmp_path))
-    assert done.returncode == 2
-    assert "exists already" in done.stderr
+    assert run(["plugin", "new", "mine", "--path", str(tmp_path)]) == 2
+    assert "exists already" in capsys.readouterr().err
     assert list((tmp_path / "condgen-mine").iterdir()) == []
 
 
@@ -330,10 +329,10 @@ def virtualenv(tmp_path_factory):
     (site / "shared.pth").write_text("\n".join(lines) + "\n")
     env = {name: value for name, value in os.environ.items() if not name.startswith(("CONDGEN_", "PIP_", "PYTHONPATH"))}
 
-    def run(*arguments, cwd=folder):
+    def run_module(*arguments, cwd=folder):
         return subprocess.run([python, "-m", *arguments], cwd=cwd, env=env, capture_output=True, text=True, check=False)
 
-    return run
+    return run_module
 
 
 def test_a_stranger_s_plugin_is_installed_used_and_removed(virtualenv, tmp_path):
@@ -402,9 +401,7 @@ def test_install_tells_when_pip_fails_or_is_missing(condgen, condgen_env, plugin
     done = condgen("plugin", "install", str(tmp_path / "absent"), "--", "--no-index")
     assert (done.returncode, done.stdout) == (1, "")
     assert "error: pip install failed with exit code 1" in done.stderr
-    hide = "import sys, importlib.abc\nclass Hide(importlib.abc.MetaPathFinder):\n    def find_spec(self, name, *rest):\n"
-    hide += "        if name == 'pip': raise ModuleNotFoundError(name)\nsys.meta_path.insert(0, Hide())\nsys.modules['pip'] = None\n"
-    (plugin_folder / "sitecustomize.py").write_text(hide)
+    (plugin_folder / "sitecustomize.py").write_text("import sys; sys.modules['pip'] = None")
     done = condgen("plugin", "install", "anything")
     assert done.returncode == 1
     assert "has no pip" in done.stderr
@@ -413,7 +410,7 @@ def test_install_tells_when_pip_fails_or_is_missing(condgen, condgen_env, plugin
 
 def test_uninstall_knows_plugins_alone(condgen, make_plugin):
     make_plugin("good", GREETING)
-    for name in ("torch", "condgen", "caption", "core"):
+    for name in ("torch", "caption"):
         done = condgen("plugin", "uninstall", name)
         assert done.returncode == 3
         assert "installed: good" in done.stderr

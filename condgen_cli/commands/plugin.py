@@ -218,7 +218,7 @@ _CHECKS: dict[str, Callable[[Any, str], None]] = {
 def _specs(plugins: Plugins) -> Iterator[tuple[Plugin, Any]]:
     for kind, specs in plugins.all().items():
         for plugin in plugins.plugins:
-            names = plugin.registered[f"condgen_register_{kind}"]
+            names = plugin.registered.get(f"condgen_register_{kind}", [])
             # a metric is there once for each of its keys
             distinct = {id(specs[name]): specs[name] for name in names}
             yield from ((plugin, spec) for spec in distinct.values())

@@ -191,6 +191,8 @@ class _Loop:
             self._after_step()
             if self.state.batch == 0:
                 return
+        if not self._finished():
+            raise UsageError(f"epoch {self.state.epoch + 1} ended after {self.state.batch} batches of {share}")
 
     def _chunks(self, batches: Any, share: int) -> Iterator[list[Any]]:
         """This process's batches, ``accumulate`` at a time, without those that a resumed run has seen."""

@@ -19,7 +19,6 @@ from condgen_cli.zoo.manifest import (
     SCHEMA,
     Architecture,
     Entry,
-    File,
     Manifest,
     RelativePath,
     parse_manifest,
@@ -77,7 +76,7 @@ def publish(
     files = [_file(path, content, known, name) for path, content in contents.items()]
     entry = _entry(manifest, name, run, files, aliases, metadata or {})
     updated = _with_entry(manifest, entry)
-    for file in files:
+    for file in entry.files:
         if file.sha256 not in known:
             write_atomically(zoo / file.urls[0], contents[file.path])
     _write_manifest(zoo, updated)
@@ -112,24 +111,33 @@ def _content(path: Path, half: bool) -> bytes:
 
 def _halved(path: Path) -> bytes:
     """The weights with 32-bit floats in 16 bits; everything else, integers included, as it is."""
-    import torch
-    from safetensors.torch import load_file, save
+    import numpy as np
+    from safetensors.numpy import load_file, save
 
-    tensors = load_file(path)
-    return save({name: value.half() if value.dtype == torch.float32 else value for name, value in tensors.items()})
+    def halved(name: str, value: Any) -> Any:
+        if value.dtype != np.float32:
+            return value
+        with np.errstate(over="ignore"):
+            half = value.astype(np.float16)
+        if not np.isfinite(half).all():
+            raise IntegrityError(f"{path.name}: {name} holds values that 16 bits can't", "publish it without --half")
+        return half
+
+    return save({name: halved(name, value) for name, value in load_file(path).items()})
 
 
-def _file(path: str, content: bytes, known: Mapping[str, tuple[str, ...]], name: str) -> File:
+def _file(path: str, content: bytes, known: Mapping[str, tuple[str, ...]], name: str) -> dict[str, Any]:
+    """The fields of a ``File``, validated later with the whole entry."""
     digest = hashlib.sha256(content).hexdigest()
     urls = known.get(digest, (f"{WEIGHTS}/{name}-{digest[:8]}{Path(path).suffix}",))
-    return File(path=path, urls=urls, size=len(content), sha256=digest)
+    return {"path": path, "urls": list(urls), "size": len(content), "sha256": digest}
 
 
 def _entry(
     manifest: Manifest,
     name: str,
     run: Run,
-    files: Sequence[File],
+    files: Sequence[Mapping[str, Any]],
     aliases: Sequence[str],
     metadata: Mapping[str, Any],
 ) -> Entry:
@@ -137,7 +145,7 @@ def _entry(
     fields = written.model_dump(mode="json", exclude_defaults=True) if written else {}
     fields |= metadata
     fields |= run.model_dump(mode="json", exclude={"files"})
-    fields |= {"id": name, "files": [file.model_dump(mode="json") for file in files], "revision": _revision(files)}
+    fields |= {"id": name, "files": files, "revision": _revision(files)}
     fields["aliases"] = list(dict.fromkeys([*fields.get("aliases", []), *aliases]))
     return _validated(Entry, fields, f"entry {name}")
 
@@ -151,9 +159,9 @@ def _validated(model: Any, fields: Mapping[str, Any], what: str) -> Any:
         raise UsageError(f"{what}: {message}", "give what is missing with --metadata FILE.toml") from None
 
 
-def _revision(files: Sequence[File]) -> str:
+def _revision(files: Sequence[Mapping[str, Any]]) -> str:
     """Eight digits that change whenever a file does."""
-    return hashlib.sha256("".join(f"{file.path}\n{file.sha256}\n" for file in files).encode()).hexdigest()[:8]
+    return hashlib.sha256("".join(f"{file['path']}\n{file['sha256']}\n" for file in files).encode()).hexdigest()[:8]
 
 
 def _with_entry(manifest: Manifest, entry: Entry) -> Manifest:

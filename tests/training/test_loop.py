@@ -381,3 +381,15 @@ class TestFaults:
     def test_an_epoch_without_batches(self, toy: ModuleType, tmp_path: Path) -> None:
         with pytest.raises(UsageError, match="0 batches"):
             run(toy, tmp_path / "run", "data.batches=0")
+
+    def test_an_epoch_shorter_than_it_says(self, toy: ModuleType, tmp_path: Path) -> None:
+        class Short(list[Any]):
+            def __len__(self) -> int:
+                return 7
+
+        recipe = parse_recipe(toy.RECIPE, "toy.toml")
+        experiment = toy.Experiment(recipe)
+        batches = list(experiment.batches(0))[:3]
+        experiment.batches = lambda epoch: Short(batches)
+        with pytest.raises(UsageError, match="epoch 1 ended after 3 batches of 7"):
+            train(recipe, experiment, tmp_path / "run", device="cpu")

@@ -100,6 +100,8 @@ def test_half_precision(tmp_path: Path, home: Path) -> None:
     tensors = load_file(files["decoder.safetensors"])
     assert (tensors["w"].dtype, tensors["n"].dtype) == (np.float16, np.int64)
     assert tensors["w"][0, 0] == np.float16(1 / 3)
+    with pytest.raises(IntegrityError, match="16 bits"):
+        publish(run_dir(tmp_path / "large", 10**6), "sat", zoo, half=True)
 
 
 def test_what_cannot_be_published(tmp_path: Path) -> None:

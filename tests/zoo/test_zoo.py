@@ -295,7 +295,8 @@ from condgen_cli.zoo.store import Store
 def pull():
     store = Store(Path(sys.argv[2]))
     zoo = Zoo([remote_source(sys.argv[1], store, offline=False)], store)
-    print(zoo.pull(zoo.entry("toy"))["model.safetensors"], flush=True)
+    path = zoo.pull(zoo.entry("toy"))["model.safetensors"]
+    os.write(1, f"{path}\\n".encode())  # one write, so that lines of several processes don't mix
 
 def fork():
     child = os.fork()  # imports are done once, threads and connections start afterwards
@@ -357,7 +358,7 @@ def test_ten_processes_pull_one_model(server: Server, remote: str, home: Path) -
     output, errors = process.communicate(timeout=120)
     assert process.returncode == 0, errors
     paths = output.split()
-    assert len(paths) == 10
+    assert len(paths) == 10, (output, errors)
     assert len(set(paths)) == 1
     assert Path(paths[0]).read_bytes() == WEIGHTS
     assert len(blobs(home)) == 2

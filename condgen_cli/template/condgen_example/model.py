@@ -27,10 +27,11 @@ class Letters:
         return len(self.tokens)
 
     def encode(self, text: str) -> list[int]:
-        return [self.tokens.index(letter) if letter in ascii_uppercase else self.unk for letter in text.upper()]
+        """Ids of the letters; anything else is left out."""
+        return [self.tokens.index(letter) for letter in text.upper() if letter in ascii_uppercase]
 
     def decode(self, ids: Sequence[int]) -> str:
-        return "".join(self.tokens[index] if index != self.unk else "?" for index in ids if index > self.eos)
+        return "".join(self.tokens[index] for index in ids if index >= len(SPECIALS))
 
     def token(self, index: int) -> str:
         return self.tokens[index]

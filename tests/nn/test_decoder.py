@@ -1,0 +1,101 @@
+"""The recurrent decoder: teacher forcing equals repeated steps, and both equal the equations."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from condgen_cli.model import Memory
+from condgen_cli.nn import AdditiveMatch, Attention, RecurrentDecoder
+from condgen_cli.nn.decoder import lstm_update
+
+WORDS, EMBEDDING, HIDDEN, CONTEXT = 9, 6, 7, 5
+
+KINDS: dict[str, dict[str, Any]] = {
+    "attention": {"attended": True},
+    "gated attention": {"attended": True, "gate": True},
+    "vector at every step": {},
+    "vector at the first step": {"feed": "first"},
+}
+
+
+def make(attended: bool = False, **options: Any) -> RecurrentDecoder:
+    torch.manual_seed(0)
+    attention = Attention(AdditiveMatch(HIDDEN, CONTEXT, 4), HIDDEN) if attended else None
+    return RecurrentDecoder(WORDS, EMBEDDING, HIDDEN, CONTEXT, attention, dropout=0.5, **options).eval()
+
+
+def make_memory(decoder: RecurrentDecoder, batch: int) -> Memory:
+    values = torch.randn(batch, 4, CONTEXT)
+    keys = None if decoder.attention is None else decoder.attention.keys(values)
+    return Memory(values, keys, auxiliary={"vector": values.mean(1)})
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@settings(max_examples=10, deadline=None)
+@given(lengths=st.lists(st.integers(1, 5), min_size=6, max_size=6))
+def test_teacher_forcing_equals_repeated_steps(kind: str, lengths: list[int]) -> None:
+    decoder = make(**KINDS[kind])
+    memory = make_memory(decoder, 3)
+    tokens = torch.randint(0, WORDS, (6, 5))
+    with torch.no_grad():
+        forced = decoder(memory, tokens, torch.tensor(lengths))
+        logits = decoder.logits(forced.features)
+        state, stepped, attended = decoder.start(memory, 2), [], torch.zeros(6, 4)
+        for position in range(5):
+            step = decoder.step(tokens[:, position], state, memory)
+            state = step.state
+            stepped.append(step.logits)
+            if step.attention:
+                attended += step.attention["attention"] * (torch.tensor(lengths) > position).unsqueeze(1)
+    assert sorted(forced.kept.tolist()) == [row * 5 + step for row in range(6) for step in range(lengths[row])]
+    torch.testing.assert_close(logits, torch.stack(stepped, 1).flatten(0, 1)[forced.kept], atol=1e-5, rtol=1e-5)
+    if forced.attended is not None:
+        torch.testing.assert_close(forced.attended, attended, atol=1e-5, rtol=1e-5)
+    else:
+        assert "attention" not in kind
+
+
+def test_lstm_update_is_torchs_cell() -> None:
+    cell = torch.nn.LSTMCell(EMBEDDING, HIDDEN)
+    inputs, hidden, memory = torch.randn(3, EMBEDDING), torch.randn(3, HIDDEN), torch.randn(3, HIDDEN)
+    gates = inputs @ cell.weight_ih.T + hidden @ cell.weight_hh.T + cell.bias_ih + cell.bias_hh
+    expected = cell(inputs, (hidden, memory))
+    torch.testing.assert_close(lstm_update(gates, memory), type(lstm_update(gates, memory))(*expected))
+
+
+def test_the_gate_scales_the_context() -> None:
+    decoder = make(attended=True, gate=True)
+    memory = make_memory(decoder, 1)
+    assert decoder.gate is not None
+    with torch.no_grad():
+        decoder.gate.bias.fill_(-100.0)
+        shut = decoder.step(torch.tensor([4]), decoder.start(memory), memory)
+        elsewhere = Memory(-memory.values, memory.keys, auxiliary=memory.auxiliary)
+        unseen = decoder.step(torch.tensor([4]), decoder.start(memory), elsewhere)
+    assert float(shut.extras["gate"]) == 0.0
+    torch.testing.assert_close(shut.logits, unseen.logits)
+
+
+def test_fed_first_the_vector_reaches_the_state_alone() -> None:
+    decoder = make(feed="first")
+    here, there = make_memory(decoder, 1), make_memory(decoder, 1)
+    state = decoder.start(here)
+    with torch.no_grad():
+        torch.testing.assert_close(
+            decoder.step(torch.tensor([4]), state, here).logits, decoder.step(torch.tensor([4]), state, there).logits
+        )
+        assert not torch.equal(decoder.start(here).hidden, decoder.start(there).hidden)
+
+
+def test_gradients_reach_every_parameter() -> None:
+    for options in KINDS.values():
+        decoder = make(**options)
+        memory = make_memory(decoder, 2)
+        forced = decoder(memory, torch.randint(0, WORDS, (4, 3)), torch.tensor([3, 2, 3, 1]))
+        decoder.logits(forced.features).log_softmax(-1)[:, 1].sum().backward()
+        assert all(parameter.grad is not None and parameter.grad.any() for parameter in decoder.parameters())

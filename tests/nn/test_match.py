@@ -1,0 +1,125 @@
+"""Match functions against figures worked out by hand and against loops."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from condgen_cli.errors import NotFoundError, PluginError, UsageError
+from condgen_cli.nn import (
+    AdditiveMatch,
+    Attention,
+    BilinearMatch,
+    CosineMatch,
+    DotMatch,
+    MatchFunction,
+    ScaledDotMatch,
+    match_function,
+)
+
+QUERY = torch.tensor([[[1.0, 2.0]]])
+VALUES = torch.tensor([[[3.0, 4.0], [0.0, 1.0], [-2.0, 1.0]]])
+
+
+def scores(match: MatchFunction) -> list[float]:
+    with torch.no_grad():
+        return match(QUERY, match.keys(VALUES))[0, 0].tolist()
+
+
+def test_dot() -> None:
+    assert scores(DotMatch(2, 2, 0)) == [11.0, 2.0, 0.0]
+
+
+def test_scaled_dot() -> None:
+    assert scores(ScaledDotMatch(2, 2, 0)) == pytest.approx([11 / math.sqrt(2), math.sqrt(2), 0.0])
+
+
+def test_cosine() -> None:
+    match = CosineMatch(2, 2, 0)
+    with torch.no_grad():
+        match.log_sharpness.fill_(math.log(3.0))
+    assert scores(match) == pytest.approx([3 * 11 / (5 * math.sqrt(5)), 3 * 2 / math.sqrt(5), 0.0], abs=1e-6)
+
+
+def test_bilinear() -> None:
+    match = BilinearMatch(2, 2, 0)
+    with torch.no_grad():
+        match.project.weight.copy_(torch.tensor([[1.0, 0.0], [2.0, 1.0]]))
+    # Wz with W transposed as hᵀWz has it: z = (1, 2) meets (h1, 2·h1 + h2)
+    assert scores(match) == [3.0 + 2 * 10.0, 2 * 1.0, -2.0 + 2 * -3.0]
+
+
+def test_additive() -> None:
+    match = AdditiveMatch(2, 2, 2)
+    with torch.no_grad():
+        match.project_query.weight.copy_(torch.tensor([[0.5, 0.0], [0.0, 0.25]]))
+        match.project_value.weight.copy_(torch.tensor([[0.1, 0.0], [0.0, 0.2]]))
+        match.project_value.bias.copy_(torch.tensor([0.0, -0.5]))
+        match.weigh.weight.copy_(torch.tensor([[1.0, -2.0]]))
+    expected = [math.tanh(0.5 + 0.1 * a) - 2 * math.tanh(0.2 * b) for a, b in VALUES[0].tolist()]
+    assert scores(match) == pytest.approx(expected, abs=1e-6)
+
+
+@pytest.mark.parametrize("kind", [DotMatch, ScaledDotMatch, CosineMatch, BilinearMatch, AdditiveMatch])
+@pytest.mark.parametrize("hidden", [0, 6])
+def test_attention_reads_grouped_masked_rows_as_a_loop_does(kind: type[MatchFunction], hidden: int) -> None:
+    torch.manual_seed(0)
+    batch, per_item, positions, size = 3, 2, 5, 6
+    attention = Attention(kind(size, size, 4), size, hidden)
+    values = torch.randn(batch, positions, size)
+    query = torch.randn(batch * per_item, size)
+    lengths = [5, 2, 3]
+    mask = torch.arange(positions) < torch.tensor(lengths).unsqueeze(1)
+    context, weights = attention(query, values, attention.keys(values), mask)
+    for row in range(batch * per_item):
+        item = row // per_item
+        real = values[item : item + 1, : lengths[item]]
+        alone, shares = attention(query[row : row + 1], real, attention.keys(real))
+        torch.testing.assert_close(context[row], alone[0])
+        torch.testing.assert_close(weights[row, : lengths[item]], shares[0])
+        assert weights[row, lengths[item] :].eq(0).all()
+
+
+def test_a_row_without_real_positions_reads_zeros_and_has_finite_gradients() -> None:
+    attention = Attention(AdditiveMatch(4, 4, 4), 4)
+    values = torch.randn(1, 3, 4, requires_grad=True)
+    context, weights = attention(torch.randn(1, 4), values, attention.keys(values), torch.zeros(1, 3, dtype=torch.bool))
+    assert context.eq(0).all()
+    assert weights.eq(0).all()
+    context.sum().backward()
+    assert all(parameter.grad is None or parameter.grad.isfinite().all() for parameter in attention.parameters())
+
+
+def test_dot_products_need_one_size() -> None:
+    with pytest.raises(UsageError, match="3 and 4"):
+        DotMatch(3, 4, 0)
+
+
+@pytest.mark.parametrize("name", ["cosine", "dot", "scaled-dot", "bilinear", "additive"])
+def test_by_name(name: str) -> None:
+    match = match_function(name, 4, 4, 3)
+    assert match(torch.randn(2, 1, 4), match.keys(torch.randn(2, 7, 4))).shape == (2, 1, 7)
+
+
+class Own(DotMatch):
+    pass
+
+
+def test_a_users_own_by_reference() -> None:
+    import sys
+
+    sys.modules["own_match"] = sys.modules[__name__]
+    try:
+        assert isinstance(match_function("own_match:Own", 4, 4, 0), Own)
+    finally:
+        del sys.modules["own_match"]
+
+
+def test_unknown_names() -> None:
+    with pytest.raises(NotFoundError) as caught:
+        match_function("bilinar", 4, 4, 0)
+    assert "bilinear" in (caught.value.hint or "")
+    with pytest.raises(PluginError):
+        match_function("no_such_module:Match", 4, 4, 0)

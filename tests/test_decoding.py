@@ -1,0 +1,228 @@
+"""Decoding against a slow reference that enumerates every sequence."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from itertools import product
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from condgen_cli.decoding import Decoding, decode, force
+from condgen_cli.errors import UsageError
+from condgen_cli.model import Memory, Step
+
+PAD, BOS, EOS, UNK = range(4)
+WORDS = (4, 5, 6)
+
+
+class Specials:
+    pad, bos, eos, unk = PAD, BOS, EOS, UNK
+
+    def __len__(self) -> int:
+        return 4 + len(WORDS)
+
+
+class State(NamedTuple):
+    hidden: Tensor
+
+
+class Toy:
+    """A tiny random recurrent model whose state mixes every token read so far with its memory row."""
+
+    vocabulary = Specials()
+
+    def __init__(self, seed: int) -> None:
+        generator = torch.Generator().manual_seed(seed)
+        size = len(self.vocabulary)
+        self.table = torch.randn(size, 5, generator=generator)
+        self.mix = torch.randn(5, 5, generator=generator)
+        self.out = 2 * torch.randn(5, size, generator=generator)
+
+    def start(self, memory: Memory, rows_per_item: int = 1) -> State:
+        return State(memory.values.mean(1).repeat_interleave(rows_per_item, 0))
+
+    def step(self, token: Tensor, state: State, memory: Memory) -> Step:
+        per_item = len(token) // len(memory)
+        hidden = (state.hidden @ self.mix + self.table[token] + memory.values[:, 0].repeat_interleave(per_item, 0)).tanh()
+        scores = (hidden.view(len(memory), per_item, -1) @ memory.values.transpose(1, 2)).softmax(-1)
+        return Step(hidden @ self.out, State(hidden), {"attention": scores.flatten(0, 1)}, {"first": hidden[:, 0]})
+
+
+def toy_memory(items: int, seed: int = 0) -> Memory:
+    return Memory(torch.randn(items, 3, 5, generator=torch.Generator().manual_seed(seed)))
+
+
+def written_out(model: Toy, memory: Memory, item: int, ids: Sequence[int]) -> tuple[list[float], list[np.ndarray]]:
+    """Log-probability and attention of each token, one row and one token at a time."""
+    row = memory.select(torch.tensor([item]))
+    state: Any = model.start(row)
+    token, log_probs, attention = BOS, [], []
+    for target in ids:
+        step = model.step(torch.tensor([token]), state, row)
+        state, token = step.state, target
+        log_probs.append(float(step.logits.log_softmax(-1)[0, target]))
+        attention.append(step.attention["attention"][0].numpy())
+    return log_probs, attention
+
+
+def every_sequence(max_length: int, min_length: int = 1) -> Iterator[list[int]]:
+    for length in range(min_length, max_length + 1):
+        for words in product(WORDS, repeat=length):
+            yield [*words, EOS]
+
+
+@settings(max_examples=25, deadline=None)
+@given(seed=st.integers(0, 999), penalty=st.sampled_from([0.0, 0.7, 1.0]), items=st.integers(1, 3), minimum=st.integers(1, 2))
+def test_a_full_beam_finds_the_best_of_all_sequences(seed: int, penalty: float, items: int, minimum: int) -> None:
+    model, memory = Toy(seed), toy_memory(items, seed)
+    decoding = Decoding(beam=40, nbest=3, length_penalty=penalty, max_length=3, min_length=minimum)
+    for item, found in enumerate(decode(model, memory, decoding)):
+        scored = []
+        for ids in every_sequence(3, minimum):
+            log_probs, _ = written_out(model, memory, item, ids)
+            scored.append((sum(log_probs) / len(ids) ** penalty, ids))
+        best = sorted(scored, reverse=True)[:3]
+        assert [hypothesis.ids for hypothesis in found] == [ids for _, ids in best]
+        assert [hypothesis.score for hypothesis in found] == pytest.approx([score for score, _ in best], abs=1e-4)
+
+
+@settings(max_examples=25, deadline=None)
+@given(seed=st.integers(0, 999), method=st.sampled_from(["greedy", "beam", "sample"]))
+def test_a_hypothesis_carries_the_log_probabilities_and_attention_of_its_own_path(seed: int, method: Any) -> None:
+    model, memory = Toy(seed), toy_memory(3, seed)
+    decoding = Decoding(method=method, beam=3, nbest=1 if method == "greedy" else 2, max_length=5)
+    for item, found in enumerate(decode(model, memory, decoding, torch.Generator().manual_seed(seed))):
+        for hypothesis in found:
+            log_probs, attention = written_out(model, memory, item, hypothesis.ids)
+            assert hypothesis.log_probs == pytest.approx(log_probs, abs=1e-4)
+            assert hypothesis.score == pytest.approx(sum(log_probs), abs=1e-3)
+            np.testing.assert_allclose(hypothesis.attention["attention"], attention, atol=1e-5)
+            assert len(hypothesis.extras["first"]) == len(hypothesis.ids)
+            assert hypothesis.ids[-1] == EOS
+            assert not {PAD, BOS, UNK} & set(hypothesis.ids)
+
+
+@pytest.mark.parametrize("method", ["greedy", "beam"])
+def test_a_batch_decodes_as_its_items_one_by_one(method: Any) -> None:
+    model, memory = Toy(7), toy_memory(6, 7)
+    decoding = Decoding(method=method, beam=3, max_length=8)
+    together = decode(model, memory, decoding)
+    for item, found in enumerate(together):
+        (alone,) = decode(model, memory.select(torch.tensor([item])), decoding)
+        assert alone[0].ids == found[0].ids
+        assert alone[0].score == pytest.approx(found[0].score, abs=1e-5)
+    assert len({len(found[0].ids) for found in together}) > 1  # so that some items left the batch before others
+
+
+def test_greedy_takes_the_likeliest_token_each_time() -> None:
+    model, memory = Toy(3), toy_memory(1, 3)
+    (found,) = decode(model, memory, Decoding(method="greedy", max_length=6))
+    ids: list[int] = []
+    while len(ids) < 6 and (not ids or ids[-1] != EOS):
+        allowed = WORDS if not ids else (*WORDS, EOS)
+        options = {token: written_out(model, memory, 0, [*ids, token])[0][-1] for token in allowed}
+        ids.append(max(options, key=options.__getitem__))
+    assert found[0].ids == (ids if ids[-1] == EOS else [*ids, EOS])
+
+
+def test_samples_follow_the_model() -> None:
+    model, memory = Toy(1), toy_memory(1, 1)
+    (found,) = decode(model, memory, Decoding(method="sample", nbest=4000, max_length=2), torch.Generator().manual_seed(0))
+    first = Counter(hypothesis.ids[0] for hypothesis in found)
+    probabilities = {token: np.exp(written_out(model, memory, 0, [token])[0][0]) for token in WORDS}
+    total = sum(probabilities.values())
+    for token, probability in probabilities.items():
+        assert first[token] / 4000 == pytest.approx(probability / total, abs=0.03)
+
+
+def test_sampling_repeats_with_its_seed_and_differs_without() -> None:
+    model, memory = Toy(2), toy_memory(2, 2)
+    decoding = Decoding(method="sample", nbest=8, max_length=5)
+
+    def draw(seed: int) -> list[list[list[int]]]:
+        generator = torch.Generator().manual_seed(seed)
+        return [[h.ids for h in found] for found in decode(model, memory, decoding, generator)]
+
+    assert draw(1) == draw(1)
+    assert draw(1) != draw(2)
+
+
+@pytest.mark.parametrize("options", [{"top_k": 1}, {"top_p": 1e-6}, {"temperature": 1e-4}])
+def test_narrow_sampling_is_greedy(options: dict[str, Any]) -> None:
+    model, memory = Toy(4), toy_memory(3, 4)
+    greedy = decode(model, memory, Decoding(method="greedy", max_length=5))
+    sampled = decode(model, memory, Decoding(method="sample", nbest=2, max_length=5, **options))
+    for best, drawn in zip(greedy, sampled, strict=True):
+        assert [hypothesis.ids for hypothesis in drawn] == [best[0].ids] * 2
+
+
+def test_top_p_keeps_the_smallest_set_that_reaches_p() -> None:
+    model, memory = Toy(1), toy_memory(1, 1)
+    probabilities = np.array([np.exp(written_out(model, memory, 0, [token])[0][0]) for token in WORDS])
+    probabilities /= probabilities.sum()
+    order = np.argsort(-probabilities)
+    p = float(probabilities[order[0]]) + 1e-3
+    (found,) = decode(model, memory, Decoding(method="sample", nbest=300, max_length=1, top_p=p))
+    assert {hypothesis.ids[0] for hypothesis in found} == {WORDS[order[0]], WORDS[order[1]]}
+
+
+def test_force_scores_what_it_is_given() -> None:
+    model, memory = Toy(5), toy_memory(2, 5)
+    given_ids = [[4, 5, EOS], [6, EOS]]
+    for item, hypothesis in enumerate(force(model, memory, given_ids)):
+        log_probs, attention = written_out(model, memory, item, given_ids[item])
+        assert hypothesis.ids == given_ids[item]
+        assert hypothesis.log_probs == pytest.approx(log_probs, abs=1e-4)
+        np.testing.assert_allclose(hypothesis.attention["attention"], attention, atol=1e-5)
+
+
+class NoFives:
+    """A scorer that forbids one token and counts steps in its state."""
+
+    def start(self, memory: Memory, rows_per_item: int = 1) -> State:
+        return State(torch.zeros(len(memory) * rows_per_item, 1))
+
+    def score(self, token: Tensor, state: State, memory: Memory) -> tuple[Tensor, State]:
+        scores = torch.zeros(len(token), len(Toy.vocabulary))
+        scores[:, 5] = -1e4
+        return scores, State(state.hidden + 1)
+
+
+def test_a_second_scorer_has_its_say() -> None:
+    model, memory = Toy(6), toy_memory(4, 6)
+    decoding = Decoding(beam=4, max_length=6, min_length=3)
+    alone = decode(model, memory, decoding)
+    assert any(5 in found[0].ids for found in alone)
+    both = decode(model, memory, decoding, scorers=[(NoFives(), 0.5)])
+    assert not any(5 in found[0].ids for found in both)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"beam": 0},
+        {"nbest": 0},
+        {"beam": 2, "nbest": 3},
+        {"temperature": 0.0},
+        {"top_p": 0.0},
+        {"top_k": -1},
+        {"max_length": 0},
+        {"max_length": 2, "min_length": 3},
+        {"method": "guess"},
+        {"method": "greedy", "nbest": 2},
+    ],
+)
+def test_impossible_settings_are_refused(options: dict[str, Any]) -> None:
+    with pytest.raises(UsageError):
+        Decoding(**options)
+
+
+def test_no_inputs_give_no_hypotheses() -> None:
+    assert decode(Toy(0), toy_memory(1).select(torch.tensor([], dtype=torch.long)), Decoding()) == []
