@@ -152,8 +152,7 @@ class _Scoring:
         self.never = [vocabulary.pad, vocabulary.bos, vocabulary.unk]
 
     def start(self, memory: Memory, rows_per_item: int = 1) -> list[Any]:
-        parts = [self.model, *(scorer for scorer, _ in self.scorers)]
-        return [part.start(memory, rows_per_item) for part in parts]
+        return [self.model.start(memory, rows_per_item), *(scorer.start(memory, rows_per_item) for scorer, _ in self.scorers)]
 
     def step(self, token: Tensor, states: list[Any], memory: Memory, can_end: bool) -> tuple[Tensor, Tensor, list[Any], Any]:
         """Combined scores and the model's own log-probabilities (rows, vocabulary), states, and the model's step."""

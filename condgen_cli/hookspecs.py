@@ -1,4 +1,7 @@
-"""The contract with plugins: any of these hooks, each returning a list of specs. Entry-point group ``condgen``, CONDGEN_API "1"."""
+"""The contract with plugins: any of these hooks, each returning a list of specs.
+
+Entry-point group ``condgen``; a plugin's module says ``CONDGEN_API = "1"``.
+"""
 
 from __future__ import annotations
 

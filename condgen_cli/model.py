@@ -97,8 +97,10 @@ class Vocabulary(Protocol):
     def __len__(self) -> int: ...
     def encode(self, text: str) -> list[int]:
         """Ids of a text, without bos and eos."""
+
     def decode(self, ids: Sequence[int]) -> str:
         """The text of ids, specials left out."""
+
     def token(self, index: int) -> str:
         """One token as shown beside its attention."""
 
@@ -110,7 +112,8 @@ class Model(Protocol):
     decoder reads row ``i // m`` of the memory. So neither beams nor several references copy the memory.
     """
 
-    vocabulary: Vocabulary
+    @property
+    def vocabulary(self) -> Vocabulary: ...
 
     def collate(self, items: Sequence[Item]) -> Any:
         """CPU tensors of the items' conditions: the front end, with the settings that the model was trained with."""

@@ -186,13 +186,19 @@ def _importable(spec: Any, reference: str) -> None:
 
 
 def _findable(spec: Any, reference: str) -> None:
+    """Looks for a module's file: importlib.util.find_spec would import the packages above it, and those may import torch."""
+    from importlib.machinery import PathFinder
     from importlib.util import find_spec
 
     from condgen_cli.errors import PluginError
 
-    module = reference.partition(":")[0]
-    if not find_spec(module):
-        raise PluginError(f"there is no module {module}")
+    name, *rest = reference.partition(":")[0].split(".")
+    found = find_spec(name)
+    for part in rest:
+        name = f"{name}.{part}"
+        found = found and PathFinder.find_spec(name, found.submodule_search_locations)
+    if not found:
+        raise PluginError(f"there is no module {reference.partition(':')[0]}")
 
 
 def _packaged(spec: Any, package: str) -> None:

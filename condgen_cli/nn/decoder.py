@@ -180,7 +180,7 @@ class RecurrentDecoder(nn.Module):
         packed = torch.cat(plan).to(tokens.device)
         embedded = self._embed(tokens.flatten().index_select(0, packed))
         inputs, recurrent = self._split_weights()
-        from_tokens = F.linear(embedded, inputs, self._biases()).split([len(rows_of_step) for rows_of_step in plan])
+        from_tokens = torch.split(F.linear(embedded, inputs, self._biases()), [len(reads) for reads in plan])
         state = self.start(memory, per_item)
         hidden, contexts, weights = [], [], []
         for from_token in from_tokens:

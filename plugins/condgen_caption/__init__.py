@@ -64,7 +64,8 @@ def condgen_register_datasets() -> list[DatasetSpec]:
 @hookimpl
 def condgen_register_recipes() -> list[RecipeSpec]:
     recipes = {
-        "sat": "Soft attention over the last feature map (Xu et al. 2015).",
+        "sat": "Soft attention over the last feature map (Xu et al. 2015), first part: cross-entropy.",
+        "sat-cider": "Second part of sat: self-critical training on CIDEr (Rennie et al. 2017).",
         "nic": "The image's vector at every step, no attention (after Vinyals et al. 2015).",
     }
     return [RecipeSpec(name, "caption", "condgen_caption.recipes", f"{name}.toml", help) for name, help in recipes.items()]

@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-__all__ = ["EfficientNetLite", "HEAD_CHANNELS", "VARIANTS", "normalise"]
+__all__ = ["HEAD_CHANNELS", "VARIANTS", "EfficientNetLite", "normalise"]
 
 HEAD_CHANNELS = 1280
 STEM_CHANNELS = 32
@@ -24,7 +24,7 @@ STEM_CHANNELS = 32
 
 @dataclass(frozen=True)
 class Stage:
-    """A run of inverted residual blocks (Table 1 of the paper): unscaled channels and repeats, first stride, kernel, expansion."""
+    """A run of inverted residual blocks (Table 1 of the paper), unscaled; ``stride`` is the first block's."""
 
     channels: int
     repeats: int
@@ -54,7 +54,7 @@ def scale_channels(channels: int, width: float, divisor: int = 8) -> int:
 
 
 class SameConv2d(nn.Conv2d):
-    """Convolution with TensorFlow's SAME padding: output size ``ceil(input / stride)``, the odd pixel padded right and below."""
+    """Convolution with TensorFlow's SAME padding: output ``ceil(input / stride)``, the odd pixel padded right and below."""
 
     def forward(self, x: Tensor) -> Tensor:
         pads: list[int] = []

@@ -10,6 +10,7 @@ import hashlib
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -31,8 +32,8 @@ def cached_maps(
 ) -> NDArray[np.float16]:
     """The input of encoder stage ``cut`` for every item: (items, h, w, channels), from the cache if it is there.
 
-    The cache is a file in ``features/`` below ``CONDGEN_HOME``, named by a hash of everything it depends on: the encoder's weights
-    before the cut, the image size, and the photos' ids and sources.
+    The cache is a file in ``features/`` below ``CONDGEN_HOME``, named by a hash of everything it depends on: the encoder's
+    weights before the cut, the image size, and the photos' ids and sources.
     """
     path = settings.current().home / "features" / f"{_key(encoder, cut, image_size, items, mirrored)}.npy"
     if not path.exists():
@@ -63,7 +64,7 @@ def _compute(
     encoder: EfficientNetLite, cut: int, image_size: int, items: Sequence[Item], mirrored: bool, path: Path, description: str
 ) -> None:
     device = next(encoder.parameters()).device
-    out: NDArray[np.float16] | None = None
+    out: np.memmap[Any, np.dtype[np.float16]] | None = None
     with progress(len(items), description, unit="photos") as advance:
         for start in range(0, len(items), BATCH):
             photos = [resize(load_image(item.condition), image_size) for item in items[start : start + BATCH]]

@@ -80,7 +80,7 @@ class CaptionExperiment:
     """Implements ``condgen_cli.training.Experiment``.
 
     Args:
-        recipe: its ``[model]`` are fields of ``CaptionConfig``, its ``init`` names the encoder's weights or a whole model to go on from.
+        recipe: ``[model]`` are fields of ``CaptionConfig``; ``init`` names the encoder's weights or a model to go on from.
         data_dir: where the data set lies.
         run_dir: unused; features are cached for all runs together.
     """
@@ -125,8 +125,8 @@ class CaptionExperiment:
         for start in range(0, len(self.dev), 50):
             maps = _as_tensor(self.dev_maps[start : start + 50]).to(self.model.decoder.bias.device)
             memory = self.model.memorise(self.model.encoder(maps.float(), self.cut))
-            for hypotheses in decode(self.model, memory, self.decoding):
-                generations.append(Generation(self.model.vocabulary.decode(hypotheses[0].ids)))
+            decoded = decode(self.model, memory, self.decoding)
+            generations += [Generation(self.model.vocabulary.decode(found[0].ids)) for found in decoded]
         statistics = self.metrics.statistics(self.dev, generations)
         return {key: float(value) for key, value in self.metrics.score(statistics.sum(0), len(statistics)).items()}
 

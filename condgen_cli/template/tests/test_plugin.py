@@ -26,3 +26,8 @@ def test_the_match_function_keeps_the_contract() -> None:
 def test_the_command_writes_capitals(capsys: pytest.CaptureFixture[str], text: str, output: str) -> None:
     assert run(["example", text]) == 0
     assert capsys.readouterr().out == f"{output}\n"
+
+
+def test_the_command_shows_attention(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["example", "hello", "--show-attention"]) == 0
+    assert len(capsys.readouterr().out.splitlines()) > 5
