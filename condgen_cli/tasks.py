@@ -148,7 +148,7 @@ class _Session:
 
         path = self._attention_path(self.options.save_attention, result.source)
         try:
-            save_attention(path, result.generations[0], str(result.generations[0].output))
+            save_attention(path, result.generations[0], f"{self.runner.name} · {Path(result.source).name}")
         except CondgenError as error:
             return replace(result, error=error)
         return result

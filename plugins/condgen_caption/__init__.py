@@ -47,8 +47,8 @@ def condgen_register_datasets() -> list[DatasetSpec]:
             licence="non-commercial research and education; photos remain their owners'",
             homepage="https://hockenmaier.cs.illinois.edu/8k-pictures.html",
             archives=(
-                Archive("Flickr8k_Dataset.zip", (f"{_FLICKR8K}/Flickr8k_Dataset.zip",)),
-                Archive("Flickr8k_text.zip", (f"{_FLICKR8K}/Flickr8k_text.zip",)),
+                Archive("Flickr8k_Dataset.zip", (f"{_FLICKR8K}/Flickr8k_Dataset.zip",), md5="f18a1e2920de5bd84dae7cf08ec78978"),
+                Archive("Flickr8k_text.zip", (f"{_FLICKR8K}/Flickr8k_text.zip",), md5="bf6c1abcb8e4a833b7f922104de18627"),
             ),
         ),
         DatasetSpec(
