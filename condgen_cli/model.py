@@ -10,29 +10,9 @@ import torch
 from torch import Tensor
 
 from condgen_cli.generation import Axis
+from condgen_cli.item import Item
 
 __all__ = ["Item", "Memory", "Model", "Step", "Vocabulary", "repeat_state", "select_state"]
-
-
-@dataclass(frozen=True)
-class Item:
-    """One condition, and for training and evaluation what people wrote for it.
-
-    Args:
-        id: stable and unique in its data set.
-        condition: what the model's front end reads: an image, a sentence, samples of sound.
-        references: acceptable outputs.
-        source: where it came from, as shown to the user.
-        group: name of the part of the data set that ``eval`` reports on its own; empty: none.
-        meta: anything else that readers, metrics and renderers agree on, such as an offset in seconds.
-    """
-
-    id: str
-    condition: Any
-    references: tuple[str, ...] = ()
-    source: str = ""
-    group: str = ""
-    meta: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from condgen_cli.metrics.alignments import Weights
     from condgen_cli.metrics.report import Report
     from condgen_cli.metrics.significance import Difference
-    from condgen_cli.model import Item
+    from condgen_cli.item import Item
 
 __all__ = ["read_lines", "score"]
 
@@ -114,7 +114,7 @@ def _read_all(paths: Sequence[str]) -> list[list[str]]:
 
 def _items(references: Sequence[Sequence[str]]) -> list[Item]:
     """An item for each line; where all its references are empty, the first one stands."""
-    from condgen_cli.model import Item
+    from condgen_cli.item import Item
 
     rows = zip(*references, strict=True)
     return [Item(str(n), None, tuple(filter(str.strip, row)) or row[:1]) for n, row in enumerate(rows, 1)]

@@ -133,7 +133,9 @@ def using(model: nn.Module, weights: Mapping[str, Tensor]) -> Iterator[None]:
 
 
 def _floating(model: nn.Module) -> dict[str, Tensor]:
-    return {name: tensor for name, tensor in model.state_dict().items() if tensor.is_floating_point()}
+    """What training changes: a frozen encoder is often most of a model, and averaging it would cost and give nothing."""
+    frozen = {name for name, parameter in model.named_parameters() if not parameter.requires_grad}
+    return {name: tensor for name, tensor in model.state_dict().items() if tensor.is_floating_point() and name not in frozen}
 
 
 def _copy(model: nn.Module) -> dict[str, Tensor]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from condgen_cli.model import Item
+from condgen_cli.item import Item
 from condgen_cli.sources import Source
 
 __all__ = ["read"]

@@ -1,0 +1,30 @@
+"""One thing to run a model on, or to train and evaluate it with. Apart from ``model.py``: scoring text needs no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+__all__ = ["Item"]
+
+
+@dataclass(frozen=True)
+class Item:
+    """One condition, and for training and evaluation what people wrote for it.
+
+    Args:
+        id: stable and unique in its data set.
+        condition: what the model's front end reads: an image, a sentence, samples of sound.
+        references: acceptable outputs.
+        source: where it came from, as shown to the user.
+        group: name of the part of the data set that ``eval`` reports on its own; empty: none.
+        meta: anything else that readers, metrics and renderers agree on, such as an offset in seconds.
+    """
+
+    id: str
+    condition: Any
+    references: tuple[str, ...] = ()
+    source: str = ""
+    group: str = ""
+    meta: Mapping[str, Any] = field(default_factory=dict)
