@@ -7,6 +7,7 @@ from typing import NamedTuple
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from condgen_cli.model import Memory, Step
 from condgen_cli.nn.attention import Attention
@@ -211,7 +212,9 @@ class RecurrentDecoder(nn.Module):
         if context is not None:
             context = context.unsqueeze(1).expand(-1, steps, -1)
             inputs = torch.cat([embedded, context], -1)
-        hidden, _ = self.lstm(inputs, (state.hidden.unsqueeze(0), state.cell.unsqueeze(0)))
+        packed = pack_padded_sequence(inputs, lengths, batch_first=True, enforce_sorted=False)
+        hidden, _ = self.lstm(packed, (state.hidden.unsqueeze(0), state.cell.unsqueeze(0)))
+        hidden, _ = pad_packed_sequence(hidden, batch_first=True, total_length=steps)
         kept = (torch.arange(steps) < lengths.unsqueeze(1)).flatten().nonzero().squeeze(1).to(tokens.device)
         hidden, embedded = (part.flatten(0, 1).index_select(0, kept) for part in (hidden, embedded))
         context = None if context is None else context.flatten(0, 1).index_select(0, kept)

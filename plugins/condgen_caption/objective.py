@@ -1,7 +1,8 @@
-"""What is minimised: label-smoothed cross-entropy with doubly stochastic attention, or the negative expected CIDEr."""
+"""What is minimised: label-smoothed cross-entropy with doubly stochastic attention, or the negative expected reward."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -9,10 +10,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from condgen_caption.model import CaptionModel
-from condgen_caption.reward import CiderReward
 from condgen_cli.decoding import Decoding, decode
 
-__all__ = ["CrossEntropy", "ExpectedCider", "TrainingBatch", "pad_captions"]
+__all__ = ["CrossEntropy", "ExpectedReward", "TrainingBatch", "pad_captions"]
 
 
 @dataclass(frozen=True)
@@ -83,19 +83,23 @@ class CrossEntropy(nn.Module):
         return loss, stats
 
 
-class ExpectedCider(nn.Module):
-    """Self-critical training (Rennie et al. 2017): minus the expected CIDEr-D, by REINFORCE over sampled captions.
+Reward = Callable[[int, Sequence[int]], float]
+"""What a caption (token ids, end token last) of a training photo, by its index, is worth."""
+
+
+class ExpectedReward(nn.Module):
+    """Self-critical training (Rennie et al. 2017): minus the expected reward, by REINFORCE over sampled captions.
 
     The baseline of each sample is the mean reward of the photo's other samples (Luo 2020).
 
     Args:
         cut: as in ``CrossEntropy``.
-        reward: over the training photos, indexed as ``TrainingBatch.photos``.
+        reward: of a caption; photos are indexed as ``TrainingBatch.photos``.
         samples: captions drawn for each photo, at least 2.
         max_length: of a sample.
     """
 
-    def __init__(self, model: CaptionModel, cut: int, reward: CiderReward, samples: int = 5, max_length: int = 20) -> None:
+    def __init__(self, model: CaptionModel, cut: int, reward: Reward, samples: int = 5, max_length: int = 20) -> None:
         super().__init__()
         self.model = model
         self.cut = cut

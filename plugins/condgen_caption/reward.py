@@ -1,4 +1,4 @@
-"""CIDEr-D as a reward for sampled captions (Vedantam et al. 2015, section 5; Rennie et al. 2017).
+"""Rewards for sampled captions: CIDEr-D (Vedantam et al. 2015, section 5; Rennie et al. 2017) and BLEU of a sentence.
 
 The end token counts as a word, so that a caption that stops in the middle is not rewarded for what it has.
 """
@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
-__all__ = ["CiderReward"]
+__all__ = ["BleuReward", "CiderReward"]
 
 ORDERS = 4
 SIGMA = 6.0
@@ -57,3 +57,36 @@ class CiderReward:
             weights[len(ngram) - 1][ngram] = count * (self.log_photos - math.log(max(1, self.frequency[ngram])))
         norms = [math.sqrt(sum(weight * weight for weight in part.values())) for part in weights]
         return weights, norms, sum(count for ngram, count in counts.items() if len(ngram) == 2)
+
+
+class BleuReward:
+    """BLEU-4 of one caption against its photo's references, one added to the counts of 2- to 4-grams (Lin & Och 2004).
+
+    Args:
+        references: for each photo its references as token ids.
+    """
+
+    def __init__(self, references: Sequence[Sequence[Tokens]]) -> None:
+        self.lengths = [[len(reference) for reference in photo] for photo in references]
+        self.most = [_most(map(_ngrams, photo)) for photo in references]
+
+    def __call__(self, photo: int, caption: Tokens) -> float:
+        """BLEU-4 of one caption of a photo, by its index; 1 at most."""
+        if not caption:
+            return 0.0
+        right, written = [0] * ORDERS, [max(len(caption) - order, 0) for order in range(ORDERS)]
+        for ngram, count in _ngrams(caption).items():
+            right[len(ngram) - 1] += min(count, self.most[photo][ngram])
+        if not right[0]:
+            return 0.0
+        logs = [math.log((right[n] + (n > 0)) / (written[n] + (n > 0))) for n in range(ORDERS)]
+        closest = min(self.lengths[photo], key=lambda length: (abs(length - len(caption)), length))
+        return math.exp(sum(logs) / ORDERS + min(0.0, 1.0 - closest / len(caption)))
+
+
+def _most(counts: Iterable[Counter[tuple[int, ...]]]) -> Counter[tuple[int, ...]]:
+    """The greatest count of each n-gram in any of the references."""
+    most: Counter[tuple[int, ...]] = Counter()
+    for reference in counts:
+        most |= reference
+    return most

@@ -17,8 +17,8 @@ from torch import nn
 from condgen_caption.cnn import STAGES
 from condgen_caption.features import cached_maps
 from condgen_caption.model import VOCABULARY_FILE, CaptionConfig, CaptionModel
-from condgen_caption.objective import CrossEntropy, ExpectedCider, TrainingBatch, pad_captions
-from condgen_caption.reward import CiderReward
+from condgen_caption.objective import CrossEntropy, ExpectedReward, TrainingBatch, pad_captions
+from condgen_caption.reward import BleuReward, CiderReward
 from condgen_cli.data.store import open_dataset
 from condgen_cli.data.text import WordVocabulary
 from condgen_cli.decoding import decode
@@ -61,18 +61,19 @@ class ObjectiveOptions(BaseModel):
     """``[objective]``.
 
     Args:
-        kind: ``cross-entropy``, or ``cider`` for self-critical training.
+        kind: ``cross-entropy``, or ``reward`` for self-critical training on CIDEr-D plus ``bleu`` times BLEU-4 of a sentence.
         label_smoothing, doubly_stochastic: of the cross-entropy.
-        samples: captions drawn for each photo by ``cider``.
+        samples: captions drawn for each photo by ``reward``.
         train_from: the first encoder stage (0 the first, 7 the head) that is trained; 8: the encoder stays as it is.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    kind: Literal["cross-entropy", "cider"] = "cross-entropy"
+    kind: Literal["cross-entropy", "reward"] = "cross-entropy"
     label_smoothing: float = Field(0.1, ge=0, lt=1)
     doubly_stochastic: float = Field(0.1, ge=0)
     samples: int = Field(5, ge=2)
+    bleu: float = Field(0.0, ge=0)
     train_from: int = Field(len(STAGES) + 1, ge=1, le=len(STAGES) + 1)
 
 
@@ -192,8 +193,13 @@ class CaptionExperiment:
         if options.kind == "cross-entropy":
             return CrossEntropy(self.model, cut, options.label_smoothing, options.doubly_stochastic)
         eos = self.model.vocabulary.eos
-        reward = CiderReward([[[*caption, eos] for caption in photo] for photo in self.captions])
-        return ExpectedCider(self.model, cut, reward, options.samples)
+        references = [[[*caption, eos] for caption in photo] for photo in self.captions]
+        cider, bleu = CiderReward(references), BleuReward(references)
+
+        def reward(photo: int, caption: Sequence[int]) -> float:
+            return cider(photo, caption) + options.bleu * bleu(photo, caption)
+
+        return ExpectedReward(self.model, cut, reward, options.samples)
 
 
 class _Epoch:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import random
 
 import pytest
 from pycocoevalcap.cider.cider_scorer import CiderScorer
 
-from condgen_caption.reward import CiderReward
+from condgen_caption.reward import BleuReward, CiderReward
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -29,3 +30,14 @@ def test_equals_coco_caption(seed: int) -> None:
 
 def test_an_empty_caption_is_worth_nothing() -> None:
     assert CiderReward([[[1, 2, 3]], [[4, 5]]])(0, []) == 0.0
+
+
+def test_bleu_of_a_sentence_by_hand() -> None:
+    reward = BleuReward([[[1, 2, 3, 4, 5], [1, 2, 9]]])
+    # 4 of 4 words, 2 + 1 of 3 + 1 pairs, 1 + 1 of 2 + 1 triples, 0 + 1 of 1 + 1 fours; of 5 and 3 words the shorter counts
+    expected = (4 / 4 * 3 / 4 * 2 / 3 * 1 / 2) ** 0.25
+    assert reward(0, [1, 2, 3, 9]) == pytest.approx(expected)
+    assert reward(0, [1, 2, 3, 4, 5]) == pytest.approx(1.0)
+    assert reward(0, [1, 2]) == pytest.approx(math.exp(1 - 3 / 2))
+    assert reward(0, [7]) == 0.0
+    assert reward(0, []) == 0.0

@@ -15,7 +15,7 @@ from PIL import Image
 
 from condgen_caption.cnn import normalise
 from condgen_caption.model import CaptionConfig, CaptionModel
-from condgen_caption.objective import CrossEntropy, ExpectedCider, TrainingBatch, pad_captions
+from condgen_caption.objective import CrossEntropy, ExpectedReward, TrainingBatch, pad_captions
 from condgen_caption.reward import CiderReward
 from condgen_caption.training import CaptionExperiment
 from condgen_cli.data.text import WordVocabulary
@@ -78,7 +78,7 @@ def test_self_critical_training_finds_the_rewarded_captions() -> None:
     references = [[[4, 5, 8]], [[4, 6, 8]], [[4, 7, 8]]]
     eos = VOCABULARY.eos
     reward = CiderReward([[[*ids, eos] for ids in photo] for photo in references])
-    objective = ExpectedCider(model, 7, reward, samples=16, max_length=6)
+    objective = ExpectedReward(model, 7, reward, samples=16, max_length=6)
     data = replace(batch([ids for photo in references for ids in photo], photos=3), features=100 * torch.randn(3, 320, 2, 2))
     optimizer = torch.optim.Adam(model.parameters(), lr=0.02)
     rewards = []
@@ -166,7 +166,14 @@ def test_a_run_learns_colours_and_its_model_loads(cards: Path, monkeypatch: pyte
 def test_self_critical_training_goes_on_from_a_run(cards: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     recipe, built = experiment(cards, monkeypatch, "training.epochs=1")
     train(recipe, built, cards / "run")
-    options = ["init=run", "objective.kind=cider", "objective.samples=3", "training.epochs=1", "training.metric=cider"]
+    options = [
+        "init=run",
+        "objective.kind=reward",
+        "objective.bleu=1.0",
+        "objective.samples=3",
+        "training.epochs=1",
+        "training.metric=cider",
+    ]
     recipe, continued = experiment(cards, monkeypatch, *options)
     assert continued.model.vocabulary.tokens == built.model.vocabulary.tokens
     for name, tensor in load(cards / "run").model.state_dict().items():
