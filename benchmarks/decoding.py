@@ -6,13 +6,16 @@ Both run the same decoder on the same encoded photos, and must find the same cap
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
-from common import cpu_seconds, medians
+from common import cpu_seconds, medians, write_photos
 
 from condgen_cli import load
 from condgen_cli.decoding import Decoding, decode
+from condgen_cli.model import Item
 
 
 def plain_beam_search(model: Any, memory: Any, beam: int, max_length: int) -> list[int]:
@@ -52,10 +55,9 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     model = load(options.model, "cpu").model
-    size = model.config.image_size
-    noise = torch.randint(0, 256, (options.photos, 3, 8, 8), generator=torch.Generator().manual_seed(1))
-    photos = torch.nn.functional.interpolate(noise.float(), size, mode="bilinear").byte()
-    memory = model.encode(photos)
+    with TemporaryDirectory() as folder:
+        photos = write_photos(Path(folder), options.photos)
+        memory = model.encode(model.collate([Item(str(photo), photo) for photo in photos]))
     alone = [memory.select(torch.tensor([row])) for row in range(options.photos)]
     settings = Decoding(beam=options.beam, max_length=options.max_length)
     found: dict[str, list[list[int]]] = {}
@@ -75,8 +77,8 @@ def main() -> None:
         found["one"] = [decode(model, photo, settings)[0][0].ids for photo in alone]
         return cpu_seconds() - start
 
-    names = {f"condgen, {options.photos} photos at once": batched, "condgen, one photo at a time": one_by_one, "plain loop": plain}
-    seconds = medians(names, options.rounds)
+    ways = {f"condgen, {options.photos} photos at once": batched, "condgen, one photo at a time": one_by_one, "plain loop": plain}
+    seconds = medians(ways, options.rounds)
     same = sum(one == other for one, other in zip(found["batched"], found["plain"], strict=True))
     length = sum(map(len, found["batched"])) / options.photos
     print(f"beam {options.beam}, {length:.1f} tokens a caption; {same} of {options.photos} captions equal in both")

@@ -32,7 +32,13 @@ def condgen_register_models() -> list[ModelSpec]:
             build="condgen_caption.model:build",
             experiment="condgen_caption.training:CaptionExperiment",
             help="A convolutional encoder and an LSTM that reads its vector (NIC) or attends to its map (SAT).",
-        )
+        ),
+        ModelSpec(
+            name="efficientnet-lite",
+            task="caption",
+            build="condgen_caption.model:build_encoder",
+            help="The encoder alone, from which the training of caption models starts.",
+        ),
     ]
 
 

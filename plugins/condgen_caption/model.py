@@ -22,7 +22,7 @@ from condgen_cli.generation import Axis
 from condgen_cli.model import Item, Memory, Step
 from condgen_cli.nn import Attention, DecoderState, RecurrentDecoder, match_function
 
-__all__ = ["CaptionConfig", "CaptionModel", "build"]
+__all__ = ["CaptionConfig", "CaptionModel", "build", "build_encoder"]
 
 VOCABULARY_FILE = "vocabulary.json"
 
@@ -146,3 +146,12 @@ def build(config: Mapping[str, Any], files: Mapping[str, Path]) -> CaptionModel:
         first = error.errors()[0]
         raise UsageError(f"caption model: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
     return CaptionModel(parsed, WordVocabulary.load(files[VOCABULARY_FILE]))
+
+
+def build_encoder(config: Mapping[str, Any], files: Mapping[str, Path]) -> CaptionModel:
+    """Refuse to run a bare encoder: its zoo entry is a part of caption models, and where their training starts.
+
+    Raises:
+        UsageError: always.
+    """
+    raise UsageError("an encoder alone writes no captions: it is what their training starts from", "condgen list")

@@ -96,15 +96,19 @@ class ExpectedReward(nn.Module):
         cut: as in ``CrossEntropy``.
         reward: of a caption; photos are indexed as ``TrainingBatch.photos``.
         samples: captions drawn for each photo, at least 2.
+        temperature: of the policy, which is softmax(logits / temperature) both where it draws and where it is differentiated.
+            After cross-entropy with smoothed labels its samples are far worse than its beam; below 1 they are close to it.
         max_length: of a sample.
     """
 
-    def __init__(self, model: CaptionModel, cut: int, reward: Reward, samples: int = 5, max_length: int = 20) -> None:
+    def __init__(
+        self, model: CaptionModel, cut: int, reward: Reward, samples: int = 5, temperature: float = 1.0, max_length: int = 20
+    ) -> None:
         super().__init__()
         self.model = model
         self.cut = cut
         self.reward = reward
-        self.decoding = Decoding(method="sample", nbest=samples, max_length=max_length)
+        self.decoding = Decoding(method="sample", nbest=samples, temperature=temperature, max_length=max_length)
 
     def forward(self, batch: TrainingBatch) -> tuple[Tensor, dict[str, float]]:
         """Loss per token, how many tokens it was taken over, and the mean reward."""
@@ -125,6 +129,7 @@ class ExpectedReward(nn.Module):
         inputs, targets = inputs.to(batch.features.device), targets.to(batch.features.device)
         forced = model.decoder(memory, inputs, lengths)
         written = targets.flatten().index_select(0, forced.kept)
-        losses = F.cross_entropy(model.decoder.logits(forced.features), written, reduction="none")
+        logits = model.decoder.logits(forced.features) / self.decoding.temperature
+        losses = F.cross_entropy(logits, written, reduction="none")
         loss = (losses * advantage.index_select(0, forced.kept // inputs.shape[1])).mean()
         return loss, {"tokens": float(len(written)), "reward": float(rewards.mean())}

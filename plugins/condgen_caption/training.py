@@ -63,7 +63,7 @@ class ObjectiveOptions(BaseModel):
     Args:
         kind: ``cross-entropy``, or ``reward`` for self-critical training on CIDEr-D plus ``bleu`` times BLEU-4 of a sentence.
         label_smoothing, doubly_stochastic: of the cross-entropy.
-        samples: captions drawn for each photo by ``reward``.
+        samples, temperature: of the captions drawn for each photo by ``reward``.
         train_from: the first encoder stage (0 the first, 7 the head) that is trained; 8: the encoder stays as it is.
     """
 
@@ -73,6 +73,7 @@ class ObjectiveOptions(BaseModel):
     label_smoothing: float = Field(0.1, ge=0, lt=1)
     doubly_stochastic: float = Field(0.1, ge=0)
     samples: int = Field(5, ge=2)
+    temperature: float = Field(1.0, gt=0)
     bleu: float = Field(0.0, ge=0)
     train_from: int = Field(len(STAGES) + 1, ge=1, le=len(STAGES) + 1)
 
@@ -199,7 +200,7 @@ class CaptionExperiment:
         def reward(photo: int, caption: Sequence[int]) -> float:
             return cider(photo, caption) + options.bleu * bleu(photo, caption)
 
-        return ExpectedReward(self.model, cut, reward, options.samples)
+        return ExpectedReward(self.model, cut, reward, options.samples, options.temperature)
 
 
 class _Epoch:

@@ -14,6 +14,7 @@ from condgen_cli.data.text import WordVocabulary
 from condgen_cli.decoding import Decoding, decode
 from condgen_cli.errors import UsageError
 from condgen_cli.model import Item
+from condgen_cli.runner import load
 from condgen_cli.testing import check_model
 
 SMALL: dict[str, Any] = {"encoder": "lite0", "image_size": 96, "embedding_size": 8, "hidden_size": 8, "value_size": 8}
@@ -86,3 +87,8 @@ def test_impossible_options_are_named(tmp_path: Path, config: dict[str, Any], re
     WordVocabulary(["a"]).save(tmp_path / "vocabulary.json")
     with pytest.raises(UsageError, match=reason):
         build(SMALL | config, {"vocabulary.json": tmp_path / "vocabulary.json"})
+
+
+def test_an_encoder_alone_is_refused_in_one_line() -> None:
+    with pytest.raises(UsageError, match="encoder alone"):
+        load("efficientnet-lite2")
