@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 import tempfile
 import time
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     runner = load(options.model, "cpu")
-    model, stages = runner.model, Counter[str]()
+    model, stages = runner.model, defaultdict[str, float](float)
     model.collate = timed(model.collate, "read, decode, resize", stages)
     model.encode = timed(model.encode, "encoder", stages)
     decoding.decode = timed(decoding.decode, "decoder", stages)
@@ -44,16 +44,16 @@ def main() -> None:
             words += len(result.generations[0].tokens)
             print(f"{result.source}: {result.generations[0].output}", file=output)
         total = cpu_seconds() - start
-    stages["everything else"] = total - stages.total()
+    stages["everything else"] = total - sum(stages.values())
     print(f"{len(items)} photos, {words / len(items):.1f} words each, beam {options.beam}, batches of {options.batch_size}")
     print(f"{len(items) / total:.2f} photos per CPU second")
-    for name, seconds in stages.most_common():
+    for name, seconds in sorted(stages.items(), key=lambda stage: -stage[1]):
         print(f"{name:22} {1000 * seconds / len(items):6.1f} ms a photo {seconds / total:7.1%}")
     outside = total - stages["encoder"] - stages["decoder"]
     print(f"{'outside the model':22} {1000 * outside / len(items):6.1f} ms a photo {outside / total:7.1%}")
 
 
-def timed(function: Callable[..., Any], stage: str, stages: Counter[str]) -> Callable[..., Any]:
+def timed(function: Callable[..., Any], stage: str, stages: defaultdict[str, float]) -> Callable[..., Any]:
     """``function``, its CPU time in the calling thread added to a stage."""
 
     def call(*arguments: Any) -> Any:

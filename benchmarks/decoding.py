@@ -77,7 +77,11 @@ def main() -> None:
         found["one"] = [decode(model, photo, settings)[0][0].ids for photo in alone]
         return cpu_seconds() - start
 
-    ways = {f"condgen, {options.photos} photos at once": batched, "condgen, one photo at a time": one_by_one, "plain loop": plain}
+    ways = {
+        f"condgen, {options.photos} photos at once": batched,
+        "condgen, one photo at a time": one_by_one,
+        "plain loop": plain,
+    }
     seconds = medians(ways, options.rounds)
     same = sum(one == other for one, other in zip(found["batched"], found["plain"], strict=True))
     length = sum(map(len, found["batched"])) / options.photos

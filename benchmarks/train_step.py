@@ -9,7 +9,7 @@ each caption.
 from __future__ import annotations
 
 import argparse
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -71,7 +71,9 @@ class Tutorial(nn.Module):
             hidden, cell = self.cell(torch.cat([embedded[:, step], context], 1), (hidden, cell))
             read = self.readout(self.dropout(torch.cat([hidden, context], 1))) + embedded[:, step]
             logits.append(self.output(self.dropout(read.tanh())))
-        return F.cross_entropy(torch.stack(logits, 1).flatten(0, 1), targets.flatten(), ignore_index=0, label_smoothing=SMOOTHING)
+        return F.cross_entropy(
+            torch.stack(logits, 1).flatten(0, 1), targets.flatten(), ignore_index=0, label_smoothing=SMOOTHING
+        )
 
 
 def make_model() -> CaptionModel:
@@ -115,12 +117,13 @@ def breakdown(step: Callable[[TrainingBatch], None], batches: list[TrainingBatch
     with profile(activities=[ProfilerActivity.CPU]) as record:
         for batch in batches:
             step(batch)
-    spent = Counter[str]()
+    spent = defaultdict[str, float](float)
     for event in record.key_averages():
         name = event.key.removeprefix("aten::")
         group = next((group for group, parts in GROUPS.items() if any(part in name for part in parts)), "everything else")
         spent[group] += event.self_cpu_time_total
-    return [(group, time / spent.total()) for group, time in spent.most_common()]
+    total = sum(spent.values())
+    return sorted(((group, time / total) for group, time in spent.items()), key=lambda part: -part[1])
 
 
 def main() -> None:
@@ -145,7 +148,7 @@ def main() -> None:
         steps["tutorial loop"] = trainer(tutorial, tutorial_loss)
     generator = torch.Generator().manual_seed(1)
     batches = [make_batch(model, generator) for _ in range(options.steps)]
-    spent: Counter[str] = Counter()
+    spent = defaultdict[str, float](float)
     for step in steps.values():
         step(batches[0])  # memory and buffers of a first step
     for batch in batches:  # taking turns, so that a slow minute harms both alike

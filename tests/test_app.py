@@ -79,6 +79,20 @@ def test_the_help_of_every_command_imports_nothing_heavy(condgen_env):
     assert sorted(HEAVY & modules) == []
 
 
+def test_the_help_of_subcommands_imports_nothing_heavy(condgen_env):
+    groups = {"data": ["ls", "pull", "show"], "recipe": ["ls", "show", "copy"], "plugin": ["list", "doctor", "new"]}
+    _, modules = modules_after(condgen_env, *([group, name, "--help"] for group in groups for name in groups[group]))
+    assert sorted(HEAVY & modules) == []
+
+
+def test_scoring_text_imports_no_torch(condgen_env, tmp_path):
+    for name in ("hypotheses", "references"):
+        (tmp_path / name).write_text("a dog runs\n")
+    files = ["--hyp", str(tmp_path / "hypotheses"), "--ref", str(tmp_path / "references")]
+    _, modules = modules_after(condgen_env, ["score", "wer", "rouge_l", *files])
+    assert "torch" not in modules
+
+
 def test_listing_commands_imports_none_of_them(condgen_env):
     out, modules = modules_after(condgen_env, ["--help"])
     assert not {module for module in modules if module.startswith(("condgen_cli.commands.", "condgen_caption."))}

@@ -17,10 +17,10 @@ from condgen_cli.options import ReportFormat, ReportFormatOpt, SeedOpt
 
 if TYPE_CHECKING:
     from condgen_cli.generation import Generation
+    from condgen_cli.item import Item
     from condgen_cli.metrics.alignments import Weights
     from condgen_cli.metrics.report import Report
     from condgen_cli.metrics.significance import Difference
-    from condgen_cli.item import Item
 
 __all__ = ["read_lines", "score"]
 

@@ -91,6 +91,8 @@ class ExpectedReward(nn.Module):
     """Self-critical training (Rennie et al. 2017): minus the expected reward, by REINFORCE over sampled captions.
 
     The baseline of each sample is the mean reward of the photo's other samples (Luo 2020).
+    The model must have no dropout: a sample drawn under one mask can be next to impossible under another, and pushing such
+    samples further down has no bound.
 
     Args:
         cut: as in ``CrossEntropy``.
