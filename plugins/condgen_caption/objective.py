@@ -91,8 +91,8 @@ class ExpectedReward(nn.Module):
     """Self-critical training (Rennie et al. 2017): minus the expected reward, by REINFORCE over sampled captions.
 
     The baseline of each sample is the mean reward of the photo's other samples (Luo 2020).
-    The model must have no dropout: a sample drawn under one mask can be next to impossible under another, and pushing such
-    samples further down has no bound.
+    Only what the model chose is pushed: not the end token of a sample that was cut at ``max_length``, which would be made ever
+    less likely, so that ever more samples would be cut.
 
     Args:
         cut: as in ``CrossEntropy``.
@@ -120,7 +120,7 @@ class ExpectedReward(nn.Module):
         captions = [sorted((h.ids[:-1] for h in found), key=len, reverse=True) for found in drawn]
         rewards = torch.tensor(
             [
-                [self.reward(photo, [*caption, vocabulary.eos]) for caption in found]
+                [self.reward(photo, caption if self._cut(caption) else [*caption, vocabulary.eos]) for caption in found]
                 for photo, found in zip(batch.photos.tolist(), captions, strict=True)
             ]
         )
@@ -133,5 +133,9 @@ class ExpectedReward(nn.Module):
         written = targets.flatten().index_select(0, forced.kept)
         logits = model.decoder.logits(forced.features) / self.decoding.temperature
         losses = F.cross_entropy(logits, written, reduction="none")
-        loss = (losses * advantage.index_select(0, forced.kept // inputs.shape[1])).mean()
+        chosen = forced.kept % inputs.shape[1] < self.decoding.max_length
+        loss = (losses * chosen * advantage.index_select(0, forced.kept // inputs.shape[1])).mean()
         return loss, {"tokens": float(len(written)), "reward": float(rewards.mean())}
+
+    def _cut(self, caption: list[int]) -> bool:
+        return len(caption) == self.decoding.max_length

@@ -19,6 +19,7 @@ from condgen_caption.objective import CrossEntropy, ExpectedReward, TrainingBatc
 from condgen_caption.reward import CiderReward
 from condgen_caption.training import CaptionExperiment
 from condgen_cli.data.text import WordVocabulary
+from condgen_cli.decoding import Decoding, decode
 from condgen_cli.errors import UsageError
 from condgen_cli.model import Item
 from condgen_cli.runner import load
@@ -89,6 +90,25 @@ def test_self_critical_training_finds_the_rewarded_captions() -> None:
         optimizer.step()
         rewards.append(float(stats["reward"]))
     assert np.mean(rewards[-5:]) > np.mean(rewards[:5]) + 0.8
+
+
+def test_the_end_of_a_cut_sample_is_not_pushed() -> None:
+    """Every sample of at most one token is cut, so the loss is that of first tokens alone, whatever comes after them."""
+    model = make(kind="nic").eval()
+    objective = ExpectedReward(model, 7, lambda photo, caption: float(caption[0]), samples=4, max_length=1)
+    data = batch([[4], [5]], photos=2)
+    torch.manual_seed(3)
+    loss, stats = objective(data)
+    memory = model.memorise(model.encoder(data.features, 7))
+    torch.manual_seed(3)
+    drawn = [[one.ids[0] for one in found] for found in decode(model, memory, Decoding("sample", nbest=4, max_length=1))]
+    log_probs = model(memory, torch.full((2, 1), VOCABULARY.bos))[:, 0].log_softmax(-1)
+    expected = torch.zeros(())
+    for photo, tokens in enumerate(drawn):
+        for token in tokens:
+            others = (sum(tokens) - token) / 3
+            expected = expected - (token - others) * log_probs[photo, token]
+    torch.testing.assert_close(loss, expected / stats["tokens"])
 
 
 COLOURS = {"red": (200, 20, 20), "green": (20, 200, 20), "blue": (20, 20, 200)}
