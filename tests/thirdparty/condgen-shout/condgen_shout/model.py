@@ -18,4 +18,4 @@ class DistanceMatch(MatchFunction):
 
 
 def build(config, files):
-    raise NotImplementedError
+    return nn.Identity()
