@@ -1,4 +1,7 @@
-"""What plugins register. Heavy parts are ``"module:attribute"`` strings, resolved by ``resolve`` when first used."""
+"""What plugins register. Heavy parts are ``"module:attribute"`` strings, resolved by ``resolve`` when first used.
+
+Every help page loads this module, and each method that a dataclass generates is compiled then: specs have only those in use.
+"""
 
 from __future__ import annotations
 
@@ -47,7 +50,7 @@ def resolve(reference: str) -> Any:
     return value
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False, match_args=False)
 class TaskSpec:
     """A task and its command.
 
@@ -66,7 +69,7 @@ class TaskSpec:
     metrics: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False, match_args=False)
 class ModelSpec:
     """An architecture.
 
@@ -86,7 +89,7 @@ class ModelSpec:
     help: str = ""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False, match_args=False)
 class Option:
     """A setting that a data set declares, given as ``--set NAME=VALUE``."""
 
@@ -95,7 +98,7 @@ class Option:
     choices: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False, match_args=False)
 class Archive:
     """A published file of a data set: ``data pull`` fetches it from one of ``urls``.
 
@@ -113,7 +116,7 @@ class Archive:
     sets: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False, match_args=False)
 class DatasetSpec:
     """A data set.
 
@@ -141,7 +144,7 @@ class DatasetSpec:
     archives: tuple[Archive, ...] = ()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False, match_args=False)
 class MetricSpec:
     """A metric, or a family that shares its statistics.
 
@@ -158,7 +161,7 @@ class MetricSpec:
     text: bool = True
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False, match_args=False)
 class MatchFunctionSpec:
     """A match function: ``build`` is ``(query_size: int, key_size: int, hidden_size: int) -> condgen_cli.nn.MatchFunction``."""
 
@@ -167,7 +170,7 @@ class MatchFunctionSpec:
     help: str = ""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False, match_args=False)
 class RecipeSpec:
     """A recipe that ships with a plugin: ``package`` and the file's name in it."""
 
@@ -178,7 +181,7 @@ class RecipeSpec:
     help: str = ""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False, match_args=False)
 class ManifestSpec:
     """A zoo that a plugin brings: the manifest's file inside ``package``, or a URL."""
 
@@ -188,7 +191,7 @@ class ManifestSpec:
     url: str = ""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False, match_args=False)
 class CommandSpec:
     """A further top-level command: a function for Typer, or a ``typer.Typer`` for a group."""
 
