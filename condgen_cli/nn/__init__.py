@@ -1,7 +1,7 @@
-"""Layers that the plugins share: match functions, attention, the recurrent decoder."""
+"""Layers that the plugins share: match functions, attention, recurrent layers, the recurrent decoder."""
 
 from condgen_cli.nn.attention import Attention
-from condgen_cli.nn.decoder import DecoderState, RecurrentDecoder
+from condgen_cli.nn.decoder import DecoderState, RecurrentDecoder, make_embedding
 from condgen_cli.nn.match import (
     AdditiveMatch,
     BilinearMatch,
@@ -11,6 +11,7 @@ from condgen_cli.nn.match import (
     ScaledDotMatch,
     match_function,
 )
+from condgen_cli.nn.recurrent import recurrent, run
 
 __all__ = [
     "AdditiveMatch",
@@ -22,5 +23,8 @@ __all__ = [
     "MatchFunction",
     "RecurrentDecoder",
     "ScaledDotMatch",
+    "make_embedding",
     "match_function",
+    "recurrent",
+    "run",
 ]

@@ -1,25 +1,38 @@
-"""The recurrent decoder: an LSTM that reads a memory at every step and writes one token."""
+"""The recurrent decoder: an LSTM or GRU that reads a memory at every step and writes one token."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
+from condgen_cli.errors import UsageError
 from condgen_cli.model import Memory, Step
 from condgen_cli.nn.attention import Attention
+from condgen_cli.nn.recurrent import GRU, LSTM, RecurrentState, recurrent, run
 
-__all__ = ["DecoderState", "RecurrentDecoder", "TeacherForced", "lstm_update"]
+__all__ = ["DecoderState", "RecurrentDecoder", "TeacherForced", "make_embedding"]
 
 
 class DecoderState(NamedTuple):
-    """LSTM state, each (rows, hidden_size)."""
+    """State between two steps.
+
+    Args:
+        hidden, cell: of the LSTM, or hidden alone of the GRU, (rows, hidden_size).
+        fed: (rows, embedding_size), the output layer's last vector; None without input feeding.
+    """
 
     hidden: Tensor
-    cell: Tensor
+    cell: Tensor | None = None
+    fed: Tensor | None = None
+
+    @property
+    def recurrent(self) -> RecurrentState:
+        return RecurrentState(self.hidden, self.cell)
 
 
 class TeacherForced(NamedTuple):
@@ -36,29 +49,33 @@ class TeacherForced(NamedTuple):
     attended: Tensor | None
 
 
-def lstm_update(gates: Tensor, cell: Tensor) -> DecoderState:
-    """The LSTM's new state from its summed gate inputs (rows, 4 · hidden_size), in PyTorch's order i, f, g, o."""
-    i, f, g, o = gates.chunk(4, 1)
-    cell = f.sigmoid() * cell + i.sigmoid() * g.tanh()
-    return DecoderState(o.sigmoid() * cell.tanh(), cell)
-
-
 class RecurrentDecoder(nn.Module):
-    """LSTM decoder over a memory, with attention or with one fixed vector.
+    """Decoder over a memory, with attention or with one fixed vector.
 
-    At each step the LSTM reads the embedded last token and a context: with attention the weighted sum for the state before
-    the step (Xu et al. 2015, eq. 1-3), without it ``memory.auxiliary["vector"]``. A deep output layer (Pascanu et al. 2014;
-    Xu et al. 2015, eq. 7) combines the new state, the context and the last token; its last matrix is the embedding's.
+    Without attention the recurrent layer reads the embedded last token and ``memory.auxiliary["vector"]``. With it, the
+    context is the weighted sum of the memory's values
+
+    * for the state before the step, and the layer reads it (``attend="before"``; Bahdanau et al. 2015; Xu et al. 2015);
+    * or for the state after the step (``attend="after"``; Luong et al. 2015), so that in training all steps are run at once;
+      with ``input_feeding`` the layer also reads the output layer's last vector (section 3.3), and steps follow each other.
+
+    A deep output layer (Pascanu et al. 2014; Xu et al. 2015, eq. 7) combines the new state, the context and the last token;
+    its last matrix is the embedding's.
 
     Args:
         vocabulary_size: number of tokens.
         embedding_size: of a token, and of the output layer.
-        hidden_size: of the LSTM.
+        hidden_size: of the recurrent layer.
         context_size: of the memory's values, or of the fixed vector.
         attention: None for a fixed vector.
-        gate: scale the context by β = σ(fᵀh) (Xu et al. 2015, section 4.2.1); attention only.
+        attend, input_feeding: see above; with attention only.
+        gate: scale the context by β = σ(fᵀh) (Xu et al. 2015, section 4.2.1), h being the query; attention only.
         feed: ``every`` step reads the fixed vector, or the ``first`` only, before any token (Vinyals et al. 2015).
         dropout: on embeddings and on the output layer.
+        cell: ``lstm`` or ``gru``.
+        embedding: to share with an encoder, (vocabulary_size, embedding_size); None: an own one.
+    Raises:
+        UsageError: if ``input_feeding`` is asked for where the context is read before the step.
     """
 
     def __init__(
@@ -71,47 +88,61 @@ class RecurrentDecoder(nn.Module):
         gate: bool = False,
         feed: str = "every",
         dropout: float = 0.0,
+        *,
+        attend: str = "before",
+        input_feeding: bool = False,
+        cell: str = "lstm",
+        embedding: nn.Embedding | None = None,
     ) -> None:
         super().__init__()
         self.attention = attention
+        self.after = attention is not None and attend == "after"
+        if input_feeding and not self.after:
+            raise UsageError("input feeding needs attention of the state after the step", 'attend = "after"')
+        self.input_feeding = input_feeding
         self.feed_first = attention is None and feed == "first"
-        lstm_context = 0 if self.feed_first else context_size
+        read = embedding_size * input_feeding if self.after else context_size * (not self.feed_first)
         self.embedding_size = embedding_size
-        self.embedding = nn.Embedding(vocabulary_size, embedding_size)
-        self.lstm = nn.LSTM(embedding_size + lstm_context, hidden_size, batch_first=True)
-        self.initial = None if self.feed_first else nn.Linear(context_size, 2 * hidden_size)
+        self.embedding = embedding or make_embedding(vocabulary_size, embedding_size)
+        self.cell = cell
+        self.add_module(cell, recurrent(cell, embedding_size + read, hidden_size))  # so that weights are named by their cell
+        self.initial = None if self.feed_first else nn.Linear(context_size, self.rnn.STATES * hidden_size)
         self.first = nn.Linear(context_size, embedding_size) if self.feed_first else None
         self.gate = nn.Linear(hidden_size, 1) if gate and attention is not None else None
-        self.readout = nn.Linear(hidden_size + lstm_context, embedding_size)
+        self.readout = nn.Linear(hidden_size + context_size * (not self.feed_first), embedding_size)
         self.bias = nn.Parameter(torch.zeros(vocabulary_size))
         self.dropout = nn.Dropout(dropout)
-        nn.init.normal_(self.embedding.weight, std=embedding_size**-0.5)
-        _, _, input_bias, recurrent_bias = self._weights()
-        nn.init.zeros_(recurrent_bias)
-        nn.init.zeros_(input_bias)
-        nn.init.ones_(input_bias[hidden_size : 2 * hidden_size])  # forget gates start open
+
+    @property
+    def rnn(self) -> LSTM | GRU:
+        layer = self.get_submodule(self.cell)
+        assert isinstance(layer, LSTM | GRU)
+        return layer
 
     def start(self, memory: Memory, rows_per_item: int = 1) -> DecoderState:
         """The state before the first token, from ``memory.auxiliary["vector"]`` (batch, context_size)."""
         vector = memory.auxiliary["vector"]
+        zeros = vector.new_zeros(len(vector), self.rnn.hidden_size)
         if self.initial is not None:
-            hidden, cell = self.initial(vector).tanh().chunk(2, 1)
-            state = DecoderState(hidden, cell)
+            parts = RecurrentState(*self.initial(vector).tanh().chunk(self.rnn.STATES, 1))
         else:
             assert self.first is not None
-            zeros = vector.new_zeros(len(vector), self.lstm.hidden_size)
-            state = lstm_update(F.linear(self.first(vector), self._weights()[0], self._biases()), zeros)
-        return DecoderState(*(part.repeat_interleave(rows_per_item, 0) for part in state))
+            blank = RecurrentState(*[zeros] * self.rnn.STATES)
+            parts = self.rnn.advance(F.linear(self.first(vector), self.rnn.weight_ih_l0), blank)
+        fed = vector.new_zeros(len(vector), self.embedding_size) if self.input_feeding else None
+        state = DecoderState(*parts, fed)
+        return _each(state, lambda part: part.repeat_interleave(rows_per_item, 0)) if rows_per_item > 1 else state
 
     def step(self, token: Tensor, state: DecoderState, memory: Memory) -> Step:
         """Read one token (rows,) and predict the next."""
-        embedded = self._embed(token)
-        inputs, recurrent = self._split_weights()
-        context, weights, beta = self._read(state.hidden, memory)
-        state = self._advance(F.linear(embedded, inputs, self._biases()), context, state, recurrent)
-        logits = self.logits(self._features(state.hidden, context, embedded))
+        embedded = self.embed(token)
+        from_token, from_memory = self._input_weights()
+        state, context, weights, beta = self._advance(F.linear(embedded, from_token), from_memory, state, memory)
+        features = self._features(state.hidden, context, embedded)
+        if self.input_feeding:
+            state = state._replace(fed=features)
         attention = {} if weights is None else {"attention": weights}
-        return Step(logits, state, attention, {} if beta is None else {"gate": beta.squeeze(1)})
+        return Step(self.logits(features), state, attention, {} if beta is None else {"gate": beta.squeeze(1)})
 
     def forward(self, memory: Memory, tokens: Tensor, lengths: Tensor | None = None) -> TeacherForced:
         """Teacher forcing.
@@ -119,13 +150,13 @@ class RecurrentDecoder(nn.Module):
         Args:
             memory: batch rows.
             tokens: (rows, steps) inputs, rows a multiple of batch and grouped by it.
-            lengths: (rows,) real steps of each row, on the CPU; None: all. Padding costs little if the rows of each input come
-                longest first: the steps that only some of them need are run for those alone.
+            lengths: (rows,) real steps of each row, at least 1, on the CPU; None: all. Padding costs little if the rows of each
+                input come longest first: the steps that only some of them need are run for those alone.
         """
         rows, steps = tokens.shape
         if lengths is None:
             lengths = torch.full((rows,), steps)
-        if self.attention is None:
+        if self.attention is None or (self.after and not self.input_feeding):
             return self._run_fused(memory, tokens, lengths)
         return self._run_steps(memory, tokens, lengths)
 
@@ -133,92 +164,122 @@ class RecurrentDecoder(nn.Module):
         """(n, embedding_size) to (n, vocabulary_size)."""
         return F.linear(self.dropout(features), self.embedding.weight, self.bias)
 
-    def _embed(self, tokens: Tensor) -> Tensor:
-        # the embedding is also the output matrix, so small; the LSTM wants inputs of unit size
+    def embed(self, tokens: Tensor) -> Tensor:
+        """Tokens as the recurrent layer reads them, (..., embedding_size)."""
+        # the embedding is also the output matrix, so small; the recurrent layer wants inputs of unit size
         return self.dropout(self.embedding(tokens) * self.embedding_size**0.5)
 
-    def _weights(self) -> list[Tensor]:
-        """The LSTM's input weights, recurrent weights and two biases."""
-        return list(self.lstm.all_weights[0])
+    def _input_weights(self) -> tuple[Tensor, ...]:
+        """The recurrent layer's input weights for the token, and for what it reads beside it."""
+        return self.rnn.input_weights(self.embedding_size, self.rnn.input_size - self.embedding_size)
 
-    def _biases(self) -> Tensor:
-        _, _, input_bias, recurrent_bias = self._weights()
-        return input_bias + recurrent_bias
+    def _advance(
+        self, gates: Tensor, from_memory: Tensor, state: DecoderState, memory: Memory
+    ) -> tuple[DecoderState, Tensor | None, Tensor | None, Tensor | None]:
+        """One step from the token's part of the gates: state (without ``fed``), context, attention weights, gate β."""
+        if self.after:
+            if state.fed is not None:
+                gates = gates + F.linear(state.fed, from_memory)
+            state = DecoderState(*self.rnn.advance(gates, state.recurrent))
+            return (state, *self._read(state.hidden, memory))
+        context, weights, beta = self._read(state.hidden, memory)
+        if context is not None:
+            gates = gates + F.linear(context, from_memory)
+        return DecoderState(*self.rnn.advance(gates, state.recurrent)), context, weights, beta
 
-    def _split_weights(self) -> tuple[Tensor, Tensor]:
-        """The LSTM's weights for the token (4h, embedding), and for context and state together (4h, context + h)."""
-        inputs, recurrent, _, _ = self._weights()
-        split = self.embedding_size
-        return inputs[:, :split], torch.cat([inputs[:, split:], recurrent], 1)
-
-    def _read(self, hidden: Tensor, memory: Memory) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
-        """Context (rows, context_size), weights (rows, positions), gate (rows, 1) for the state before a step."""
+    def _read(self, query: Tensor, memory: Memory) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+        """Context (rows, context_size), weights (rows, positions), gate (rows, 1) for a query (rows, hidden_size)."""
         if self.attention is None:
             if self.feed_first:
                 return None, None, None
             vector = memory.auxiliary["vector"]
-            return vector.repeat_interleave(len(hidden) // len(vector), 0), None, None
+            return vector.repeat_interleave(len(query) // len(vector), 0), None, None
         assert memory.keys is not None
-        context, weights = self.attention(hidden, memory.values, memory.keys, memory.mask)
+        context, weights = self.attention(query, memory.values, memory.keys, memory.mask)
         if self.gate is None:
             return context, weights, None
-        beta = self.gate(hidden).sigmoid()
+        beta = self.gate(query).sigmoid()
         return beta * context, weights, beta
-
-    def _advance(self, from_token: Tensor, context: Tensor | None, state: DecoderState, recurrent: Tensor) -> DecoderState:
-        inputs = state.hidden if context is None else torch.cat([context, state.hidden], 1)
-        return lstm_update(from_token + F.linear(inputs, recurrent), state.cell)
 
     def _features(self, hidden: Tensor, context: Tensor | None, embedded: Tensor) -> Tensor:
         inputs = hidden if context is None else torch.cat([hidden, context], -1)
         return (self.readout(self.dropout(inputs)) + embedded).tanh()
 
     def _run_steps(self, memory: Memory, tokens: Tensor, lengths: Tensor) -> TeacherForced:
-        """Attention depends on the state, so steps run one after the other; what depends on tokens alone is one product."""
+        """What a step reads depends on the one before: one by one. What depends on tokens alone is one product."""
         rows, steps = tokens.shape
         batch, per_item = len(memory), rows // len(memory)
         plan = _plan(lengths.view(batch, per_item), steps)
         packed = torch.cat(plan).to(tokens.device)
-        embedded = self._embed(tokens.flatten().index_select(0, packed))
-        inputs, recurrent = self._split_weights()
-        from_tokens = torch.split(F.linear(embedded, inputs, self._biases()), [len(reads) for reads in plan])
+        sizes = [len(reads) for reads in plan]
+        embedded = self.embed(tokens.flatten().index_select(0, packed))
+        from_token, from_memory = self._input_weights()
         state = self.start(memory, per_item)
-        hidden, contexts, weights = [], [], []
-        for from_token in from_tokens:
-            if len(from_token) < len(state.hidden):
-                width = len(from_token) // batch
-                state = DecoderState(*(part.view(batch, -1, part.shape[1])[:, :width].flatten(0, 1) for part in state))
-            context, attended, _ = self._read(state.hidden, memory)
+        hidden: list[Tensor] = []
+        contexts: list[Tensor] = []
+        weights: list[Tensor] = []
+        features: list[Tensor] = []
+        for read, gates in zip(torch.split(embedded, sizes), torch.split(F.linear(embedded, from_token), sizes), strict=True):
+            if len(gates) < len(state.hidden):
+                state = _each(state, partial(_first_rows, batch=batch, width=len(gates) // batch))
+            state, context, attended, _ = self._advance(gates, from_memory, state, memory)
             assert context is not None
             assert attended is not None
-            state = self._advance(from_token, context, state, recurrent)
+            if self.input_feeding:
+                features.append(self._features(state.hidden, context, read))
+                state = state._replace(fed=features[-1])
             hidden.append(state.hidden)
             contexts.append(context)
             weights.append(attended)
         real = (packed % steps < lengths.to(packed.device)[packed // steps]).nonzero().squeeze(1)
         kept = packed.index_select(0, real)
-        parts = [torch.cat(hidden), torch.cat(contexts), embedded, torch.cat(weights)]
-        final, context, embedded, attended = (part.index_select(0, real) for part in parts)
+        attended = torch.cat(weights).index_select(0, real)
         summed = attended.new_zeros(rows, attended.shape[1]).index_add(0, kept // steps, attended)
-        return TeacherForced(self._features(final, context, embedded), kept, summed)
+        if self.input_feeding:
+            return TeacherForced(torch.cat(features).index_select(0, real), kept, summed)
+        parts = [torch.cat(hidden), torch.cat(contexts), embedded]
+        return TeacherForced(self._features(*(part.index_select(0, real) for part in parts)), kept, summed)
 
     def _run_fused(self, memory: Memory, tokens: Tensor, lengths: Tensor) -> TeacherForced:
-        """Without attention every input is known beforehand: one fused LSTM call."""
+        """Nothing that the recurrent layer reads depends on what it does: one fused run, and all steps attend at once."""
         rows, steps = tokens.shape
-        embedded = self._embed(tokens)
+        embedded = self.embed(tokens)
         state = self.start(memory, rows // len(memory))
-        context, _, _ = self._read(state.hidden, memory)
-        inputs = embedded
-        if context is not None:
-            context = context.unsqueeze(1).expand(-1, steps, -1)
+        inputs, context, attended = embedded, None, None
+        if self.attention is None and not self.feed_first:
+            vector, _, _ = self._read(state.hidden, memory)
+            assert vector is not None
+            context = vector.unsqueeze(1).expand(-1, steps, -1)
             inputs = torch.cat([embedded, context], -1)
-        packed = pack_padded_sequence(inputs, lengths, batch_first=True, enforce_sorted=False)
-        hidden, _ = self.lstm(packed, (state.hidden.unsqueeze(0), state.cell.unsqueeze(0)))
-        hidden, _ = pad_packed_sequence(hidden, batch_first=True, total_length=steps)
-        kept = (torch.arange(steps) < lengths.unsqueeze(1)).flatten().nonzero().squeeze(1).to(tokens.device)
+        hidden, _ = run(self.rnn, inputs, lengths, state.recurrent)
+        real = torch.arange(steps) < lengths.unsqueeze(1)
+        if self.attention is not None:
+            found, weights, _ = self._read(hidden.flatten(0, 1), memory)
+            assert found is not None
+            assert weights is not None
+            context = found.view(rows, steps, -1)
+            attended = (weights.view(rows, steps, -1) * real.to(weights).unsqueeze(2)).sum(1)
+        kept = real.flatten().nonzero().squeeze(1).to(tokens.device)
         hidden, embedded = (part.flatten(0, 1).index_select(0, kept) for part in (hidden, embedded))
         context = None if context is None else context.flatten(0, 1).index_select(0, kept)
-        return TeacherForced(self._features(hidden, context, embedded), kept, None)
+        return TeacherForced(self._features(hidden, context, embedded), kept, attended)
+
+
+def make_embedding(vocabulary_size: int, embedding_size: int) -> nn.Embedding:
+    """An embedding that may also be an output matrix: its rows have unit length on average."""
+    embedding = nn.Embedding(vocabulary_size, embedding_size)
+    nn.init.normal_(embedding.weight, std=embedding_size**-0.5)
+    return embedding
+
+
+def _each(state: DecoderState, change: Callable[[Tensor], Tensor]) -> DecoderState:
+    hidden, *others = state
+    return DecoderState(change(hidden), *(None if part is None else change(part) for part in others))
+
+
+def _first_rows(part: Tensor, batch: int, width: int) -> Tensor:
+    """The first ``width`` rows of every item, (batch · rows, size) to (batch · width, size)."""
+    return part.view(batch, -1, part.shape[1])[:, :width].flatten(0, 1)
 
 
 def _plan(lengths: Tensor, steps: int) -> list[Tensor]:

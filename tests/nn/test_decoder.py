@@ -9,14 +9,20 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from condgen_cli.errors import UsageError
 from condgen_cli.model import Memory
 from condgen_cli.nn import AdditiveMatch, Attention, RecurrentDecoder
-from condgen_cli.nn.decoder import lstm_update
 
 WORDS, EMBEDDING, HIDDEN, CONTEXT = 9, 6, 7, 5
 
 KINDS: dict[str, dict[str, Any]] = {
     "attention": {"attended": True},
+    "attention after the step": {"attended": True, "attend": "after"},
+    "attention with input feeding": {"attended": True, "attend": "after", "input_feeding": True},
+    "attention of a GRU": {"attended": True, "cell": "gru"},
+    "attention after a GRU's step": {"attended": True, "cell": "gru", "attend": "after", "gate": True},
+    "vector at every step of a GRU": {"cell": "gru"},
+    "vector at the first step of a GRU": {"cell": "gru", "feed": "first"},
     "gated attention": {"attended": True, "gate": True},
     "vector at every step": {},
     "vector at the first step": {"feed": "first"},
@@ -60,12 +66,9 @@ def test_teacher_forcing_equals_repeated_steps(kind: str, lengths: list[int]) ->
         assert "attention" not in kind
 
 
-def test_lstm_update_is_torchs_cell() -> None:
-    cell = torch.nn.LSTMCell(EMBEDDING, HIDDEN)
-    inputs, hidden, memory = torch.randn(3, EMBEDDING), torch.randn(3, HIDDEN), torch.randn(3, HIDDEN)
-    gates = inputs @ cell.weight_ih.T + hidden @ cell.weight_hh.T + cell.bias_ih + cell.bias_hh
-    expected = cell(inputs, (hidden, memory))
-    torch.testing.assert_close(lstm_update(gates, memory), type(lstm_update(gates, memory))(*expected))
+def test_input_feeding_needs_attention_after_the_step() -> None:
+    with pytest.raises(UsageError, match="input feeding"):
+        make(attended=True, input_feeding=True)
 
 
 def test_the_gate_scales_the_context() -> None:

@@ -1,0 +1,112 @@
+"""LSTM and GRU: fused over whole sequences, or one step at a time with the same weights."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+
+from condgen_cli.errors import UsageError
+
+__all__ = ["GRU", "LSTM", "RecurrentState", "recurrent", "run"]
+
+
+class RecurrentState(NamedTuple):
+    """(rows, hidden_size) each; a GRU has no cell."""
+
+    hidden: Tensor
+    cell: Tensor | None = None
+
+
+class LSTM(nn.LSTM):
+    """One layer of Hochreiter and Schmidhuber's LSTM (1997), with forget gates (Gers et al. 2000) that start open."""
+
+    STATES = 2
+    """Tensors of a state."""
+
+    weight_ih_l0: Tensor
+    weight_hh_l0: Tensor
+    bias_ih_l0: Tensor
+    bias_hh_l0: Tensor
+
+    def __init__(self, input_size: int, hidden_size: int) -> None:
+        super().__init__(input_size, hidden_size, batch_first=True)
+        nn.init.zeros_(self.bias_hh_l0)
+        nn.init.zeros_(self.bias_ih_l0)
+        nn.init.ones_(self.bias_ih_l0[hidden_size : 2 * hidden_size])
+
+    def input_weights(self, *sizes: int) -> tuple[Tensor, ...]:
+        """The input weights cut into parts (4 · hidden_size, size), for inputs that are known at different times."""
+        return torch.split(self.weight_ih_l0, list(sizes), 1)
+
+    def advance(self, gates: Tensor, state: RecurrentState) -> RecurrentState:
+        """The new state from the inputs' part of the gates, biases left out, in PyTorch's order i, f, g, o."""
+        assert state.cell is not None
+        summed = gates + F.linear(state.hidden, self.weight_hh_l0, self.bias_ih_l0 + self.bias_hh_l0)
+        i, f, g, o = summed.chunk(4, 1)
+        cell = f.sigmoid() * state.cell + i.sigmoid() * g.tanh()
+        return RecurrentState(o.sigmoid() * cell.tanh(), cell)
+
+
+class GRU(nn.GRU):
+    """One layer of gated recurrent units (Cho et al. 2014), reset gate after the recurrent product as in cuDNN."""
+
+    STATES = 1
+
+    weight_ih_l0: Tensor
+    weight_hh_l0: Tensor
+    bias_ih_l0: Tensor
+    bias_hh_l0: Tensor
+
+    def __init__(self, input_size: int, hidden_size: int) -> None:
+        super().__init__(input_size, hidden_size, batch_first=True)
+        nn.init.zeros_(self.bias_hh_l0)
+        nn.init.zeros_(self.bias_ih_l0)
+
+    def input_weights(self, *sizes: int) -> tuple[Tensor, ...]:
+        """As of ``LSTM``: parts (3 · hidden_size, size)."""
+        return torch.split(self.weight_ih_l0, list(sizes), 1)
+
+    def advance(self, gates: Tensor, state: RecurrentState) -> RecurrentState:
+        """The new state from the inputs' part of the gates, biases left out, in PyTorch's order r, z, n."""
+        reset, update, candidate = (gates + self.bias_ih_l0).chunk(3, 1)
+        from_reset, from_update, from_candidate = F.linear(state.hidden, self.weight_hh_l0, self.bias_hh_l0).chunk(3, 1)
+        candidate = (candidate + (reset + from_reset).sigmoid() * from_candidate).tanh()
+        return RecurrentState(candidate.lerp(state.hidden, (update + from_update).sigmoid()))
+
+
+def recurrent(cell: str, input_size: int, hidden_size: int) -> LSTM | GRU:
+    """One unidirectional layer.
+
+    Raises:
+        UsageError: if ``cell`` is neither ``lstm`` nor ``gru``.
+    """
+    if cell not in ("lstm", "gru"):
+        raise UsageError(f"cell must be lstm or gru, not {cell!r}")
+    return LSTM(input_size, hidden_size) if cell == "lstm" else GRU(input_size, hidden_size)
+
+
+def run(
+    rnn: nn.LSTM | nn.GRU, inputs: Tensor, lengths: Tensor, state: RecurrentState | None = None
+) -> tuple[Tensor, RecurrentState]:
+    """A fused run over padded sequences, for any number of layers and directions.
+
+    Args:
+        inputs: (rows, steps, size).
+        lengths: (rows,) real steps of each row, at least 1, on the CPU.
+        state: before the first step, for one layer and direction; None: zeros.
+    Returns:
+        outputs (rows, steps, directions · hidden_size), zero where padded, and the last layer's final state of every
+        direction side by side, (rows, directions · hidden_size).
+    """
+    packed = pack_padded_sequence(inputs, lengths, batch_first=True, enforce_sorted=False)
+    initial = None if state is None else tuple(part.unsqueeze(0) for part in state if part is not None)
+    is_lstm = isinstance(rnn, nn.LSTM)
+    outputs, final = rnn(packed, initial if initial is None or is_lstm else initial[0])
+    outputs, _ = pad_packed_sequence(outputs, batch_first=True, total_length=inputs.shape[1])
+    directions = 2 if rnn.bidirectional else 1
+    parts = [part[-directions:].transpose(0, 1).flatten(1) for part in (final if is_lstm else (final,))]
+    return outputs, RecurrentState(*parts)

@@ -1,0 +1,59 @@
+"""LSTM and GRU: single steps equal PyTorch's cells, fused runs equal repeated steps."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from condgen_cli.errors import UsageError
+from condgen_cli.nn.recurrent import RecurrentState, recurrent, run
+
+INPUTS, HIDDEN = 5, 6
+
+
+@pytest.mark.parametrize(("name", "cell"), [("lstm", nn.LSTMCell), ("gru", nn.GRUCell)])
+def test_a_step_is_that_of_pytorchs_cell(name: str, cell: type[nn.Module]) -> None:
+    layer = recurrent(name, INPUTS, HIDDEN)
+    expected = cell(INPUTS, HIDDEN)
+    for parameter in layer.parameters():
+        nn.init.normal_(parameter)
+    weights = {key.removesuffix("_l0"): value for key, value in layer.state_dict().items()}
+    expected.load_state_dict(weights)
+    inputs, states = torch.randn(3, INPUTS), [torch.randn(3, HIDDEN) for _ in range(layer.STATES)]
+    wanted = expected(inputs, tuple(states) if name == "lstm" else states[0])
+    first, rest = layer.input_weights(2, 3)
+    gates = F.linear(inputs[:, :2], first) + F.linear(inputs[:, 2:], rest)
+    found = layer.advance(gates, RecurrentState(*states))
+    torch.testing.assert_close(found.hidden, wanted[0] if name == "lstm" else wanted)
+    if name == "lstm":
+        torch.testing.assert_close(found.cell, wanted[1])
+
+
+@pytest.mark.parametrize("name", ["lstm", "gru"])
+def test_a_fused_run_equals_repeated_steps(name: str) -> None:
+    layer = recurrent(name, INPUTS, HIDDEN)
+    inputs, lengths = torch.randn(3, 4, INPUTS), [4, 2, 3]
+    state = RecurrentState(*(torch.randn(3, HIDDEN) for _ in range(layer.STATES)))
+    outputs, final = run(layer, inputs, torch.tensor(lengths), state)
+    for position in range(4):
+        state = layer.advance(F.linear(inputs[:, position], layer.weight_ih_l0), state)
+        for row, length in enumerate(lengths):
+            expected = state.hidden[row] if position < length else torch.zeros(HIDDEN)
+            torch.testing.assert_close(outputs[row, position], expected)
+            if position == length - 1:
+                torch.testing.assert_close(final.hidden[row], expected)
+
+
+def test_the_final_state_of_two_directions_lies_at_both_ends() -> None:
+    layer = nn.GRU(INPUTS, HIDDEN, num_layers=2, bidirectional=True, batch_first=True)
+    outputs, final = run(layer, torch.randn(2, 4, INPUTS), torch.tensor([4, 3]))
+    ends = torch.cat([torch.stack([outputs[0, 3, :HIDDEN], outputs[1, 2, :HIDDEN]]), outputs[:, 0, HIDDEN:]], 1)
+    torch.testing.assert_close(final.hidden, ends)
+    assert final.cell is None
+
+
+def test_another_cell_is_refused() -> None:
+    with pytest.raises(UsageError, match="lstm or gru"):
+        recurrent("rnn", 2, 2)
