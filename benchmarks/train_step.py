@@ -22,8 +22,9 @@ from torch.profiler import ProfilerActivity, profile
 
 from condgen_caption.cnn import HEAD_CHANNELS, STAGES
 from condgen_caption.model import CaptionModel, build
-from condgen_caption.objective import CrossEntropy, TrainingBatch, pad_captions
+from condgen_caption.objective import CrossEntropy, TrainingBatch
 from condgen_cli.data.text import WordVocabulary
+from condgen_cli.training.sequences import teacher_forcing
 
 PHOTOS, CAPTIONS, WORDS = 32, 5, 2600
 CUT = len(STAGES)
@@ -94,7 +95,7 @@ def make_batch(model: CaptionModel, generator: torch.Generator) -> TrainingBatch
     rows = [length for photo in lengths.tolist() for length in sorted(photo, reverse=True)]
     captions = [torch.randint(4, WORDS, (length,), generator=generator).tolist() for length in rows]
     vocabulary = model.vocabulary
-    inputs, targets, steps = pad_captions(captions, vocabulary.bos, vocabulary.eos, vocabulary.pad)
+    inputs, targets, steps = teacher_forcing(captions, vocabulary.bos, vocabulary.eos, vocabulary.pad)
     return TrainingBatch(maps, inputs, targets, steps, torch.arange(PHOTOS))
 
 

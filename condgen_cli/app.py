@@ -18,6 +18,8 @@ __all__ = ["main", "run"]
 def main() -> None:
     # imports make objects by the hundred thousand that stay: looking for garbage among them takes a fifth of `import torch`
     gc.set_threshold(400_000)
+    if hasattr(sys.stdout, "reconfigure"):  # what a terminal can't show is escaped, as Python does on stderr
+        sys.stdout.reconfigure(errors="backslashreplace")
     code = run(sys.argv[1:])
     gc.freeze()  # else the interpreter looks once more as it ends
     sys.exit(code)

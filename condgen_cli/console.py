@@ -11,7 +11,7 @@ from typing import TextIO
 
 from condgen_cli.errors import CondgenError
 
-__all__ = ["fail", "info", "progress", "stderr_is_terminal", "stdout_is_terminal", "use_color", "warn", "width"]
+__all__ = ["encoding", "fail", "info", "progress", "stderr_is_terminal", "stdout_is_terminal", "use_color", "warn", "width"]
 
 _RED, _YELLOW, _CYAN = 31, 33, 36
 
@@ -45,6 +45,11 @@ def use_color(stream: TextIO | None = None) -> bool:
     if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
         return False
     return _is_terminal(sys.stdout if stream is None else stream)
+
+
+def encoding() -> str:
+    """What stdout is written in."""
+    return getattr(sys.stdout, "encoding", None) or "utf-8"
 
 
 def width() -> int:

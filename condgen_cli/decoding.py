@@ -29,7 +29,8 @@ class Decoding:
         method: ``greedy`` is a beam of 1; ``beam``; ``sample`` draws each token.
         beam: hypotheses kept for each input.
         nbest: hypotheses returned for each input, best first; with ``sample`` the number drawn.
-        length_penalty: hypotheses are ranked by log-probability / length ** length_penalty, the end token counted.
+        length_penalty: hypotheses are ranked by log-probability / length ** length_penalty, the end token counted. With one,
+            the search ends when a whole beam has finished and the best open hypothesis, as it stands, ranks lower.
         temperature: of sampling; towards 0 is greedy.
         top_k: sample among the k likeliest tokens; 0 for all.
         top_p: sample among the likeliest tokens that together reach this probability.
@@ -149,28 +150,54 @@ class _Scoring:
         vocabulary = model.vocabulary
         self.eos = vocabulary.eos
         self.bos = vocabulary.bos
-        self.never = [vocabulary.pad, vocabulary.bos, vocabulary.unk]
+        copies = getattr(model, "copies_unknown", False)
+        self.never = [vocabulary.pad, vocabulary.bos, *([] if copies else [vocabulary.unk])]
 
     def start(self, memory: Memory, rows_per_item: int = 1) -> list[Any]:
         return [self.model.start(memory, rows_per_item), *(scorer.start(memory, rows_per_item) for scorer, _ in self.scorers)]
 
-    def step(self, token: Tensor, states: list[Any], memory: Memory, can_end: bool) -> tuple[Tensor, Tensor, list[Any], Any]:
-        """Combined scores and the model's own log-probabilities (rows, vocabulary), states, and the model's step."""
+    def step(self, token: Tensor, states: list[Any], memory: Memory, can_end: bool) -> _Scored:
+        """Score every next token."""
         step = self.model.step(token, states[0], memory)
-        log_probs = step.logits.log_softmax(-1)
-        total, next_states = log_probs.clone(), [step.state]
+        logits = step.logits.float()
+        norm = logits.logsumexp(1)
+        total, next_states = logits, [step.state]
         for (scorer, weight), state in zip(self.scorers, states[1:], strict=True):
             added, state = scorer.score(token, state, memory)
-            total += weight * added
+            total = total + weight * added
             next_states.append(state)
+        # in place, without scorers in the logits too: what may not be written is never asked for again
         total[:, self.never if can_end else [*self.never, self.eos]] = -torch.inf
-        return total, log_probs, next_states, step
+        return _Scored(total, logits, norm, next_states, step)
 
-    def only_end(self, total: Tensor) -> Tensor:
+    def only_end(self, scored: _Scored) -> _Scored:
         """Scores that leave nothing but the end token."""
-        ended = torch.full_like(total, -torch.inf)
-        ended[:, self.eos] = total[:, self.eos]
-        return ended
+        ended = torch.full_like(scored.total, -torch.inf)
+        ended[:, self.eos] = scored.total[:, self.eos]
+        return replace(scored, total=ended)
+
+
+@dataclass(frozen=True)
+class _Scored:
+    """One step's scores. Log-probabilities are never made for a whole vocabulary, of which few tokens are looked at.
+
+    Args:
+        total: (rows, vocabulary) what tokens are ranked by within a row, the scorers included; less ``norm``, the score.
+        logits: (rows, vocabulary) the model's own.
+        norm: (rows,) their log-sum-exp.
+        states: of the model and the scorers.
+        step: the model's.
+    """
+
+    total: Tensor
+    logits: Tensor
+    norm: Tensor
+    states: list[Any]
+    step: Step
+
+    def log_prob(self, rows: Tensor, tokens: Tensor) -> Tensor:
+        """The model's own log-probabilities of some rows' tokens."""
+        return self.logits[rows, tokens] - self.norm[rows]
 
 
 class _Trace:
@@ -249,47 +276,51 @@ def _beam_search(scoring: _Scoring, memory: Memory, decoding: Decoding) -> list[
     scores = torch.zeros(len(memory), 1, device=device)
     states, trace = scoring.start(memory), _Trace()
     for position in range(decoding.max_length + 1):
-        total, log_probs, states, step = scoring.step(token, states, memory, position >= decoding.min_length)
-        trace.append(origin, token, log_prob, step)
+        scored = scoring.step(token, states, memory, position >= decoding.min_length)
+        trace.append(origin, token, log_prob, scored.step)
         if position == decoding.max_length:
-            total = scoring.only_end(total)
-        width, vocabulary = scores.shape[1], total.shape[1]
-        candidates = (scores.unsqueeze(2) + total.view(len(scores), width, vocabulary)).flatten(1)
+            scored = scoring.only_end(scored)
         # with twice the beam's candidates there are enough to go on with even if the best all end
-        best, index = candidates.topk(min(2 * beam, candidates.shape[1]), 1)
-        chosen = index % vocabulary
-        row = index // vocabulary + torch.arange(len(scores), device=device).unsqueeze(1) * width
+        top, token = scored.total.topk(min(2 * beam, scored.total.shape[1]), 1)
+        count, width, each = len(scores), scores.shape[1], top.shape[1]
+        candidates = ((scores.flatten() - scored.norm).unsqueeze(1) + top).view(count, -1)
+        best, index = candidates.topk(min(2 * beam, width * each), 1)
+        chosen = token.view(count, -1).gather(1, index)
+        row = index // each + torch.arange(count, device=device).unsqueeze(1) * width
         ends = chosen == scoring.eos
+        ended = scored.log_prob(row, chosen).tolist() if ends.any() else []
         for item, rank in (ends & best.isfinite()).nonzero().tolist():
             if rank < beam:
-                last = int(row[item, rank])
                 score = float(best[item, rank]) / (position + 1) ** decoding.length_penalty
-                end = _Finished(score, position, last, scoring.eos, float(log_probs[last, scoring.eos]))
+                end = _Finished(score, position, int(row[item, rank]), scoring.eos, ended[item][rank])
                 finished[alive[item]].append(end)
         scores, keep = best.masked_fill(ends, -torch.inf).topk(min(beam, best.shape[1]), 1)
-        going = [
-            item for item, best_alive in enumerate(scores[:, 0].tolist()) if _open(finished[alive[item]], best_alive, decoding)
-        ]
+        heads = scores[:, 0].tolist()
+        going = [item for item, head in enumerate(heads) if _open(finished[alive[item]], head, position, decoding)]
         if not going:
             break
         items = torch.tensor(going, device=device)
         scores, keep = scores[items], keep[items]
         origin, token = row[items].gather(1, keep).flatten(), chosen[items].gather(1, keep).flatten()
-        log_prob = log_probs[origin, token]
-        states = [select_state(state, origin) for state in states]
+        log_prob = scored.log_prob(origin, token)
+        states = [select_state(state, origin) for state in scored.states]
         if len(going) < len(alive):
             memory, alive = memory.select(items), [alive[item] for item in going]
     return _ranked(trace, finished, decoding)
 
 
-def _open(finished: list[_Finished], best_alive: float, decoding: Decoding) -> bool:
-    """Whether an input can still gain: its best open hypothesis, as long as it may get, against the nbest-th finished one."""
+def _open(finished: list[_Finished], best_alive: float, position: int, decoding: Decoding) -> bool:
+    """Whether to go on with an input: its best open hypothesis against the nbest-th finished one.
+
+    Without a length penalty a score can only fall, so nothing is missed. With one it may also rise; it is compared as it
+    stands, once a whole beam has finished.
+    """
     if best_alive == -np.inf:
         return False
-    if len(finished) < decoding.nbest:
+    if len(finished) < (decoding.beam if decoding.length_penalty else decoding.nbest):
         return True
     worst = sorted((end.score for end in finished), reverse=True)[decoding.nbest - 1]
-    return best_alive / (decoding.max_length + 1) ** decoding.length_penalty > worst
+    return best_alive / (position + 1) ** decoding.length_penalty > worst
 
 
 def _sample(scoring: _Scoring, memory: Memory, decoding: Decoding, generator: torch.Generator | None) -> list[list[Hypothesis]]:
@@ -302,13 +333,13 @@ def _sample(scoring: _Scoring, memory: Memory, decoding: Decoding, generator: to
     scores, done = torch.zeros(len(token), device=device), torch.zeros(len(token), dtype=torch.bool, device=device)
     states, trace = scoring.start(memory, count), _Trace()
     for position in range(decoding.max_length + 1):
-        total, log_probs, states, step = scoring.step(token, states, memory, position >= decoding.min_length)
-        trace.append(origin, token, log_prob, step)
+        scored = scoring.step(token, states, memory, position >= decoding.min_length)
+        trace.append(origin, token, log_prob, scored.step)
         if position == decoding.max_length:
-            total = scoring.only_end(total)
-        token = torch.multinomial(_truncated(total / decoding.temperature, decoding), 1, generator=generator).squeeze(1)
-        log_prob = log_probs.gather(1, token.unsqueeze(1)).squeeze(1)
-        scores = scores + total.gather(1, token.unsqueeze(1)).squeeze(1)
+            scored = scoring.only_end(scored)
+        token = torch.multinomial(_truncated(scored.total / decoding.temperature, decoding), 1, generator=generator).squeeze(1)
+        log_prob = scored.log_prob(torch.arange(len(token), device=device), token)
+        scores = scores + scored.total.gather(1, token.unsqueeze(1)).squeeze(1) - scored.norm
         ends = (token == scoring.eos) & ~done
         for row in ends.nonzero().squeeze(1).tolist():
             score = float(scores[row]) / (position + 1) ** decoding.length_penalty
@@ -319,7 +350,7 @@ def _sample(scoring: _Scoring, memory: Memory, decoding: Decoding, generator: to
             break
         origin = (going.unsqueeze(1) * count + torch.arange(count, device=device)).flatten()
         token, log_prob, scores, done = token[origin], log_prob[origin], scores[origin], done[origin]
-        states = [select_state(state, origin) for state in states]
+        states = [select_state(state, origin) for state in scored.states]
         if len(going) < len(alive):
             memory, alive = memory.select(going), [alive[item] for item in going.tolist()]
     return _ranked(trace, finished, decoding)

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from math import prod
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["KINDS", "AttentionMap", "Axis", "Generation"]
+__all__ = ["KINDS", "MAX_JOINED", "AttentionMap", "Axis", "Generation", "join"]
 
 KINDS = ("tokens", "grid", "time", "frames", "sentences", "slots", "hops", "heads")
 """What the positions of an axis are. ``grid`` axes come in pairs, rows then columns; ``time`` is labelled in seconds."""
+
+MAX_JOINED = 4_000_000
+"""Weights that a joined attention map may have: 2,000 tokens against 2,000."""
 
 
 @dataclass(frozen=True)
@@ -118,3 +122,57 @@ class Generation:
     attention: Mapping[str, AttentionMap] = field(default_factory=dict)
     condition: Any = None
     extras: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
+
+
+def join(generations: Sequence[Generation]) -> Generation:
+    """One output from those of an input's parts, in order.
+
+    Outputs, which are texts, are joined by a blank; tokens, log-probabilities and extras follow one another; scores add up. An
+    attention map is block-diagonal: each part looks at itself alone. It grows with the square of the input's length, so one of
+    more than ``MAX_JOINED`` weights is left out.
+
+    Raises:
+        ValueError: if maps of the same name differ in the kinds of their axes, or in the number of heads or hops.
+    """
+    first, *others = generations
+    if not others:
+        return first
+    attention = {}
+    for name in first.attention:
+        maps = [one.attention[name] for one in generations if name in one.attention]
+        if len(maps) == len(generations) and prod(len(axis) for axis in _joined_axes(maps)) <= MAX_JOINED:
+            attention[name] = _block_diagonal(maps)
+    conditions = [one.condition for one in generations]
+    return Generation(
+        output=" ".join(one.output for one in generations if one.output),
+        tokens=tuple(token for one in generations for token in one.tokens),
+        log_probs=np.concatenate([one.log_probs for one in generations]),
+        score=sum(one.score for one in generations),
+        attention=attention,
+        condition=" ".join(conditions) if all(isinstance(condition, str) for condition in conditions) else None,
+        extras={name: np.concatenate([one.extras[name] for one in generations]) for name in first.extras},
+    )
+
+
+def _joined_axes(maps: Sequence[AttentionMap]) -> tuple[Axis, ...]:
+    joined = []
+    for axes in zip(*(map.axes for map in maps), strict=True):
+        first = axes[0]
+        shared = first.kind in ("hops", "heads")
+        if any(axis.kind != first.kind or (shared and len(axis) != len(first)) for axis in axes):
+            raise ValueError(f"axes can't be joined: {', '.join(f'{len(axis)} {axis.kind}' for axis in axes)}")
+        joined.append(first if shared else Axis(first.name, first.kind, tuple(label for axis in axes for label in axis.labels)))
+    return tuple(joined)
+
+
+def _block_diagonal(maps: Sequence[AttentionMap]) -> AttentionMap:
+    axes = _joined_axes(maps)
+    weights = np.zeros([len(axis) for axis in axes], np.float32)
+    corner = [0] * len(axes)
+    for map in maps:
+        block = tuple(slice(start, start + len(axis)) for start, axis in zip(corner, map.axes, strict=True))
+        weights[block] = map.weights
+        corner = [
+            start if axis.kind in ("hops", "heads") else start + len(axis) for start, axis in zip(corner, map.axes, strict=True)
+        ]
+    return AttentionMap(weights, axes)

@@ -10,6 +10,7 @@ import pluggy
 from condgen_cli.specs import (
     CommandSpec,
     DatasetSpec,
+    ExperimentSpec,
     ManifestSpec,
     MatchFunctionSpec,
     MetricSpec,
@@ -53,6 +54,11 @@ def condgen_register_match_functions() -> list[MatchFunctionSpec]:  # type: igno
 @hookspec
 def condgen_register_recipes() -> list[RecipeSpec]:  # type: ignore[empty-body]
     """Training recipes that ship with the plugin."""
+
+
+@hookspec
+def condgen_register_experiments() -> list[ExperimentSpec]:  # type: ignore[empty-body]
+    """Comparisons of variants that ship with the plugin."""
 
 
 @hookspec

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, is_dataclass
 from math import prod
 from pathlib import Path
@@ -14,12 +14,14 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from condgen_cli.errors import CondgenError, NotFoundError
 from condgen_cli.generation import AttentionMap, Generation
+from condgen_cli.lines import text_inputs
 from condgen_cli.model import Item
-from condgen_cli.runner import Result, Runner, read_items
-from condgen_cli.sources import Failure
+from condgen_cli.plugins import manager
+from condgen_cli.runner import Result, Runner, read_inputs
+from condgen_cli.sources import Failure, expand
 from condgen_cli.zoo.safetensors_header import read_header
 
-__all__ = ["Cost", "Part", "Trace", "model_report", "parts", "read_inputs", "result_report", "trace", "weights_report"]
+__all__ = ["Cost", "Part", "Trace", "model_report", "parts", "read_arguments", "result_report", "trace", "weights_report"]
 
 Shape = tuple[int, ...]
 
@@ -208,22 +210,20 @@ def weights_report(path: Path) -> dict[str, Any]:
     }
 
 
-def read_inputs(task: str, arguments: Iterable[str]) -> Iterator[Item | Failure]:
-    """The items of a command line's arguments, by the task's own reader; what can't be read is a Failure in its place."""
-    for argument in arguments:
-        try:
-            yield from read_items(task, argument)
-        except CondgenError as error:
-            yield Failure(argument, error)
+def read_arguments(task: str, arguments: Sequence[str]) -> Iterator[Item | Failure]:
+    """The items of a command line's arguments, which are taken as the task's own command takes them."""
+    spec = manager().tasks.get(task)
+    suffixes = spec.suffixes if spec else ()
+    return read_inputs(task, expand(arguments, suffixes) if suffixes else text_inputs(arguments, None))
 
 
 def result_report(result: Result) -> dict[str, Any]:
     """What a model wrote for an input and what it looked at, step by step, fit for JSON."""
     if result.error:
-        return {"input": result.source, "output": None, "error": result.error.as_json()}
+        return {"input": result.input, "output": None, "error": result.error.as_json()}
     best = result.generations[0]
     return {
-        "input": result.source,
+        "input": result.input,
         "output": best.output,
         "score": best.score,
         "steps": [_step(best, index) for index in range(len(best.tokens))],

@@ -20,6 +20,9 @@ class Item:
         source: where it came from, as shown to the user.
         group: name of the part of the data set that ``eval`` reports on its own; empty: none.
         meta: anything else that readers, metrics and renderers agree on, such as an offset in seconds.
+        text: the whole input, if it is a text that ``source`` only names, such as a line of a file.
+        part, parts: which of how many items its reader has cut one input into, in order: their results are joined to one. With
+            0 parts there is nothing in the input, and so in its output: the model is not asked.
     """
 
     id: str
@@ -28,3 +31,6 @@ class Item:
     source: str = ""
     group: str = ""
     meta: Mapping[str, Any] = field(default_factory=dict)
+    text: str | None = None
+    part: int = 0
+    parts: int = 1

@@ -21,6 +21,7 @@ __all__ = [
     "ForceOpt",
     "Format",
     "FormatOpt",
+    "InputOpt",
     "LengthPenaltyOpt",
     "LimitOpt",
     "MaxLengthOpt",
@@ -67,6 +68,8 @@ ModelOpt = Annotated[str, typer.Option("--model", "-m", metavar="NAME", help="A 
 DeviceOpt = Annotated[Device, typer.Option("--device", help="Where to compute.")]
 SeedOpt = Annotated[int, typer.Option("--seed", metavar="N", help="Seed of everything random.")]
 BatchSizeOpt = Annotated[int, typer.Option("--batch-size", min=1, metavar="N", help="Inputs computed at once.")]
+
+InputOpt = Annotated[str | None, typer.Option("--input", metavar="FILE", help="Read texts from a file's lines; - for stdin.")]
 
 BeamOpt = Annotated[int | None, typer.Option("--beam", min=1, metavar="N", help="Beam search with N hypotheses; 1 is greedy.")]
 NBestOpt = Annotated[int, typer.Option("--nbest", min=1, metavar="N", help="Outputs for each input, best first.")]

@@ -1,4 +1,4 @@
-"""Work done ahead of its consumer: in threads, in order, a bounded number of steps ahead."""
+"""Batches, and work done ahead of its consumer: in threads, in order, a bounded number of steps ahead."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from itertools import islice
 from queue import SimpleQueue
 from typing import TypeVar
 
-__all__ = ["batched", "prefetch"]
+__all__ = ["available", "batched", "prefetch", "restored", "sorted_batches"]
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -21,6 +21,75 @@ def batched(values: Iterable[T], size: int) -> Iterator[list[T]]:
     iterator = iter(values)
     while batch := list(islice(iterator, size)):
         yield batch
+
+
+def available(values: Iterable[T], size: int) -> Iterator[list[T]]:
+    """Lists of at most ``size`` values: waits for one, then takes those that have come by now.
+
+    A thread of its own reads ``values``, at most ``size`` beyond those that were given.
+    """
+    arrived: SimpleQueue[list[T]] = SimpleQueue()  # one value each; an empty list ends it
+    free, stopped = threading.Semaphore(size), threading.Event()
+    failed: list[BaseException] = []
+
+    def feed() -> None:
+        try:
+            for value in values:
+                arrived.put([value])
+                if not free.acquire() or stopped.is_set():
+                    return
+        except BaseException as error:
+            failed.append(error)
+        arrived.put([])
+
+    # a daemon: it may hang in reading a pipe that nobody writes to
+    threading.Thread(target=contextvars.copy_context().run, args=(feed,), daemon=True).start()
+    try:
+        last = False
+        while not last and (batch := arrived.get()):
+            while len(batch) < size and not last and not arrived.empty():
+                more = arrived.get()
+                batch += more
+                last = not more
+            free.release(len(batch))
+            yield batch
+        if failed:
+            raise failed[0]
+    finally:
+        stopped.set()
+        free.release()
+
+
+def sorted_batches(
+    windows: Iterable[list[T]], size: int, key: Callable[[T], int] | None
+) -> Iterator[tuple[list[int], list[T]]]:
+    """Batches of values that are alike, with the values' places in the whole.
+
+    Args:
+        windows: the values; those of one window are sorted among themselves.
+        size: of a batch; the last of each window may be smaller.
+        key: what to sort by, largest first; None keeps the order.
+    """
+    start = 0
+    for window in windows:
+        places = list(range(start, start + len(window)))
+        if key is not None:
+            sizes = [key(value) for value in window]
+            places.sort(key=lambda place: -sizes[place - start])
+        for batch in batched(places, size):
+            yield batch, [window[place - start] for place in batch]
+        start += len(window)
+
+
+def restored(placed: Iterable[tuple[int, T]]) -> Iterator[T]:
+    """Values in the order of their places 0, 1, 2, …, each as soon as those before it are there."""
+    waiting: dict[int, T] = {}
+    following = 0
+    for place, value in placed:
+        waiting[place] = value
+        while following in waiting:
+            yield waiting.pop(following)
+            following += 1
 
 
 def prefetch(function: Callable[[T], R], values: Iterable[T], *, ahead: int) -> Iterator[R]:

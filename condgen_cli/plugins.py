@@ -27,6 +27,7 @@ from condgen_cli.hookspecs import API_VERSION, GROUP
 from condgen_cli.specs import (
     CommandSpec,
     DatasetSpec,
+    ExperimentSpec,
     ManifestSpec,
     MatchFunctionSpec,
     MetricSpec,
@@ -48,6 +49,7 @@ HOOKS: dict[str, type] = {
     "condgen_register_metrics": MetricSpec,
     "condgen_register_match_functions": MatchFunctionSpec,
     "condgen_register_recipes": RecipeSpec,
+    "condgen_register_experiments": ExperimentSpec,
     "condgen_register_manifests": ManifestSpec,
     "condgen_register_commands": CommandSpec,
 }
@@ -144,6 +146,10 @@ class Plugins:
     @cached_property
     def recipes(self) -> Mapping[str, RecipeSpec]:
         return self._collect("condgen_register_recipes")
+
+    @cached_property
+    def experiments(self) -> Mapping[str, ExperimentSpec]:
+        return self._collect("condgen_register_experiments")
 
     @cached_property
     def manifests(self) -> Mapping[str, ManifestSpec]:

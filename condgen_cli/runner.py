@@ -22,9 +22,10 @@ from torch.overrides import TorchFunctionMode
 from condgen_cli import decoding as decoders
 from condgen_cli.decoding import Decoding, Hypothesis
 from condgen_cli.errors import CondgenError, InputError, IntegrityError, NotFoundError, PluginError, UsageError
-from condgen_cli.generation import AttentionMap, Axis, Generation
+from condgen_cli.generation import AttentionMap, Axis, Generation, join
+from condgen_cli.lines import Text
 from condgen_cli.model import Item, Memory, Vocabulary
-from condgen_cli.pipeline import batched, prefetch
+from condgen_cli.pipeline import available, batched, prefetch, restored, sorted_batches
 from condgen_cli.settings import current
 from condgen_cli.sources import Failure
 from condgen_cli.specs import resolve
@@ -32,10 +33,13 @@ from condgen_cli.specs import resolve
 if TYPE_CHECKING:
     from condgen_cli.zoo import Entry
 
-__all__ = ["Bundle", "Result", "Runner", "initial_files", "load", "read_items"]
+__all__ = ["Bundle", "Result", "Runner", "initial_files", "load", "read_inputs", "read_items"]
 
 AHEAD = 3
 """Batches that are read and collated while the model runs."""
+
+WINDOW = 16
+"""Batches whose items are sorted by length, if the model tells it."""
 
 
 @dataclass(frozen=True)
@@ -63,12 +67,18 @@ class Bundle:
 
 @dataclass(frozen=True)
 class Result:
-    """What became of one item: generations, best first, or an error."""
+    """What became of one input: generations, best first, or an error. Of an input in parts, ``item`` is the first."""
 
     item: Item | None
     source: str
     generations: tuple[Generation, ...] = ()
     error: CondgenError | None = None
+
+    @property
+    def input(self) -> str:
+        """What was put in: a text, or else the name of what was read."""
+        text = self.item.text if self.item else None
+        return self.source if text is None else text
 
 
 def load(name: str | os.PathLike[str], device: str = "auto") -> Runner:
@@ -102,7 +112,7 @@ class Runner:
 
     Args:
         model: follows ``condgen_cli.model.Model``, or has ``predict(batch)`` in place of ``step``, which gives a Generation for
-            each item of the batch.
+            each item of the batch. With ``length(item) -> int`` it gets items of like length in a batch.
         bundle: what it was built from.
         device: where the model is.
     """
@@ -136,8 +146,9 @@ class Runner:
             InputError: if the input can't be read.
         """
         items = self._as_items(source)
-        if len(items) != 1:
-            raise InputError(f"{source} holds {len(items)} items", "use Runner.stream")
+        count = sum(item.part == 0 for item in items)
+        if count != 1:
+            raise InputError(f"{source} holds {count} items", "use Runner.stream")
         (result,) = self.stream(items, replace(self.decoding, **options), force=force)
         if result.error:
             raise result.error
@@ -151,8 +162,11 @@ class Runner:
         force: str | None = None,
         generator: torch.Generator | None = None,
         draw: bool = True,
+        live: bool = False,
     ) -> Iterator[Result]:
-        """A Result for each item, in order, as soon as its batch is done. An item that fails has an error and harms no other.
+        """A Result for each input, in order, as soon as it and those before it are done.
+
+        An input is an item, or the items that its reader cut it into. One that fails has an error and harms no other.
 
         Args:
             items: read lazily, in a thread of their own.
@@ -160,10 +174,14 @@ class Runner:
             force: the output that the model is made to write for every item.
             generator: for sampling, on the model's device.
             draw: give generations what attention is drawn on; False spares reading it again.
+            live: items come as somebody writes them: take those that are there, rather than wait until a batch is full.
         """
         run = _Run(self.model, self.device, decoding or self.decoding, self._forced(force), generator, draw)
-        for batch in prefetch(run.prepare, batched(items, batch_size), ahead=AHEAD):
-            yield from run.results(batch)
+        by_length = hasattr(self.model, "length")
+        window = batch_size * WINDOW if by_length else batch_size
+        windows = available(items, window) if live else batched(items, window)
+        batches = sorted_batches(windows, batch_size, run.length if by_length else None)
+        yield from _joined(restored(run.placed_results(batches)))
 
     def _forced(self, text: str | None) -> list[int] | None:
         if text is None:
@@ -191,6 +209,29 @@ def read_items(task: str, source: str) -> Iterator[Item]:
     yield from resolve(spec.reader)(source)
 
 
+def read_inputs(task: str, inputs: Iterable[str | Text | Failure]) -> Iterator[Item | Failure]:
+    """The items that a task's reader finds in inputs; an input that it can't read becomes a failure in its place."""
+    for source in inputs:
+        if isinstance(source, Failure):
+            yield source
+        elif isinstance(source, Text):
+            yield from _text_items(task, source)
+        else:
+            try:
+                yield from read_items(task, source)
+            except CondgenError as error:
+                yield Failure(source, error)
+
+
+def _text_items(task: str, source: Text) -> Iterator[Item | Failure]:
+    try:
+        for item in read_items(task, source.text):
+            yield replace(item, id=source.name, source=source.name, text=source.text)
+    except CondgenError as error:
+        item = Item(source.name, source.text, source=source.name, text=source.text)
+        yield Failure(source.name, _located(error, source.name), item)
+
+
 @dataclass(frozen=True)
 class _Batch:
     """Entries in order, items that can't be read replaced by failures, and the collated inputs of the items that remain."""
@@ -201,7 +242,7 @@ class _Batch:
 
     @property
     def items(self) -> list[Item]:
-        return [entry for entry in self.entries if isinstance(entry, Item)]
+        return [entry for entry in self.entries if isinstance(entry, Item) and entry.parts]
 
 
 @dataclass(frozen=True)
@@ -214,6 +255,25 @@ class _Run:
     forced: list[int] | None
     generator: torch.Generator | None
     draw: bool
+
+    def length(self, entry: Item | Failure) -> int:
+        """The model's measure of an item; 0 where the model does nothing."""
+        if isinstance(entry, Failure) or not entry.parts:
+            return 0
+        try:
+            return int(self.model.length(entry))
+        except Exception:  # collating it will tell
+            return 0
+
+    def placed_results(self, batches: Iterable[tuple[list[int], list[Item | Failure]]]) -> Iterator[tuple[int, Result]]:
+        """The results of all batches, each with its entry's place."""
+
+        def prepared(batch: tuple[list[int], list[Item | Failure]]) -> tuple[list[int], _Batch]:
+            places, entries = batch
+            return places, self.prepare(entries)
+
+        for places, batch in prefetch(prepared, batches, ahead=AHEAD):
+            yield from zip(places, self.results(batch), strict=True)
 
     def prepare(self, entries: list[Item | Failure]) -> _Batch:
         """Read and collate; where that fails, once more without the items at fault."""
@@ -236,14 +296,17 @@ class _Run:
             batch = _Batch([_failure(batch.items[0], error)], None, [])
         for entry in batch.entries:
             if isinstance(entry, Failure):
-                yield Result(None, entry.source, error=entry.error)
+                yield Result(entry.item, entry.source, error=entry.error)
             else:
-                yield Result(entry, entry.source or entry.id, tuple(next(generations)))
+                found = next(generations) if entry.parts else [Generation("")]
+                yield Result(entry, entry.source or entry.id, tuple(found))
 
     def _collate(self, entries: list[Item | Failure]) -> _Batch:
         batch = _Batch(entries, None, [])
         if not batch.items:
             return batch
+        if self.forced is not None and any(item.parts > 1 for item in batch.items):
+            raise InputError("the input is cut into parts, and an output can be forced for one only")
         conditions = [self.model.condition(item) if self.draw else None for item in batch.items]
         return replace(batch, inputs=self.model.collate(batch.items), conditions=conditions)
 
@@ -267,15 +330,19 @@ class _Run:
         memory = self.model.encode(inputs)
         hypotheses = self._decode(memory)
         masks = None if memory.mask is None else memory.mask.cpu().numpy()
+        write = self.model.write if getattr(self.model, "copies_unknown", False) else self._decoded
         rows = []
-        for row, (found, condition) in enumerate(zip(hypotheses, batch.conditions, strict=True)):
+        for row, (found, item, condition) in enumerate(zip(hypotheses, batch.items, batch.conditions, strict=True)):
             place = _Place(
                 tuple(memory.axes[row]) if memory.axes else (),
                 memory.values.shape[1],
                 None if masks is None else masks[row],
             )
-            rows.append([_generation(one, self.model.vocabulary, place, condition) for one in found])
+            rows.append([_generation(one, write(one, item), self.model.vocabulary, place, condition) for one in found])
         return rows
+
+    def _decoded(self, hypothesis: Hypothesis, item: Item) -> str:
+        return str(self.model.vocabulary.decode(hypothesis.ids))
 
     def _decode(self, memory: Memory) -> list[list[Hypothesis]]:
         if self.forced is None:
@@ -303,11 +370,11 @@ class _Place:
         return AttentionMap(weights.reshape([len(axis) for axis in axes]), axes)
 
 
-def _generation(hypothesis: Hypothesis, vocabulary: Vocabulary, place: _Place, condition: Any) -> Generation:
+def _generation(hypothesis: Hypothesis, output: str, vocabulary: Vocabulary, place: _Place, condition: Any) -> Generation:
     tokens = tuple(vocabulary.token(index) for index in hypothesis.ids)
     steps = Axis("token", "tokens", tokens)
     return Generation(
-        output=vocabulary.decode(hypothesis.ids),
+        output=output,
         tokens=tokens,
         log_probs=hypothesis.log_probs,
         score=hypothesis.score,
@@ -317,16 +384,41 @@ def _generation(hypothesis: Hypothesis, vocabulary: Vocabulary, place: _Place, c
     )
 
 
+def _joined(results: Iterable[Result]) -> Iterator[Result]:
+    """One result for the parts of an input, which follow one another; an error if one of them has one."""
+    parts: list[Result] = []
+    for result in results:
+        parts.append(result)
+        if result.item is None or result.item.part + 1 >= result.item.parts:
+            yield _whole(parts)
+            parts = []
+
+
+def _whole(parts: list[Result]) -> Result:
+    if len(parts) == 1:
+        return parts[0]
+    for part in parts:
+        if part.error:
+            return replace(parts[0], generations=(), error=part.error)
+    ranked = zip(*(part.generations for part in parts), strict=False)  # a part may have fewer than asked for
+    return replace(parts[0], generations=tuple(join(row) for row in ranked))
+
+
 def _failure(entry: Item | Failure, error: Exception) -> Failure:
     if isinstance(entry, Failure):
         return entry
     source = entry.source or entry.id
     if isinstance(error, CondgenError):
-        return Failure(source, error)
+        return Failure(source, _located(error, source) if entry.text is not None else error, entry)
     if current().debug:
         raise error
     reason = str(error).partition("\n")[0]
-    return Failure(source, InputError(f"{source}: {type(error).__name__}: {reason}"))
+    return Failure(source, InputError(f"{source}: {type(error).__name__}: {reason}"), entry)
+
+
+def _located(error: CondgenError, place: str) -> CondgenError:
+    """The error of a text, whose message can't name where the text stood."""
+    return type(error)(f"{place}: {error.message}", error.hint)
 
 
 def _to_device(inputs: Any, device: torch.device) -> Any:

@@ -13,8 +13,9 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from condgen_cli.errors import CondgenError, InputError, NotFoundError
+from condgen_cli.item import Item
 
-__all__ = ["MAX_DOWNLOAD", "STDIN", "Failure", "Source", "expand", "is_url", "natural", "stem"]
+__all__ = ["MAX_DOWNLOAD", "STDIN", "Failure", "Source", "expand", "is_url", "natural", "near_names", "stem"]
 
 STDIN = "-"
 """Standard input, which holds one input's bytes."""
@@ -25,10 +26,11 @@ MAX_DOWNLOAD = 256 * 1024 * 1024
 
 @dataclass(frozen=True)
 class Failure:
-    """An input that can't be had, in the place where it would have been."""
+    """An input that can't be had or done, in the place where it would have been; with its item if one was read."""
 
     source: str
     error: CondgenError
+    item: Item | None = None
 
 
 class Source:
@@ -82,7 +84,7 @@ def expand(arguments: Iterable[str], suffixes: Collection[str]) -> Iterator[str 
         elif glob.has_magic(argument):
             yield from _matching(argument, suffixes)
         else:
-            yield Failure(argument, NotFoundError(f"{argument} does not exist", _near_names(argument)))
+            yield Failure(argument, NotFoundError(f"{argument} does not exist", near_names(argument)))
 
 
 def is_url(argument: str) -> bool:
@@ -140,7 +142,8 @@ def natural(path: str) -> list[tuple[int, int, str]]:
     return [(0, int(part), part) if part.isdecimal() else (1, 0, part) for part in parts if part]
 
 
-def _near_names(path: str) -> str | None:
+def near_names(path: str) -> str | None:
+    """A hint with the names beside a path that look like it, if there are any."""
     import difflib
 
     folder, name = os.path.split(path)

@@ -16,6 +16,7 @@ __all__ = [
     "Archive",
     "CommandSpec",
     "DatasetSpec",
+    "ExperimentSpec",
     "ManifestSpec",
     "MatchFunctionSpec",
     "MetricSpec",
@@ -60,6 +61,7 @@ class TaskSpec:
         command: a function for Typer.
         reader: ``(source: str) -> Iterator[Item]``: what one path, URL or text of the command line holds.
         metrics: keys of the metrics that ``eval`` prints by default.
+        suffixes: of the files that it reads, lower case and with the dot; empty if its inputs are texts.
     """
 
     name: str
@@ -67,6 +69,7 @@ class TaskSpec:
     command: str
     reader: str
     metrics: tuple[str, ...] = ()
+    suffixes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False, repr=False, match_args=False)
@@ -173,6 +176,17 @@ class MatchFunctionSpec:
 @dataclass(frozen=True, eq=False, repr=False, match_args=False)
 class RecipeSpec:
     """A recipe that ships with a plugin: ``package`` and the file's name in it."""
+
+    name: str
+    task: str
+    package: str
+    file: str
+    help: str = ""
+
+
+@dataclass(frozen=True, eq=False, repr=False, match_args=False)
+class ExperimentSpec:
+    """A comparison that ships with a plugin, for ``condgen experiment``: ``package`` and the file's name in it."""
 
     name: str
     task: str

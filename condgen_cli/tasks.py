@@ -17,18 +17,20 @@ from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
 from condgen_cli import console
 from condgen_cli.errors import CondgenError, NotFoundError, UsageError
+from condgen_cli.lines import Texts, text_stem
 from condgen_cli.options import Device, Format
 from condgen_cli.sources import Failure, stem
 
 if TYPE_CHECKING:
     from condgen_cli.decoding import Decoding
     from condgen_cli.generation import Generation
-    from condgen_cli.model import Item
+    from condgen_cli.lines import Text
     from condgen_cli.runner import Result, Runner
 
 __all__ = ["TaskOptions", "run_task"]
 
 ATTENTION_SUFFIXES = (".txt", ".png", ".html", ".json", ".npz")
+LONGEST_TITLE = 60
 SOME_FAILED = 4
 
 
@@ -55,31 +57,43 @@ class TaskOptions:
     format: Format = Format.text
 
 
-def run_task(task: str, inputs: Iterable[str | Failure], options: TaskOptions) -> int:
+def run_task(task: str, inputs: Iterable[str | Failure] | Texts, options: TaskOptions) -> int:
     """Run a task's model over inputs and print a result for each, in order.
 
     Args:
         task: its name.
-        inputs: what the task's reader takes, such as the paths that ``sources.expand`` gives.
+        inputs: what the task's reader takes: the paths that ``sources.expand`` gives, or ``lines.text_inputs``. A text gives a
+            line for itself, an empty one if it fails.
     Returns:
         the exit code: 0; 4 if some inputs failed; if all failed, the first error's own.
     Raises:
         UsageError: before any work, if options contradict each other.
         CondgenError: if the model can't be had.
     """
+    if isinstance(inputs, Texts):
+        _check(options, inputs.several)
+        return _Session(task, options, inputs.several, live=inputs.live, texts=True).run(inputs)
     inputs, several = _peek(inputs)
     _check(options, several)
     return _Session(task, options, several).run(inputs)
 
 
 class _Session:
-    """A loaded model and the places that its results go to."""
+    """A loaded model and the places that its results go to.
 
-    def __init__(self, task: str, options: TaskOptions, several: bool) -> None:
+    Args:
+        several: whether there may be more than one input.
+        live: whether inputs come as somebody writes them.
+        texts: whether they are texts, which results are not told apart by.
+    """
+
+    def __init__(self, task: str, options: TaskOptions, several: bool, live: bool = False, texts: bool = False) -> None:
         from condgen_cli.runner import load
 
         self.options = options
         self.several = several
+        self.live = live
+        self.texts = texts
         self.runner = load(options.model, options.device)
         if self.runner.task != task:
             raise UsageError(
@@ -88,8 +102,8 @@ class _Session:
         self.task = task
         self.saved: set[Path] = set()
 
-    def run(self, inputs: Iterable[str | Failure]) -> int:
-        errors: list[CondgenError] = []
+    def run(self, inputs: Iterable[str | Text | Failure]) -> int:
+        failed: CondgenError | None = None
         done = 0
         with self._output() as output, self._progress() as advance:
             printer = _PRINTERS[self.options.format](output, self)
@@ -97,25 +111,28 @@ class _Session:
                 result = self._saved(result)
                 if result.error:
                     console.fail(result.error)
-                    errors.append(result.error)
+                    failed = failed or result.error
                 done += not result.error
                 printer.write(result)
                 output.flush()
                 advance(1)
             printer.close()
-        if not errors:
+        if failed is None:
             return 0
-        return SOME_FAILED if done else errors[0].exit_code
+        return SOME_FAILED if done else failed.exit_code
 
-    def _results(self, inputs: Iterable[str | Failure]) -> Iterator[Result]:
+    def _results(self, inputs: Iterable[str | Text | Failure]) -> Iterator[Result]:
+        from condgen_cli.runner import read_inputs
+
         options = self.options
         return self.runner.stream(
-            _items(self.task, inputs),
+            read_inputs(self.task, inputs),
             _decoding(self.runner.decoding, options),
             options.batch_size,
             options.force,
             _generator(self.runner, options),
             draw=options.show_attention or options.save_attention is not None,
+            live=self.live,
         )
 
     def _output(self) -> AbstractContextManager[TextIO]:
@@ -138,24 +155,31 @@ class _Session:
         from condgen_cli.render import attention_text
 
         color = self.options.output is None and console.use_color()
-        return attention_text(generation, width=console.width(), color=color)
+        encoding = "utf-8" if self.options.output else console.encoding()
+        return attention_text(generation, width=console.width(), color=color, encoding=encoding)
 
     def _saved(self, result: Result) -> Result:
         """The result, its best generation's attention saved if that is wanted; with an error if that fails."""
-        if self.options.save_attention is None or result.error:
+        if self.options.save_attention is None or result.error or _is_empty(result):
             return result
         from condgen_cli.render import save_attention
 
         path = self._attention_path(self.options.save_attention, result.source)
         try:
-            save_attention(path, result.generations[0], f"{self.runner.name} · {Path(result.source).name}")
+            save_attention(path, result.generations[0], f"{self.runner.name} · {self._title(result)}")
         except CondgenError as error:
             return replace(result, error=error)
         return result
 
+    def _title(self, result: Result) -> str:
+        if not self.texts:
+            return Path(result.source).name
+        text = result.input
+        return text if len(text) <= LONGEST_TITLE else f"{text[: LONGEST_TITLE - 1]}…"
+
     def _attention_path(self, pattern: Path, source: str) -> Path:
         """``{stem}`` filled in; numbered where two inputs have the same name."""
-        name = stem(source)
+        name = text_stem(source) if self.texts else stem(source)
         path, number = _filled(pattern, name), 1
         while path in self.saved:
             number += 1
@@ -172,7 +196,7 @@ class _Printer(Protocol):
 
 
 class _TextPrinter:
-    """A line for each output, after its input's name if there are several inputs."""
+    """A line for each output, after its input's name if there are several inputs and they have names."""
 
     def __init__(self, output: TextIO, session: _Session) -> None:
         self.output = output
@@ -180,15 +204,20 @@ class _TextPrinter:
         self.warned = False
 
     def write(self, result: Result) -> None:
+        session = self.session
+        if session.texts and not result.generations:
+            print(file=self.output)  # the lines that follow keep their places
         for generation in result.generations:
-            name = f"{result.source}: " if self.session.several else ""
+            name = f"{result.source}: " if session.several and not session.texts else ""
             print(f"{name}{generation.output}", file=self.output)
-            if self.session.options.show_attention:
-                self._show_attention(generation)
+            if session.options.show_attention and not _is_empty(result):
+                self._show_attention(generation, result)
 
-    def _show_attention(self, generation: Generation) -> None:
+    def _show_attention(self, generation: Generation, result: Result) -> None:
         if generation.attention:
             print(f"\n{self.session.attention_text(generation).rstrip()}\n", file=self.output)
+        elif result.item and result.item.parts > 1:
+            console.warn(f"no attention to show for {result.source}: {self.session.runner.name} has none, or it is too large")
         elif not self.warned:
             console.warn(f"{self.session.runner.name} has no attention to show")
             self.warned = True
@@ -238,12 +267,12 @@ def _rows(result: Result) -> Iterator[dict[str, Any]]:
     """What JSON says about a result: an object for each output, best first; one without an output if there is none."""
     error = result.error and result.error.as_json()
     if not result.generations:
-        yield {"input": result.source, "output": None, "score": None, "attention": None, "error": error}
+        yield {"input": result.input, "output": None, "score": None, "attention": None, "error": error}
     for generation in result.generations:
         attention = {name: weights.as_json() for name, weights in generation.attention.items()}
         score = float(generation.score)
         yield {
-            "input": result.source,
+            "input": result.input,
             "output": generation.output,
             "score": score if math.isfinite(score) else None,
             "attention": attention or None,
@@ -285,18 +314,9 @@ def _filled(pattern: Path, name: str) -> Path:
     return Path(str(pattern).replace("{stem}", name))
 
 
-def _items(task: str, inputs: Iterable[str | Failure]) -> Iterator[Item | Failure]:
-    """Items that the task's reader finds; an input that it can't read becomes a failure."""
-    from condgen_cli.runner import read_items
-
-    for source in inputs:
-        if isinstance(source, Failure):
-            yield source
-            continue
-        try:
-            yield from read_items(task, source)
-        except CondgenError as error:
-            yield Failure(source, error)
+def _is_empty(result: Result) -> bool:
+    """Whether there was nothing in the input, so that the model had nothing to look at."""
+    return result.item is not None and not result.item.parts
 
 
 def _decoding(default: Decoding, options: TaskOptions) -> Decoding:

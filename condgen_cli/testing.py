@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from condgen_cli.entry_points import EntryPoint
 from condgen_cli.errors import PluginError
 from condgen_cli.plugins import HOOKS, Plugins
-from condgen_cli.specs import RecipeSpec, resolve
+from condgen_cli.specs import ExperimentSpec, RecipeSpec, resolve
 
 if TYPE_CHECKING:
     from condgen_cli.model import Item
@@ -76,7 +76,7 @@ def check_match_function(build: Callable[[int, int, int], Any]) -> None:
 
 
 def _check_references(spec: Any) -> None:
-    """What a spec names as ``module:attribute`` is there and can be called, and a recipe's file exists."""
+    """What a spec names as ``module:attribute`` is there and can be called, and a recipe's or an experiment's file exists."""
     for attribute in ("command", "reader", "build", "experiment", "open"):
         if reference := getattr(spec, attribute, ""):
             try:
@@ -84,7 +84,7 @@ def _check_references(spec: Any) -> None:
             except PluginError as error:
                 raise AssertionError(f"{attribute} of {spec}: {error.message}") from error
             assert callable(target), f"{reference} can't be called"
-    if isinstance(spec, RecipeSpec):
+    if isinstance(spec, RecipeSpec | ExperimentSpec):
         from importlib.resources import files
 
         assert find_spec(spec.package), f"there is no package {spec.package}"

@@ -222,3 +222,14 @@ def test_weights_alone_are_no_model(runs: Path, capsys: pytest.CaptureFixture[st
     done = Captured(capsys, broken)
     assert done.code == 6
     assert "broken.safetensors" in done.err
+
+
+def test_folders_and_patterns_stand_for_photos_as_in_the_task_s_command(
+    runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("10.png", "2.png", "notes.txt"):
+        (tmp_path / name).write_bytes((runs / "photo.png").read_bytes())
+    folder = Captured(capsys, runs / "sat", tmp_path, "--format", "json")
+    assert [Path(row["input"]).name for row in folder.json()] == ["2.png", "10.png"]
+    pattern = Captured(capsys, runs / "sat", tmp_path / "1*", "--format", "json")
+    assert [Path(row["input"]).name for row in pattern.json()] == ["10.png"]

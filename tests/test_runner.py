@@ -7,6 +7,7 @@ import json
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from queue import Queue
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -217,6 +218,101 @@ def test_nothing_in_nothing_out() -> None:
 def test_a_call_raises_the_item_s_error() -> None:
     with pytest.raises(InputError, match="unreadable"):
         runner()(Item("1", "unreadable"))
+
+
+class Measuring(Copier):
+    """A copier that tells how long its items are."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.batches: list[list[str]] = []
+
+    def length(self, item: Item) -> int:
+        return len(item.condition)
+
+    def collate(self, items: Sequence[Item]) -> list[str]:
+        batch = super().collate(items)
+        self.batches.append(batch)
+        return batch
+
+
+def test_batches_hold_items_of_like_length_and_results_keep_their_order() -> None:
+    texts = ["abcdefgh"[: 1 + 5 * number % 8] for number in range(2 * 16 * 3 + 5)]
+    model = Measuring()
+    stream = [*items(*texts), Failure("gone.txt", NotFoundError("gone.txt does not exist")), *items("bad", "123")]
+    results = list(runner(model).stream(stream, batch_size=3))
+    assert [result.generations[0].output for result in results if result.generations] == [*texts, "bad"]
+    assert [result.source for result in results if result.error] == ["gone.txt", "123.txt"]
+    full = [batch for batch in model.batches if len(batch) == 3]
+    assert sum(len(set(map(len, batch))) > 1 for batch in full) < len(full) / 2
+    lengths = sorted(map(len, texts[:48]), reverse=True)
+    assert sorted((len(text) for batch in full[:16] for text in batch), reverse=True) == lengths, "a window is 16 batches"
+
+
+def test_a_length_that_cannot_be_told_is_the_item_s_own_error() -> None:
+    class Wrong(Measuring):
+        def length(self, item: Item) -> int:
+            if item.condition == "123":
+                raise TypeError("no length")
+            return super().length(item)
+
+    results = list(runner(Wrong()).stream(items("ab", "123", "c"), batch_size=2))
+    assert [result.error is None for result in results] == [True, False, True]
+
+
+def test_live_items_are_answered_before_the_next_is_there() -> None:
+    asked: Queue[Item | None] = Queue()
+    results = runner(Measuring()).stream(iter(asked.get, None), batch_size=8, live=True)  # type: ignore[arg-type]
+    for text in ("abc", "d"):
+        asked.put(Item(text, text))
+        assert next(results).generations[0].output == text
+    asked.put(None)
+    assert list(results) == []
+
+
+def parts(text: str, *conditions: str) -> list[Item]:
+    count = len(conditions)
+    return [Item(text, one, source=text, part=number, parts=count) for number, one in enumerate(conditions)]
+
+
+@pytest.mark.parametrize("model", [Copier, Measuring])
+def test_the_parts_of_an_input_give_one_result(model: Callable[[], Copier]) -> None:
+    stream = [*items("a"), *parts("long", "abc", "de", "fgh"), *items("b")]
+    results = list(runner(model()).stream(stream, batch_size=2))
+    assert [result.generations[0].output for result in results] == ["a", "abc de fgh", "b"]
+    joined = results[1].generations[0]
+    assert (results[1].source, joined.tokens) == ("long", ("a", "b", "c", "<eos>", "d", "e", "<eos>", "f", "g", "h", "<eos>"))
+    assert joined.score == pytest.approx(sum(runner()(Item("1", text)).score for text in ("abc", "de", "fgh")))
+    weights = joined.attention["attention"]
+    assert weights.axes[1].labels == tuple("abcdefgh")
+    np.testing.assert_array_equal(weights.weights.argmax(1), [0, 1, 2, 2, 3, 4, 4, 5, 6, 7, 7])
+    np.testing.assert_allclose(weights.weights.sum(1), 1)
+
+
+def test_a_part_that_fails_fails_its_input_alone() -> None:
+    stream = [*items("a"), *parts("long", "abc", "123", "de"), *items("b")]
+    first, failed, last = runner().stream(stream, batch_size=10)
+    assert [one.generations[0].output for one in (first, last)] == ["a", "b"]
+    assert (failed.source, failed.generations) == ("long", ())
+    assert failed.error
+    assert "no letters in 123" in failed.error.message
+
+
+def test_an_output_is_forced_for_one_part_only() -> None:
+    failed, alone = runner().stream([*parts("long", "a", "b"), *items("ab")], force="ab")
+    assert failed.error
+    assert "forced for one only" in failed.error.message
+    assert alone.generations[0].output == "ab"
+
+
+def test_an_input_with_nothing_in_it_never_reaches_the_model() -> None:
+    model = Copier()
+    empty = Item("2", "", source="empty", parts=0)
+    results = list(runner(model).stream([*items("ab"), empty, *items("c")], batch_size=8))
+    assert [result.generations[0].output for result in results] == ["ab", "", "c"]
+    assert not results[1].generations[0].attention
+    assert model.collated == [2]
+    assert runner(model)(empty).output == ""
 
 
 class Counter:

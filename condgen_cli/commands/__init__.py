@@ -26,6 +26,7 @@ SECTIONS: dict[str, tuple[CommandSpec, ...]] = {
     "Training": (
         CommandSpec("train", "Train a model from a recipe.", "condgen_cli.commands.train:train"),
         CommandSpec("recipe", "Recipes: ls, show, copy.", "condgen_cli.commands.train:recipe"),
+        CommandSpec("experiment", "Controlled comparisons: ls, show, run.", "condgen_cli.commands.experiment:app"),
         CommandSpec("data", "Data sets: ls, pull, show.", "condgen_cli.commands.data:app"),
     ),
     "Plugins": (CommandSpec("plugin", "Plugins: list, doctor, new, install, uninstall.", "condgen_cli.commands.plugin:app"),),

@@ -302,7 +302,7 @@ def _print_attention(generation: Generation) -> None:
     from condgen_cli.render import attention_text
 
     if generation.attention:
-        print(attention_text(generation, width=console.width(), color=console.use_color()))
+        print(attention_text(generation, width=console.width(), color=console.use_color(), encoding=console.encoding()))
 
 
 def _conditions(runner: Runner, items: Iterable[Item], wanted: set[str]) -> dict[str, Any]:

@@ -58,12 +58,12 @@ def _inspect_weights(path: Path, inputs: Sequence[str], format: ReportFormat) ->
 
 
 def _inspect_inputs(runner: Any, inputs: Sequence[str], format: ReportFormat) -> None:
-    from condgen_cli.inspection import read_inputs, result_report
+    from condgen_cli.inspection import read_arguments, result_report
 
     reports: list[dict[str, Any]] = []
     failed: list[Result] = []
     count = 0
-    for result in runner.stream(read_inputs(runner.task, inputs)):
+    for result in runner.stream(read_arguments(runner.task, inputs)):
         count += 1
         if result.error:
             failed.append(result)
@@ -91,11 +91,12 @@ def _result_text(result: Result) -> str:
 
     best = result.generations[0]
     width, color = console.width(), console.use_color()
-    heading = f"{result.source}\n{best.output}  (score {best.score:.2f})"
-    maps = attention_text(best, width=width, color=color)
+    heading = f"{result.input}\n{best.output}  (score {best.score:.2f})"
+    encoding = console.encoding()
+    maps = attention_text(best, width=width, color=color, encoding=encoding)
     if not best.attention:
         return f"{heading}\n\n{maps}"
-    return f"{heading}\n\n{maps}\n\n{entropy_table(best, width=width, color=color)}"
+    return f"{heading}\n\n{maps}\n\n{entropy_table(best, width=width, color=color, encoding=encoding)}"
 
 
 def _model_text(report: Mapping[str, Any]) -> str:

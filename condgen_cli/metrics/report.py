@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from condgen_cli import __version__
 from condgen_cli.metrics.significance import Difference, Interval, Matrix, intervals
 from condgen_cli.metrics.suite import Suite
+from condgen_cli.sources import natural
 
 if TYPE_CHECKING:
     from condgen_cli.model import Item
@@ -25,7 +26,7 @@ class Report:
         n: number of items.
         metrics: by key.
         signature: what makes them comparable.
-        groups: the same of each part of the set: (n, metrics) by name.
+        groups: the same of each part of the set: (n, metrics) by name, in natural order.
     """
 
     n: int
@@ -61,7 +62,7 @@ def report(suite: Suite, items: Sequence[Item], statistics: Matrix, *, seed: int
     for row, item in enumerate(items):
         if item.group:
             rows_of.setdefault(item.group, []).append(row)
-    groups = {group: (len(rows), scored(statistics[rows])) for group, rows in rows_of.items()}
+    groups = {group: (len(rows_of[group]), scored(statistics[rows_of[group]])) for group in sorted(rows_of, key=natural)}
     return Report(len(items), scored(statistics), _signature(suite, items, seed, resamples, split), groups)
 
 

@@ -73,7 +73,6 @@ class RecurrentDecoder(nn.Module):
         feed: ``every`` step reads the fixed vector, or the ``first`` only, before any token (Vinyals et al. 2015).
         dropout: on embeddings and on the output layer.
         cell: ``lstm`` or ``gru``.
-        embedding: to share with an encoder, (vocabulary_size, embedding_size); None: an own one.
     Raises:
         UsageError: if ``input_feeding`` is asked for where the context is read before the step.
     """
@@ -92,7 +91,6 @@ class RecurrentDecoder(nn.Module):
         attend: str = "before",
         input_feeding: bool = False,
         cell: str = "lstm",
-        embedding: nn.Embedding | None = None,
     ) -> None:
         super().__init__()
         self.attention = attention
@@ -103,7 +101,7 @@ class RecurrentDecoder(nn.Module):
         self.feed_first = attention is None and feed == "first"
         read = embedding_size * input_feeding if self.after else context_size * (not self.feed_first)
         self.embedding_size = embedding_size
-        self.embedding = embedding or make_embedding(vocabulary_size, embedding_size)
+        self.embedding = make_embedding(vocabulary_size, embedding_size)
         self.cell = cell
         self.add_module(cell, recurrent(cell, embedding_size + read, hidden_size))  # so that weights are named by their cell
         self.initial = None if self.feed_first else nn.Linear(context_size, self.rnn.STATES * hidden_size)

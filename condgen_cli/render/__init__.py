@@ -14,21 +14,25 @@ if TYPE_CHECKING:
 __all__ = ["attention_text", "entropy_table", "save_attention"]
 
 
-def attention_text(generation: Generation, *, width: int, color: bool) -> str:
+def attention_text(generation: Generation, *, width: int, color: bool, encoding: str = "utf-8") -> str:
     """Every attention map of a generation for a terminal ``width`` columns wide (at least 20).
 
-    Without colour the drawing is ASCII; only labels may hold other characters. No line is wider than ``width``.
+    Without colour the drawing is ASCII; only labels may hold other characters, and escapes for what ``encoding``, the
+    terminal's, can't write. No line is wider than ``width``.
     """
     from condgen_cli.render.text import attention_text
 
-    return attention_text(generation, width=width, color=color)
+    return attention_text(generation, width=width, color=color, encoding=encoding)
 
 
-def entropy_table(generation: Generation, *, width: int, color: bool, strongest: int = 3) -> str:
-    """One row a step: probability, entropy in bits, the strongest positions with their weights, the model's extras."""
+def entropy_table(generation: Generation, *, width: int, color: bool, strongest: int = 3, encoding: str = "utf-8") -> str:
+    """One row a step: probability, entropy in bits, the strongest positions with their weights, the model's extras.
+
+    Labels hold escapes for what ``encoding``, the terminal's, can't write.
+    """
     from condgen_cli.render.entropy import entropy_table
 
-    return entropy_table(generation, width=width, color=color, strongest=strongest)
+    return entropy_table(generation, width=width, color=color, strongest=strongest, encoding=encoding)
 
 
 def save_attention(path: str | Path, generation: Generation, title: str) -> None:

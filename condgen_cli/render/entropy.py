@@ -3,24 +3,31 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 from condgen_cli.generation import AttentionMap, Axis, Generation
-from condgen_cli.render.panels import label, panels
+from condgen_cli.render.panels import panels
+from condgen_cli.render.pieces import label, readable
 from condgen_cli.render.tables import Cell, table
 
 __all__ = ["entropy_table"]
 
+_RULE = "─"
+"""What drawn tables are ruled with; where it can't be written they are plain."""
 
-def entropy_table(generation: Generation, *, width: int, color: bool, strongest: int = 3) -> str:
+
+def entropy_table(generation: Generation, *, width: int, color: bool, strongest: int = 3, encoding: str = "utf-8") -> str:
     """One table a map: see ``condgen_cli.render.entropy_table``."""
     if not panels(generation):
         return "no attention: this model has no map to show"
     several = len(generation.attention) > 1
+    drawn = color and _RULE.encode(encoding, "replace").decode(encoding) == _RULE
     parts = []
     for name, map in generation.attention.items():
         if map.weights.size:
+            map = replace(map, axes=tuple(readable(axis, encoding) for axis in map.axes))
             columns, rows = _columns(generation, map), _rows(generation, map, strongest)
-            parts.append(table(columns, rows, title=_title(name, map, several), color=color, width=width))
+            parts.append(table(columns, rows, title=_title(name, map, several), color=drawn, width=width))
     return "\n\n".join(parts)
 
 

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import importlib.util
 import math
 import textwrap
-from functools import lru_cache
-from pathlib import Path
+import unicodedata
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
 from condgen_cli.generation import Axis, Generation
+from condgen_cli.render.fonts import Color, draw_text, text_width
 from condgen_cli.render.light import light_up, picture
+from condgen_cli.render.lines import heat_color, letters
 from condgen_cli.render.panels import Panel, Weights, binned, panels
-from condgen_cli.render.text import heat_color
 from condgen_cli.render.ticks import ticks
 
 __all__ = ["figure"]
@@ -28,8 +27,9 @@ _TITLE, _WORD, _SMALL = 34, 28, 19
 _NARROWEST = 640
 _MOST_ROWS, _MOST_COLUMNS = 400, 1200
 _LONGEST_NAME, _LONGEST_SIDE = 320, 1200
-
-Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
+_CELL, _BROADEST_CELL = 44, 130
+_MOST_TOKENS = 200
+"""Up to so many tokens each has room for its name, and the matrix grows beyond the longest side."""
 
 
 def figure(generation: Generation, title: str) -> Image.Image:
@@ -74,12 +74,11 @@ def _facts(panel: Panel, generation: Generation, step: int) -> str:
 
 def _captioned(image: Image.Image, word: str, facts: str) -> Image.Image:
     """The word above its picture, and in small type what there is to say about it."""
-    bold, small = _font(_WORD, bold=True), _font(_SMALL)
     head, width = _WORD + _SMALL + 22, max(image.width, _NARROWEST_PANEL)
     panel = Image.new("RGB", (width, head + image.height), _PAPER)
     draw = ImageDraw.Draw(panel)
-    draw.text((0, _WORD), _shortened(word, bold, width), _INK, bold, "ls")
-    draw.text((0, _WORD + _SMALL + 8), _shortened(facts, small, width), _FAINT, small, "ls")
+    draw_text(draw, (0, _WORD), _shortened(word, _WORD, width, bold=True), _WORD, _INK, bold=True)
+    draw_text(draw, (0, _WORD + _SMALL + 8), _shortened(facts, _SMALL, width), _SMALL, _FAINT)
     panel.paste(image, (0, head))
     return panel
 
@@ -108,11 +107,25 @@ def _heat_map(panel: Panel) -> Image.Image:
     pooled, size = binned(panel.weights, _MOST_COLUMNS)
     pooled, step_size = binned(pooled, _MOST_ROWS, axis=0)
     rows, columns = pooled.shape
-    across, down = max(1, min(44, _LONGEST_SIDE // columns)), max(2, min(44, _LONGEST_SIDE // rows))
+    across, down = _across(panel.axes[0], columns), _pixels(rows, _SMALL + 4 if len(panel.steps) <= _MOST_TOKENS else 2)
     body = _heat(pooled).resize((columns * across, rows * down), Image.Resampling.NEAREST)
     names = _step_names([panel.steps[row * step_size] for row in range(rows)], down)
     marks = _marks(panel.axes[0], size, across, body.width)
     return _labelled(body, names, marks, panel.axes[0].name + (f", {size} positions to a column" if size > 1 else ""))
+
+
+def _across(axis: Axis, columns: int) -> int:
+    """Pixels of a column: enough for its token's name if all names fit beside each other."""
+    if axis.kind != "tokens" or columns < len(axis):
+        return _pixels(columns, 1)
+    broadest = math.ceil(max(text_width(str(name), _SMALL) for name in axis.labels)) + 14
+    if _CELL < broadest <= min(_BROADEST_CELL, _LONGEST_SIDE // columns):
+        return broadest
+    return _pixels(columns, _SMALL + 4 if columns <= _MOST_TOKENS else 1)
+
+
+def _pixels(count: int, least: int) -> int:
+    return max(least, min(_CELL, _LONGEST_SIDE // count))
 
 
 def _heat(weights: Weights) -> Image.Image:
@@ -125,37 +138,44 @@ def _heat(weights: Weights) -> Image.Image:
 def _step_names(steps: list[str], down: int) -> list[tuple[float, str]]:
     """As many steps as lines of type fit: (middle of the row in pixels, name)."""
     every = -(-(_SMALL + 4) // down)
-    names = [_shortened(step, _font(_SMALL), _LONGEST_NAME) for step in steps]
+    names = [_shortened(step, _SMALL, _LONGEST_NAME) for step in steps]
     return [((row + 0.5) * down, names[row]) for row in range(0, len(steps), every)]
 
 
 def _marks(axis: Axis, size: int, across: int, width: int) -> list[tuple[float, Image.Image]]:
     """Positions named above the matrix: (middle of the column in pixels, the name as a picture), upright if they fit so."""
     room = 64 if axis.kind == "time" else _SMALL + 4
-    font = _font(_SMALL)
-    found = [(position // size, _shortened(name, font, _LONGEST_NAME)) for position, name in ticks(axis, width // room)]
-    upright = axis.kind == "time" or all(font.getlength(name) <= across for _, name in found)
-    images = [_line(name, _SMALL) if upright else _line(name, _SMALL).rotate(90, expand=True) for _, name in found]
+    found = [(position // size, _shortened(name, _SMALL, _LONGEST_NAME)) for position, name in ticks(axis, width // room)]
+    upright = axis.kind == "time" or all(text_width(name, _SMALL) <= across for _, name in found)
+    images = [_line(name, _SMALL) if upright else _downwards(name) for _, name in found]
     return [((column + 0.5) * across, image) for (column, _), image in zip(found, images, strict=True)]
+
+
+def _downwards(name: str) -> Image.Image:
+    """A name turned by a right angle; in scripts that are also written downwards, letter below letter."""
+    clusters = letters(name, 2)
+    wide = all(unicodedata.east_asian_width(cluster[0]) in ("W", "F") for cluster in clusters)
+    if wide and all(text_width(cluster, _SMALL) <= _SMALL + 4 for cluster in clusters):
+        return _stacked([_line(cluster, _SMALL) for cluster in clusters], 0)
+    return _line(name, _SMALL).rotate(90, expand=True)
 
 
 def _labelled(
     body: Image.Image, names: list[tuple[float, str]], marks: list[tuple[float, Image.Image]], note: str
 ) -> Image.Image:
-    small = _font(_SMALL)
-    left = max(round(small.getlength(name)) for _, name in names) + 16
+    left = max(round(text_width(name, _SMALL)) for _, name in names) + 16
     top = max((image.height for _, image in marks), default=0) + 10
     right = max([math.ceil(middle + image.width / 2) - body.width for middle, image in marks], default=0)
-    width = max(left + body.width + max(right, 0), left + math.ceil(small.getlength(note)))
+    width = max(left + body.width + max(right, 0), left + math.ceil(text_width(note, _SMALL)))
     sheet = Image.new("RGB", (width, top + body.height + _SMALL + 16), _PAPER)
     draw = ImageDraw.Draw(sheet)
     for middle, image in marks:
         sheet.paste(image, (max(0, round(left + middle - image.width / 2)), top - 8 - image.height))
         draw.line([(left + middle, top - 6), (left + middle, top - 1)], _FAINT)
     for middle, name in names:
-        draw.text((left - 10, top + middle), name, _INK, small, "rm")
+        draw_text(draw, (left - 10 - text_width(name, _SMALL), top + middle + _SMALL * 0.35), name, _SMALL, _INK)
     sheet.paste(body, (left, top))
-    draw.text((left, top + body.height + 10), note, _FAINT, small, "la")
+    draw_text(draw, (left, top + body.height + 10 + _SMALL), note, _SMALL, _FAINT)
     return sheet
 
 
@@ -178,42 +198,28 @@ def _framed(image: Image.Image) -> Image.Image:
     return page
 
 
-def _line(text: str, size: int, *, bold: bool = False, color: tuple[int, int, int] = _INK) -> Image.Image:
-    font = _font(size, bold)
-    image = Image.new("RGB", (max(1, math.ceil(font.getlength(text))), round(size * 1.3)), _PAPER)
-    ImageDraw.Draw(image).text((0, size), text, color, font, "ls")
+def _line(text: str, size: int, *, bold: bool = False, color: Color = _INK) -> Image.Image:
+    image = Image.new("RGB", (max(1, math.ceil(text_width(text, size, bold))), round(size * 1.3)), _PAPER)
+    draw_text(ImageDraw.Draw(image), (0, size), text, size, color, bold)
     return image
 
 
-def _paragraph(
-    text: str, size: int, width: int, *, bold: bool = False, color: tuple[int, int, int] = _INK
-) -> Image.Image | None:
+def _paragraph(text: str, size: int, width: int, *, bold: bool = False, color: Color = _INK) -> Image.Image | None:
     """Text broken to a width; None if it is empty."""
     if not text.strip():
         return None
-    letters = max(8, int(width / (size * 0.62)))
-    lines = [_line(line, size, bold=bold, color=color) for line in textwrap.wrap(text, letters)[:6]]
-    paragraph = Image.new("RGB", (width, sum(line.height for line in lines)), _PAPER)
-    for index, line in enumerate(lines):
-        paragraph.paste(line, (0, index * line.height))
+    pixels = max(size * 0.62, text_width(text, size, bold) / len(text))
+    lines = textwrap.wrap(text, max(8, int(width / pixels)))[:6]
+    images = [_line(_shortened(line, size, width, bold=bold), size, bold=bold, color=color) for line in lines]
+    paragraph = Image.new("RGB", (width, sum(image.height for image in images)), _PAPER)
+    for index, image in enumerate(images):
+        paragraph.paste(image, (0, index * image.height))
     return paragraph
 
 
-def _shortened(text: str, font: Font, width: float) -> str:
-    if font.getlength(text) <= width:
+def _shortened(text: str, size: int, width: float, *, bold: bool = False) -> str:
+    if text_width(text, size, bold) <= width:
         return text
-    while text and font.getlength(text + "…") > width:
+    while text and text_width(text + "…", size, bold) > width:
         text = text[:-1]
     return text + "…"
-
-
-@lru_cache(maxsize=8)
-def _font(size: int, bold: bool = False) -> Font:
-    """DejaVu Sans out of matplotlib's package, found without importing it; it knows far more scripts than Pillow's own."""
-    matplotlib = importlib.util.find_spec("matplotlib")
-    name = "DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf"
-    for folder in (matplotlib and matplotlib.submodule_search_locations) or ():
-        path = Path(folder, "mpl-data", "fonts", "ttf", name)
-        if path.is_file():
-            return ImageFont.truetype(str(path), size)
-    return ImageFont.load_default(size)

@@ -1,4 +1,7 @@
-"""Attention as a self-contained page: choose a word, and the input lights up where the model looked."""
+"""Attention as a self-contained page: choose a word, and the input lights up where the model looked.
+
+Where the input is made of tokens too, choose one of them, and the words that were written looking there light up.
+"""
 
 from __future__ import annotations
 
@@ -16,8 +19,9 @@ from PIL import Image
 
 from condgen_cli.generation import Axis, Generation
 from condgen_cli.render.light import LIGHT, SHADE, SOFTNESS, picture
-from condgen_cli.render.panels import Panel, Weights, binned, label, panels
-from condgen_cli.render.text import heat_color
+from condgen_cli.render.lines import heat_color
+from condgen_cli.render.panels import Panel, Weights, binned, panels
+from condgen_cli.render.pieces import label
 from condgen_cli.render.ticks import ticks
 
 __all__ = ["page"]
@@ -25,6 +29,7 @@ __all__ = ["page"]
 _LONGEST_SIDE = 1000
 _MOST_COLUMNS = 400
 _MOST_CHIPS = 80
+_TOKENS_HINT = "A word of the input lights up what was written looking at it; <kbd>↑</kbd> and <kbd>↓</kbd> go there and back."
 _NOTHING = "data:image/gif;base64,R0lGODlhAQABAAAAACwAAAAAAQABAAA="
 """An image element's source where there is no grid, hence no picture."""
 
@@ -44,6 +49,7 @@ def page(generation: Generation, title: str) -> str:
     }
     values = {
         "title": escape(title),
+        "hint": _TOKENS_HINT if any(panel.axes[0].kind == "tokens" for panel in drawn) else "",
         "output": escape(str(generation.output)),
         "photo": _data_uri(image) if image else _NOTHING,
         "data": _script_json(data),
@@ -67,19 +73,23 @@ def _panel_data(panel: Panel, generation: Generation) -> dict[str, Any]:
     else:
         flat, size = binned(panel.weights, _MOST_COLUMNS)
         place = _line_data(panel.axes[0], flat.shape[1], size)
+        place["joined"] = list(panel.joined[1][::size])
+        place["texts"] = list(panel.words[1]) if size == 1 else place["names"]
     return {"title": panel.title, "steps": steps, "weights": _rounded(flat), "peaks": _rounded(flat.max(1)), **place}
 
 
 def _line_data(axis: Axis, columns: int, size: int) -> dict[str, Any]:
     """Names of all columns, marks for those that are written above the matrix."""
-    marks = ticks(axis, 12 if axis.kind == "time" or columns > _MOST_CHIPS else columns)
+    all_named = axis.kind == "tokens" or columns <= _MOST_CHIPS
+    marks = ticks(axis, 12 if axis.kind == "time" or not all_named else columns)
     return {
         "kind": "line",
         "axis": axis.kind,
+        "name": axis.name,
         "columns": columns,
         "names": [_bin_name(axis, start, min(start + size, len(axis)) - 1) for start in range(0, len(axis), size)],
         "marks": [(position // size, name) for position, name in marks],
-        "chips": axis.kind != "time" and columns <= _MOST_CHIPS,
+        "chips": axis.kind != "time" and all_named,
     }
 
 
@@ -96,7 +106,14 @@ def _step(panel: Panel, generation: Generation, step: int) -> dict[str, Any]:
     facts = [] if probability is None else [("probability", f"{probability:.2f}")]
     facts.append(("entropy", f"{_entropy(panel.weights[step]):.2f} bits"))
     facts += [(name, f"{values[step]:.2f}") for name, values in generation.extras.items() if len(values) == len(panel.steps)]
-    return {"word": panel.steps[step], "probability": probability, "facts": facts, "strongest": _strongest(panel, step)}
+    return {
+        "word": panel.steps[step],
+        "text": panel.words[0][step],
+        "joined": panel.joined[0][step],
+        "probability": probability,
+        "facts": facts,
+        "strongest": _strongest(panel, step),
+    }
 
 
 def _entropy(weights: Weights) -> float:

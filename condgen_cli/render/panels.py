@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -11,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from condgen_cli.generation import AttentionMap, Axis, Generation
+from condgen_cli.render.pieces import joined, label, readable, words
 
-__all__ = ["Panel", "Weights", "binned", "label", "panels"]
+__all__ = ["Panel", "Weights", "binned", "panels"]
 
 Weights = NDArray[np.float64]
 
@@ -23,19 +23,28 @@ class Panel:
 
     Args:
         title: which map and head; empty if the generation has only one.
-        steps: what was written at each step.
-        axes: two of kind ``grid`` (rows, columns), or one of any kind.
+        steps: what was written at each step, as it is to be shown.
+        axes: two of kind ``grid`` (rows, columns), or one of any kind; labels as they are to be shown.
         weights: (steps, rows, columns) or (steps, positions), finite.
+        words: for the steps and for each axis, the labels without marks, as they stand in a text.
+        joined: for the steps and for each axis, which labels follow the one before without a space.
     """
 
     title: str
     steps: tuple[str, ...]
     axes: tuple[Axis, ...]
     weights: Weights
+    words: tuple[tuple[str | float, ...], ...]
+    joined: tuple[tuple[bool, ...], ...]
 
     @property
     def is_grid(self) -> bool:
         return len(self.axes) == 2
+
+    @property
+    def has_continuations(self) -> bool:
+        """Whether some label is marked as going on with a word."""
+        return self.words != (self.steps, *(axis.labels for axis in self.axes))
 
     @property
     def peaks(self) -> Weights:
@@ -48,20 +57,24 @@ class Panel:
         return np.divide(self.weights, peaks, out=np.zeros_like(self.weights), where=peaks > 0)
 
 
-def panels(generation: Generation) -> list[Panel]:
-    """The panels of all maps that have steps and positions, in order."""
+def panels(generation: Generation, encoding: str = "utf-8") -> list[Panel]:
+    """The panels of all maps that have steps and positions, in order; what ``encoding`` can't write in labels is escaped."""
     several = len(generation.attention) > 1
-    return [panel for name, map in generation.attention.items() if map.weights.size for panel in _split(name, map, several)]
+    maps = {name: map for name, map in generation.attention.items() if map.weights.size}
+    return [panel for name, map in maps.items() for panel in _split(name, map, several, encoding)]
 
 
-def _split(name: str, map: AttentionMap, several: bool) -> Iterator[Panel]:
-    axes = _drawable(map.positions)
+def _split(name: str, map: AttentionMap, several: bool, encoding: str) -> Iterator[Panel]:
+    axes = (map.steps, *_drawable(map.positions))
+    shown = [readable(axis, encoding) for axis in axes]
+    texts = tuple(axis.labels if axis.kind == "time" else words(axis, encoding) for axis in axes)
+    follows = tuple(joined(axis) for axis in axes)
     distributions = np.maximum(np.nan_to_num(map.distributions().astype(np.float64), posinf=0.0), 0.0)
-    steps = tuple(label(step) for step in map.steps.labels)
+    steps, positions = tuple(label(step) for step in shown[0].labels), tuple(shown[1:])
     for head, title in enumerate(_head_titles(map)):
         parts = [part for part in (name if several else "", title) if part]
-        shape = (len(steps), *(len(axis) for axis in axes))
-        yield Panel(", ".join(parts), steps, axes, distributions[:, head].reshape(shape))
+        weights = distributions[:, head].reshape([len(axis) for axis in axes])
+        yield Panel(", ".join(parts), steps, positions, weights, texts, follows)
 
 
 def _drawable(positions: tuple[Axis, ...]) -> tuple[Axis, ...]:
@@ -76,17 +89,6 @@ def _head_titles(map: AttentionMap) -> list[str]:
     axes = [axis for axis in map.axes[1:] if axis.kind in ("hops", "heads")]
     named = [[f"{axis.name} {label(value)}" for value in axis.labels] for axis in axes]
     return [", ".join(combination) for combination in itertools.product(*named)]
-
-
-def label(value: str | float) -> str:
-    """A label that is safe to print: numbers short, control and invisible characters escaped, blanks quoted."""
-    text = value if isinstance(value, str) else f"{value:g}"
-    if not text.strip(" "):
-        return repr(text)
-    return "".join(c.encode("unicode_escape").decode() if unicodedata.category(c) in _INVISIBLE else c for c in text)
-
-
-_INVISIBLE = ("Cc", "Cf", "Cn", "Co", "Cs", "Zl", "Zp")
 
 
 def binned(weights: Weights, limit: int, axis: int = -1) -> tuple[Weights, int]:

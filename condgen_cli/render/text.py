@@ -9,56 +9,50 @@ import textwrap
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 from rich.cells import cell_len, set_cell_size
 from rich.text import Text
 
 from condgen_cli.generation import Axis, Generation
+from condgen_cli.render.alignment import alignment
 from condgen_cli.render.light import light_up, picture
-from condgen_cli.render.panels import Panel, binned, label, panels
+from condgen_cli.render.lines import SHADES, Lines, fitted, heat, shades, stacked, weight_text, wrapped
+from condgen_cli.render.panels import Panel, binned, panels
+from condgen_cli.render.pieces import label
 from condgen_cli.render.tables import ansi
 from condgen_cli.render.ticks import ticks
 
-__all__ = ["SHADES", "attention_text", "shades"]
+__all__ = ["attention_text"]
 
-Floats = NDArray[np.float64]
-Lines = list[Text]
-
-SHADES = " .:-=+*#%@"
 _GAP = "  "
+_HALF = "▀"
 _PICTURE_COLUMNS = 25
 """Width in columns of a square picture; others get the same area."""
 _TALLEST = 40
 _FEW_STEPS = 3
 _MOST_BARS = 60
-_LONGEST_HEADING = 12
 
 
-def attention_text(generation: Generation, *, width: int, color: bool) -> str:
+def attention_text(generation: Generation, *, width: int, color: bool, encoding: str = "utf-8") -> str:
     """See ``condgen_cli.render.attention_text``."""
     width = max(width, 20)
-    drawn = panels(generation)
+    drawn = panels(generation, encoding)
+    blocks = color and _HALF.encode(encoding, "replace").decode(encoding) == _HALF
     if not drawn:
         return "\n".join(textwrap.wrap("no attention: this model has no map to show", width))
     lines: Lines = []
     for panel in drawn:
-        lines += [Text("")] * bool(lines) + _wrapped(panel.title, width, "bold")
+        lines += [Text("")] * bool(lines) + wrapped(panel.title, width, "bold")
         if panel.is_grid:
-            lines += _pictures(panel, generation, width) if color else _grids(panel, generation, width)
+            lines += _pictures(panel, generation, width) if blocks else _grids(panel, generation, width)
         elif len(panel.steps) <= _FEW_STEPS and len(panel.axes[0]) <= _MOST_BARS and panel.axes[0].kind != "time":
             lines += _bars(panel, width)
         else:
-            lines += _matrix(panel, width, color)
+            aligned = alignment(panel, width, color) if panel.axes[0].kind == "tokens" else None
+            lines += aligned or _matrix(panel, width, color)
     if color:
         return ansi(Text("\n").join(lines), width)
     return "\n".join(line.plain.rstrip() for line in lines)
-
-
-def shades(relative: Floats, repeat: int = 1) -> list[str]:
-    """Rows of values from 0 to 1 as rows of shades, each drawn ``repeat`` characters wide."""
-    levels = np.floor(relative * (len(SHADES) - 1) + 0.5).astype(int).clip(0, len(SHADES) - 1)
-    return ["".join(SHADES[level] * repeat for level in row) for row in levels]
 
 
 # Grids
@@ -83,7 +77,7 @@ def _grids(panel: Panel, generation: Generation, width: int) -> Lines:
     legend = f'Shades "{SHADES}" go from 0 to the largest weight, written beside each {_step_name(generation)}.'
     if column_bin > 1 or row_bin > 1:
         legend += f" Each cell adds up {row_bin} x {column_bin} positions."
-    return [*_wrapped(legend, width, "dim"), Text(""), *_side_by_side(blocks, width)]
+    return [*wrapped(legend, width, "dim"), Text(""), *_side_by_side(blocks, width)]
 
 
 def _cell(generation: Generation, rows: int, columns: int) -> tuple[int, int]:
@@ -105,11 +99,11 @@ def _pictures(panel: Panel, generation: Generation, width: int) -> Lines:
     across = _picture_columns(proportion, width)
     down = 2 * max(1, min(round(across / proportion / 2), _TALLEST // 2))
     image = image.resize((across, down), Image.Resampling.BOX)
-    blocks = [[_fitted("the picture", max(across, 12), "dim"), *_half_blocks(image)]]
+    blocks = [[fitted("the picture", max(across, 12), "dim"), *_half_blocks(image)]]
     for word, weights, peak in zip(panel.steps, panel.weights, panel.peaks, strict=True):
         blocks.append([_caption(word, peak, max(image.width, 12)), *_half_blocks(light_up(image, weights))])
     legend = f"Lit where the model looked; the largest weight is written beside each {_step_name(generation)}."
-    return [*_wrapped(legend, width, "dim"), Text(""), *_side_by_side(blocks, width)]
+    return [*wrapped(legend, width, "dim"), Text(""), *_side_by_side(blocks, width)]
 
 
 def _picture_columns(proportion: float, width: int) -> int:
@@ -126,7 +120,7 @@ def _half_blocks(image: Image.Image) -> Lines:
     for upper, lower in zip(pixels[::2], pixels[1::2], strict=True):
         line = Text()
         for above, below in zip(upper, lower, strict=True):
-            line.append("▀", f"rgb({above[0]},{above[1]},{above[2]}) on rgb({below[0]},{below[1]},{below[2]})")
+            line.append(_HALF, f"rgb({above[0]},{above[1]},{above[2]}) on rgb({below[0]},{below[1]},{below[2]})")
         lines.append(line)
     return lines
 
@@ -150,8 +144,8 @@ def _side_by_side(blocks: Sequence[Lines], width: int) -> Lines:
 
 
 def _caption(word: str, peak: float, width: int) -> Text:
-    weight = _weight(peak)
-    caption = _fitted(word, width - len(weight) - 1, "bold")
+    weight = weight_text(peak)
+    caption = fitted(word, width - len(weight) - 1, "bold")
     return caption.append(" " + weight, "dim")
 
 
@@ -165,10 +159,10 @@ def _bars(panel: Panel, width: int) -> Lines:
     bar_width = min(40, width - name_width - 8)
     lines: Lines = []
     for word, weights, relative in zip(panel.steps, panel.weights, panel.relative(), strict=True):
-        lines += [Text("")] * bool(lines) + [_fitted(word, min(cell_len(word), width), "bold")]
+        lines += [Text("")] * bool(lines) + [fitted(word, min(cell_len(word), width), "bold")]
         for name, weight, share in zip(names, weights, relative, strict=True):
             bar = "#" * int(share * bar_width + 0.5)
-            lines.append(_fitted(name, name_width).append(" " + _weight(weight) + " ", "dim").append(bar, "yellow"))
+            lines.append(fitted(name, name_width).append(" " + weight_text(weight) + " ", "dim").append(bar, "yellow"))
     return lines
 
 
@@ -187,9 +181,9 @@ def _matrix(panel: Panel, width: int, color: bool) -> Lines:
     if not marked:
         lines += [indent + line for line in _headings(axis, across)]
     for word, row, peak in zip(panel.steps, relative, peaks, strict=True):
-        line = _fitted(word, name_width, "bold").append("|", "dim")
-        line.append_text(_heat(row, across) if color else Text(shades(row[None], across)[0]))
-        lines.append(line.append("| ", "dim").append(_weight(peak), "dim"))
+        line = Text("").append_text(fitted(word, name_width, "bold")).append("|", "dim")
+        line.append_text(heat(row, [across] * len(row)) if color else Text(shades(row[None], across)[0]))
+        lines.append(line.append("| ", "dim").append(weight_text(peak), "dim"))
     if marked:
         lines.append(indent.append(_tick_line(axis, size, across, pooled.shape[1] * across), "dim"))
     return lines
@@ -200,7 +194,7 @@ def _legend(axis: Axis, size: int, width: int, color: bool) -> Lines:
     text = f"{scale} the largest weight of a line, written at its end. Across: {axis.name}."
     if size > 1:
         text += f" Each column adds up {size} positions."
-    return [*_wrapped(text, width, "dim"), Text("")]
+    return [*wrapped(text, width, "dim"), Text("")]
 
 
 def _headings(axis: Axis, across: int) -> Lines:
@@ -208,40 +202,7 @@ def _headings(axis: Axis, across: int) -> Lines:
     names = [label(value) for value in axis.labels]
     if all(cell_len(name) <= across for name in names):
         return [Text("".join(set_cell_size(name, across) for name in names), "bold")]
-    short = [name if len(name) <= _LONGEST_HEADING else name[: _LONGEST_HEADING - 2] + ".." for name in names]
-    letters = [_letters(name, across) for name in short]
-    height = max(map(len, letters))
-    padded = [[" " * across] * (height - len(column)) + column for column in letters]
-    return [Text("".join(cells), "bold") for cells in zip(*padded, strict=True)]
-
-
-def _letters(name: str, across: int) -> list[str]:
-    """One cell for each letter; what is too wide for a cell becomes a question mark, combining marks stay with their letter."""
-    clusters: list[str] = []
-    for letter in name:
-        if cell_len(letter) == 0 and clusters:
-            clusters[-1] += letter
-        else:
-            clusters.append(letter)
-    return [set_cell_size(cluster if cell_len(cluster) <= across else "?", across) for cluster in clusters]
-
-
-def _heat(row: Floats, across: int) -> Text:
-    line = Text()
-    for value in row:
-        red, green, blue = heat_color(float(value))
-        line.append(" " * across, f"on rgb({red},{green},{blue})")
-    return line
-
-
-_HEAT = ((16, 16, 40), (92, 28, 110), (214, 72, 70), (252, 166, 60), (252, 252, 190))
-
-
-def heat_color(value: float) -> tuple[int, int, int]:
-    """0 to 1 as near black, violet, red, orange, pale yellow."""
-    stops = np.linspace(0, 1, len(_HEAT))
-    red, green, blue = (round(float(np.interp(value, stops, channel))) for channel in zip(*_HEAT, strict=True))
-    return red, green, blue
+    return stacked(names, across)
 
 
 def _tick_line(axis: Axis, size: int, across: int, width: int) -> str:
@@ -265,19 +226,3 @@ def _position(axis: Axis, index: int) -> str:
 
 def _step_name(generation: Generation) -> str:
     return next(iter(generation.attention.values())).steps.name
-
-
-def _weight(weight: float) -> str:
-    """Five characters at most."""
-    return f"{weight:.2f}" if weight >= 0.1 or weight == 0 else f"{weight:.3f}"
-
-
-def _fitted(text: str, width: int, style: str = "") -> Text:
-    """Exactly ``width`` columns: padded, or cut with two dots at the end."""
-    if cell_len(text) > width > 4:
-        text = set_cell_size(text, width - 2) + ".."
-    return Text(set_cell_size(text, width), style)
-
-
-def _wrapped(text: str, width: int, style: str) -> Lines:
-    return [Text(line, style) for line in textwrap.wrap(text, width)] if text else []

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from condgen_cli.generation import Axis
-from condgen_cli.render.panels import label
+from condgen_cli.render.pieces import label
 
 __all__ = ["ticks"]
 

@@ -7,6 +7,8 @@ from condgen_cli.specs import Archive, DatasetSpec, ModelSpec, RecipeSpec, TaskS
 
 CONDGEN_API = "1"
 
+PHOTO_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff")
+
 _FLICKR8K = "https://github.com/jbrownlee/Datasets/releases/download/Flickr8k"
 
 
@@ -19,6 +21,7 @@ def condgen_register_tasks() -> list[TaskSpec]:
             command="condgen_caption.cli:caption",
             reader="condgen_caption.task:read",
             metrics=("bleu1", "bleu2", "bleu3", "bleu4", "rouge_l", "cider"),
+            suffixes=PHOTO_SUFFIXES,
         )
     ]
 

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from condgen_caption import PHOTO_SUFFIXES
 from condgen_cli.options import (
     BatchSizeOpt,
     BeamOpt,
@@ -30,10 +31,7 @@ from condgen_cli.options import (
 from condgen_cli.sources import expand
 from condgen_cli.tasks import TaskOptions, run_task
 
-__all__ = ["PHOTO_SUFFIXES", "caption"]
-
-PHOTO_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff")
-"""The files that a directory is searched for."""
+__all__ = ["caption"]
 
 PhotosArg = Annotated[
     list[str],

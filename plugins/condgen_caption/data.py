@@ -13,14 +13,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from condgen_caption import PHOTO_SUFFIXES
 from condgen_cli.data.archives import Member, Tree, member_name, open_tree
 from condgen_cli.errors import InputError, IntegrityError, NotFoundError, UsageError
 from condgen_cli.model import Item
 
-__all__ = ["IMAGE_SUFFIXES", "SPLITS", "flickr8k", "folder"]
+__all__ = ["SPLITS", "flickr8k", "folder"]
 
 SPLITS = ("train", "dev", "test")
-IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"})
 
 PULL = "condgen data pull flickr8k, or name its folder with --data-dir"
 PHOTOS = ("Flickr8k_Dataset.zip", "Flicker8k_Dataset", "Flickr8k_Dataset")
@@ -120,7 +120,7 @@ def _photos_by_stem(tree: Tree) -> dict[str, str]:
     return {
         _stem(name): name
         for name in tree.names()
-        if PurePosixPath(name).suffix.lower() in IMAGE_SUFFIXES
+        if PurePosixPath(name).suffix.lower() in PHOTO_SUFFIXES
         and not name.startswith("__MACOSX/")
         and not PurePosixPath(name).name.startswith(".")
     }

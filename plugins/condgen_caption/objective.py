@@ -11,8 +11,9 @@ from torch import Tensor, nn
 
 from condgen_caption.model import CaptionModel
 from condgen_cli.decoding import Decoding, decode
+from condgen_cli.training.sequences import teacher_forcing
 
-__all__ = ["CrossEntropy", "ExpectedReward", "TrainingBatch", "pad_captions"]
+__all__ = ["CrossEntropy", "ExpectedReward", "TrainingBatch"]
 
 
 @dataclass(frozen=True)
@@ -37,17 +38,6 @@ class TrainingBatch:
         """The batch on a device; lengths stay on the CPU, where steps are planned."""
         parts = {name: getattr(self, name).to(device) for name in ("features", "inputs", "targets")}
         return replace(self, **parts)
-
-
-def pad_captions(captions: list[list[int]], bos: int, eos: int, pad: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Inputs, targets (rows, longest + 1) and lengths (rows,) of token sequences."""
-    lengths = torch.tensor([len(caption) + 1 for caption in captions])
-    inputs = torch.full((len(captions), int(lengths.max())), pad)
-    targets = torch.full_like(inputs, pad)
-    for row, caption in enumerate(captions):
-        inputs[row, : len(caption) + 1] = torch.tensor([bos, *caption])
-        targets[row, : len(caption) + 1] = torch.tensor([*caption, eos])
-    return inputs, targets, lengths
 
 
 class CrossEntropy(nn.Module):
@@ -127,7 +117,7 @@ class ExpectedReward(nn.Module):
         others = (rewards.sum(1, keepdim=True) - rewards) / (samples - 1)
         advantage = (rewards - others).flatten().to(batch.features.device)
         rows = [caption for found in captions for caption in found]
-        inputs, targets, lengths = pad_captions(rows, vocabulary.bos, vocabulary.eos, vocabulary.pad)
+        inputs, targets, lengths = teacher_forcing(rows, vocabulary.bos, vocabulary.eos, vocabulary.pad)
         inputs, targets = inputs.to(batch.features.device), targets.to(batch.features.device)
         forced = model.decoder(memory, inputs, lengths)
         written = targets.flatten().index_select(0, forced.kept)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Literal
@@ -17,7 +16,7 @@ from torch import nn
 from condgen_caption.cnn import STAGES
 from condgen_caption.features import cached_maps
 from condgen_caption.model import VOCABULARY_FILE, CaptionConfig, CaptionModel
-from condgen_caption.objective import CrossEntropy, ExpectedReward, TrainingBatch, pad_captions
+from condgen_caption.objective import CrossEntropy, ExpectedReward, TrainingBatch
 from condgen_caption.reward import BleuReward, CiderReward
 from condgen_cli.data.store import open_dataset
 from condgen_cli.data.text import WordVocabulary
@@ -29,13 +28,12 @@ from condgen_cli.model import Item
 from condgen_cli.plugins import manager
 from condgen_cli.runner import initial_files
 from condgen_cli.training import Recipe, check
+from condgen_cli.training.sequences import batches_of_like_length, teacher_forcing, write_description
 
 __all__ = ["CaptionExperiment"]
 
 SIDES = frozenset({"left", "right"})
 """Words that a mirrored photo makes wrong."""
-CHUNK = 10
-"""An epoch's shuffled photos are sorted by length within so many parts, then cut into batches: little padding, still random."""
 
 
 class DataOptions(BaseModel):
@@ -113,11 +111,7 @@ class CaptionExperiment:
     def batches(self, epoch: int) -> _Epoch:
         """Photos in an order of the seed and the epoch, each with all its captions."""
         rng = np.random.default_rng([self.recipe.seed, epoch])
-        size = self.recipe.training.batch_size
-        parts = np.array_split(rng.permutation(len(self.captions)), CHUNK)
-        ordered = np.concatenate([part[np.argsort(self.sizes[part], kind="stable")] for part in parts])
-        count = len(ordered) // size
-        order = ordered[: count * size].reshape(count, size)[rng.permutation(count)]
+        order = batches_of_like_length(self.sizes, self.recipe.training.batch_size, rng)
         mirror = rng.random(order.shape) < 0.5
         return _Epoch(self, order, mirror & ~self.sided[order] if self.data.mirror else np.zeros_like(mirror))
 
@@ -139,13 +133,8 @@ class CaptionExperiment:
         save_file(encoder, directory / "encoder.safetensors")
         save_file({name: tensor for name, tensor in state.items() if name not in encoder}, directory / "decoder.safetensors")
         self.model.vocabulary.save(directory / VOCABULARY_FILE)
-        document = {
-            "task": self.recipe.task,
-            "architecture": {"name": self.recipe.model.architecture, "config": self.model.config.model_dump()},
-            "decoding": self.recipe.decoding,
-            "files": ["encoder.safetensors", "decoder.safetensors", VOCABULARY_FILE],
-        }
-        (directory / "model.json").write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+        files = ["encoder.safetensors", "decoder.safetensors", VOCABULARY_FILE]
+        write_description(directory, self.recipe, self.model.config.model_dump(), files)
 
     def _initial(self, train: Sequence[Item]) -> tuple[dict[str, torch.Tensor], WordVocabulary]:
         """Weights to start from; and the vocabulary, theirs if they have one, else that of the training captions."""
@@ -222,7 +211,7 @@ class _Epoch:
             if own.mirrored is not None and mirror.any():
                 maps[mirror] = own.mirrored[photos[mirror]]
             captions = [caption for photo in photos for caption in own.captions[photo]]
-            inputs, targets, lengths = pad_captions(captions, vocabulary.bos, vocabulary.eos, vocabulary.pad)
+            inputs, targets, lengths = teacher_forcing(captions, vocabulary.bos, vocabulary.eos, vocabulary.pad)
             yield TrainingBatch(_as_tensor(maps), inputs, targets, lengths, torch.from_numpy(photos))
 
 

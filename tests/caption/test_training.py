@@ -15,7 +15,7 @@ from PIL import Image
 
 from condgen_caption.cnn import normalise
 from condgen_caption.model import CaptionConfig, CaptionModel
-from condgen_caption.objective import CrossEntropy, ExpectedReward, TrainingBatch, pad_captions
+from condgen_caption.objective import CrossEntropy, ExpectedReward, TrainingBatch
 from condgen_caption.reward import CiderReward
 from condgen_caption.training import CaptionExperiment
 from condgen_cli.data.text import WordVocabulary
@@ -24,6 +24,7 @@ from condgen_cli.errors import UsageError
 from condgen_cli.model import Item
 from condgen_cli.runner import load
 from condgen_cli.training import build_experiment, parse_recipe, train
+from condgen_cli.training.sequences import teacher_forcing
 
 SMALL: dict[str, Any] = {"encoder": "lite0", "image_size": 64, "embedding_size": 12, "hidden_size": 12, "value_size": 12}
 VOCABULARY = WordVocabulary(["a", "red", "green", "blue", "card"])
@@ -35,12 +36,12 @@ def make(**options: Any) -> CaptionModel:
 
 
 def batch(captions: list[list[int]], photos: int) -> TrainingBatch:
-    inputs, targets, lengths = pad_captions(captions, VOCABULARY.bos, VOCABULARY.eos, VOCABULARY.pad)
+    inputs, targets, lengths = teacher_forcing(captions, VOCABULARY.bos, VOCABULARY.eos, VOCABULARY.pad)
     return TrainingBatch(torch.rand(photos, 320, 2, 2), inputs, targets, lengths, torch.arange(photos))
 
 
 def test_captions_are_padded() -> None:
-    inputs, targets, lengths = pad_captions([[7, 8], [9]], bos=1, eos=2, pad=0)
+    inputs, targets, lengths = teacher_forcing([[7, 8], [9]], bos=1, eos=2, pad=0)
     assert inputs.tolist() == [[1, 7, 8], [1, 9, 0]]
     assert targets.tolist() == [[7, 8, 2], [9, 2, 0]]
     assert lengths.tolist() == [3, 2]

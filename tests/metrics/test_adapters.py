@@ -18,6 +18,7 @@ from pycocoevalcap.rouge.rouge import Rouge
 from condgen_cli.errors import InputError, NotFoundError
 from condgen_cli.generation import Generation
 from condgen_cli.metrics import Metric
+from condgen_cli.metrics.report import report
 from condgen_cli.metrics.suite import Suite, build_suite
 from condgen_cli.model import Item
 from condgen_cli.plugins import manager
@@ -237,3 +238,12 @@ def test_families_are_built_once_and_their_signatures_told_apart() -> None:
 )
 def test_what_ranks_items(keys: Sequence[str], item_key: str, lower: bool) -> None:
     assert (suite(*keys).item_key, suite(*keys).lower_is_better) == (item_key, lower)
+
+
+def test_groups_are_reported_in_natural_order() -> None:
+    names = ["31+", "", "6-10", "1-5", "11-15", "6-10"]
+    items = [Item(str(number), None, ("a b",), group=name) for number, name in enumerate(names)]
+    wer = suite("wer")
+    statistics = wer.statistics(items, [Generation("a b")] * len(items))
+    groups = report(wer, items, statistics, seed=1, resamples=0).groups
+    assert [(name, n) for name, (n, _) in groups.items()] == [("1-5", 1), ("6-10", 2), ("11-15", 1), ("31+", 1)]

@@ -6,6 +6,8 @@ import base64
 import json
 import os
 import re
+import warnings
+from collections.abc import Iterator
 from html.parser import HTMLParser
 from io import BytesIO
 from pathlib import Path
@@ -14,11 +16,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from condgen_cli.errors import CondgenError, NotFoundError, UsageError
 from condgen_cli.generation import AttentionMap, Axis, Generation
-from condgen_cli.render import save_attention
+from condgen_cli.render import fonts, save_attention
 from condgen_cli.render.light import light_up, spread
 
 EVIL = ("<script>alert(1)</script>", "</script><b>", "<!--", '"&amp;')
@@ -47,6 +49,13 @@ def in_hops() -> Generation:
     return Generation("yes", ("yes",), attention={"hops": AttentionMap(np.full((1, 2, 4), 0.25, np.float32), axes)})
 
 
+def in_pieces() -> Generation:
+    source, steps = ("机器", "▁</script><b>", "x", "学"), ("▁learn", "ing", "-up", "</script>")
+    weights = np.array([[0.7, 0.1, 0.1, 0.1], [0, 1, 0, 0], [0, 0, 1, 0], [0.25] * 4], np.float32)
+    axes = (Axis("token", "tokens", steps), Axis("source", "tokens", source))
+    return Generation("learning-up", steps, attention={"attention": AttentionMap(weights, axes)}, condition="机器")
+
+
 def generations() -> dict[str, Generation]:
     photo = Image.new("RGB", (300, 200), (90, 120, 60))
     return {
@@ -54,6 +63,7 @@ def generations() -> dict[str, Generation]:
         "no picture": on_picture([(0, 0)], (7, 5), None, ("a",)),
         "time": in_time(),
         "hops": in_hops(),
+        "pieces": in_pieces(),
     }
 
 
@@ -164,6 +174,59 @@ def test_heat_map_is_brightest_at_the_peak(tmp_path: Path) -> None:
     assert tuple(peak) == (252, 252, 190)
 
 
+def test_every_token_is_named_in_a_long_heat_map(tmp_path: Path) -> None:
+    axes = (Axis.numbered("token", "tokens", 90), Axis.numbered("source", "tokens", 80))
+    generation = Generation("", attention={"a": AttentionMap(np.eye(90, 80, dtype=np.float32), axes)})
+    save_attention(tmp_path / "a.png", generation, "")
+    with Image.open(tmp_path / "a.png") as image:
+        assert image.width > 80 * 20
+        assert image.height > 90 * 20
+
+
+@pytest.fixture
+def fresh_fonts() -> Iterator[None]:
+    """What was found out about fonts is kept for the process: forget it, before and after."""
+    caches = [value for value in vars(fonts).values() if hasattr(value, "cache_clear")]
+    for cache in caches:
+        cache.cache_clear()
+    yield
+    for cache in caches:
+        cache.cache_clear()
+
+
+@pytest.mark.usefixtures("fresh_fonts")
+def test_a_character_that_no_font_has_is_named_with_one_warning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(fonts, "installed_fonts", list)
+    assert fonts.text_width("机器", 19) == fonts.text_width("U+673A U+5668", 19)
+    assert fonts.text_width("naïve", 19) < fonts.text_width("机", 19)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        save_attention(tmp_path / "a.png", in_pieces(), "机器")
+        save_attention(tmp_path / "b.png", in_pieces(), "学习")
+    error = capsys.readouterr().err
+    assert error.count("\n") == error.count("warning: no installed font") == 1
+
+
+@pytest.mark.usefixtures("fresh_fonts")
+def test_a_character_is_drawn_in_a_font_that_has_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """No font here is sure to have Chinese: one that is asked about says so, and draws it as its missing glyph."""
+    default = fonts._default_path(bold=False)
+    other = default.replace("DejaVuSans.ttf", "DejaVuSansMono.ttf")
+    broken, plain = "/missing.ttf", default.replace("DejaVuSans.ttf", "DejaVuSerif.ttf")
+    known = fonts._glyphs
+    monkeypatch.setattr(fonts, "installed_fonts", lambda: [broken, plain, other])
+    monkeypatch.setattr(fonts, "_glyphs", lambda path: known(path) | ({ord("机")} if path == other else set()))
+    drawn = []
+    monkeypatch.setattr(ImageDraw.ImageDraw, "text", lambda self, at, text, *rest: drawn.append((text, rest[1].path)))
+    fonts.draw_text(ImageDraw.Draw(Image.new("RGB", (9, 9))), (0, 9), "a机机b…", 19, (0, 0, 0))
+    assert drawn == [("a", default), ("机机", other), ("b…", default)]
+    assert capsys.readouterr().err == ""
+
+
 # HTML
 
 
@@ -238,6 +301,21 @@ def test_page_adds_up_positions_beyond_what_a_screen_shows(tmp_path: Path) -> No
     assert panel["names"][1] == "0.06–0.1s"
     assert panel["marks"][:3] == [[0, "0s"], [33, "2s"], [66, "4s"]]
     assert sum(panel["weights"][0]) == pytest.approx(1, abs=1e-3)
+
+
+def test_page_has_the_words_of_both_sides(tmp_path: Path) -> None:
+    save_attention(tmp_path / "a.html", in_pieces(), "x")
+    panel = json.loads(Page((tmp_path / "a.html").read_text("utf-8")).scripts[0])["panels"][0]
+    assert (panel["kind"], panel["axis"], panel["name"]) == ("line", "tokens", "source")
+    assert [(step["text"], step["word"], step["joined"]) for step in panel["steps"]] == [
+        ("learn", "learn", False),
+        ("ing", "-ing", True),
+        ("-up", "-up", True),
+        ("</script>", "</script>", False),
+    ]
+    assert panel["texts"] == panel["names"] == ["机器", "</script><b>", "x", "学"]
+    assert panel["joined"] == [False, False, True, True]
+    assert [mark for mark, _ in panel["marks"]] == [0, 1, 2, 3]
 
 
 # Data

@@ -78,14 +78,131 @@ def test_matrix_has_steps_down_and_labels_across() -> None:
     axis = Axis("source", "tokens", ("das", "Haus", "日"))
     generation = line([[1, 0, 0], [0, 0.9, 0.1], [0, 0.4, 0.8], [0, 0, 0]], ("the", "house", "x", "</s>"), axis)
     assert body(attention_text(generation, width=60, color=False)).splitlines() == [
-        "        H",
-        "      d a",
-        "      a u",
-        "      s s 日",
-        "the  |@@    | 1.00",
-        "house|  @@..| 0.90",
-        "x    |  ++@@| 0.80",
-        "</s> |      | 0.00",
+        "      das Haus 日",
+        "the  |@@@         | 1.00 das",
+        "house|    @@@@ .. | 0.90 Haus",
+        "x    |    ++++ @@ | 0.80 日",
+        "</s> |            | 0.00",
+    ]
+
+
+def test_names_that_dont_fit_beside_each_other_are_written_downwards() -> None:
+    axis = Axis("source", "tokens", ("das", "Häuschen", "日本語", "e\u0301t"))
+    weights = [[1, 0, 0, 0], [0, 0.9, 0, 0], [0, 0, 0.5, 0.5], [0, 0, 0, 1]]
+    assert body(attention_text(line(weights, ("a", "b", "c", "d"), axis), width=24, color=False)).splitlines() == [
+        "     H",
+        "     ä",
+        "     u",
+        "     s",
+        "     c",
+        "  d  h  日",
+        "  a  e  本 e\u0301",
+        "  s  n  語 t",
+        "a|@@          | 1.00",
+        "b|   @@       | 0.90",
+        "c|      @@ @@ | 0.50",
+        "d|         @@ | 1.00",
+    ]
+
+
+SENTENCE = ["我", "昨天", "在", "图书馆", "Ein", "junger", "Mann", "，", "été", "的", "书", "machine"]
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.sampled_from(SENTENCE), min_size=1, max_size=40), st.integers(30, 120))
+def test_each_source_token_has_one_column_below_its_name(source: list[str], width: int) -> None:
+    steps = tuple(f"t{index}" for index in range(max(4, len(source))))
+    text = attention_text(
+        line(np.eye(len(steps), len(source)).tolist(), steps, Axis("source", "tokens", tuple(source))), width=width, color=False
+    )
+    found = []
+    for block in body(text).split("\n\n"):
+        lines = block.splitlines()
+        first = next(index for index, row in enumerate(lines) if "|" in row)
+        for row in lines[first:]:
+            if "@" in row:
+                start = row.index("@")
+                heading = "".join(
+                    _columns(line, start, row.count("@")).strip() for line in lines[:first] if "source" not in line
+                )
+                found.append((row.partition("|")[0].strip(), heading))
+    names = [name if len(name) < 13 else name[:10] + ".." for name in source]
+    assert found == list(zip(steps, names, strict=False))
+
+
+def _columns(text: str, start: int, count: int) -> str:
+    """What stands in some columns of a line; zero-width characters belong to the one before."""
+    kept, column = "", 0
+    for letter in text:
+        at = column if cell_len(letter) else column - 1
+        kept += letter if start <= at < start + count else ""
+        column += cell_len(letter)
+    return kept
+
+
+def test_thirty_tokens_by_thirty_in_forty_columns_lose_nothing() -> None:
+    source = Axis("source", "tokens", tuple(f"Wort{index}" for index in range(30)))
+    text = attention_text(
+        line(np.eye(30).tolist(), tuple(f"word{index}" for index in range(30)), source), width=40, color=False
+    )
+    assert max(map(len, text.splitlines())) <= 40
+    blocks = body(text).split("\n\n")
+    assert [block.splitlines()[0] for block in blocks] == [f"source {n + 1} to {n + 10} of 30" for n in (0, 10, 20)]
+    assert text.count("1.00") == text.count("@@") == 30, "each word's weight stands where its strongest token is"
+
+
+def test_very_many_tokens_are_added_up() -> None:
+    axis = Axis.numbered("source", "tokens", 2000)
+    text = attention_text(line(np.full((5, 2000), 0.0005).tolist(), tuple("abcde"), axis), width=60, color=False)
+    assert "Each column adds up" in " ".join(text.split())
+    assert len(text.splitlines()) < 20
+
+
+def test_marks_of_subwords_become_a_hyphen_before_what_goes_on() -> None:
+    axis = Axis("source", "tokens", ("▁机", "器", "▁Stadt", "park", "▁", "x", "."))
+    steps = ("▁machine", "s", "▁city", "<eos>", "2")
+    generation = line(np.eye(5, 7).tolist(), steps, axis)
+    text = attention_text(generation, width=100, color=False)
+    assert "▁" not in text
+    assert '"-" goes on with the word before' in text
+    rows = body(text).splitlines()
+    assert rows[0].split() == ["机", "器", "Stadt", "-park", "'", "'", "x", "."]
+    assert [row.split("|")[0].strip() for row in rows[1:]] == ["machine", "-s", "city", "<eos>", "2"]
+    assert "Stadt" in (table := entropy_table(generation, width=100, color=False))
+    assert "-park" in table
+    assert "▁" not in table
+    plain = attention_text(
+        line(np.eye(4, 2).tolist(), tuple("abcd"), Axis("source", "tokens", ("un", "do"))), width=60, color=False
+    )
+    assert "-do" not in plain
+
+
+@pytest.mark.parametrize("color", [False, True])
+def test_an_ascii_terminal_gets_escapes_in_aligned_columns(color: bool) -> None:
+    axis = Axis("source", "tokens", ("机", "器", "very"))
+    generation = line(np.eye(4, 3).tolist(), ("machine", "été", "x", "y"), axis)
+    text = attention_text(generation, width=60, color=color, encoding="ascii")
+    plain = Text.from_ansi(text).plain
+    assert plain.isascii()
+    assert r"\u673a \u5668 very" in plain
+    assert r"\xe9t\xe9" in plain
+    assert max(map(len, plain.splitlines())) <= 60
+    picture = grid([[[1.0]]], ("w",), Image.new("RGB", (60, 60)))
+    assert attention_text(picture, width=60, color=color, encoding="ascii").isascii()
+    assert entropy_table(generation, width=60, color=color, encoding="ascii").isascii()
+
+
+def test_colour_shades_each_column_as_wide_as_its_name() -> None:
+    axis = Axis("source", "tokens", ("机器", "x", "Haus"))
+    text = attention_text(line(np.eye(4, 3).tolist(), tuple("abcd"), axis), width=60, color=True)
+    rows = [re.findall(r"48;([\d;]+)m( +)", row) for row in text.splitlines() if "|" in row]
+    bright, dark = (code for code, _ in rows[0])
+    assert bright != dark
+    assert [[(code == bright, len(blank)) for code, blank in row] for row in rows] == [
+        [(True, 5), (False, 8)],
+        [(False, 5), (True, 3), (False, 5)],
+        [(False, 8), (True, 5)],
+        [(False, 13)],
     ]
 
 

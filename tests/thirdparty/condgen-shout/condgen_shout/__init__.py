@@ -4,6 +4,7 @@ from condgen_cli.hookspecs import hookimpl
 from condgen_cli.specs import (
     CommandSpec,
     DatasetSpec,
+    ExperimentSpec,
     ManifestSpec,
     MatchFunctionSpec,
     MetricSpec,
@@ -45,6 +46,11 @@ def condgen_register_match_functions():
 @hookimpl
 def condgen_register_recipes():
     return [RecipeSpec("shout-recipe", "shout", "condgen_shout.recipes", "shout.toml")]
+
+
+@hookimpl
+def condgen_register_experiments():
+    return [ExperimentSpec("shout-loudly", "shout", "condgen_shout.experiments", "loudly.toml", "Moods of shouting.")]
 
 
 @hookimpl

@@ -1,0 +1,342 @@
+"""Vocabularies of subwords: byte pair encoding over Unicode characters, with BPE-dropout for training."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from heapq import heapify, heappop, heappush
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from tokenizers import Regex, Tokenizer, decoders, normalizers, pre_tokenizers
+from tokenizers.models import BPE
+from tokenizers.trainers import BpeTrainer
+
+from condgen_cli.data.text import SPECIALS
+from condgen_cli.errors import IntegrityError, NotFoundError, UsageError
+from condgen_cli.zoo.store import write_atomically
+
+if TYPE_CHECKING:
+    import numpy as np
+
+__all__ = ["BLANK", "UNKNOWN", "Piece", "SubwordVocabulary"]
+
+BLANK = "▁"
+"""Stands for a blank within pieces; where texts are written with spaces, every word begins with one."""
+
+UNKNOWN = "⁇"
+"""What an unknown token decodes to if nobody says which text it stands for."""
+
+_PAD, _BOS, _EOS, _UNK = range(len(SPECIALS))
+_LONGEST_PIECE = 16
+_RARE = 2
+_DRAWS = 8
+_CHUNKS_KEPT = 100_000
+_CHUNK = re.compile(" ?[^ ]+")
+
+Merges = Mapping[tuple[int, int], tuple[int, int]]
+"""(left id, right id) -> (rank, id of both together)."""
+
+
+class Piece(NamedTuple):
+    """A token of a text: its id, and the text it stands for as shown beside attention."""
+
+    id: int
+    text: str
+
+
+class _Word(NamedTuple):
+    """A word's characters as ids, and the segmentations drawn for it so far."""
+
+    characters: list[int]
+    drawn: list[list[int]]
+
+
+class SubwordVocabulary:
+    """Byte pair encoding (Sennrich et al. 2016): ``pad`` 0, ``bos`` 1, ``eos`` 2, ``unk`` 3, characters, then merged pieces.
+
+    Texts are put in NFC and runs of blanks become one; case and punctuation are kept. Pieces don't reach across words, digits
+    or punctuation. ``▁`` marks a blank, and so the beginning of a word; texts of a language written without spaces have it
+    only where they do hold a blank. A special's name written in a text is ordinary characters.
+
+    Made by ``train`` or ``load``.
+    """
+
+    pad, bos, eos, unk = _PAD, _BOS, _EOS, _UNK
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self._tokenizer = tokenizer
+        ids = tokenizer.get_vocab()
+        self.tokens = tuple(sorted(ids, key=ids.__getitem__))
+
+    @classmethod
+    def train(cls, texts: Iterable[str], size: int) -> SubwordVocabulary:
+        """Learn merges from texts; the same texts give the same vocabulary.
+
+        Characters that come only once become ``unk``. Words are taken to be divided by spaces if most texts hold one.
+
+        Args:
+            texts: of one language, or of all the languages that share the vocabulary.
+            size: number of tokens with the specials. There are fewer if the texts hold no more pairs that come twice, and more
+                if the characters alone are more.
+        Raises:
+            UsageError: if ``size`` leaves no room for anything but the specials.
+        """
+        if size <= len(SPECIALS) + 1:
+            raise UsageError(f"a vocabulary of subwords needs more than {len(SPECIALS) + 1} tokens, not {size}")
+        normalizer = _normalizer()
+        normal = [text for text in (normalizer.normalize_str(_valid(text)) for text in texts) if text]
+        spaced = 2 * sum(" " in text for text in normal) > len(normal)
+        counts = Counter(character for text in normal for character in text if character != " ")
+        alphabet = sorted({BLANK, *(character for character, count in counts.items() if count >= _RARE)})
+        learner = _tokenizer(BPE(unk_token=SPECIALS[_UNK]), spaced)
+        learner.train_from_iterator(
+            normal,
+            BpeTrainer(
+                vocab_size=size,
+                min_frequency=_RARE,
+                special_tokens=list(SPECIALS),
+                initial_alphabet=alphabet,
+                limit_alphabet=len(alphabet),
+                max_token_length=_LONGEST_PIECE,
+                show_progress=False,
+            ),
+        )
+        model = json.loads(learner.to_str())["model"]
+        # the trainer has specials found in texts; a new tokenizer hasn't
+        merges = [(left, right) for left, right in model["merges"]]
+        return cls(_tokenizer(BPE(model["vocab"], merges, unk_token=SPECIALS[_UNK]), spaced))
+
+    @classmethod
+    def load(cls, path: Path) -> SubwordVocabulary:
+        """Read what ``save`` wrote.
+
+        Raises:
+            NotFoundError: if there is no such file.
+            IntegrityError: if it isn't a vocabulary of subwords with these settings.
+        """
+        try:
+            content = path.read_text(encoding="utf-8")
+            document = json.loads(content)
+        except FileNotFoundError:
+            raise NotFoundError(f"no vocabulary {path}") from None
+        except (ValueError, RecursionError) as error:
+            raise IntegrityError(f"{path} is no JSON: {error}") from None
+        try:
+            return cls(_read_document(document, content))
+        except ValueError as error:
+            raise IntegrityError(f"{path} is no vocabulary of subwords: {error}") from None
+
+    def save(self, path: Path) -> None:
+        """Write the vocabulary as the JSON of Hugging Face tokenizers, whole or not at all."""
+        write_atomically(path, (self._tokenizer.to_str() + "\n").encode())
+
+    def __len__(self) -> int:
+        return len(self.tokens)
+
+    def encode(self, text: str) -> list[int]:
+        """Ids of a text's pieces, without bos and eos; ``unk`` for each character that is not in the vocabulary."""
+        return self._tokenizer.encode(_valid(text)).ids
+
+    def pieces(self, text: str) -> list[Piece]:
+        """The pieces of ``encode`` with their text; an unknown character keeps its own."""
+        normal = self._tokenizer.normalizer.normalize_str(_valid(text))
+        encoding = self._tokenizer.encode(normal)
+        return [
+            Piece(index, normal[start:end] if index == _UNK else self.tokens[index])
+            for index, (start, end) in zip(encoding.ids, encoding.offsets, strict=True)
+        ]
+
+    def decode(self, ids: Sequence[int], unknown: Sequence[str] = ()) -> str:
+        """The text of ids, specials left out: one line without blanks at its ends.
+
+        Args:
+            ids: of pieces, as ``encode`` gives them.
+            unknown: what the ``unk`` in ``ids`` stand for, in their order; ``⁇`` for those it has no text for.
+        """
+        texts = iter(unknown)
+        pieces = (
+            next(texts, UNKNOWN) if index == _UNK else self.tokens[index]
+            for index in ids
+            if index == _UNK or index >= len(SPECIALS)
+        )
+        return re.sub(" +", " ", "".join(pieces).replace(BLANK, " ")).strip(" ")
+
+    def token(self, index: int) -> str:
+        """One token as shown beside its attention, specials in angle brackets."""
+        return self.tokens[index]
+
+    def sampler(self, dropout: float, rng: np.random.Generator) -> Callable[[str], list[int]]:
+        """A random ``encode``: BPE-dropout (Provilkov et al. 2020, algorithm 1), which leaves out merges at random.
+
+        For speed, a word is segmented afresh the first few times it comes; later, one of these segmentations is picked. So make
+        a new sampler for every epoch.
+
+        Args:
+            dropout: the probability that a merge is left out, anew at each step; 0 gives what ``encode`` gives.
+            rng: the source of all randomness; it is read ahead in blocks.
+        Raises:
+            UsageError: if ``dropout`` is no probability.
+        """
+        if not 0 <= dropout <= 1:
+            raise UsageError(f"dropout must be between 0 and 1, not {dropout}")
+        return _Sampler(self._tokenizer, dropout, rng)
+
+
+class _Sampler:
+    """Segmentations of texts, drawn word by word."""
+
+    def __init__(self, tokenizer: Tokenizer, dropout: float, rng: np.random.Generator) -> None:
+        self._normalize = tokenizer.normalizer.normalize_str
+        self._split = tokenizer.pre_tokenizer.pre_tokenize_str
+        self._ids = tokenizer.get_vocab()
+        self._merges = _merges(tokenizer, self._ids)
+        self._dropout = dropout
+        self._uniform = _uniform(rng)
+        self._words: dict[str, _Word] = {}
+        self._chunks: dict[str, list[_Word]] = {}
+
+    def __call__(self, text: str) -> list[int]:
+        ids: list[int] = []
+        # what is between blanks can be split on its own, and is split once only
+        for chunk in _CHUNK.findall(self._normalize(_valid(text))):
+            words = self._chunks.get(chunk)
+            for word in self._read(chunk) if words is None else words:
+                ids += self._draw(word)
+        return ids
+
+    def _read(self, chunk: str) -> list[_Word]:
+        if len(self._chunks) >= _CHUNKS_KEPT:
+            self._chunks.clear()
+            self._words.clear()
+        words = [
+            self._words.setdefault(word, _Word([self._ids.get(character, _UNK) for character in word], []))
+            for word, _ in self._split(chunk)
+        ]
+        self._chunks[chunk] = words
+        return words
+
+    def _draw(self, word: _Word) -> list[int]:
+        if len(word.drawn) == _DRAWS:
+            return word.drawn[int(next(self._uniform) * _DRAWS)]
+        word.drawn.append(_segment(list(word.characters), self._merges, self._dropout, self._uniform))
+        return word.drawn[-1]
+
+
+def _segment(symbols: list[int], merges: Merges, dropout: float, uniform: Iterator[float]) -> list[int]:
+    """Merge symbols as byte pair encoding does, but leave out each possible merge with probability ``dropout`` at each step.
+
+    Merges wait in a heap by rank, then position. A merge left out waits beside it until another one has been made.
+    """
+    size = len(symbols)
+    following = list(range(1, size + 1))
+    previous = list(range(-1, size - 1))
+    # (rank, left position, right position, left id, right id, id of both)
+    heap: list[tuple[int, int, int, int, int, int]] = []
+    for left in range(size - 1):
+        pair = symbols[left], symbols[left + 1]
+        if pair in merges:
+            rank, both = merges[pair]
+            heap.append((rank, left, left + 1, *pair, both))
+    heapify(heap)
+    left_out = []
+    while heap:
+        merge = heappop(heap)
+        _, left, right, left_id, right_id, both = merge
+        if symbols[left] != left_id or symbols[right] != right_id:
+            continue  # one of the two has been merged with another symbol
+        if dropout and next(uniform) < dropout:
+            left_out.append(merge)
+            continue
+        for waiting in left_out:
+            heappush(heap, waiting)
+        left_out.clear()
+        symbols[left], symbols[right] = both, -1
+        after = following[left] = following[right]
+        before = previous[left]
+        if after < size:
+            previous[after] = left
+            pair = both, symbols[after]
+            if pair in merges:
+                rank, joined = merges[pair]
+                heappush(heap, (rank, left, after, *pair, joined))
+        if before >= 0:
+            pair = symbols[before], both
+            if pair in merges:
+                rank, joined = merges[pair]
+                heappush(heap, (rank, before, left, *pair, joined))
+    return [symbol for symbol in symbols if symbol >= 0]
+
+
+def _uniform(rng: np.random.Generator) -> Iterator[float]:
+    # a call of the generator for each number would take longer than all the rest
+    while True:
+        yield from rng.random(1024).tolist()
+
+
+def _merges(tokenizer: Tokenizer, ids: Mapping[str, int]) -> Merges:
+    pairs: list[tuple[str, str]] = json.loads(tokenizer.to_str())["model"]["merges"]
+    return {(ids[left], ids[right]): (rank, ids[left + right]) for rank, (left, right) in enumerate(pairs)}
+
+
+def _valid(text: str) -> str:
+    """Half surrogate pairs, which stand for bytes that are no UTF-8, can't be given to the tokenizer."""
+    return text if text.isascii() else text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+def _normalizer() -> normalizers.Normalizer:
+    # a mark for blanks that is written in a text would decode to a blank, so it is one
+    blanks = normalizers.Replace(Regex(rf"[\s{BLANK}]+"), " ")
+    return normalizers.Sequence([normalizers.NFC(), blanks, normalizers.Strip()])
+
+
+def _tokenizer(model: BPE, spaced: bool) -> Tokenizer:
+    tokenizer = Tokenizer(model)
+    scheme = "always" if spaced else "never"
+    tokenizer.normalizer = _normalizer()
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Metaspace(BLANK, scheme),
+            pre_tokenizers.Digits(individual_digits=True),
+            pre_tokenizers.Punctuation("isolated"),
+        ]
+    )
+    tokenizer.decoder = decoders.Metaspace(BLANK, scheme)
+    return tokenizer
+
+
+def _read_document(document: Any, content: str) -> Tokenizer:
+    """The tokenizer of a JSON text that is a vocabulary of subwords; a ValueError says why it isn't."""
+    model = document.get("model") if isinstance(document, dict) else None
+    if not isinstance(model, dict) or model.get("type") != "BPE":
+        raise ValueError("it has no model of type BPE")
+    ids = model.get("vocab")
+    if not isinstance(ids, dict) or any(type(index) is not int for index in ids.values()):
+        raise ValueError("its model needs tokens and their ids")
+    if sorted(ids.values()) != list(range(len(ids))):
+        raise ValueError("its ids aren't 0, 1, 2 and so on")
+    if any(ids.get(special) != index for index, special in enumerate(SPECIALS)):
+        raise ValueError(f"it must begin with the tokens {' '.join(SPECIALS)}")
+    # checked here, since the library panics at some of what is wrong with merges
+    merges = model.get("merges")
+    if not isinstance(merges, list) or not all(_is_merge(merge, ids) for merge in merges):
+        raise ValueError("its merges must be pairs of tokens that give a token")
+    try:
+        tokenizer = Tokenizer.from_str(content)
+    except Exception as error:  # the library raises no class of its own
+        raise ValueError(str(error)) from None
+    # as this version of the library writes them, so that files of another one can be compared
+    found = json.loads(tokenizer.to_str())
+    found["model"].update(vocab={}, merges=[])
+    known = [json.loads(_tokenizer(BPE(unk_token=SPECIALS[_UNK]), spaced).to_str()) for spaced in (False, True)]
+    if found not in known:
+        raise ValueError("its settings aren't the ones that condgen trains with")
+    return tokenizer
+
+
+def _is_merge(merge: Any, ids: Mapping[str, int]) -> bool:
+    if not isinstance(merge, list) or len(merge) != 2 or not all(isinstance(part, str) and part for part in merge):
+        return False
+    return "".join(merge) in ids and all(part in ids and part not in SPECIALS for part in merge)

@@ -1,0 +1,1 @@
+"""Controlled comparisons as data: variants of a recipe, each trained and scored alike, as one table."""

@@ -1,0 +1,169 @@
+"""Texts as inputs: a command line's arguments, or the lines of a file or of standard input, read as they come.
+
+Only light modules are imported here, since ``condgen TASK --help`` reaches this file.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import stat
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import BinaryIO
+
+from condgen_cli.errors import InputError, NotFoundError, UsageError
+from condgen_cli.sources import STDIN, Failure, near_names, stem
+
+__all__ = ["MAX_LINE", "Text", "Texts", "text_inputs", "text_stem"]
+
+MAX_LINE = 256 * 1024
+"""Bytes that a line may have; of a longer one no more than this is held."""
+
+BLOCK = 64 * 1024
+BOM = b"\xef\xbb\xbf"
+
+
+@dataclass(frozen=True)
+class Text:
+    """An input that is a text itself.
+
+    Args:
+        name: what errors call it: ``notes.txt:12``, ``stdin:3``, ``text-1`` for an argument.
+        text: without its line end.
+    """
+
+    name: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Texts:
+    """The texts that a command is to work on, in order.
+
+    Args:
+        entries: read lazily; what is no text is a ``Failure`` in its place.
+        several: whether there may be more than one.
+        live: whether they come as somebody writes them, so that each should be answered without waiting for the next.
+    """
+
+    entries: Iterable[Text | Failure]
+    several: bool
+    live: bool = False
+
+    def __iter__(self) -> Iterator[Text | Failure]:
+        return iter(self.entries)
+
+
+def text_inputs(arguments: Sequence[str], file: str | None) -> Texts:
+    """A command line's texts: its arguments, or with ``--input`` the lines of a file; ``-`` is standard input.
+
+    Raises:
+        UsageError: if both are given, or neither.
+        NotFoundError: if the file doesn't exist.
+        InputError: if it can't be opened.
+    """
+    if arguments and file is not None:
+        raise UsageError("texts and --input are two ways to give the input: choose one")
+    if file is not None:
+        stream = _stdin() if file == STDIN else _opened(file)
+        return Texts(_lines(stream, "stdin" if file == STDIN else file), several=True, live=not _is_file(stream))
+    if list(arguments) == [STDIN]:
+        raise UsageError("standard input is read with --input", "--input -")
+    if not arguments:
+        piped = sys.stdin is not None and not sys.stdin.closed and not sys.stdin.isatty()
+        raise UsageError("no input", "--input - reads standard input" if piped else "give a text in quotes, or --input FILE")
+    texts = [_text(f"text-{number}", _bytes(argument)) for number, argument in enumerate(arguments, 1)]
+    return Texts(texts, several=len(texts) > 1)
+
+
+def text_stem(name: str) -> str:
+    """A name for files made from a text: ``notes-12`` for line 12 of notes.txt, ``text-1`` for an argument."""
+    path, _, number = name.rpartition(":")
+    return f"{stem(path)}-{number}" if path and number.isdecimal() else name
+
+
+def _lines(stream: BinaryIO, name: str) -> Iterator[Text | Failure]:
+    """A text for each line. Ends are LF or CRLF, the last may be missing; a byte order mark is dropped."""
+    for number, line in enumerate(_split(stream, name), 1):
+        place = f"{name}:{number}"
+        if line is None:
+            message = f"{place}: the line has more than {MAX_LINE // 1024} KB"
+            yield Failure(place, InputError(message, "put its sentences on lines of their own"))
+        else:
+            yield _text(place, line.removeprefix(BOM) if number == 1 else line)
+
+
+def _split(stream: BinaryIO, name: str) -> Iterator[bytes | None]:
+    """Lines without their ends; None for one that is too long. A block is read when the lines before it are used up."""
+    line, too_long = bytearray(), False
+    with stream:
+        while block := _read(stream, name):
+            *ends, rest = block.split(b"\n")
+            for end in ends:
+                line += end
+                yield None if too_long else _within_limit(line)
+                line, too_long = bytearray(), False
+            line += rest
+            if len(line) > MAX_LINE + len(b"\r"):
+                line, too_long = bytearray(), True
+    if line or too_long:
+        yield None if too_long else _within_limit(line)
+
+
+def _within_limit(line: bytearray) -> bytes | None:
+    bare = line.removesuffix(b"\r")
+    return bytes(bare) if len(bare) <= MAX_LINE else None
+
+
+def _read(stream: BinaryIO, name: str) -> bytes:
+    """What is there, as soon as there is something."""
+    try:
+        return stream.read(BLOCK)
+    except OSError as error:
+        raise InputError(f"cannot read {name}: {error.strerror or error}") from None
+
+
+def _text(name: str, data: bytes) -> Text | Failure:
+    try:
+        return Text(name, data.decode())
+    except UnicodeDecodeError as error:
+        message = f"{name}: not UTF-8 (byte 0x{data[error.start]:02x} at {error.start + 1})"
+        return Failure(name, InputError(message))
+
+
+def _bytes(argument: str) -> bytes:
+    # Python keeps bytes of an argument that it can't decode as surrogates; those that are no such byte are no UTF-8 either
+    try:
+        return argument.encode(errors="surrogateescape")
+    except UnicodeEncodeError:
+        return argument.encode(errors="surrogatepass")
+
+
+def _stdin() -> BinaryIO:
+    if sys.stdin is None or sys.stdin.closed:
+        raise InputError("there is no standard input")
+    try:
+        # unbuffered: what has come is given at once, and a thread that waits here holds no lock that Python's exit wants
+        return io.FileIO(sys.stdin.fileno(), closefd=False)
+    except io.UnsupportedOperation:  # it is in memory
+        return sys.stdin.buffer
+
+
+def _opened(path: str) -> BinaryIO:
+    try:
+        return io.FileIO(path)
+    except FileNotFoundError:
+        raise NotFoundError(f"{path} does not exist", near_names(path)) from None
+    except IsADirectoryError:
+        raise InputError(f"{path} is a directory") from None
+    except (OSError, ValueError) as error:  # ValueError: a name with a null character
+        raise InputError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from None
+
+
+def _is_file(stream: BinaryIO) -> bool:
+    try:
+        return stat.S_ISREG(os.fstat(stream.fileno()).st_mode)
+    except io.UnsupportedOperation:  # it is in memory
+        return True

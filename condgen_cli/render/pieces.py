@@ -1,0 +1,79 @@
+"""Labels as people read them: without the mark of subword vocabularies, without control characters."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from dataclasses import replace
+from itertools import pairwise
+
+from condgen_cli.generation import Axis
+
+__all__ = ["CONTINUES", "joined", "label", "readable", "words"]
+
+CONTINUES = "-"
+"""Stands before a piece that goes on with the word before, as in a dictionary's *-ing*; ASCII, so that any terminal has it."""
+
+_BEGINS = "▁"
+"""Stands before a piece that begins a word (U+2581), in labels of subword vocabularies."""
+_SPECIAL = re.compile(r"<[^<>\s]+>")
+_INVISIBLE = ("Cc", "Cf", "Cn", "Co", "Cs", "Zl", "Zp")
+
+
+def readable(axis: Axis, encoding: str = "utf-8") -> Axis:
+    """The axis with labels to be shown; seconds stay numbers.
+
+    Where labels have the mark of a word's beginning it is left out, and pieces that go on with a word begin with
+    ``CONTINUES``. Only letters and digits after letters and digits get it: in punctuation, and in scripts without
+    spaces such as Chinese, it would tell nothing. What ``encoding`` can't write becomes an escape.
+    """
+    if axis.kind == "time":
+        return axis
+    names = words(axis, encoding)
+    continued = _continued(axis)
+    return replace(axis, labels=tuple(CONTINUES * go_on + name for go_on, name in zip(continued, names, strict=True)))
+
+
+def words(axis: Axis, encoding: str = "utf-8") -> tuple[str, ...]:
+    """As ``readable``, but without any mark: for pieces that are set as they stand in a text."""
+    marked = _is_marked(axis)
+    names = (_without_mark(str(value)) or " " if marked else label(value) for value in axis.labels)
+    return tuple(label(name).encode(encoding, "backslashreplace").decode(encoding) for name in names)
+
+
+def joined(axis: Axis) -> tuple[bool, ...]:
+    """For each label whether it follows the one before without a space; never, where labels have no marks."""
+    if not _is_marked(axis):
+        return (False,) * len(axis)
+    pieces = [str(value) for value in axis.labels]
+    return tuple(
+        index > 0 and not piece.startswith(_BEGINS) and not _SPECIAL.fullmatch(piece) for index, piece in enumerate(pieces)
+    )
+
+
+def label(value: str | float) -> str:
+    """A label that is safe to print: numbers short, control and invisible characters escaped, blanks quoted."""
+    text = value if isinstance(value, str) else f"{value:g}"
+    if not text.strip(" "):
+        return repr(text)
+    return "".join(c.encode("unicode_escape").decode() if unicodedata.category(c) in _INVISIBLE else c for c in text)
+
+
+def _is_marked(axis: Axis) -> bool:
+    return axis.kind == "tokens" and any(isinstance(value, str) and value.startswith(_BEGINS) for value in axis.labels)
+
+
+def _without_mark(piece: str) -> str:
+    return piece.removeprefix(_BEGINS).replace(_BEGINS, " ")
+
+
+def _continued(axis: Axis) -> list[bool]:
+    if not _is_marked(axis):
+        return [False] * len(axis)
+    pieces = ["", *map(str, axis.labels)]
+    return [_is_spaced(before[-1:]) and _is_spaced(piece[:1]) for before, piece in pairwise(pieces)]
+
+
+def _is_spaced(letter: str) -> bool:
+    """Whether it is a letter or digit of a script that puts spaces between words."""
+    return letter.isalnum() and unicodedata.east_asian_width(letter) not in ("W", "F")

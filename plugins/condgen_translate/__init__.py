@@ -1,0 +1,123 @@
+"""Translation: what the plugin registers. The work is in the modules that the specs name."""
+
+from __future__ import annotations
+
+from condgen_cli.hookspecs import hookimpl
+from condgen_cli.specs import Archive, DatasetSpec, ExperimentSpec, ModelSpec, Option, RecipeSpec, TaskSpec
+
+CONDGEN_API = "1"
+
+_MULTI30K = "https://raw.githubusercontent.com/multi30k/dataset/master/data/task1/raw"
+_MULTI30K_FILES = {
+    "train.de": (637044, "726e39b2fa9eb9ffb6dc763fb35a179f80fae06ffc5d28b6ace5faa883de28a6"),
+    "train.en": (568929, "d79cfa999dd4c51d2cb42499b6796d5a882c3a8a961923c25a898c90f8bbd56f"),
+    "train.fr": (604242, "622e75069e9f4c577425c4f277116ce66e63a2401c0a2312d90073cb12379a3c"),
+    "val.de": (24681, "f0cba2f995189cf5770f29a8a9a537a3ad3f51657ad873405082ff6863a5e75a"),
+    "val.en": (21650, "14f7d25ddd868909a9213e361768460edcacdd6ab9d1e77b92560dc10c10dc28"),
+    "val.fr": (23001, "ca3106f1a72390591d25f6c45cb4cd39dec4cd3f123e099748a3ce5256c160e9"),
+    "test_2016_flickr.de": (22890, "9204244e408ccb38d2a55cfcd344df15005fc42a07a6e55ca6c52b6ababb8cc8"),
+    "test_2016_flickr.en": (21077, "611d361c6334bc7246101d48097c13cf5c4413c5befc793cc629934359d532d9"),
+    "test_2016_flickr.fr": (22310, "6d326e188d259fb1d04ac19eae3af956559b3a0b93d7635e56c90987c40c8b90"),
+}
+"""Size and SHA-256 of the files as published."""
+
+
+@hookimpl
+def condgen_register_tasks() -> list[TaskSpec]:
+    return [
+        TaskSpec(
+            name="translate",
+            help="Translate sentences, and show which words each word comes from.",
+            command="condgen_translate.cli:translate",
+            reader="condgen_translate.task:read",
+            metrics=("bleu", "chrf"),
+        )
+    ]
+
+
+@hookimpl
+def condgen_register_models() -> list[ModelSpec]:
+    return [
+        ModelSpec(
+            name="translate",
+            task="translate",
+            build="condgen_translate.model:build",
+            experiment="condgen_translate.training:TranslateExperiment",
+            help="A recurrent encoder and decoder: a fixed vector (first step or every step) or attention between them.",
+        )
+    ]
+
+
+@hookimpl
+def condgen_register_datasets() -> list[DatasetSpec]:
+    length = Option("Report on sources of like length on their own.", choices=("length",))
+    return [
+        DatasetSpec(
+            name="multi30k",
+            task="translate",
+            help="Descriptions of photos in German, English and French (task 1): 29,000/1,014/1,000.",
+            open="condgen_translate.data:multi30k",
+            options={
+                "source": Option("Language to translate from.", "de", ("de", "en", "fr")),
+                "target": Option("Language to translate to.", "en", ("de", "en", "fr")),
+                "group": length,
+            },
+            licence="none stated; the English descriptions are Flickr30k's",
+            homepage="https://github.com/multi30k/dataset",
+            archives=tuple(
+                Archive(f"{name}.gz", (f"{_MULTI30K}/{name}.gz",), sha256=sha256, size=size)
+                for name, (size, sha256) in _MULTI30K_FILES.items()
+            ),
+        ),
+        DatasetSpec(
+            name="tatoeba-cmn",
+            task="translate",
+            help="Chinese and English sentences of Tatoeba, about 30,000 pairs.",
+            open="condgen_translate.data:tatoeba_cmn",
+            options={
+                "source": Option("Language to translate from; the other is the target.", "zh", ("zh", "en")),
+                "group": length,
+            },
+            licence="CC BY 2.0 FR",
+            homepage="https://www.manythings.org/anki/",
+        ),
+        DatasetSpec(
+            name="parallel",
+            task="translate",
+            help="Your own sentence pairs: two text files, or one with columns.",
+            open="condgen_translate.data:parallel",
+            options={
+                "source": Option("File with a sentence in each line; {split} in it stands for the split."),
+                "target": Option("File with their translations, line by line."),
+                "tsv": Option("File with both, between tabs, instead of the two."),
+                "columns": Option("Those of source and target in it.", "1,2"),
+                "group": length,
+            },
+            licence="yours",
+        ),
+    ]
+
+
+@hookimpl
+def condgen_register_recipes() -> list[RecipeSpec]:
+    recipes = {
+        "nmt-de-en": "German to English with attention (Multi30k).",
+        "nmt-de-en-context": "The encoder's last state at every step of the decoder, no attention.",
+        "nmt-de-en-fixed": "The encoder's last state at the decoder's first step only.",
+        "nmt-zh-en": "Chinese to English with attention (Tatoeba).",
+        "nmt-zh-en-context": "The same without attention, the encoder's last state at every step of the decoder.",
+    }
+    return [RecipeSpec(name, "translate", "condgen_translate.recipes", f"{name}.toml", help) for name, help in recipes.items()]
+
+
+@hookimpl
+def condgen_register_experiments() -> list[ExperimentSpec]:
+    experiments = {
+        "match": "Match functions at equal budget.",
+        "sharing": "One set of parameters for encoder and decoder, or two, by the number of training pairs.",
+        "length": "The three kinds of decoder, by the length of the source.",
+    }
+    return [
+        ExperimentSpec(f"translate-{name}", "translate", "condgen_translate.experiments", f"{name}.toml", help)
+        for name, help in experiments.items()
+    ]

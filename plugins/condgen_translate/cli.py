@@ -1,0 +1,80 @@
+"""``condgen translate``."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from condgen_cli.lines import text_inputs
+from condgen_cli.options import (
+    BatchSizeOpt,
+    BeamOpt,
+    Device,
+    DeviceOpt,
+    ForceOpt,
+    Format,
+    FormatOpt,
+    InputOpt,
+    LengthPenaltyOpt,
+    MaxLengthOpt,
+    ModelOpt,
+    NBestOpt,
+    OutputOpt,
+    SampleOpt,
+    SaveAttentionOpt,
+    SeedOpt,
+    ShowAttentionOpt,
+    TemperatureOpt,
+    TopKOpt,
+    TopPOpt,
+)
+from condgen_cli.tasks import TaskOptions, run_task
+
+__all__ = ["translate"]
+
+TextsArg = Annotated[list[str] | None, typer.Argument(metavar="TEXT", help="Texts, each in quotes.")]
+
+
+def translate(
+    texts: TextsArg = None,
+    input: InputOpt = None,
+    model: ModelOpt = "nmt-zh-en",
+    beam: BeamOpt = None,
+    nbest: NBestOpt = 1,
+    length_penalty: LengthPenaltyOpt = None,
+    max_length: MaxLengthOpt = None,
+    sample: SampleOpt = False,
+    temperature: TemperatureOpt = 1.0,
+    top_k: TopKOpt = 0,
+    top_p: TopPOpt = 1.0,
+    seed: SeedOpt = 0,
+    force: ForceOpt = None,
+    show_attention: ShowAttentionOpt = False,
+    save_attention: SaveAttentionOpt = None,
+    output: OutputOpt = None,
+    format: FormatOpt = Format.text,
+    device: DeviceOpt = Device.auto,
+    batch_size: BatchSizeOpt = 16,
+) -> None:
+    """Translate texts or the lines of a file, and show which words each word comes from."""
+    options = TaskOptions(
+        model=model,
+        device=device,
+        seed=seed,
+        batch_size=batch_size,
+        beam=beam,
+        nbest=nbest,
+        length_penalty=length_penalty,
+        max_length=max_length,
+        sample=sample,
+        temperature=temperature,
+        top_k=top_k,
+        top_p=top_p,
+        force=force,
+        show_attention=show_attention,
+        save_attention=save_attention,
+        output=output,
+        format=format,
+    )
+    raise typer.Exit(run_task("translate", text_inputs(texts or [], input), options))

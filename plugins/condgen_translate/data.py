@@ -1,0 +1,278 @@
+"""Readers of sentence pairs: Multi30k and Tatoeba as published, and anyone's own parallel files.
+
+A pair is an item of its own, so a source that has several translations comes several times, each time with one reference. An
+id is the split and the line that the pair stands in. Blanks around a sentence go; nothing else of it is changed.
+
+With ``group="length"`` an item's group is the length of its source (``sentence_length``) in steps of five: ``1-5``,
+``6-10``, … ``26-30``, ``31+``.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import io
+import re
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import zip_longest
+from pathlib import Path
+from typing import NamedTuple
+
+from condgen_cli.data.archives import Member, open_tree
+from condgen_cli.errors import CondgenError, InputError, IntegrityError, NotFoundError, UsageError
+from condgen_cli.item import Item
+
+__all__ = ["SPLITS", "multi30k", "parallel", "sentence_length", "tatoeba_cmn"]
+
+SPLITS = ("train", "dev", "test")
+
+_MULTI30K_NAMES = {"train": "train", "dev": "val", "test": "test_2016_flickr"}
+_MULTI30K_FOLDERS = (".", "multi30k", "data/task1/raw", "multi30k/data/task1/raw")
+_MULTI30K_HINT = "condgen data pull multi30k, or name its folder with --data-dir"
+
+_TATOEBA_FOLDERS = (".", "tatoeba-cmn")
+_TATOEBA_WHOLE = ("cmn.txt", "cmn-eng.zip", "cmn-eng/cmn.txt")
+_TATOEBA_HINT = "name the folder of {train,dev,test}.tsv.gz or of cmn-eng.zip with --data-dir"
+
+_LONGEST = 30
+_STEP = 5
+# kana, ideographs and full-width marks, which have no blanks between them
+_UNSPACED = r"\u3001-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uff00-\uffef\U00020000-\U0003ffff"
+_WORD = re.compile(rf"[{_UNSPACED}]|[^\s{_UNSPACED}]+")
+
+
+class _Pair(NamedTuple):
+    """Two sentences and the number of their line."""
+
+    number: int
+    source: str
+    target: str
+
+
+def multi30k(root: Path, split: str, source: str = "de", target: str = "en", group: str = "") -> Sequence[Item]:
+    """Multi30k, task 1 (Elliott et al. 2016): 29,000 / 1,014 / 1,000 descriptions of photos with their translations.
+
+    The files are ``{train,val,test_2016_flickr}.{de,en,fr}``, plain or as ``.gz``.
+
+    Args:
+        root: the folder that holds the files, one that holds it as ``multi30k``, or a clone of the publisher's repository
+            (``data/task1/raw``).
+        split: ``train``, ``dev`` (val) or ``test`` (test_2016_flickr).
+        source, target: languages: ``de``, ``en``, ``fr``.
+        group: ``length`` or nothing.
+    Raises:
+        UsageError: for another split, or if both languages are the same.
+        NotFoundError: if a file is missing.
+        InputError: if a line is wrong; the message begins with its file and number.
+        IntegrityError: if a file is damaged.
+    """
+    _check_split(split)
+    if source == target:
+        raise UsageError(f"source and target are both {source}", "--set source=de --set target=en")
+    names = [f"{_MULTI30K_NAMES[split]}.{language}" for language in (source, target)]
+    for folder in _MULTI30K_FOLDERS:
+        paths = [path for name in names if (path := _present(root / folder / name))]
+        if len(paths) == 2:
+            return list(_items(_side_by_side(*paths), split, group))
+    raise NotFoundError(f"{root} lacks {' or '.join(names)} of Multi30k", _MULTI30K_HINT)
+
+
+def tatoeba_cmn(root: Path, split: str, source: str = "zh", group: str = "") -> Sequence[Item]:
+    """Chinese and English sentences of Tatoeba, either way.
+
+    Two layouts, with the same columns (English, Chinese, attribution): ``{train,dev,test}.tsv``, plain or as ``.gz``; and
+    ``cmn.txt``, alone or in ``cmn-eng.zip``, as manythings.org publishes it. If any file of the first is there, the first is
+    used.
+
+    ``cmn.txt`` has no splits. A hash of the English sentence decides: one in thirty is for ``dev``, one for ``test``. Pairs
+    whose Chinese sentence also stands in a later split are left out, so that no sentence of ``dev`` or ``test``, of either
+    language, stands in ``train``. A newer ``cmn.txt`` moves no English sentence to another split. These splits are not those
+    of the first layout: a model trained on one of them has seen sentences that the other tests on.
+
+    Args:
+        root: the folder that holds the files, or one that holds it as ``tatoeba-cmn``.
+        split: ``train``, ``dev`` or ``test``.
+        source: language: ``zh`` or ``en``; the other is the target.
+        group: ``length`` or nothing.
+    Raises:
+        UsageError: for another split.
+        NotFoundError: if a file is missing.
+        InputError: if a line is wrong; the message begins with its file and number.
+        IntegrityError: if a file is damaged.
+    """
+    _check_split(split)
+    pairs = _tatoeba_pairs(root, split)
+    if source == "zh":
+        pairs = (_Pair(number, chinese, english) for number, english, chinese in pairs)
+    return list(_items(pairs, split, group))
+
+
+def parallel(
+    root: Path,
+    split: str,
+    source: str = "",
+    target: str = "",
+    tsv: str = "",
+    columns: str = "1,2",
+    group: str = "",
+) -> Iterator[Item]:
+    """Anyone's own sentence pairs: two text files with a sentence in each line, or one file with columns between tabs.
+
+    Lines that are empty on both sides are skipped. UTF-8; a file may be compressed with gzip (``.gz``, which needn't be
+    written). Sentences are read as they are asked for: the files may be larger than memory.
+
+    Args:
+        root: what the files are relative to.
+        split: stands for ``{split}`` in the files' names. Files without it are all of the split ``test``.
+        source, target: the two files.
+        tsv: the file with columns, instead of the two.
+        columns: of the source and of the target in ``tsv``, counted from 1.
+        group: ``length`` or nothing.
+    Raises:
+        UsageError: if the options don't name the files, or name none for the split.
+        NotFoundError: if a file is missing.
+        InputError: when it is read, if a line isn't UTF-8, lacks a column, is empty on one side only, or has no counterpart.
+            The message begins with its file and number.
+        IntegrityError: when it is read, if a file is damaged.
+    """
+    _check_split(split)
+    if tsv and not (source or target):
+        return _items(_columns(_file(root, tsv, split), *_column_numbers(columns)), split, group)
+    if source and target and not tsv:
+        return _items(_side_by_side(_file(root, source, split), _file(root, target, split)), split, group)
+    raise UsageError(
+        "data set parallel needs source and target, or tsv",
+        "--set source={split}.de --set target={split}.en, or --set tsv={split}.tsv",
+    )
+
+
+def sentence_length(text: str) -> int:
+    """Words between blanks, and characters where the script has no blanks (Chinese, Japanese)."""
+    return len(_WORD.findall(text))
+
+
+def _length_group(text: str) -> str:
+    length = sentence_length(text)
+    if length > _LONGEST:
+        return f"{_LONGEST + 1}+"
+    first = (length - 1) // _STEP * _STEP + 1
+    return f"{first}-{first + _STEP - 1}"
+
+
+def _items(pairs: Iterable[_Pair], split: str, group: str) -> Iterator[Item]:
+    for number, source, target in pairs:
+        bucket = _length_group(source) if group == "length" else ""
+        yield Item(f"{split}/{number}", source, (target,), source=source, group=bucket)
+
+
+def _check_split(split: str) -> None:
+    if split not in SPLITS:
+        raise UsageError(f"no split named {split!r}", f"its splits: {', '.join(SPLITS)}")
+
+
+def _tatoeba_pairs(root: Path, split: str) -> Iterable[_Pair]:
+    """English and Chinese."""
+    for folder in _TATOEBA_FOLDERS:
+        files = {name: _present(root / folder / f"{name}.tsv") for name in SPLITS}
+        file = files[split]
+        if file:
+            return _columns(file, 1, 2)
+        if any(files.values()):
+            raise NotFoundError(f"{root / folder} lacks {split}.tsv", _TATOEBA_HINT)
+        for name in _TATOEBA_WHOLE:
+            path = root / folder / name
+            if path.is_file():
+                return _part(list(_columns(path, 1, 2)), split)
+    raise NotFoundError(f"{root} holds no Chinese-English pairs of Tatoeba", _TATOEBA_HINT)
+
+
+def _part(pairs: Sequence[_Pair], split: str) -> list[_Pair]:
+    """A split of English and Chinese pairs."""
+    later = SPLITS[SPLITS.index(split) + 1 :]
+    splits = [_hashed_split(pair.source) for pair in pairs]
+    reserved = {pair.target for pair, its in zip(pairs, splits, strict=True) if its in later}
+    return [pair for pair, its in zip(pairs, splits, strict=True) if its == split and pair.target not in reserved]
+
+
+def _hashed_split(text: str) -> str:
+    thirtieth = int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") % 30
+    return {28: "dev", 29: "test"}.get(thirtieth, "train")
+
+
+def _file(root: Path, name: str, split: str) -> Path:
+    if "{split}" not in name and split != "test":
+        raise UsageError(f"{name} is of the split test alone, not of {split}", "write {split} where its name has the split")
+    path = root / name.replace("{split}", split)
+    found = _present(path)
+    if found is None:
+        raise NotFoundError(f"no file {path}")
+    return found
+
+
+def _present(path: Path) -> Path | None:
+    """The file, or what gzip made of it."""
+    packed = path.with_name(f"{path.name}.gz")
+    return path if path.is_file() else packed if packed.is_file() else None
+
+
+def _column_numbers(text: str) -> tuple[int, int]:
+    match = re.fullmatch(r"([1-9]\d{0,3}),([1-9]\d{0,3})", text)
+    if not match or match[1] == match[2]:
+        raise UsageError(f"columns can't be {text!r}", "two numbers counted from 1: --set columns=1,2")
+    return int(match[1]), int(match[2])
+
+
+def _side_by_side(source: Path, target: Path) -> Iterator[_Pair]:
+    """The lines of two files."""
+    for number, (left, right) in enumerate(zip_longest(_lines(source), _lines(target)), 1):
+        if left is None or right is None:
+            longer, shorter = (target, source) if left is None else (source, target)
+            raise InputError(f"{longer}:{number}: {shorter} has no such line", "a pair is a line of each file")
+        pair = _Pair(number, left.strip(), right.strip())
+        if bool(pair.source) != bool(pair.target):
+            empty, other = (target, source) if pair.source else (source, target)
+            raise InputError(f"{empty}:{number}: empty, but {other}:{number} is not", "fill the line, or remove both")
+        if pair.source:
+            yield pair
+
+
+def _columns(path: Path, source: int, target: int) -> Iterator[_Pair]:
+    """Two columns of a file, counted from 1."""
+    for number, line in enumerate(_lines(path), 1):
+        if not line.strip():
+            continue
+        fields = line.split("\t")
+        if len(fields) < max(source, target):
+            raise InputError(f"{path}:{number}: no column {max(source, target)}: {len(fields)} found, with tabs between them")
+        pair = _Pair(number, fields[source - 1].strip(), fields[target - 1].strip())
+        if bool(pair.source) != bool(pair.target):
+            empty, other = (target, source) if pair.source else (source, target)
+            raise InputError(f"{path}:{number}: column {empty} is empty, but column {other} is not")
+        if pair.source:
+            yield pair
+
+
+def _lines(path: Path) -> Iterator[str]:
+    """Lines of a text file, of one packed with gzip, or of the ``cmn.txt`` in a zip, with their ends."""
+    try:
+        if path.suffix == ".zip":
+            member = Member(open_tree(path), "cmn.txt")
+            yield from _decoded(io.BytesIO(member.open()), str(member))
+        else:
+            with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+                yield from _decoded(file, str(path))
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise IntegrityError(f"{path} is damaged: {error}") from None
+    except OSError as error:
+        raise CondgenError(f"can't read {path}: {error.strerror or error}") from None
+
+
+def _decoded(lines: Iterable[bytes], name: str) -> Iterator[str]:
+    # lines of bytes: a sentence may hold what str.splitlines takes for a line's end, and an error needs its line's number
+    for number, line in enumerate(lines, 1):
+        try:
+            text = line.decode("utf-8")
+        except UnicodeDecodeError:
+            raise InputError(f"{name}:{number}: not UTF-8") from None
+        yield text.removeprefix("\ufeff") if number == 1 else text

@@ -1,0 +1,238 @@
+"""Translation models: a recurrent encoder reads a sentence, a recurrent decoder writes it in another language.
+
+* ``fixed``: the decoder sees the encoder's last state at its first step (Cho et al. 2014; Sutskever et al. 2014);
+* ``context``: at every step;
+* ``attention``: it attends to all states of the encoder (Bahdanau et al. 2015; Luong et al. 2015).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from torch import Tensor, nn
+
+from condgen_cli.data.subwords import BLANK, SubwordVocabulary
+from condgen_cli.decoding import Hypothesis
+from condgen_cli.errors import UsageError
+from condgen_cli.generation import Axis
+from condgen_cli.model import Item, Memory, Step
+from condgen_cli.nn import Attention, DecoderState, RecurrentDecoder, make_embedding, match_function, run
+
+__all__ = ["SOURCE_FILE", "TARGET_FILE", "Sentences", "TranslateConfig", "TranslateModel", "build", "pad_sentences"]
+
+SOURCE_FILE = "source.json"
+TARGET_FILE = "target.json"
+
+
+class TranslateConfig(BaseModel):
+    """Options of the translation models.
+
+    Args:
+        kind: what the decoder sees of the source.
+        cell: of encoder and decoder.
+        embedding_size, hidden_size: of both; the encoder has ``hidden_size`` in each direction.
+        encoder_layers, bidirectional: of the encoder.
+        share_rnn: encoder and decoder are one recurrent layer with one set of parameters. The encoder then has one layer and
+            direction, and reads zeros where the decoder reads a context.
+        share_embeddings: source and target have one vocabulary and one embedding.
+        match: name of a match function, or ``module:function``.
+        match_size: of the match function's own hidden layer.
+        query_hidden: size of a further layer on the decoder state before matching; 0 for none.
+        attend: with the decoder's state ``before`` a step or ``after`` it, see ``condgen_cli.nn.RecurrentDecoder``.
+        input_feeding: the output layer's vector is fed to the next step; with ``attend = "after"``.
+        dropout: on embeddings, encoder states and the output layer.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    kind: Literal["fixed", "context", "attention"] = "attention"
+    cell: Literal["lstm", "gru"] = "lstm"
+    embedding_size: int = Field(256, ge=1)
+    hidden_size: int = Field(256, ge=1)
+    encoder_layers: int = Field(1, ge=1)
+    bidirectional: bool = True
+    share_rnn: bool = False
+    share_embeddings: bool = False
+    match: str = "additive"
+    match_size: int = Field(256, ge=1)
+    query_hidden: int = Field(0, ge=0)
+    attend: Literal["before", "after"] = "before"
+    input_feeding: bool = False
+    dropout: float = Field(0.3, ge=0, lt=1)
+
+    @model_validator(mode="after")
+    def _shapes_allow(self) -> TranslateConfig:
+        if self.share_rnn and (self.encoder_layers > 1 or self.bidirectional):
+            raise ValueError("share_rnn needs an encoder of one layer and one direction, as the decoder is")
+        return self
+
+
+class Sentences(NamedTuple):
+    """A batch of source sentences.
+
+    Args:
+        tokens: (batch, positions) ids, end token last, then padding.
+        lengths: (batch,) real positions, on the CPU.
+        labels: for each row what its tokens are shown as.
+    """
+
+    tokens: Tensor
+    lengths: Tensor
+    labels: Sequence[tuple[str, ...]] = ()
+
+    def to(self, device: torch.device | str, **options: object) -> Sentences:
+        """The batch on a device; lengths stay on the CPU, where sequences are packed."""
+        return self._replace(tokens=self.tokens.to(device))
+
+
+def pad_sentences(sentences: Sequence[Sequence[int]], eos: int, pad: int) -> tuple[Tensor, Tensor]:
+    """Tokens (rows, longest + 1), each row ended, and lengths (rows,)."""
+    lengths = torch.tensor([len(sentence) + 1 for sentence in sentences])
+    tokens = torch.full((len(sentences), int(lengths.max())), pad)
+    for row, sentence in enumerate(sentences):
+        tokens[row, : len(sentence) + 1] = torch.tensor([*sentence, eos])
+    return tokens, lengths
+
+
+class TranslateModel(nn.Module):
+    """Implements ``condgen_cli.model.Model``.
+
+    Args:
+        source, target: the vocabularies; one object if embeddings are shared.
+    Raises:
+        UsageError: if the config contradicts itself or the vocabularies.
+    """
+
+    def __init__(self, config: TranslateConfig, source: SubwordVocabulary, target: SubwordVocabulary) -> None:
+        super().__init__()
+        if config.share_embeddings and source is not target:
+            raise UsageError("share_embeddings needs one vocabulary for source and target")
+        self.config = config
+        self.source = source
+        self.vocabulary = target
+        self.copies_unknown = config.kind == "attention"
+        attends = config.kind == "attention"
+        directions = 2 if config.bidirectional else 1
+        value_size = directions * config.hidden_size
+        attention = None
+        if attends:
+            query_size = config.query_hidden or config.hidden_size
+            match = match_function(config.match, query_size, value_size, config.match_size)
+            attention = Attention(match, config.hidden_size, config.query_hidden)
+        self.decoder = RecurrentDecoder(
+            len(target),
+            config.embedding_size,
+            config.hidden_size,
+            value_size,
+            attention,
+            feed="first" if config.kind == "fixed" else "every",
+            dropout=config.dropout,
+            attend=config.attend,
+            input_feeding=config.input_feeding,
+            cell=config.cell,
+        )
+        self.embedding = None if config.share_embeddings else make_embedding(len(source), config.embedding_size)
+        self.encoder = None if config.share_rnn else _encoder(config)
+        self.dropout = nn.Dropout(config.dropout)
+
+    def example(self) -> Item:
+        """An item of the right shape, for looking at the architecture."""
+        return Item("example", "example")
+
+    def condition(self, item: Item) -> str:
+        """The source sentence."""
+        return str(item.condition)
+
+    def length(self, item: Item) -> int:
+        """What batches are sorted by."""
+        return len(item.condition)
+
+    def collate(self, items: Sequence[Item]) -> Sentences:
+        """Source sentences as tokens."""
+        pieces = [self.source.pieces(item.condition) for item in items]
+        tokens, lengths = pad_sentences([[piece.id for piece in row] for row in pieces], self.source.eos, self.source.pad)
+        end = self.source.token(self.source.eos)
+        return Sentences(tokens, lengths, [(*(piece.text for piece in row), end) for row in pieces])
+
+    def encode(self, batch: Sentences) -> Memory:
+        """The encoder's states (batch, positions, directions · hidden_size), and the last one of each direction."""
+        device = self.decoder.bias.device
+        tokens = batch.tokens.to(device)
+        outputs, final = run(*self._reader(self._embed(tokens)), batch.lengths)
+        vector = self.dropout(final.hidden)
+        axes = [(Axis("source", "tokens", labels),) for labels in batch.labels]
+        if self.decoder.attention is None:
+            return Memory(vector.unsqueeze(1), auxiliary={"vector": vector})
+        values = self.dropout(outputs)
+        mask = torch.arange(tokens.shape[1], device=device) < batch.lengths.to(device).unsqueeze(1)
+        return Memory(values, self.decoder.attention.keys(values), mask, axes, {"vector": vector})
+
+    def start(self, memory: Memory, rows_per_item: int = 1) -> DecoderState:
+        return self.decoder.start(memory, rows_per_item)
+
+    def step(self, token: Tensor, state: DecoderState, memory: Memory) -> Step:
+        return self.decoder.step(token, state, memory)
+
+    def forward(self, memory: Memory, targets: Tensor) -> Tensor:
+        """Teacher-forced logits (rows, steps, vocabulary) for inputs (rows, steps)."""
+        forced = self.decoder(memory, targets)
+        order = forced.kept.argsort()
+        return self.decoder.logits(forced.features.index_select(0, order)).view(*targets.shape, -1)
+
+    def write(self, hypothesis: Hypothesis, item: Item) -> str:
+        """The text of a hypothesis. Each unknown token is copied from the source: from the unknown token that it attends to
+        most, or if the source has none, from any (Luong et al. 2015b, section 3.3, with attention in place of an aligner).
+        """
+        unknown = [step for step, token in enumerate(hypothesis.ids) if token == self.vocabulary.unk]
+        if not unknown:
+            return self.vocabulary.decode(hypothesis.ids)
+        pieces = self.source.pieces(item.condition)
+        places = [place for place, piece in enumerate(pieces) if piece.id == self.source.unk] or list(range(len(pieces)))
+        weights = hypothesis.attention["attention"][:, places]
+        copied = [pieces[places[int(weights[step].argmax())]].text.strip(BLANK) for step in unknown]
+        return self.vocabulary.decode(hypothesis.ids, copied)
+
+    def _embed(self, tokens: Tensor) -> Tensor:
+        if self.embedding is None:
+            return self.decoder.embed(tokens)
+        return self.dropout(self.embedding(tokens) * self.config.embedding_size**0.5)
+
+    def _reader(self, embedded: Tensor) -> tuple[nn.LSTM | nn.GRU, Tensor]:
+        """The recurrent layers that read the source, and their inputs."""
+        if self.encoder is not None:
+            return self.encoder, embedded
+        rnn = self.decoder.rnn
+        return rnn, F.pad(embedded, (0, rnn.input_size - embedded.shape[-1]))
+
+
+def _encoder(config: TranslateConfig) -> nn.LSTM | nn.GRU:
+    kind = nn.LSTM if config.cell == "lstm" else nn.GRU
+    return kind(
+        config.embedding_size,
+        config.hidden_size,
+        config.encoder_layers,
+        batch_first=True,
+        bidirectional=config.bidirectional,
+        dropout=config.dropout if config.encoder_layers > 1 else 0.0,
+    )
+
+
+def build(config: Mapping[str, Any], files: Mapping[str, Path]) -> TranslateModel:
+    """The model of a manifest entry or a run, without its weights.
+
+    Raises:
+        UsageError: for unknown or impossible options.
+    """
+    try:
+        parsed = TranslateConfig.model_validate(dict(config))
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise UsageError(f"translation model: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+    target = SubwordVocabulary.load(files[TARGET_FILE])
+    source = target if parsed.share_embeddings else SubwordVocabulary.load(files[SOURCE_FILE])
+    return TranslateModel(parsed, source, target)

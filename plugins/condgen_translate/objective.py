@@ -1,0 +1,56 @@
+"""What is minimised: label-smoothed cross-entropy."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from condgen_cli.model import Memory
+from condgen_translate.model import Sentences, TranslateModel
+
+__all__ = ["CrossEntropy", "TrainingBatch"]
+
+
+@dataclass(frozen=True)
+class TrainingBatch:
+    """Sentence pairs.
+
+    Args:
+        sources: the sentences read.
+        inputs: (rows, steps) tokens that the decoder reads, bos first.
+        targets: (rows, steps) tokens to write, eos last.
+        lengths: (rows,) real steps of each row, on the CPU.
+    """
+
+    sources: Sentences
+    inputs: Tensor
+    targets: Tensor
+    lengths: Tensor
+
+    def to(self, device: torch.device | str, **options: object) -> TrainingBatch:
+        """The batch on a device; lengths stay on the CPU, where steps are planned."""
+        return replace(self, sources=self.sources.to(device), inputs=self.inputs.to(device), targets=self.targets.to(device))
+
+
+class CrossEntropy(nn.Module):
+    """Teacher-forced cross-entropy per token.
+
+    Args:
+        label_smoothing: share of the target spread over the vocabulary (Szegedy et al. 2016).
+    """
+
+    def __init__(self, model: TranslateModel, label_smoothing: float = 0.1) -> None:
+        super().__init__()
+        self.model = model
+        self.label_smoothing = label_smoothing
+
+    def forward(self, batch: TrainingBatch) -> tuple[Tensor, dict[str, float]]:
+        """Loss per token, and how many tokens it was taken over."""
+        memory: Memory = self.model.encode(batch.sources)
+        forced = self.model.decoder(memory, batch.inputs, batch.lengths)
+        targets = batch.targets.flatten().index_select(0, forced.kept)
+        loss = F.cross_entropy(self.model.decoder.logits(forced.features), targets, label_smoothing=self.label_smoothing)
+        return loss, {"tokens": float(len(targets))}

@@ -1,0 +1,195 @@
+"""Training of the translation models: what the core's loop asks for."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from condgen_cli.data.store import open_dataset
+from condgen_cli.data.subwords import SubwordVocabulary
+from condgen_cli.decoding import decode
+from condgen_cli.errors import UsageError
+from condgen_cli.generation import Generation
+from condgen_cli.metrics.suite import build_suite
+from condgen_cli.model import Item
+from condgen_cli.pipeline import batched
+from condgen_cli.plugins import manager
+from condgen_cli.runner import initial_files
+from condgen_cli.training import Recipe, check
+from condgen_cli.training.sequences import batches_of_like_length, teacher_forcing, write_description
+from condgen_translate.model import SOURCE_FILE, TARGET_FILE, Sentences, TranslateConfig, TranslateModel, pad_sentences
+from condgen_translate.objective import CrossEntropy, TrainingBatch
+
+__all__ = ["TranslateExperiment"]
+
+WEIGHTS_FILE = "model.safetensors"
+UNKNOWN_CHARACTER = "\ue000"
+"""A private character, which is in no vocabulary."""
+WORD = re.compile(r"[^\W_]+")
+
+
+class DataOptions(BaseModel):
+    """``[data]`` beside the data set's name.
+
+    Args:
+        options: the data set's own, such as ``source`` and ``target``.
+        pairs: train on the first so many pairs only; 0 for all.
+        joint: one vocabulary for both languages, learnt from both.
+        vocabulary_size: of the joint vocabulary, or of each.
+        max_length: longer training sentences, in tokens of either side, are left out.
+        subword_dropout: share of merges left out when a word of the training data is cut (Provilkov et al. 2020).
+        copied: share of the training pairs in which a word that stands on both sides is made unknown on both, so that the
+            model learns to copy unknown words.
+        dev_pairs: how many of the dev split are decoded at each evaluation; 0 for all.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    dataset: str
+    options: dict[str, str] = {}
+    pairs: int = Field(0, ge=0)
+    joint: bool = True
+    vocabulary_size: int = Field(6000, ge=8)
+    max_length: int = Field(80, ge=1)
+    subword_dropout: float = Field(0.0, ge=0, lt=1)
+    copied: float = Field(0.0, ge=0, le=1)
+    dev_pairs: int = Field(0, ge=0)
+
+
+class ObjectiveOptions(BaseModel):
+    """``[objective]``: see ``CrossEntropy``."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    label_smoothing: float = Field(0.1, ge=0, lt=1)
+
+
+class TranslateExperiment:
+    """Implements ``condgen_cli.training.Experiment``.
+
+    Args:
+        recipe: ``[model]`` are fields of ``TranslateConfig``; ``init`` names a model to go on from.
+        data_dir: where the data set lies.
+        run_dir: unused.
+    """
+
+    def __init__(self, recipe: Recipe, data_dir: Path | None, run_dir: Path) -> None:
+        self.recipe = recipe
+        config = check(TranslateConfig, recipe.model.options, "model")
+        self.data = check(DataOptions, recipe.data.model_dump(), "data")
+        options = check(ObjectiveOptions, recipe.objective, "objective")
+        train = list(open_dataset(self.data.dataset, "train", data_dir, self.data.options))[: self.data.pairs or None]
+        dev = list(open_dataset(self.data.dataset, "dev", data_dir, self.data.options))
+        self.dev = dev[: self.data.dev_pairs or None]
+        files = {} if recipe.init is None else initial_files(recipe.init)
+        self.model = TranslateModel(config, *self._vocabularies(train, files))
+        for name, path in files.items():
+            if name.endswith(".safetensors"):
+                self._load(path)
+        self._prepare(train)
+        self.objective: nn.Module = CrossEntropy(self.model, options.label_smoothing)
+        self.decoding = recipe.make_decoding()
+        self.metrics = build_suite(manager().tasks[recipe.task].metrics, manager().metrics)
+
+    def batches(self, epoch: int) -> _Epoch:
+        """Sentence pairs of like length, in an order of the seed and the epoch."""
+        rng = np.random.default_rng([self.recipe.seed, epoch])
+        return _Epoch(self, batches_of_like_length(self.sizes, self.recipe.training.batch_size, rng), epoch)
+
+    def evaluate(self) -> dict[str, float]:
+        """Free-running scores on the dev split."""
+        written: dict[int, str] = {}
+        order = sorted(range(len(self.dev)), key=lambda index: self.model.length(self.dev[index]))
+        for indices in batched(order, 100):
+            items = [self.dev[index] for index in indices]
+            found = decode(self.model, self.model.encode(self.model.collate(items)), self.decoding)
+            written |= {index: self.model.write(best[0], item) for index, item, best in zip(indices, items, found, strict=True)}
+        statistics = self.metrics.statistics(self.dev, [Generation(written[index]) for index in range(len(self.dev))])
+        return {key: float(value) for key, value in self.metrics.score(statistics.sum(0), len(statistics)).items()}
+
+    def export(self, directory: Path) -> None:
+        """The model as ``load`` reads it."""
+        state = {name: tensor.detach().cpu().contiguous() for name, tensor in self.model.state_dict().items()}
+        save_file(state, directory / WEIGHTS_FILE)
+        vocabularies = {TARGET_FILE: self.model.vocabulary}
+        if self.model.source is not self.model.vocabulary:
+            vocabularies[SOURCE_FILE] = self.model.source
+        for name, vocabulary in vocabularies.items():
+            vocabulary.save(directory / name)
+        write_description(directory, self.recipe, self.model.config.model_dump(), [WEIGHTS_FILE, *vocabularies])
+
+    def _vocabularies(self, train: Sequence[Item], files: Mapping[str, Path]) -> tuple[SubwordVocabulary, SubwordVocabulary]:
+        """Of source and target: those of the model to go on from, else learnt from the training pairs."""
+        if TARGET_FILE in files:
+            target = SubwordVocabulary.load(files[TARGET_FILE])
+            return (SubwordVocabulary.load(files[SOURCE_FILE]) if SOURCE_FILE in files else target), target
+        sources = [item.condition for item in train]
+        targets = [item.references[0] for item in train]
+        size = self.data.vocabulary_size
+        if self.data.joint:
+            joint = SubwordVocabulary.train([*sources, *targets], size)
+            return joint, joint
+        return SubwordVocabulary.train(sources, size), SubwordVocabulary.train(targets, size)
+
+    def _load(self, path: Path) -> None:
+        try:
+            self.model.load_state_dict(load_file(path))
+        except RuntimeError as error:
+            raise UsageError(f"recipe: init: {self.recipe.init} does not fit the model: {error}") from None
+
+    def _prepare(self, train: Sequence[Item]) -> None:
+        """Pairs short enough to train on, and their sizes, by which batches are made."""
+        source, target, limit = self.model.source, self.model.vocabulary, self.data.max_length
+        pairs = [(item.condition, item.references[0]) for item in train]
+        lengths = np.array([(len(source.encode(read)), len(target.encode(write))) for read, write in pairs])
+        short = np.flatnonzero(((lengths <= limit) & (lengths > 0)).all(1))
+        self.pairs = [pairs[index] for index in short]
+        self.sizes: NDArray[np.int64] = lengths[short] @ np.array([1, limit + 1])  # by the target's, then the source's length
+
+
+class _Epoch:
+    """The batches of one epoch, made as they are asked for."""
+
+    def __init__(self, experiment: TranslateExperiment, order: NDArray[np.int64], epoch: int) -> None:
+        self.experiment = experiment
+        self.order = order
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return len(self.order)
+
+    def __iter__(self) -> Iterator[TrainingBatch]:
+        own = self.experiment
+        rng = np.random.default_rng([own.recipe.seed, self.epoch, 1])
+        source, target, dropout = own.model.source, own.model.vocabulary, own.data.subword_dropout
+        read = source.sampler(dropout, rng) if dropout else source.encode
+        write = target.sampler(dropout, rng) if dropout else target.encode
+        for indices in self.order:
+            pairs = [own.pairs[index] for index in indices]
+            if own.data.copied:
+                pairs = [_copied(pair, rng) if rng.random() < own.data.copied else pair for pair in pairs]
+            tokens, lengths = pad_sentences([read(text) for text, _ in pairs], source.eos, source.pad)
+            inputs, targets, steps = teacher_forcing([write(text) for _, text in pairs], target.bos, target.eos, target.pad)
+            yield TrainingBatch(Sentences(tokens, lengths), inputs, targets, steps)
+
+
+def _copied(pair: tuple[str, str], rng: np.random.Generator) -> tuple[str, str]:
+    """The pair with a word that stands on both sides, if there is one, made unknown on both."""
+    source, target = pair
+    found = [word for word in sorted(set(WORD.findall(target))) if _whole(word).search(source)]
+    if not found:
+        return source, target
+    word = _whole(found[rng.integers(len(found))])
+    return word.sub(UNKNOWN_CHARACTER, source), word.sub(UNKNOWN_CHARACTER, target)
+
+
+def _whole(word: str) -> re.Pattern[str]:
+    """The word where no further letter or digit of the Latin script is next to it."""
+    return re.compile(f"(?<![A-Za-z0-9]){re.escape(word)}(?![A-Za-z0-9])")
