@@ -122,6 +122,8 @@ class ExpectedReward(nn.Module):
         forced = model.decoder(memory, inputs, lengths)
         written = targets.flatten().index_select(0, forced.kept)
         logits = model.decoder.logits(forced.features) / self.decoding.temperature
+        # never drawn, so never pushed down: left in, they would gather what is taken from bad captions
+        logits[:, [vocabulary.pad, vocabulary.bos, vocabulary.unk]] = -torch.inf
         losses = F.cross_entropy(logits, written, reduction="none")
         chosen = forced.kept % inputs.shape[1] < self.decoding.max_length
         loss = (losses * chosen * advantage.index_select(0, forced.kept // inputs.shape[1])).mean()

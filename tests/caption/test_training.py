@@ -103,13 +103,27 @@ def test_the_end_of_a_cut_sample_is_not_pushed() -> None:
     memory = model.memorise(model.encoder(data.features, 7))
     torch.manual_seed(3)
     drawn = [[one.ids[0] for one in found] for found in decode(model, memory, Decoding("sample", nbest=4, max_length=1))]
-    log_probs = model(memory, torch.full((2, 1), VOCABULARY.bos))[:, 0].log_softmax(-1)
+    logits = model(memory, torch.full((2, 1), VOCABULARY.bos))[:, 0]
+    logits[:, [VOCABULARY.pad, VOCABULARY.bos, VOCABULARY.unk]] = -torch.inf
+    log_probs = logits.log_softmax(-1)
     expected = torch.zeros(())
     for photo, tokens in enumerate(drawn):
         for token in tokens:
             others = (sum(tokens) - token) / 3
             expected = expected - (token - others) * log_probs[photo, token]
     torch.testing.assert_close(loss, expected / stats["tokens"])
+
+
+def test_tokens_that_are_never_drawn_are_not_pushed_either() -> None:
+    """Else the unknown token would gather the probability that bad captions lose, until nothing else is likely."""
+    model = make(kind="nic").eval()
+    objective = ExpectedReward(model, 7, lambda photo, caption: float(len(caption)), samples=4, max_length=5)
+    loss, _ = objective(batch([[4], [5]], photos=2))
+    loss.backward()
+    gradient = model.decoder.bias.grad
+    assert gradient is not None
+    assert gradient[VOCABULARY.eos] != 0
+    assert not gradient[[VOCABULARY.pad, VOCABULARY.bos, VOCABULARY.unk]].any()
 
 
 COLOURS = {"red": (200, 20, 20), "green": (20, 200, 20), "blue": (20, 20, 200)}
