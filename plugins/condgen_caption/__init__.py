@@ -74,8 +74,8 @@ def condgen_register_datasets() -> list[DatasetSpec]:
 def condgen_register_recipes() -> list[RecipeSpec]:
     recipes = {
         "sat": "Soft attention over the last feature map (Xu et al. 2015), first part: cross-entropy.",
-        "sat-reward": "Second part of sat: self-critical training (Rennie et al. 2017).",
-        "sat-finetune": "The encoder's last stages trained with the decoder, from the first part of sat.",
+        "sat-finetune": "Second part of sat: the encoder's last stages trained with the decoder.",
+        "sat-reward": "Third part of sat: self-critical training (Rennie et al. 2017).",
         "nic": "The image's vector at every step, no attention (after Vinyals et al. 2015).",
     }
     return [RecipeSpec(name, "caption", "condgen_caption.recipes", f"{name}.toml", help) for name, help in recipes.items()]
