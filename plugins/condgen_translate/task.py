@@ -44,7 +44,8 @@ class _Limit:
         return words / self.words + len(_CHARACTER.findall(text)) / self.characters
 
 
-_PART = _Limit(60, 150)
+_PART = _Limit(25, 30)
+"""About what the sentences of the training data have; a model is lost in much longer ones."""
 _SENTENCE = _Limit(200, 400)
 
 
@@ -62,7 +63,7 @@ def read(source: str) -> Iterator[Item]:
 
 
 def split(text: str) -> list[str]:
-    """A text of more than about 60 words or 150 Chinese characters as parts of at most that many, cut at sentence ends.
+    """A text of more than about 25 words or 30 Chinese characters as parts of at most that many, cut at sentence ends.
 
     A longer sentence is a part of its own. Blanks around parts are dropped; a blank text has no parts.
 

@@ -31,9 +31,9 @@ def test_a_blank_text_has_no_parts(text: str) -> None:
 
 
 def test_a_long_text_is_cut_at_sentence_ends_and_packed() -> None:
-    text = " ".join([words(25), words(25, "!"), words(25, "?"), words(30, "…"), words(90), words(5)])
+    text = " ".join([words(10), words(10, "!"), words(10, "?"), words(13, "…"), words(40), words(5)])
     parts = split(text)
-    assert [len(part.split()) for part in parts] == [50, 55, 90, 5]
+    assert [len(part.split()) for part in parts] == [20, 23, 40, 5]
     assert " ".join(parts) == text
     items = list(read(text))
     assert [(item.part, item.parts) for item in items] == [(0, 4), (1, 4), (2, 4), (3, 4)]
@@ -41,7 +41,7 @@ def test_a_long_text_is_cut_at_sentence_ends_and_packed() -> None:
 
 
 def test_chinese_needs_no_blanks_between_sentences() -> None:
-    one, two, three = "字" * 79 + "。", "他说：“" + "字" * 72 + "！”", "字" * 70 + "?"
+    one, two, three = "字" * 19 + "。", "他说：“" + "字" * 12 + "！”", "字" * 20 + "?"
     assert split(one + two + three + "完") == [one, two, three + "完"]
 
 
