@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import contextvars
 import gc
 import os
@@ -18,11 +19,20 @@ __all__ = ["main", "run"]
 def main() -> None:
     # imports make objects by the hundred thousand that stay: looking for garbage among them takes a fifth of `import torch`
     gc.set_threshold(400_000)
-    if hasattr(sys.stdout, "reconfigure"):  # what a terminal can't show is escaped, as Python does on stderr
-        sys.stdout.reconfigure(errors="backslashreplace")
+    if hasattr(sys.stdout, "reconfigure"):
+        codecs.register_error("condgen-escape", _escaped)
+        sys.stdout.reconfigure(errors="condgen-escape")
     code = run(sys.argv[1:])
     gc.freeze()  # else the interpreter looks once more as it ends
     sys.exit(code)
+
+
+def _escaped(error: UnicodeError) -> tuple[str, int]:
+    """What stdout's encoding lacks, as JSON writes it: so that a document stays one, and text can be read."""
+    import json
+
+    assert isinstance(error, UnicodeEncodeError)
+    return json.dumps(error.object[error.start : error.end])[1:-1], error.end
 
 
 def run(arguments: Sequence[str]) -> int:

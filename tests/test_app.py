@@ -46,6 +46,24 @@ RAISING = """
 """
 
 
+LETTERS = """
+    import json
+    from condgen_cli.hookspecs import hookimpl
+    from condgen_cli.specs import CommandSpec
+
+    CONDGEN_API = "1"
+
+    @hookimpl
+    def condgen_register_commands():
+        return [CommandSpec("letters", "Prints.", "plug_letters:letters")]
+
+    def letters() -> None:
+        text = "爱 é 😀 ok"
+        print(text)
+        print(json.dumps(text, ensure_ascii=False))
+"""
+
+
 @pytest.fixture
 def boom(condgen, make_plugin):
     make_plugin("boom", RAISING)
@@ -224,6 +242,20 @@ def test_a_reader_that_leaves_is_no_error(boom, condgen_env):
         process.stdout.close()
         assert process.stderr.read() == b""
     assert process.returncode == 1
+
+
+def test_what_stdouts_encoding_lacks_is_escaped_as_in_json(make_plugin, condgen_env):
+    make_plugin("letters", LETTERS)
+    done = subprocess.run(
+        [sys.executable, "-m", "condgen_cli", "letters"],
+        env={**condgen_env, "PYTHONIOENCODING": "ascii"},
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    plain, document = done.stdout.decode("ascii").splitlines()
+    assert plain == r"\u7231 \u00e9 \ud83d\ude00 ok"
+    assert json.loads(document) == "爱 é 😀 ok"
 
 
 def test_control_c_leaves_no_traceback(make_plugin, condgen_env):
