@@ -31,6 +31,9 @@ UNKNOWN = "⁇"
 
 _PAD, _BOS, _EOS, _UNK = range(len(SPECIALS))
 _LONGEST_PIECE = 16
+_LONGEST_UNSPACED = 3
+"""Without spaces nothing keeps a piece within a word, and most Chinese words have one or two characters. (The library stops
+below the number that it is given.)"""
 _RARE = 2
 _DRAWS = 8
 _CHUNKS_KEPT = 100_000
@@ -59,7 +62,8 @@ class SubwordVocabulary:
 
     Texts are put in NFC and runs of blanks become one; case and punctuation are kept. Pieces don't reach across words, digits
     or punctuation. ``▁`` marks a blank, and so the beginning of a word; texts of a language written without spaces have it
-    only where they do hold a blank. A special's name written in a text is ordinary characters.
+    only where they do hold a blank, and pieces of at most two characters. A special's name written in a text is ordinary
+    characters.
 
     Made by ``train`` or ``load``.
     """
@@ -100,7 +104,7 @@ class SubwordVocabulary:
                 special_tokens=list(SPECIALS),
                 initial_alphabet=alphabet,
                 limit_alphabet=len(alphabet),
-                max_token_length=_LONGEST_PIECE,
+                max_token_length=_LONGEST_PIECE if spaced else _LONGEST_UNSPACED,
                 show_progress=False,
             ),
         )

@@ -234,10 +234,17 @@ def test_characters_seen_twice_are_known_even_beyond_the_size() -> None:
     assert found.encode("ζx").count(found.unk) == 2
 
 
-@pytest.mark.parametrize("unit", ["ab", "音乐"])
-def test_pieces_are_at_most_sixteen_characters(unit: str) -> None:
-    found = SubwordVocabulary.train([unit * 32] * 5, 200)
-    assert 8 <= max(len(found.token(index)) for index in range(len(found))) <= 16
+def longest_piece(texts: list[str]) -> int:
+    found = SubwordVocabulary.train(texts, 200)
+    return max(len(token) for token in found.tokens[4:])
+
+
+def test_pieces_are_at_most_sixteen_characters() -> None:
+    assert 8 <= longest_piece(["ab" * 32 + " ab"] * 5) <= 16
+
+
+def test_without_spaces_pieces_are_at_most_two_characters() -> None:
+    assert longest_piece(["我喜欢音乐", "他喜欢音乐会"] * 5) == 2
 
 
 def test_the_same_texts_give_the_same_file_and_torch_is_not_imported(tmp_path: Path) -> None:
