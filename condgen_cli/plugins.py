@@ -12,10 +12,10 @@ import sys
 import traceback
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import redirect_stdout
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from functools import cache, cached_property
 from types import ModuleType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_type_hints
 
 import pluggy
 
@@ -307,9 +307,9 @@ def _checked(specs: Any, hook: str) -> list[Any]:
         for name in spec_names(spec):
             if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
                 raise _RubbishError(f"{hook}: {name!r} is not a name")
-        for part in fields(spec):
-            if part.type == "str" and not isinstance(getattr(spec, part.name), str):
-                raise _RubbishError(f"{hook}: {part.name} of {spec.name!r} is not a string")
+        for part, kind in get_type_hints(expected).items():
+            if kind is str and not isinstance(getattr(spec, part), str):
+                raise _RubbishError(f"{hook}: {part} of {spec.name!r} is not a string")
     return list(specs)
 
 
