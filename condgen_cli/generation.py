@@ -113,6 +113,7 @@ class Generation:
         attention: by name, such as ``attention`` or ``hops``.
         condition: what the positions lie on, for drawing: a PIL image for a grid; None if there is nothing to draw on.
         extras: per-step numbers that explain the model, such as the gate of Show, Attend and Tell; (len(tokens),) each.
+        unread: what the model has no token for in its input, such as rare characters.
     """
 
     output: Any
@@ -122,6 +123,7 @@ class Generation:
     attention: Mapping[str, AttentionMap] = field(default_factory=dict)
     condition: Any = None
     extras: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
+    unread: tuple[str, ...] = ()
 
 
 def join(generations: Sequence[Generation]) -> Generation:
@@ -151,6 +153,7 @@ def join(generations: Sequence[Generation]) -> Generation:
         attention=attention,
         condition=" ".join(conditions) if all(isinstance(condition, str) for condition in conditions) else None,
         extras={name: np.concatenate([one.extras[name] for one in generations]) for name in first.extras},
+        unread=tuple(text for one in generations for text in one.unread),
     )
 
 

@@ -91,8 +91,9 @@ class Model(Protocol):
     Decoder rows may be a multiple of the memory's rows, grouped by memory row: with m rows for each input, row ``i`` of the
     decoder reads row ``i // m`` of the memory. So neither beams nor several references copy the memory.
 
-    Optional: ``length(item) -> int``, by which the runner sorts items into batches; ``copies_unknown = True`` if the model may
-    write the unknown token, and then ``write(hypothesis, item) -> str``, the text with something in its place.
+    Optional: ``length(item) -> int``, by which the runner sorts items into batches; ``unread(item)``, the parts of an input
+    that it has no token for, of which the user is told if they aren't in the output either; ``copies_unknown = True`` if the
+    model may write the unknown token, and then ``write(hypothesis, item) -> str``, the text with something in its place.
     """
 
     @property

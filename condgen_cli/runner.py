@@ -338,7 +338,9 @@ class _Run:
                 memory.values.shape[1],
                 None if masks is None else masks[row],
             )
-            rows.append([_generation(one, write(one, item), self.model.vocabulary, place, condition) for one in found])
+            unread = tuple(self.model.unread(item)) if hasattr(self.model, "unread") else ()
+            generations = [_generation(one, write(one, item), self.model.vocabulary, place, condition) for one in found]
+            rows.append([replace(one, unread=unread) for one in generations])
         return rows
 
     def _decoded(self, hypothesis: Hypothesis, item: Item) -> str:

@@ -113,6 +113,7 @@ class _Session:
                     console.fail(result.error)
                     failed = failed or result.error
                 done += not result.error
+                self._tell_unread(result)
                 printer.write(result)
                 output.flush()
                 advance(1)
@@ -157,6 +158,14 @@ class _Session:
         color = self.options.output is None and console.use_color()
         encoding = "utf-8" if self.options.output else console.encoding()
         return attention_text(generation, width=console.width(), color=color, encoding=encoding)
+
+    def _tell_unread(self, result: Result) -> None:
+        """Name what the model could not read and did not copy."""
+        if result.generations:
+            best = result.generations[0]
+            lost = dict.fromkeys(text for text in best.unread if text not in str(best.output))
+            if lost:
+                console.warn(f"{result.source}: {self.runner.name} does not know {' '.join(lost)}")
 
     def _saved(self, result: Result) -> Result:
         """The result, its best generation's attention saved if that is wanted; with an error if that fails."""

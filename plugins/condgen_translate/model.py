@@ -184,6 +184,10 @@ class TranslateModel(nn.Module):
         order = forced.kept.argsort()
         return self.decoder.logits(forced.features.index_select(0, order)).view(*targets.shape, -1)
 
+    def unread(self, item: Item) -> tuple[str, ...]:
+        """The characters of the source that its vocabulary lacks."""
+        return tuple(piece.text for piece in self.source.pieces(item.condition) if piece.id == self.source.unk)
+
     def write(self, hypothesis: Hypothesis, item: Item) -> str:
         """The text of a hypothesis. Each unknown token is copied from the source: from the unknown token that it attends to
         most, or if the source has none, from any (Luong et al. 2015b, section 3.3, with attention in place of an aligner).

@@ -50,10 +50,11 @@ class Shouter:
 
 def shouted(text: str) -> Generation:
     source = tuple(text.split())
-    tokens = tuple(text.upper().split())
+    tokens = tuple(word.upper() for word in source if word != "Ж")
     axes = (Axis("token", "tokens", tokens), Axis("source", "tokens", source))
-    weights = AttentionMap(np.eye(len(tokens), dtype=np.float32), axes)
-    return Generation(" ".join(tokens), tokens, np.full(len(tokens), -1, np.float32), -len(tokens), {"attention": weights})
+    weights = AttentionMap(np.eye(len(tokens), len(source), dtype=np.float32), axes)
+    log_probs, unread = np.full(len(tokens), -1, np.float32), tuple(word for word in source if word in ("Ж", "Ω"))
+    return Generation(" ".join(tokens), tokens, log_probs, -len(tokens), {"attention": weights}, unread=unread)
 
 
 @pytest.fixture
@@ -115,6 +116,12 @@ def test_lines_that_fail_leave_an_empty_line(translate: Translate) -> None:
     ]
     assert errors[3].startswith("error: in.txt:5: a sentence of 1499 characters is too long")
     assert len(errors) == 4
+
+
+def test_what_the_model_did_not_read_and_did_not_copy_is_named(translate: Translate) -> None:
+    code, out, error = translate("a Ж b Ω Ж", "c Ω")
+    assert (code, out) == (0, "A B Ω\nC Ω\n")
+    assert error.splitlines() == ["warning: text-1: shouter does not know Ж"]
 
 
 def test_json_holds_the_text(translate: Translate) -> None:

@@ -142,3 +142,8 @@ def test_unknown_words_are_copied_from_the_unknown_word_attended_to() -> None:
     looks[1, places.index("Ж")] = 0.4
     rows[len(first)] = looks[1]
     assert "Ж" in written(model, ids, [row.tolist() for row in rows], source)
+
+
+def test_what_the_vocabulary_lacks_is_unread() -> None:
+    assert make().unread(Item("1", "ein Ж und ein Hund Ω .")) == ("Ж", "Ω")
+    assert make().unread(Item("1", "ein Hund läuft .")) == ()
