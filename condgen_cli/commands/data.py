@@ -63,8 +63,8 @@ def show(
 
 
 def _summary(spec: DatasetSpec) -> dict[str, Any]:
-    options = {name: vars(option) for name, option in spec.options.items()}
-    archives = [vars(archive) for archive in spec.archives]
+    options = {name: option._asdict() for name, option in spec.options.items()}
+    archives = [archive._asdict() for archive in spec.archives]
     facts = {"name": spec.name, "task": spec.task, "help": spec.help, "splits": spec.splits}
     return {**facts, "options": options, "licence": spec.licence, "homepage": spec.homepage, "archives": archives}
 
