@@ -56,7 +56,7 @@ def alignment(panel: Panel, width: int, color: bool) -> Lines | None:
     for block in layout.blocks:
         lines.append(Text(""))
         if len(layout.blocks) > 1:
-            lines.append(Text(f"{panel.axes[0].name} {block[0] + 1} to {block[1]} of {len(layout.widths)}", "dim"))
+            lines += wrapped(f"{panel.axes[0].name} {block[0] + 1} to {block[1]} of {len(layout.widths)}", width, "dim")
         lines += _headings(panel, layout, block)
         lines += [row.line(block) for row in rows]
     return lines

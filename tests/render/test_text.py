@@ -6,7 +6,7 @@ import re
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from rich.cells import cell_len
@@ -308,8 +308,16 @@ def generations(draw: st.DrawFn) -> Generation:
     return Generation("x", tuple(steps), np.zeros(len(steps), np.float32), 0.0, {"a": AttentionMap(weights, axes)}, picture)
 
 
+def aligned(positions: int) -> Generation:
+    """Blocks of few columns, whose captions are the longest lines in a narrow terminal."""
+    axes = (Axis("word", "tokens", ("",) * 4), Axis("position", "tokens", ("",) * positions))
+    weights = np.full((4, positions), 1 / positions, np.float32)
+    return Generation("x", ("",) * 4, np.zeros(4, np.float32), 0.0, {"a": AttentionMap(weights, axes)})
+
+
 @settings(max_examples=40, deadline=None)
 @given(generations(), st.integers(20, 140), st.booleans())
+@example(aligned(10), 20, False)
 def test_no_line_is_wider_than_the_terminal(generation: Generation, width: int, color: bool) -> None:
     text = attention_text(generation, width=width, color=color)
     lines = Text.from_ansi(text).plain.splitlines() if color else text.split("\n")
