@@ -24,6 +24,7 @@ from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
+from unittest.mock import patch
 
 from common import cpu_seconds
 
@@ -47,9 +48,9 @@ class Search(NamedTuple):
 
 
 def train_condgen(folder: Path, run: Path, match: str, steps: int) -> None:
-    import condgen_translate.training
     from condgen_cli.training import build_experiment, parse_recipe, train
     from condgen_cli.training.sequences import batches_of_like_length
+    from condgen_translate.training import TranslateExperiment
 
     recipe = f"""
         name = "speed"
@@ -84,11 +85,11 @@ def train_condgen(folder: Path, run: Path, match: str, steps: int) -> None:
     """
     parsed = parse_recipe("\n".join(line.strip() for line in recipe.splitlines()), "speed.toml", ())
     experiment = build_experiment(parsed, folder, run)
-    assert isinstance(experiment, condgen_translate.training.TranslateExperiment)
+    assert isinstance(experiment, TranslateExperiment)
     experiment.sizes = experiment.sizes[: BATCH * steps]
     # a part to sort is to hold as many batches as it would of all the data, and as OpenNMT-py is given
-    condgen_translate.training.batches_of_like_length = partial(batches_of_like_length, parts=1)
-    train(parsed, experiment, run, force=True, device="cpu")
+    with patch("condgen_translate.training.batches_of_like_length", partial(batches_of_like_length, parts=1)):
+        train(parsed, experiment, run, force=True, device="cpu")
 
 
 def train_opennmt(folder: Path, run: Path, match: str, steps: int) -> None:
