@@ -12,6 +12,7 @@ from typing import Any, Literal, Protocol
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -19,6 +20,9 @@ from condgen_cli.errors import UsageError
 from condgen_cli.model import Memory, Model, Step, select_state
 
 __all__ = ["Decoding", "Hypothesis", "Scorer", "decode", "force"]
+
+BLOCK = 64
+"""Tokens of the vocabulary that the search for the best looks at together."""
 
 
 @dataclass(frozen=True)
@@ -110,6 +114,7 @@ def decode(
     """
     if not len(memory):
         return []
+    torch.set_flush_denormal(True)  # products with numbers too small to be normal take several times as long
     scoring = _Scoring(model, scorers)
     if decoding.method == "sample":
         return _sample(scoring, memory, decoding, generator)
@@ -281,12 +286,7 @@ def _beam_search(scoring: _Scoring, memory: Memory, decoding: Decoding) -> list[
         if position == decoding.max_length:
             scored = scoring.only_end(scored)
         # with twice the beam's candidates there are enough to go on with even if the best all end
-        top, token = scored.total.topk(min(2 * beam, scored.total.shape[1]), 1)
-        count, width, each = len(scores), scores.shape[1], top.shape[1]
-        candidates = ((scores.flatten() - scored.norm).unsqueeze(1) + top).view(count, -1)
-        best, index = candidates.topk(min(2 * beam, width * each), 1)
-        chosen = token.view(count, -1).gather(1, index)
-        row = index // each + torch.arange(count, device=device).unsqueeze(1) * width
+        best, row, chosen = _best(scored.total, scores - scored.norm.view(scores.shape), 2 * beam)
         ends = chosen == scoring.eos
         ended = scored.log_prob(row, chosen).tolist() if ends.any() else []
         for item, rank in (ends & best.isfinite()).nonzero().tolist():
@@ -307,6 +307,31 @@ def _beam_search(scoring: _Scoring, memory: Memory, decoding: Decoding) -> list[
         if len(going) < len(alive):
             memory, alive = memory.select(items), [alive[item] for item in going]
     return _ranked(trace, finished, decoding)
+
+
+def _best(logits: Tensor, added: Tensor, number: int) -> tuple[Tensor, Tensor, Tensor]:
+    """The best next tokens of each input over all its rows.
+
+    They lie in the ``number`` blocks of the vocabulary with the highest peaks, so that only these are searched.
+
+    Args:
+        logits: (inputs · width, vocabulary).
+        added: (inputs, width), to a row's logits.
+    Returns:
+        scores, rows of ``logits`` and tokens, (inputs, number) each, best first; fewer if there are fewer tokens.
+    """
+    count, width, size = *added.shape, logits.shape[1]
+    peaks = F.max_pool1d(logits, BLOCK, ceil_mode=True)
+    blocks = peaks.shape[1]
+    peaks = (peaks.view(count, width, blocks) + added.unsqueeze(2)).flatten(1)
+    block = peaks.topk(min(number, width * blocks), 1, sorted=False).indices
+    first = torch.arange(0, count * width, width, device=logits.device).unsqueeze(1)
+    row = first + block // blocks
+    token = (block % blocks).unsqueeze(2) * BLOCK + torch.arange(BLOCK, device=logits.device)
+    beyond, token = token >= size, token.clamp(max=size - 1)
+    scores = logits[row.unsqueeze(2), token] + added.gather(1, block // blocks).unsqueeze(2)
+    best, place = scores.masked_fill(beyond, -torch.inf).flatten(1).topk(min(number, width * size), 1)
+    return best, row.gather(1, place // BLOCK), token.flatten(1).gather(1, place)
 
 
 def _open(finished: list[_Finished], best_alive: float, position: int, decoding: Decoding) -> bool:

@@ -8,9 +8,9 @@ from __future__ import annotations
 import json
 import math
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TextIO
@@ -55,6 +55,11 @@ class TaskOptions:
     save_attention: Path | None = None
     output: Path | None = None
     format: Format = Format.text
+
+    @classmethod
+    def of(cls, arguments: Mapping[str, Any]) -> TaskOptions:
+        """The options among a command's arguments, which bear their names: ``TaskOptions.of(locals())``."""
+        return cls(**{option.name: arguments[option.name] for option in fields(cls) if option.name in arguments})
 
 
 def run_task(task: str, inputs: Iterable[str | Failure] | Texts, options: TaskOptions) -> int:

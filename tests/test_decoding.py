@@ -25,8 +25,11 @@ WORDS = (4, 5, 6)
 class Specials:
     pad, bos, eos, unk = PAD, BOS, EOS, UNK
 
+    def __init__(self, size: int) -> None:
+        self.size = size
+
     def __len__(self) -> int:
-        return 4 + len(WORDS)
+        return self.size
 
 
 class State(NamedTuple):
@@ -36,11 +39,9 @@ class State(NamedTuple):
 class Toy:
     """A tiny random recurrent model whose state mixes every token read so far with its memory row."""
 
-    vocabulary = Specials()
-
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, size: int = 4 + len(WORDS)) -> None:
+        self.vocabulary = Specials(size)
         generator = torch.Generator().manual_seed(seed)
-        size = len(self.vocabulary)
         self.table = torch.randn(size, 5, generator=generator)
         self.mix = torch.randn(5, 5, generator=generator)
         self.out = 2 * torch.randn(5, size, generator=generator)
@@ -91,6 +92,29 @@ def test_a_full_beam_finds_the_best_of_all_sequences(seed: int, penalty: float, 
         best = sorted(scored, reverse=True)[:3]
         assert [hypothesis.ids for hypothesis in found] == [ids for _, ids in best]
         assert [hypothesis.score for hypothesis in found] == pytest.approx([score for score, _ in best], abs=1e-4)
+
+
+@settings(max_examples=25, deadline=None)
+@given(seed=st.integers(0, 999), size=st.integers(60, 300), beam=st.integers(1, 6))
+def test_a_beam_keeps_the_best_of_a_large_vocabulary(seed: int, size: int, beam: int) -> None:
+    model, memory = Toy(seed, size), toy_memory(2, seed)
+    for item, (found,) in enumerate(decode(model, memory, Decoding(beam=beam, max_length=3))):
+        row = memory.select(torch.tensor([item]))
+        alive: list[tuple[float, list[int], Any]] = [(0.0, [], model.start(row))]
+        finished: list[tuple[float, list[int]]] = []
+        for position in range(4):
+            candidates = []
+            for score, ids, state in alive:
+                step = model.step(torch.tensor([[BOS, *ids][-1]]), state, row)
+                log_probs = step.logits.log_softmax(-1)[0].tolist()
+                words = [EOS] if position == 3 else [*([EOS] if position else []), *range(UNK + 1, size)]
+                candidates += [(score + log_probs[token], [*ids, token], step.state) for token in words]
+            candidates.sort(key=lambda candidate: -candidate[0])
+            finished += [(score, ids) for score, ids, _ in candidates[:beam] if ids[-1] == EOS]
+            alive = [candidate for candidate in candidates if candidate[1][-1] != EOS][:beam]
+        score, ids = max(finished)
+        assert found.ids == ids
+        assert found.score == pytest.approx(score, abs=1e-4)
 
 
 @settings(max_examples=25, deadline=None)
@@ -190,7 +214,7 @@ class NoFives:
         return State(torch.zeros(len(memory) * rows_per_item, 1))
 
     def score(self, token: Tensor, state: State, memory: Memory) -> tuple[Tensor, State]:
-        scores = torch.zeros(len(token), len(Toy.vocabulary))
+        scores = torch.zeros(len(token), 4 + len(WORDS))
         scores[:, 5] = -1e4
         return scores, State(state.hidden + 1)
 

@@ -1,7 +1,9 @@
 """Layers that the plugins share: match functions, attention, recurrent layers, the recurrent decoder."""
 
 from condgen_cli.nn.attention import Attention
-from condgen_cli.nn.decoder import DecoderState, RecurrentDecoder, make_embedding
+from condgen_cli.nn.decoder import DecoderModel, DecoderState, RecurrentDecoder, make_embedding
+from condgen_cli.nn.dropout import Dropout
+from condgen_cli.nn.loss import linear_cross_entropy
 from condgen_cli.nn.match import (
     AdditiveMatch,
     BilinearMatch,
@@ -18,11 +20,14 @@ __all__ = [
     "Attention",
     "BilinearMatch",
     "CosineMatch",
+    "DecoderModel",
     "DecoderState",
     "DotMatch",
+    "Dropout",
     "MatchFunction",
     "RecurrentDecoder",
     "ScaledDotMatch",
+    "linear_cross_entropy",
     "make_embedding",
     "match_function",
     "recurrent",

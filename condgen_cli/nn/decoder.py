@@ -13,9 +13,10 @@ from torch import Tensor, nn
 from condgen_cli.errors import UsageError
 from condgen_cli.model import Memory, Step
 from condgen_cli.nn.attention import Attention
-from condgen_cli.nn.recurrent import GRU, LSTM, RecurrentState, recurrent, run
+from condgen_cli.nn.dropout import Dropout
+from condgen_cli.nn.recurrent import GRU, LSTM, RecurrentState, StepwiseLinear, recurrent, run
 
-__all__ = ["DecoderState", "RecurrentDecoder", "TeacherForced", "make_embedding"]
+__all__ = ["DecoderModel", "DecoderState", "RecurrentDecoder", "TeacherForced", "make_embedding"]
 
 
 class DecoderState(NamedTuple):
@@ -47,6 +48,20 @@ class TeacherForced(NamedTuple):
     features: Tensor
     kept: Tensor
     attended: Tensor | None
+
+
+class _Products(NamedTuple):
+    """The linear layers of a step, each (rows, in) to (rows, out).
+
+    Args:
+        from_memory: the recurrent layer's, for what it reads beside the token.
+        recur: the recurrent layer's, for its own state.
+        readout: the output layer's.
+    """
+
+    from_memory: Callable[[Tensor], Tensor]
+    recur: Callable[[Tensor], Tensor]
+    readout: Callable[[Tensor], Tensor]
 
 
 class RecurrentDecoder(nn.Module):
@@ -109,7 +124,7 @@ class RecurrentDecoder(nn.Module):
         self.gate = nn.Linear(hidden_size, 1) if gate and attention is not None else None
         self.readout = nn.Linear(hidden_size + context_size * (not self.feed_first), embedding_size)
         self.bias = nn.Parameter(torch.zeros(vocabulary_size))
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     @property
     def rnn(self) -> LSTM | GRU:
@@ -126,7 +141,7 @@ class RecurrentDecoder(nn.Module):
         else:
             assert self.first is not None
             blank = RecurrentState(*[zeros] * self.rnn.STATES)
-            parts = self.rnn.advance(F.linear(self.first(vector), self.rnn.weight_ih_l0), blank)
+            parts = self.rnn.advance(F.linear(self.first(vector), self.rnn.weight_ih_l0), self.rnn.recur(zeros), blank)
         fed = vector.new_zeros(len(vector), self.embedding_size) if self.input_feeding else None
         state = DecoderState(*parts, fed)
         return _each(state, lambda part: part.repeat_interleave(rows_per_item, 0)) if rows_per_item > 1 else state
@@ -135,8 +150,9 @@ class RecurrentDecoder(nn.Module):
         """Read one token (rows,) and predict the next."""
         embedded = self.embed(token)
         from_token, from_memory = self._input_weights()
-        state, context, weights, beta = self._advance(F.linear(embedded, from_token), from_memory, state, memory)
-        features = self._features(state.hidden, context, embedded)
+        products = _Products(partial(F.linear, weight=from_memory), self.rnn.recur, self.readout)
+        state, context, weights, beta = self._advance(F.linear(embedded, from_token), products, state, memory)
+        features = self._features(state.hidden, context, embedded, products.readout)
         if self.input_feeding:
             state = state._replace(fed=features)
         attention = {} if weights is None else {"attention": weights}
@@ -172,18 +188,19 @@ class RecurrentDecoder(nn.Module):
         return self.rnn.input_weights(self.embedding_size, self.rnn.input_size - self.embedding_size)
 
     def _advance(
-        self, gates: Tensor, from_memory: Tensor, state: DecoderState, memory: Memory
+        self, gates: Tensor, products: _Products, state: DecoderState, memory: Memory
     ) -> tuple[DecoderState, Tensor | None, Tensor | None, Tensor | None]:
         """One step from the token's part of the gates: state (without ``fed``), context, attention weights, gate β."""
         if self.after:
             if state.fed is not None:
-                gates = gates + F.linear(state.fed, from_memory)
-            state = DecoderState(*self.rnn.advance(gates, state.recurrent))
+                gates = gates + products.from_memory(state.fed)
+            state = DecoderState(*self.rnn.advance(gates, products.recur(state.hidden), state.recurrent))
             return (state, *self._read(state.hidden, memory))
         context, weights, beta = self._read(state.hidden, memory)
         if context is not None:
-            gates = gates + F.linear(context, from_memory)
-        return DecoderState(*self.rnn.advance(gates, state.recurrent)), context, weights, beta
+            gates = gates + products.from_memory(context)
+        state = DecoderState(*self.rnn.advance(gates, products.recur(state.hidden), state.recurrent))
+        return state, context, weights, beta
 
     def _read(self, query: Tensor, memory: Memory) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
         """Context (rows, context_size), weights (rows, positions), gate (rows, 1) for a query (rows, hidden_size)."""
@@ -199,9 +216,11 @@ class RecurrentDecoder(nn.Module):
         beta = self.gate(query).sigmoid()
         return beta * context, weights, beta
 
-    def _features(self, hidden: Tensor, context: Tensor | None, embedded: Tensor) -> Tensor:
+    def _features(
+        self, hidden: Tensor, context: Tensor | None, embedded: Tensor, readout: Callable[[Tensor], Tensor]
+    ) -> Tensor:
         inputs = hidden if context is None else torch.cat([hidden, context], -1)
-        return (self.readout(self.dropout(inputs)) + embedded).tanh()
+        return (readout(self.dropout(inputs)) + embedded).tanh()
 
     def _run_steps(self, memory: Memory, tokens: Tensor, lengths: Tensor) -> TeacherForced:
         """What a step reads depends on the one before: one by one. What depends on tokens alone is one product."""
@@ -212,6 +231,11 @@ class RecurrentDecoder(nn.Module):
         sizes = [len(reads) for reads in plan]
         embedded = self.embed(tokens.flatten().index_select(0, packed))
         from_token, from_memory = self._input_weights()
+        products = _Products(
+            StepwiseLinear(from_memory, None, sizes),
+            StepwiseLinear(self.rnn.weight_hh_l0, self.rnn.bias_hh_l0, sizes),
+            StepwiseLinear(self.readout.weight, self.readout.bias, sizes),
+        )
         state = self.start(memory, per_item)
         hidden: list[Tensor] = []
         contexts: list[Tensor] = []
@@ -220,11 +244,11 @@ class RecurrentDecoder(nn.Module):
         for read, gates in zip(torch.split(embedded, sizes), torch.split(F.linear(embedded, from_token), sizes), strict=True):
             if len(gates) < len(state.hidden):
                 state = _each(state, partial(_first_rows, batch=batch, width=len(gates) // batch))
-            state, context, attended, _ = self._advance(gates, from_memory, state, memory)
+            state, context, attended, _ = self._advance(gates, products, state, memory)
             assert context is not None
             assert attended is not None
             if self.input_feeding:
-                features.append(self._features(state.hidden, context, read))
+                features.append(self._features(state.hidden, context, read, products.readout))
                 state = state._replace(fed=features[-1])
             hidden.append(state.hidden)
             contexts.append(context)
@@ -235,8 +259,8 @@ class RecurrentDecoder(nn.Module):
         summed = attended.new_zeros(rows, attended.shape[1]).index_add(0, kept // steps, attended)
         if self.input_feeding:
             return TeacherForced(torch.cat(features).index_select(0, real), kept, summed)
-        parts = [torch.cat(hidden), torch.cat(contexts), embedded]
-        return TeacherForced(self._features(*(part.index_select(0, real) for part in parts)), kept, summed)
+        states, found, reads = (part.index_select(0, real) for part in (torch.cat(hidden), torch.cat(contexts), embedded))
+        return TeacherForced(self._features(states, found, reads, self.readout), kept, summed)
 
     def _run_fused(self, memory: Memory, tokens: Tensor, lengths: Tensor) -> TeacherForced:
         """Nothing that the recurrent layer reads depends on what it does: one fused run, and all steps attend at once."""
@@ -260,7 +284,25 @@ class RecurrentDecoder(nn.Module):
         kept = real.flatten().nonzero().squeeze(1).to(tokens.device)
         hidden, embedded = (part.flatten(0, 1).index_select(0, kept) for part in (hidden, embedded))
         context = None if context is None else context.flatten(0, 1).index_select(0, kept)
-        return TeacherForced(self._features(hidden, context, embedded), kept, attended)
+        return TeacherForced(self._features(hidden, context, embedded, self.readout), kept, attended)
+
+
+class DecoderModel(nn.Module):
+    """The part of ``condgen_cli.model.Model`` that a model leaves to its recurrent decoder."""
+
+    decoder: RecurrentDecoder
+
+    def start(self, memory: Memory, rows_per_item: int = 1) -> DecoderState:
+        return self.decoder.start(memory, rows_per_item)
+
+    def step(self, token: Tensor, state: DecoderState, memory: Memory) -> Step:
+        return self.decoder.step(token, state, memory)
+
+    def forward(self, memory: Memory, targets: Tensor) -> Tensor:
+        """Teacher-forced logits (rows, steps, vocabulary) for inputs (rows, steps)."""
+        forced = self.decoder(memory, targets)
+        order = forced.kept.argsort()
+        return self.decoder.logits(forced.features.index_select(0, order)).view(*targets.shape, -1)
 
 
 def make_embedding(vocabulary_size: int, embedding_size: int) -> nn.Embedding:

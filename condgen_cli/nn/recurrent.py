@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -11,7 +12,7 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from condgen_cli.errors import UsageError
 
-__all__ = ["GRU", "LSTM", "RecurrentState", "recurrent", "run"]
+__all__ = ["GRU", "LSTM", "RecurrentState", "StepwiseLinear", "recurrent", "run"]
 
 
 class RecurrentState(NamedTuple):
@@ -21,59 +22,96 @@ class RecurrentState(NamedTuple):
     cell: Tensor | None = None
 
 
-class LSTM(nn.LSTM):
+class _Start(torch.autograd.Function):
+    """What the products of all steps are added to: the bias. Its gradient is that of all the products' results."""
+
+    @staticmethod
+    def forward(ctx: Any, weight: Tensor, bias: Tensor | None, rows: int, inputs: list[Tensor]) -> Tensor:
+        ctx.inputs = inputs
+        ctx.has_bias = bias is not None
+        return weight.new_zeros(rows, len(weight)) if bias is None else bias.expand(rows, -1).clone()
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        weight = gradient.t() @ torch.cat(ctx.inputs)
+        return weight, gradient.sum(0) if ctx.has_bias else None, None, None
+
+
+class StepwiseLinear:
+    """A linear layer for one step after the other, whose weight gets its gradient from all steps as one product.
+
+    Args:
+        weight, bias: as of ``F.linear``.
+        sizes: rows of each step.
+    """
+
+    def __init__(self, weight: Tensor, bias: Tensor | None, sizes: Sequence[int]) -> None:
+        self.weight = weight.detach().t()
+        self.inputs: list[Tensor] = []
+        started: Tensor = _Start.apply(weight, bias, sum(sizes), self.inputs)  # type: ignore[no-untyped-call]
+        self.starts = iter(torch.split(started, list(sizes)))
+
+    def __call__(self, inputs: Tensor) -> Tensor:
+        """The next step's product, (rows, in) to (rows, out)."""
+        self.inputs.append(inputs.detach())
+        return torch.addmm(next(self.starts), inputs, self.weight)
+
+
+class _Layer(nn.RNNBase):
+    """What one layer of either kind has."""
+
+    weight_ih_l0: Tensor
+    weight_hh_l0: Tensor
+    bias_ih_l0: Tensor
+    bias_hh_l0: Tensor
+
+    def reset_parameters(self) -> None:
+        super().reset_parameters()
+        nn.init.zeros_(self.bias_ih_l0)
+        nn.init.zeros_(self.bias_hh_l0)
+
+    def input_weights(self, *sizes: int) -> tuple[Tensor, ...]:
+        """The input weights cut into parts (gates, size), for inputs that are known at different times."""
+        return torch.split(self.weight_ih_l0, list(sizes), 1)
+
+    def recur(self, hidden: Tensor) -> Tensor:
+        """The hidden state's part of the gates (rows, gates), with its bias."""
+        return F.linear(hidden, self.weight_hh_l0, self.bias_hh_l0)
+
+
+class LSTM(_Layer, nn.LSTM):
     """One layer of Hochreiter and Schmidhuber's LSTM (1997), with forget gates (Gers et al. 2000) that start open."""
 
     STATES = 2
     """Tensors of a state."""
 
-    weight_ih_l0: Tensor
-    weight_hh_l0: Tensor
-    bias_ih_l0: Tensor
-    bias_hh_l0: Tensor
-
     def __init__(self, input_size: int, hidden_size: int) -> None:
         super().__init__(input_size, hidden_size, batch_first=True)
-        nn.init.zeros_(self.bias_hh_l0)
-        nn.init.zeros_(self.bias_ih_l0)
-        nn.init.ones_(self.bias_ih_l0[hidden_size : 2 * hidden_size])
 
-    def input_weights(self, *sizes: int) -> tuple[Tensor, ...]:
-        """The input weights cut into parts (4 · hidden_size, size), for inputs that are known at different times."""
-        return torch.split(self.weight_ih_l0, list(sizes), 1)
+    def reset_parameters(self) -> None:
+        super().reset_parameters()
+        nn.init.ones_(self.bias_ih_l0[self.hidden_size : 2 * self.hidden_size])
 
-    def advance(self, gates: Tensor, state: RecurrentState) -> RecurrentState:
-        """The new state from the inputs' part of the gates, biases left out, in PyTorch's order i, f, g, o."""
+    def advance(self, gates: Tensor, recurrent: Tensor, state: RecurrentState) -> RecurrentState:
+        """The new state from the inputs' part of the gates, without bias, and the hidden state's; in the order i, f, g, o."""
         assert state.cell is not None
-        summed = gates + F.linear(state.hidden, self.weight_hh_l0, self.bias_ih_l0 + self.bias_hh_l0)
-        i, f, g, o = summed.chunk(4, 1)
+        i, f, g, o = (gates + self.bias_ih_l0 + recurrent).chunk(4, 1)
         cell = f.sigmoid() * state.cell + i.sigmoid() * g.tanh()
         return RecurrentState(o.sigmoid() * cell.tanh(), cell)
 
 
-class GRU(nn.GRU):
+class GRU(_Layer, nn.GRU):
     """One layer of gated recurrent units (Cho et al. 2014), reset gate after the recurrent product as in cuDNN."""
 
     STATES = 1
 
-    weight_ih_l0: Tensor
-    weight_hh_l0: Tensor
-    bias_ih_l0: Tensor
-    bias_hh_l0: Tensor
-
     def __init__(self, input_size: int, hidden_size: int) -> None:
         super().__init__(input_size, hidden_size, batch_first=True)
-        nn.init.zeros_(self.bias_hh_l0)
-        nn.init.zeros_(self.bias_ih_l0)
 
-    def input_weights(self, *sizes: int) -> tuple[Tensor, ...]:
-        """As of ``LSTM``: parts (3 · hidden_size, size)."""
-        return torch.split(self.weight_ih_l0, list(sizes), 1)
-
-    def advance(self, gates: Tensor, state: RecurrentState) -> RecurrentState:
-        """The new state from the inputs' part of the gates, biases left out, in PyTorch's order r, z, n."""
+    def advance(self, gates: Tensor, recurrent: Tensor, state: RecurrentState) -> RecurrentState:
+        """As of ``LSTM``, in the order r, z, n."""
         reset, update, candidate = (gates + self.bias_ih_l0).chunk(3, 1)
-        from_reset, from_update, from_candidate = F.linear(state.hidden, self.weight_hh_l0, self.bias_hh_l0).chunk(3, 1)
+        from_reset, from_update, from_candidate = recurrent.chunk(3, 1)
         candidate = (candidate + (reset + from_reset).sigmoid() * from_candidate).tanh()
         return RecurrentState(candidate.lerp(state.hidden, (update + from_update).sigmoid()))
 

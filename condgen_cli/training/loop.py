@@ -150,6 +150,8 @@ class _Loop:
         self.state = _State()
         # Dropout must differ between processes.
         set_seed(recipe.seed + accelerator.process_index)
+        # Products with numbers too small to be normal take several times as long.
+        torch.set_flush_denormal(True)
         self._restore()
         self.log = Log(run.log, self.state.step) if accelerator.is_main_process else None
         self.display = make_display(recipe.name, visible=accelerator.is_main_process)

@@ -60,23 +60,4 @@ def caption(
     batch_size: BatchSizeOpt = 16,
 ) -> None:
     """Describe photos in a sentence, and show where the model looked for each word."""
-    options = TaskOptions(
-        model=model,
-        device=device,
-        seed=seed,
-        batch_size=batch_size,
-        beam=beam,
-        nbest=nbest,
-        length_penalty=length_penalty,
-        max_length=max_length,
-        sample=sample,
-        temperature=temperature,
-        top_k=top_k,
-        top_p=top_p,
-        force=force,
-        show_attention=show_attention,
-        save_attention=save_attention,
-        output=output,
-        format=format,
-    )
-    raise typer.Exit(run_task("caption", expand(photos, PHOTO_SUFFIXES), options))
+    raise typer.Exit(run_task("caption", expand(photos, PHOTO_SUFFIXES), TaskOptions.of(locals())))

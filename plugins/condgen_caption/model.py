@@ -19,8 +19,8 @@ from condgen_cli.data.image import load_image, resize
 from condgen_cli.data.text import WordVocabulary
 from condgen_cli.errors import UsageError
 from condgen_cli.generation import Axis
-from condgen_cli.model import Item, Memory, Step
-from condgen_cli.nn import Attention, DecoderState, RecurrentDecoder, match_function
+from condgen_cli.model import Item, Memory
+from condgen_cli.nn import Attention, DecoderModel, RecurrentDecoder, match_function
 
 __all__ = ["CaptionConfig", "CaptionModel", "build", "build_encoder"]
 
@@ -61,7 +61,7 @@ class CaptionConfig(BaseModel):
     feature_dropout: float = Field(0.2, ge=0, lt=1)
 
 
-class CaptionModel(nn.Module):
+class CaptionModel(DecoderModel):
     """The whole path from photo to words; implements ``condgen_cli.model.Model``."""
 
     def __init__(self, config: CaptionConfig, vocabulary: WordVocabulary) -> None:
@@ -120,18 +120,6 @@ class CaptionModel(nn.Module):
         axes = (Axis.numbered("row", "grid", height), Axis.numbered("column", "grid", width))
         vector = values.mean(1)
         return Memory(values, self.decoder.attention.keys(values), axes=[axes] * batch, auxiliary={"vector": vector})
-
-    def start(self, memory: Memory, rows_per_item: int = 1) -> DecoderState:
-        return self.decoder.start(memory, rows_per_item)
-
-    def step(self, token: Tensor, state: DecoderState, memory: Memory) -> Step:
-        return self.decoder.step(token, state, memory)
-
-    def forward(self, memory: Memory, targets: Tensor) -> Tensor:
-        """Teacher-forced logits (rows, steps, vocabulary) for inputs (rows, steps)."""
-        forced = self.decoder(memory, targets)
-        order = forced.kept.argsort()
-        return self.decoder.logits(forced.features.index_select(0, order)).view(*targets.shape, -1)
 
 
 def build(config: Mapping[str, Any], files: Mapping[str, Path]) -> CaptionModel:

@@ -58,23 +58,4 @@ def translate(
     batch_size: BatchSizeOpt = 16,
 ) -> None:
     """Translate texts or the lines of a file, and show which words each word comes from."""
-    options = TaskOptions(
-        model=model,
-        device=device,
-        seed=seed,
-        batch_size=batch_size,
-        beam=beam,
-        nbest=nbest,
-        length_penalty=length_penalty,
-        max_length=max_length,
-        sample=sample,
-        temperature=temperature,
-        top_k=top_k,
-        top_p=top_p,
-        force=force,
-        show_attention=show_attention,
-        save_attention=save_attention,
-        output=output,
-        format=format,
-    )
-    raise typer.Exit(run_task("translate", text_inputs(texts or [], input), options))
+    raise typer.Exit(run_task("translate", text_inputs(texts or [], input), TaskOptions.of(locals())))

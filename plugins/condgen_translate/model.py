@@ -20,8 +20,8 @@ from condgen_cli.data.subwords import BLANK, SubwordVocabulary
 from condgen_cli.decoding import Hypothesis
 from condgen_cli.errors import UsageError
 from condgen_cli.generation import Axis
-from condgen_cli.model import Item, Memory, Step
-from condgen_cli.nn import Attention, DecoderState, RecurrentDecoder, make_embedding, match_function, run
+from condgen_cli.model import Item, Memory
+from condgen_cli.nn import Attention, DecoderModel, Dropout, RecurrentDecoder, make_embedding, match_function, run
 
 __all__ = ["SOURCE_FILE", "TARGET_FILE", "Sentences", "TranslateConfig", "TranslateModel", "build", "pad_sentences"]
 
@@ -99,7 +99,7 @@ def pad_sentences(sentences: Sequence[Sequence[int]], eos: int, pad: int) -> tup
     return tokens, lengths
 
 
-class TranslateModel(nn.Module):
+class TranslateModel(DecoderModel):
     """Implements ``condgen_cli.model.Model``.
 
     Args:
@@ -138,7 +138,7 @@ class TranslateModel(nn.Module):
         )
         self.embedding = None if config.share_embeddings else make_embedding(len(source), config.embedding_size)
         self.encoder = None if config.share_rnn else _encoder(config)
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
 
     def example(self) -> Item:
         """An item of the right shape, for looking at the architecture."""
@@ -171,18 +171,6 @@ class TranslateModel(nn.Module):
         values = self.dropout(outputs)
         mask = torch.arange(tokens.shape[1], device=device) < batch.lengths.to(device).unsqueeze(1)
         return Memory(values, self.decoder.attention.keys(values), mask, axes, {"vector": vector})
-
-    def start(self, memory: Memory, rows_per_item: int = 1) -> DecoderState:
-        return self.decoder.start(memory, rows_per_item)
-
-    def step(self, token: Tensor, state: DecoderState, memory: Memory) -> Step:
-        return self.decoder.step(token, state, memory)
-
-    def forward(self, memory: Memory, targets: Tensor) -> Tensor:
-        """Teacher-forced logits (rows, steps, vocabulary) for inputs (rows, steps)."""
-        forced = self.decoder(memory, targets)
-        order = forced.kept.argsort()
-        return self.decoder.logits(forced.features.index_select(0, order)).view(*targets.shape, -1)
 
     def unread(self, item: Item) -> tuple[str, ...]:
         """The characters of the source that its vocabulary lacks."""

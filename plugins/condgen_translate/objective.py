@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from condgen_cli.model import Memory
+from condgen_cli.nn import linear_cross_entropy
 from condgen_translate.model import Sentences, TranslateModel
 
 __all__ = ["CrossEntropy", "TrainingBatch"]
@@ -52,5 +52,7 @@ class CrossEntropy(nn.Module):
         memory: Memory = self.model.encode(batch.sources)
         forced = self.model.decoder(memory, batch.inputs, batch.lengths)
         targets = batch.targets.flatten().index_select(0, forced.kept)
-        loss = F.cross_entropy(self.model.decoder.logits(forced.features), targets, label_smoothing=self.label_smoothing)
+        decoder = self.model.decoder
+        features = decoder.dropout(forced.features)
+        loss = linear_cross_entropy(features, decoder.embedding.weight, decoder.bias, targets, self.label_smoothing)
         return loss, {"tokens": float(len(targets))}

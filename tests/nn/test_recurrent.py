@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from condgen_cli.errors import UsageError
-from condgen_cli.nn.recurrent import RecurrentState, recurrent, run
+from condgen_cli.nn.recurrent import RecurrentState, StepwiseLinear, recurrent, run
 
 INPUTS, HIDDEN = 5, 6
 
@@ -25,7 +25,7 @@ def test_a_step_is_that_of_pytorchs_cell(name: str, cell: type[nn.Module]) -> No
     wanted = expected(inputs, tuple(states) if name == "lstm" else states[0])
     first, rest = layer.input_weights(2, 3)
     gates = F.linear(inputs[:, :2], first) + F.linear(inputs[:, 2:], rest)
-    found = layer.advance(gates, RecurrentState(*states))
+    found = layer.advance(gates, layer.recur(states[0]), RecurrentState(*states))
     torch.testing.assert_close(found.hidden, wanted[0] if name == "lstm" else wanted)
     if name == "lstm":
         torch.testing.assert_close(found.cell, wanted[1])
@@ -38,7 +38,7 @@ def test_a_fused_run_equals_repeated_steps(name: str) -> None:
     state = RecurrentState(*(torch.randn(3, HIDDEN) for _ in range(layer.STATES)))
     outputs, final = run(layer, inputs, torch.tensor(lengths), state)
     for position in range(4):
-        state = layer.advance(F.linear(inputs[:, position], layer.weight_ih_l0), state)
+        state = layer.advance(F.linear(inputs[:, position], layer.weight_ih_l0), layer.recur(state.hidden), state)
         for row, length in enumerate(lengths):
             expected = state.hidden[row] if position < length else torch.zeros(HIDDEN)
             torch.testing.assert_close(outputs[row, position], expected)
@@ -52,6 +52,20 @@ def test_the_final_state_of_two_directions_lies_at_both_ends() -> None:
     ends = torch.cat([torch.stack([outputs[0, 3, :HIDDEN], outputs[1, 2, :HIDDEN]]), outputs[:, 0, HIDDEN:]], 1)
     torch.testing.assert_close(final.hidden, ends)
     assert final.cell is None
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_the_gradient_gathered_over_steps_is_the_sum_of_each_steps(bias: bool) -> None:
+    layer, sizes = nn.Linear(INPUTS, HIDDEN, bias), [3, 3, 2]
+    inputs = [torch.randn(size, INPUTS, requires_grad=True) for size in sizes]
+    found = []
+    for stepwise in (True, False):
+        product = StepwiseLinear(layer.weight, layer.bias, sizes) if stepwise else layer
+        outputs = [product(rows) for rows in inputs]
+        loss = sum((output * output.detach().cos()).sum() for output in outputs)
+        found.append((outputs, torch.autograd.grad(loss, [*inputs, *layer.parameters()])))
+    for once, each in zip(*found, strict=True):
+        torch.testing.assert_close(once, each)
 
 
 def test_another_cell_is_refused() -> None:
