@@ -1,10 +1,8 @@
-"""The console script: runs a command line, and turns whatever goes wrong into one line and an exit code."""
+"""Runs a command line, and turns whatever goes wrong into one line and an exit code."""
 
 from __future__ import annotations
 
-import codecs
 import contextvars
-import gc
 import os
 import sys
 from collections.abc import Sequence
@@ -13,26 +11,7 @@ from itertools import pairwise
 from condgen_cli import __version__, console, settings
 from condgen_cli.errors import CondgenError, PartialFailure, UsageError
 
-__all__ = ["main", "run"]
-
-
-def main() -> None:
-    # imports make objects by the hundred thousand that stay: looking for garbage among them takes a fifth of `import torch`
-    gc.set_threshold(400_000)
-    if hasattr(sys.stdout, "reconfigure"):
-        codecs.register_error("condgen-escape", _escaped)
-        sys.stdout.reconfigure(errors="condgen-escape")
-    code = run(sys.argv[1:])
-    gc.freeze()  # else the interpreter looks once more as it ends
-    sys.exit(code)
-
-
-def _escaped(error: UnicodeError) -> tuple[str, int]:
-    """What stdout's encoding lacks, as JSON writes it: so that a document stays one, and text can be read."""
-    import json
-
-    assert isinstance(error, UnicodeEncodeError)
-    return json.dumps(error.object[error.start : error.end])[1:-1], error.end
+__all__ = ["run"]
 
 
 def run(arguments: Sequence[str]) -> int:

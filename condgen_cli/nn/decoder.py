@@ -14,6 +14,7 @@ from condgen_cli.errors import UsageError
 from condgen_cli.model import Memory, Step
 from condgen_cli.nn.attention import Attention
 from condgen_cli.nn.dropout import Dropout
+from condgen_cli.nn.loss import linear_cross_entropy
 from condgen_cli.nn.recurrent import GRU, LSTM, RecurrentState, StepwiseLinear, recurrent, run
 
 __all__ = ["DecoderModel", "DecoderState", "RecurrentDecoder", "TeacherForced", "make_embedding"]
@@ -177,6 +178,11 @@ class RecurrentDecoder(nn.Module):
     def logits(self, features: Tensor) -> Tensor:
         """(n, embedding_size) to (n, vocabulary_size)."""
         return F.linear(self.dropout(features), self.embedding.weight, self.bias)
+
+    def cross_entropy(self, forced: TeacherForced, targets: Tensor, label_smoothing: float = 0.0) -> Tensor:
+        """Mean per real token of the targets (rows, steps) of the inputs that ``forced`` was made from."""
+        wanted = targets.flatten().index_select(0, forced.kept)
+        return linear_cross_entropy(self.dropout(forced.features), self.embedding.weight, self.bias, wanted, label_smoothing)
 
     def embed(self, tokens: Tensor) -> Tensor:
         """Tokens as the recurrent layer reads them, (..., embedding_size)."""

@@ -63,10 +63,8 @@ class CrossEntropy(nn.Module):
         """Loss per token, and how many tokens it was taken over."""
         memory = self.model.memorise(self.model.encoder(batch.features.float(), self.cut))
         forced = self.model.decoder(memory, batch.inputs, batch.lengths)
-        targets = batch.targets.flatten().index_select(0, forced.kept)
-        logits = self.model.decoder.logits(forced.features)
-        loss = F.cross_entropy(logits, targets, label_smoothing=self.label_smoothing)
-        stats = {"tokens": float(len(targets)), "cross_entropy": loss.item()}
+        loss = self.model.decoder.cross_entropy(forced, batch.targets, self.label_smoothing)
+        stats = {"tokens": float(len(forced.kept)), "cross_entropy": loss.item()}
         if forced.attended is not None and self.doubly_stochastic:
             even = forced.attended.mean(1, keepdim=True)
             loss = loss + self.doubly_stochastic * ((forced.attended - even) ** 2).sum(1).mean()

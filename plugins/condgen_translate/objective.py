@@ -8,7 +8,6 @@ import torch
 from torch import Tensor, nn
 
 from condgen_cli.model import Memory
-from condgen_cli.nn import linear_cross_entropy
 from condgen_translate.model import Sentences, TranslateModel
 
 __all__ = ["CrossEntropy", "TrainingBatch"]
@@ -51,8 +50,5 @@ class CrossEntropy(nn.Module):
         """Loss per token, and how many tokens it was taken over."""
         memory: Memory = self.model.encode(batch.sources)
         forced = self.model.decoder(memory, batch.inputs, batch.lengths)
-        targets = batch.targets.flatten().index_select(0, forced.kept)
-        decoder = self.model.decoder
-        features = decoder.dropout(forced.features)
-        loss = linear_cross_entropy(features, decoder.embedding.weight, decoder.bias, targets, self.label_smoothing)
-        return loss, {"tokens": float(len(targets))}
+        loss = self.model.decoder.cross_entropy(forced, batch.targets, self.label_smoothing)
+        return loss, {"tokens": float(len(forced.kept))}
