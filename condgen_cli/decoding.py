@@ -18,6 +18,7 @@ from torch import Tensor
 
 from condgen_cli.errors import UsageError
 from condgen_cli.model import Memory, Model, Step, select_state
+from condgen_cli.nn.denormals import flushed_denormals
 
 __all__ = ["Decoding", "Hypothesis", "Scorer", "decode", "force"]
 
@@ -103,22 +104,24 @@ def decode(
     memory: Memory,
     decoding: Decoding,
     generator: torch.Generator | None = None,
-    scorers: Sequence[tuple[Scorer, float]] = (),
+    scorers: Sequence[tuple[Scorer, float]] | None = None,
 ) -> list[list[Hypothesis]]:
     """Decode every row of a memory.
 
     Args:
-        scorers: further scorers with their weights; the model's own weight is 1.
+        scorers: further scorers with their weights, the model's own weight being 1; None: those that the model brings.
     Returns:
         for each memory row its hypotheses, best first.
     """
     if not len(memory):
         return []
-    torch.set_flush_denormal(True)  # products with numbers too small to be normal take several times as long
+    if scorers is None:
+        scorers = model.scorers() if hasattr(model, "scorers") else ()
     scoring = _Scoring(model, scorers)
-    if decoding.method == "sample":
-        return _sample(scoring, memory, decoding, generator)
-    return _beam_search(scoring, memory, decoding)
+    with flushed_denormals():
+        if decoding.method == "sample":
+            return _sample(scoring, memory, decoding, generator)
+        return _beam_search(scoring, memory, decoding)
 
 
 @torch.inference_mode()

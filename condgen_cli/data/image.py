@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import math
-import os
 import warnings
 from typing import Any
 
@@ -12,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
+from condgen_cli.data.content import read_content
 from condgen_cli.errors import CondgenError, InputError
-from condgen_cli.sources import Source
 
 __all__ = ["MAX_PIXELS", "load_image", "resize"]
 
@@ -45,7 +44,7 @@ def load_image(source: Any) -> Image.Image:
     if isinstance(source, Image.Image):
         _check_size(source, "the image")
         return _upright_rgb(source)
-    name, data = _content(source)
+    name, data = read_content(source, "an image")
     if not data:
         raise InputError(f"{name} is empty")
     try:
@@ -68,17 +67,6 @@ def resize(image: Image.Image, size: int) -> NDArray[np.uint8]:
     """The whole photo as (3, size, size) bytes, bicubic, its aspect not kept."""
     square = image.convert("RGB").resize((size, size), Image.Resampling.BICUBIC)
     return np.ascontiguousarray(np.asarray(square).transpose(2, 0, 1))
-
-
-def _content(source: Any) -> tuple[str, bytes]:
-    """What to call the source in a message, and its bytes."""
-    if isinstance(source, bytes | bytearray | memoryview):
-        return "the image", bytes(source)
-    if isinstance(source, str | os.PathLike):
-        source = Source(os.fspath(source))
-    if not hasattr(source, "open"):
-        raise InputError(f"cannot read an image from an object of type {type(source).__name__}")
-    return str(getattr(source, "name", "the image")), source.open()
 
 
 def _check_size(image: Image.Image, name: str) -> None:

@@ -1,6 +1,6 @@
 """Layers that the plugins share: match functions, attention, recurrent layers, the recurrent decoder."""
 
-from condgen_cli.nn.attention import Attention
+from condgen_cli.nn.attention import Attention, LocationAttention, make_attention
 from condgen_cli.nn.decoder import DecoderModel, DecoderState, RecurrentDecoder, make_embedding
 from condgen_cli.nn.dropout import Dropout
 from condgen_cli.nn.loss import linear_cross_entropy
@@ -24,10 +24,12 @@ __all__ = [
     "DecoderState",
     "DotMatch",
     "Dropout",
+    "LocationAttention",
     "MatchFunction",
     "RecurrentDecoder",
     "ScaledDotMatch",
     "linear_cross_entropy",
+    "make_attention",
     "make_embedding",
     "match_function",
     "recurrent",

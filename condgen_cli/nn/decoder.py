@@ -26,11 +26,13 @@ class DecoderState(NamedTuple):
     Args:
         hidden, cell: of the LSTM, or hidden alone of the GRU, (rows, hidden_size).
         fed: (rows, embedding_size), the output layer's last vector; None without input feeding.
+        attended: (rows, positions), the last attention weights; None unless attention is located.
     """
 
     hidden: Tensor
     cell: Tensor | None = None
     fed: Tensor | None = None
+    attended: Tensor | None = None
 
     @property
     def recurrent(self) -> RecurrentState:
@@ -144,7 +146,12 @@ class RecurrentDecoder(nn.Module):
             blank = RecurrentState(*[zeros] * self.rnn.STATES)
             parts = self.rnn.advance(F.linear(self.first(vector), self.rnn.weight_ih_l0), self.rnn.recur(zeros), blank)
         fed = vector.new_zeros(len(vector), self.embedding_size) if self.input_feeding else None
-        state = DecoderState(*parts, fed)
+        attended = None
+        if self.attention is not None and self.attention.located:
+            # everywhere alike
+            real = torch.ones_like(memory.values[:, :, 0]) if memory.mask is None else memory.mask.to(vector)
+            attended = real / real.sum(1, keepdim=True).clamp(min=1)
+        state = DecoderState(parts.hidden, parts.cell, fed, attended)
         return _each(state, lambda part: part.repeat_interleave(rows_per_item, 0)) if rows_per_item > 1 else state
 
     def step(self, token: Tensor, state: DecoderState, memory: Memory) -> Step:
@@ -171,7 +178,7 @@ class RecurrentDecoder(nn.Module):
         rows, steps = tokens.shape
         if lengths is None:
             lengths = torch.full((rows,), steps)
-        if self.attention is None or (self.after and not self.input_feeding):
+        if self.attention is None or (self.after and not self.input_feeding and not self.attention.located):
             return self._run_fused(memory, tokens, lengths)
         return self._run_steps(memory, tokens, lengths)
 
@@ -200,15 +207,19 @@ class RecurrentDecoder(nn.Module):
         if self.after:
             if state.fed is not None:
                 gates = gates + products.from_memory(state.fed)
-            state = DecoderState(*self.rnn.advance(gates, products.recur(state.hidden), state.recurrent))
-            return (state, *self._read(state.hidden, memory))
-        context, weights, beta = self._read(state.hidden, memory)
-        if context is not None:
-            gates = gates + products.from_memory(context)
-        state = DecoderState(*self.rnn.advance(gates, products.recur(state.hidden), state.recurrent))
-        return state, context, weights, beta
+            new = self.rnn.advance(gates, products.recur(state.hidden), state.recurrent)
+            context, weights, beta = self._read(new.hidden, memory, state.attended)
+        else:
+            context, weights, beta = self._read(state.hidden, memory, state.attended)
+            if context is not None:
+                gates = gates + products.from_memory(context)
+            new = self.rnn.advance(gates, products.recur(state.hidden), state.recurrent)
+        attended = None if state.attended is None else weights
+        return DecoderState(new.hidden, new.cell, attended=attended), context, weights, beta
 
-    def _read(self, query: Tensor, memory: Memory) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+    def _read(
+        self, query: Tensor, memory: Memory, previous: Tensor | None = None
+    ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
         """Context (rows, context_size), weights (rows, positions), gate (rows, 1) for a query (rows, hidden_size)."""
         if self.attention is None:
             if self.feed_first:
@@ -216,7 +227,7 @@ class RecurrentDecoder(nn.Module):
             vector = memory.auxiliary["vector"]
             return vector.repeat_interleave(len(query) // len(vector), 0), None, None
         assert memory.keys is not None
-        context, weights = self.attention(query, memory.values, memory.keys, memory.mask)
+        context, weights = self.attention(query, memory.values, memory.keys, memory.mask, previous)
         if self.gate is None:
             return context, weights, None
         beta = self.gate(query).sigmoid()

@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from condgen_cli.errors import UsageError
 
@@ -127,24 +126,54 @@ def recurrent(cell: str, input_size: int, hidden_size: int) -> LSTM | GRU:
     return LSTM(input_size, hidden_size) if cell == "lstm" else GRU(input_size, hidden_size)
 
 
-def run(
-    rnn: nn.LSTM | nn.GRU, inputs: Tensor, lengths: Tensor, state: RecurrentState | None = None
-) -> tuple[Tensor, RecurrentState]:
+def run(rnn: nn.LSTM | nn.GRU, inputs: Tensor, lengths: Tensor, state: RecurrentState | None = None) -> tuple[Tensor, Tensor]:
     """A fused run over padded sequences, for any number of layers and directions.
+
+    A backward direction reads each row from its own end. On a CPU this takes a fraction of the time of packed sequences, for
+    which PyTorch has no fused kernel there.
 
     Args:
         inputs: (rows, steps, size).
         lengths: (rows,) real steps of each row, at least 1, on the CPU.
         state: before the first step, for one layer and direction; None: zeros.
     Returns:
-        outputs (rows, steps, directions · hidden_size), zero where padded, and the last layer's final state of every
-        direction side by side, (rows, directions · hidden_size).
+        outputs (rows, steps, directions · hidden_size), zero where padded, and the hidden state of the last layer after each
+        row's last step, of every direction side by side, (rows, directions · hidden_size).
     """
-    packed = pack_padded_sequence(inputs, lengths, batch_first=True, enforce_sorted=False)
-    initial = None if state is None else tuple(part.unsqueeze(0) for part in state if part is not None)
-    is_lstm = isinstance(rnn, nn.LSTM)
-    outputs, final = rnn(packed, initial if initial is None or is_lstm else initial[0])
-    outputs, _ = pad_packed_sequence(outputs, batch_first=True, total_length=inputs.shape[1])
-    directions = 2 if rnn.bidirectional else 1
-    parts = [part[-directions:].transpose(0, 1).flatten(1) for part in (final if is_lstm else (final,))]
-    return outputs, RecurrentState(*parts)
+    rows, steps, _ = inputs.shape
+    lengths = lengths.to(inputs.device).unsqueeze(1)
+    positions = torch.arange(steps, device=inputs.device)
+    real = (positions < lengths).unsqueeze(2)
+    mirrored = torch.where(positions < lengths, lengths - 1 - positions, positions)
+    mirrored = (mirrored + steps * torch.arange(rows, device=inputs.device).unsqueeze(1)).flatten()
+    outputs = inputs
+    for layer in range(rnn.num_layers):
+        if layer and rnn.dropout:
+            outputs = F.dropout(outputs, rnn.dropout, rnn.training)
+        read = outputs
+        outputs = _direction(rnn, read, state, f"l{layer}")
+        if rnn.bidirectional:
+            backward = _direction(rnn, _reordered(read, mirrored), state, f"l{layer}_reverse")
+            outputs = torch.cat([outputs, _reordered(backward, mirrored)], 2)
+    outputs = outputs * real.to(outputs.dtype)
+    last = outputs[torch.arange(rows, device=inputs.device), lengths.squeeze(1) - 1]
+    if rnn.bidirectional:
+        last = torch.cat([last[:, : rnn.hidden_size], outputs[:, 0, rnn.hidden_size :]], 1)
+    return outputs, last
+
+
+def _direction(rnn: nn.LSTM | nn.GRU, inputs: Tensor, state: RecurrentState | None, suffix: str) -> Tensor:
+    """The outputs of one layer in one direction."""
+    names = ["weight_ih", "weight_hh", *(["bias_ih", "bias_hh"] if rnn.bias else [])]
+    weights = [getattr(rnn, f"{name}_{suffix}") for name in names]
+    parts = [] if state is None else [part.unsqueeze(0) for part in state if part is not None]
+    parts = parts or [inputs.new_zeros(1, len(inputs), rnn.hidden_size)] * (2 if isinstance(rnn, nn.LSTM) else 1)
+    options = (weights, rnn.bias, 1, 0.0, rnn.training, False, True)
+    if isinstance(rnn, nn.LSTM):
+        return torch.lstm(inputs, parts, *options)[0]
+    return torch.gru(inputs, parts[0], *options)[0]
+
+
+def _reordered(sequences: Tensor, order: Tensor) -> Tensor:
+    """Steps of (rows, steps, size) in another order, given as indices into (rows · steps)."""
+    return sequences.flatten(0, 1).index_select(0, order).view(sequences.shape)

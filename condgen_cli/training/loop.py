@@ -26,6 +26,7 @@ from pydantic import TypeAdapter, ValidationError
 from torch import Tensor, nn
 
 from condgen_cli.errors import CondgenError, IntegrityError, UsageError
+from condgen_cli.nn.denormals import flushed_denormals
 from condgen_cli.training.average import make_average, using
 from condgen_cli.training.checkpoint import CheckpointWriter, latest_checkpoint, random_state, restore_random_state
 from condgen_cli.training.curve import draw_curve
@@ -97,7 +98,8 @@ def train(
     if accelerator.is_main_process:
         run.begin(recipe, resume)
     accelerator.wait_for_everyone()
-    return _Loop(recipe, experiment, run, accelerator).run()
+    with flushed_denormals():
+        return _Loop(recipe, experiment, run, accelerator).run()
 
 
 def is_main_process() -> bool:
@@ -150,8 +152,6 @@ class _Loop:
         self.state = _State()
         # Dropout must differ between processes.
         set_seed(recipe.seed + accelerator.process_index)
-        # Products with numbers too small to be normal take several times as long.
-        torch.set_flush_denormal(True)
         self._restore()
         self.log = Log(run.log, self.state.step) if accelerator.is_main_process else None
         self.display = make_display(recipe.name, visible=accelerator.is_main_process)

@@ -1,20 +1,43 @@
-"""What experiments with sequences share: teacher forcing's inputs and targets, batches of like length, the exported model."""
+"""What experiments with sequences share: teacher forcing's inputs and targets, batches of like length, scores on the dev split,
+the model that training starts from and the one that it gives."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from pydantic import BaseModel
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
 
+from condgen_cli.decoding import Decoding, decode
+from condgen_cli.errors import UsageError
+from condgen_cli.generation import Generation
+from condgen_cli.item import Item
+from condgen_cli.metrics.suite import Suite
+from condgen_cli.pipeline import batched
 from condgen_cli.training.recipe import Recipe
 
-__all__ = ["batches_of_like_length", "teacher_forcing", "write_description"]
+__all__ = [
+    "batches_of_like_length",
+    "dev_scores",
+    "export",
+    "free_running",
+    "load_initial",
+    "teacher_forcing",
+    "write_description",
+]
+
+WEIGHTS_FILE = "model.safetensors"
+
+
+class SavedVocabulary(Protocol):
+    def save(self, path: Path) -> None: ...
 
 
 def teacher_forcing(sequences: Sequence[Sequence[int]], bos: int, eos: int, pad: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -44,6 +67,50 @@ def batches_of_like_length(
     ordered = np.concatenate([part[np.argsort(sizes[part], kind="stable")] for part in shuffled])
     count = len(ordered) // batch_size
     return ordered[: count * batch_size].reshape(count, batch_size)[rng.permutation(count)]
+
+
+def free_running(model: Any, items: Sequence[Item], decoding: Decoding, batch_size: int = 100) -> list[Generation]:
+    """What a model writes for items, in their order, batched by ``model.length``."""
+    outputs: dict[int, str] = {}
+    order = sorted(range(len(items)), key=lambda index: int(model.length(items[index])))
+    for indices in batched(order, batch_size):
+        batch = [items[index] for index in indices]
+        for index, item, (best, *_) in zip(
+            indices, batch, decode(model, model.encode(model.collate(batch)), decoding), strict=True
+        ):
+            outputs[index] = model.write(best, item) if hasattr(model, "write") else model.vocabulary.decode(best.ids)
+    return [Generation(outputs[index]) for index in range(len(items))]
+
+
+def dev_scores(metrics: Suite, items: Sequence[Item], generations: Sequence[Generation]) -> dict[str, float]:
+    """The metrics of generations for items, as a training run logs them."""
+    statistics = metrics.statistics(items, generations)
+    return {key: float(value) for key, value in metrics.score(statistics.sum(0), len(statistics)).items()}
+
+
+def load_initial(model: nn.Module, name: str, files: Mapping[str, Path]) -> None:
+    """Load the weights among ``files`` of the model ``name`` that a recipe goes on from.
+
+    Raises:
+        UsageError: if they don't fit the model.
+    """
+    for file, path in files.items():
+        if file.endswith(".safetensors"):
+            try:
+                model.load_state_dict(load_file(path))
+            except RuntimeError as error:
+                raise UsageError(f"recipe: init: {name} does not fit the model: {error}") from None
+
+
+def export(
+    directory: Path, recipe: Recipe, model: nn.Module, config: BaseModel, vocabularies: Mapping[str, SavedVocabulary]
+) -> None:
+    """Write a model, its vocabularies by their file names, and its description, as ``condgen_cli.runner.load`` reads them."""
+    state = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    save_file(state, directory / WEIGHTS_FILE)
+    for name, vocabulary in vocabularies.items():
+        vocabulary.save(directory / name)
+    write_description(directory, recipe, config.model_dump(), [WEIGHTS_FILE, *vocabularies])
 
 
 def write_description(directory: Path, recipe: Recipe, config: Mapping[str, Any], files: Sequence[str]) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
 from condgen_caption.cnn import HEAD_CHANNELS, EfficientNetLite, normalise
@@ -20,7 +20,8 @@ from condgen_cli.data.text import WordVocabulary
 from condgen_cli.errors import UsageError
 from condgen_cli.generation import Axis
 from condgen_cli.model import Item, Memory
-from condgen_cli.nn import Attention, DecoderModel, RecurrentDecoder, match_function
+from condgen_cli.nn import DecoderModel, RecurrentDecoder, make_attention
+from condgen_cli.training import check
 
 __all__ = ["CaptionConfig", "CaptionModel", "build", "build_encoder"]
 
@@ -76,9 +77,8 @@ class CaptionModel(DecoderModel):
         )
         attention = None
         if config.kind == "sat":
-            query_size = config.query_hidden or config.hidden_size
-            match = match_function(config.match, query_size, config.value_size, config.match_size)
-            attention = Attention(match, config.hidden_size, config.query_hidden)
+            sizes = (config.hidden_size, config.value_size, config.match_size, config.query_hidden)
+            attention = make_attention(config.match, *sizes)
         self.decoder = RecurrentDecoder(
             len(vocabulary),
             config.embedding_size,
@@ -128,11 +128,7 @@ def build(config: Mapping[str, Any], files: Mapping[str, Path]) -> CaptionModel:
     Raises:
         UsageError: for unknown or impossible options.
     """
-    try:
-        parsed = CaptionConfig.model_validate(dict(config))
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise UsageError(f"caption model: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+    parsed = check(CaptionConfig, config, source="caption model")
     return CaptionModel(parsed, WordVocabulary.load(files[VOCABULARY_FILE]))
 
 

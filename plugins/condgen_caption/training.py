@@ -28,7 +28,7 @@ from condgen_cli.model import Item
 from condgen_cli.plugins import manager
 from condgen_cli.runner import initial_files
 from condgen_cli.training import Recipe, check
-from condgen_cli.training.sequences import batches_of_like_length, teacher_forcing, write_description
+from condgen_cli.training.sequences import batches_of_like_length, dev_scores, teacher_forcing, write_description
 
 __all__ = ["CaptionExperiment"]
 
@@ -123,8 +123,7 @@ class CaptionExperiment:
             memory = self.model.memorise(self.model.encoder(maps.float(), self.cut))
             decoded = decode(self.model, memory, self.decoding)
             generations += [Generation(self.model.vocabulary.decode(found[0].ids)) for found in decoded]
-        statistics = self.metrics.statistics(self.dev, generations)
-        return {key: float(value) for key, value in self.metrics.score(statistics.sum(0), len(statistics)).items()}
+        return dev_scores(self.metrics, self.dev, generations)
 
     def export(self, directory: Path) -> None:
         """The model as ``load`` reads it, the encoder in a file of its own."""

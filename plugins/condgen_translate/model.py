@@ -13,7 +13,7 @@ from typing import Any, Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor, nn
 
 from condgen_cli.data.subwords import BLANK, SubwordVocabulary
@@ -21,7 +21,8 @@ from condgen_cli.decoding import Hypothesis
 from condgen_cli.errors import UsageError
 from condgen_cli.generation import Axis
 from condgen_cli.model import Item, Memory
-from condgen_cli.nn import Attention, DecoderModel, Dropout, RecurrentDecoder, make_embedding, match_function, run
+from condgen_cli.nn import DecoderModel, Dropout, RecurrentDecoder, make_attention, make_embedding, run
+from condgen_cli.training import check
 
 __all__ = ["SOURCE_FILE", "TARGET_FILE", "Sentences", "TranslateConfig", "TranslateModel", "build", "pad_sentences"]
 
@@ -121,9 +122,8 @@ class TranslateModel(DecoderModel):
         value_size = directions * config.hidden_size
         attention = None
         if attends:
-            query_size = config.query_hidden or config.hidden_size
-            match = match_function(config.match, query_size, value_size, config.match_size)
-            attention = Attention(match, config.hidden_size, config.query_hidden)
+            sizes = (config.hidden_size, value_size, config.match_size, config.query_hidden)
+            attention = make_attention(config.match, *sizes)
         self.decoder = RecurrentDecoder(
             len(target),
             config.embedding_size,
@@ -164,7 +164,7 @@ class TranslateModel(DecoderModel):
         device = self.decoder.bias.device
         tokens = batch.tokens.to(device)
         outputs, final = run(*self._reader(self._embed(tokens)), batch.lengths)
-        vector = self.dropout(final.hidden)
+        vector = self.dropout(final)
         axes = [(Axis("source", "tokens", labels),) for labels in batch.labels]
         if self.decoder.attention is None:
             return Memory(vector.unsqueeze(1), auxiliary={"vector": vector})
@@ -220,11 +220,7 @@ def build(config: Mapping[str, Any], files: Mapping[str, Path]) -> TranslateMode
     Raises:
         UsageError: for unknown or impossible options.
     """
-    try:
-        parsed = TranslateConfig.model_validate(dict(config))
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise UsageError(f"translation model: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+    parsed = check(TranslateConfig, config, source="translation model")
     target = SubwordVocabulary.load(files[TARGET_FILE])
     source = target if parsed.share_embeddings else SubwordVocabulary.load(files[SOURCE_FILE])
     return TranslateModel(parsed, source, target)

@@ -9,27 +9,28 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
-from safetensors.torch import load_file, save_file
 from torch import nn
 
 from condgen_cli.data.store import open_dataset
 from condgen_cli.data.subwords import SubwordVocabulary
-from condgen_cli.decoding import decode
-from condgen_cli.errors import UsageError
-from condgen_cli.generation import Generation
 from condgen_cli.metrics.suite import build_suite
 from condgen_cli.model import Item
-from condgen_cli.pipeline import batched
 from condgen_cli.plugins import manager
 from condgen_cli.runner import initial_files
 from condgen_cli.training import Recipe, check
-from condgen_cli.training.sequences import batches_of_like_length, teacher_forcing, write_description
+from condgen_cli.training.sequences import (
+    batches_of_like_length,
+    dev_scores,
+    export,
+    free_running,
+    load_initial,
+    teacher_forcing,
+)
 from condgen_translate.model import SOURCE_FILE, TARGET_FILE, Sentences, TranslateConfig, TranslateModel, pad_sentences
 from condgen_translate.objective import CrossEntropy, TrainingBatch
 
 __all__ = ["TranslateExperiment"]
 
-WEIGHTS_FILE = "model.safetensors"
 UNKNOWN_CHARACTER = "\ue000"
 """A private character, which is in no vocabulary."""
 WORD = re.compile(r"[^\W_]+")
@@ -90,9 +91,7 @@ class TranslateExperiment:
         self.dev = dev[: self.data.dev_pairs or None]
         files = {} if recipe.init is None else initial_files(recipe.init)
         self.model = TranslateModel(config, *self._vocabularies(train, files))
-        for name, path in files.items():
-            if name.endswith(".safetensors"):
-                self._load(path)
+        load_initial(self.model, str(recipe.init), files)
         self._prepare(train)
         self.objective: nn.Module = CrossEntropy(self.model, options.label_smoothing)
         self.decoding = recipe.make_decoding()
@@ -105,25 +104,14 @@ class TranslateExperiment:
 
     def evaluate(self) -> dict[str, float]:
         """Free-running scores on the dev split."""
-        written: dict[int, str] = {}
-        order = sorted(range(len(self.dev)), key=lambda index: self.model.length(self.dev[index]))
-        for indices in batched(order, 100):
-            items = [self.dev[index] for index in indices]
-            found = decode(self.model, self.model.encode(self.model.collate(items)), self.decoding)
-            written |= {index: self.model.write(best[0], item) for index, item, best in zip(indices, items, found, strict=True)}
-        statistics = self.metrics.statistics(self.dev, [Generation(written[index]) for index in range(len(self.dev))])
-        return {key: float(value) for key, value in self.metrics.score(statistics.sum(0), len(statistics)).items()}
+        return dev_scores(self.metrics, self.dev, free_running(self.model, self.dev, self.decoding))
 
     def export(self, directory: Path) -> None:
         """The model as ``load`` reads it."""
-        state = {name: tensor.detach().cpu().contiguous() for name, tensor in self.model.state_dict().items()}
-        save_file(state, directory / WEIGHTS_FILE)
         vocabularies = {TARGET_FILE: self.model.vocabulary}
         if self.model.source is not self.model.vocabulary:
             vocabularies[SOURCE_FILE] = self.model.source
-        for name, vocabulary in vocabularies.items():
-            vocabulary.save(directory / name)
-        write_description(directory, self.recipe, self.model.config.model_dump(), [WEIGHTS_FILE, *vocabularies])
+        export(directory, self.recipe, self.model, self.model.config, vocabularies)
 
     def _vocabularies(self, train: Sequence[Item], files: Mapping[str, Path]) -> tuple[SubwordVocabulary, SubwordVocabulary]:
         """Of source and target: those of the model to go on from, else learnt from the training pairs."""
@@ -137,12 +125,6 @@ class TranslateExperiment:
             joint = SubwordVocabulary.train([*sources, *targets], size)
             return joint, joint
         return SubwordVocabulary.train(sources, size), SubwordVocabulary.train(targets, size)
-
-    def _load(self, path: Path) -> None:
-        try:
-            self.model.load_state_dict(load_file(path))
-        except RuntimeError as error:
-            raise UsageError(f"recipe: init: {self.recipe.init} does not fit the model: {error}") from None
 
     def _prepare(self, train: Sequence[Item]) -> None:
         """Pairs short enough to train on, and their sizes, by which batches are made."""

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from condgen_cli.errors import UsageError
 from condgen_cli.model import Memory
-from condgen_cli.nn import AdditiveMatch, Attention, RecurrentDecoder
+from condgen_cli.nn import RecurrentDecoder, make_attention
 
 WORDS, EMBEDDING, HIDDEN, CONTEXT = 9, 6, 7, 5
 
@@ -24,14 +24,16 @@ KINDS: dict[str, dict[str, Any]] = {
     "vector at every step of a GRU": {"cell": "gru"},
     "vector at the first step of a GRU": {"cell": "gru", "feed": "first"},
     "gated attention": {"attended": True, "gate": True},
+    "located attention": {"attended": True, "located": True},
+    "located attention after the step": {"attended": True, "located": True, "attend": "after"},
     "vector at every step": {},
     "vector at the first step": {"feed": "first"},
 }
 
 
-def make(attended: bool = False, **options: Any) -> RecurrentDecoder:
+def make(attended: bool = False, located: bool = False, **options: Any) -> RecurrentDecoder:
     torch.manual_seed(0)
-    attention = Attention(AdditiveMatch(HIDDEN, CONTEXT, 4), HIDDEN) if attended else None
+    attention = make_attention("additive", HIDDEN, CONTEXT, 4, located=located) if attended else None
     return RecurrentDecoder(WORDS, EMBEDDING, HIDDEN, CONTEXT, attention, dropout=0.5, **options).eval()
 
 

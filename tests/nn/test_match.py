@@ -14,6 +14,7 @@ from condgen_cli.nn import (
     BilinearMatch,
     CosineMatch,
     DotMatch,
+    LocationAttention,
     MatchFunction,
     ScaledDotMatch,
     match_function,
@@ -80,6 +81,22 @@ def test_attention_reads_grouped_masked_rows_as_a_loop_does(kind: type[MatchFunc
         torch.testing.assert_close(context[row], alone[0])
         torch.testing.assert_close(weights[row, : lengths[item]], shares[0])
         assert weights[row, lengths[item] :].eq(0).all()
+
+
+def test_located_attention_is_chorowskis() -> None:
+    torch.manual_seed(0)
+    attention = LocationAttention(AdditiveMatch(3, 4, 5), 3, 0, key_size=5, filters=2, reach=1)
+    values, query, previous = torch.randn(2, 6, 4), torch.randn(4, 3), torch.rand(4, 6)
+    _, weights = attention(query, values, attention.keys(values), previous=previous)
+    match, filters = attention.match, attention.filters.weight[:, 0]
+    for row in range(4):
+        scores = []
+        for position in range(6):
+            near = [previous[row, p] if 0 <= p < 6 else torch.tensor(0.0) for p in range(position - 1, position + 2)]
+            found = attention.locate.weight @ (filters @ torch.stack(near))
+            hidden = match.project_query(query[row]) + match.project_value(values[row // 2, position]) + found
+            scores.append(match.weigh(hidden.tanh()))
+        torch.testing.assert_close(weights[row], torch.cat(scores).softmax(0))
 
 
 def test_a_row_without_real_positions_reads_zeros_and_has_finite_gradients() -> None:

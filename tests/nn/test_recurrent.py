@@ -6,6 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from condgen_cli.errors import UsageError
 from condgen_cli.nn.recurrent import RecurrentState, StepwiseLinear, recurrent, run
@@ -43,15 +44,26 @@ def test_a_fused_run_equals_repeated_steps(name: str) -> None:
             expected = state.hidden[row] if position < length else torch.zeros(HIDDEN)
             torch.testing.assert_close(outputs[row, position], expected)
             if position == length - 1:
-                torch.testing.assert_close(final.hidden[row], expected)
+                torch.testing.assert_close(final[row], expected)
 
 
-def test_the_final_state_of_two_directions_lies_at_both_ends() -> None:
-    layer = nn.GRU(INPUTS, HIDDEN, num_layers=2, bidirectional=True, batch_first=True)
-    outputs, final = run(layer, torch.randn(2, 4, INPUTS), torch.tensor([4, 3]))
-    ends = torch.cat([torch.stack([outputs[0, 3, :HIDDEN], outputs[1, 2, :HIDDEN]]), outputs[:, 0, HIDDEN:]], 1)
-    torch.testing.assert_close(final.hidden, ends)
-    assert final.cell is None
+@pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU])
+def test_a_run_is_pytorchs_over_packed_sequences(kind: type[nn.LSTM | nn.GRU]) -> None:
+    layer = kind(INPUTS, HIDDEN, num_layers=2, bidirectional=True, batch_first=True)
+    lengths = torch.tensor([2, 5, 1, 4])
+    found, expected = [], []
+    for results, packed in ((found, False), (expected, True)):
+        inputs = torch.arange(4 * 5 * INPUTS).view(4, 5, INPUTS).float().sin().requires_grad_()
+        if packed:
+            sequences, final = layer(pack_padded_sequence(inputs, lengths, batch_first=True, enforce_sorted=False))
+            outputs = pad_packed_sequence(sequences, batch_first=True)[0]
+            last = (final[0] if kind is nn.LSTM else final)[-2:].transpose(0, 1).flatten(1)
+        else:
+            outputs, last = run(layer, inputs, lengths)
+        loss = (outputs * outputs.detach().cos()).sum() + last.square().sum()
+        results += [outputs, last, *torch.autograd.grad(loss, [inputs, *layer.parameters()])]
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one, other)
 
 
 @pytest.mark.parametrize("bias", [True, False])

@@ -1,0 +1,143 @@
+"""Log-mel filter banks as Kaldi defines them, and what is done to them before a network reads them."""
+
+from __future__ import annotations
+
+import math
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from torch import Tensor
+from torch.nn import functional
+
+__all__ = ["Filterbank", "deltas", "normalise"]
+
+_FULL_SCALE = 32768.0
+"""Kaldi's samples are 16-bit integers: full scale is this, not 1."""
+
+_BLOCK = 4096
+"""Frames that are computed at a time, which bounds the memory for an hour of sound."""
+
+
+class Filterbank(BaseModel):
+    """Logarithms of the energies in overlapping bands, evenly spaced on the mel scale, of frames of sound.
+
+    The definition is that of Kaldi's ``compute-fbank-feats`` without dither: frames lie wholly inside the sound; each has its
+    mean subtracted, high frequencies emphasised and a Povey window applied; its power spectrum is summed in triangular bands
+    of the mel scale 1127 ln(1 + f / 700). Samples are in [-1, 1] and are scaled to the 16 bits that Kaldi expects.
+
+    Args:
+        bins: bands.
+        rate: samples a second.
+        window, shift: length of a frame, and from the beginning of one to that of the next, in seconds.
+        low_frequency, high_frequency: in hertz, where the first band begins and the last one ends; 0 for the latter is half
+            the rate.
+        preemphasis: how much of the sample before is subtracted from each.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    bins: int = Field(80, ge=1)
+    rate: int = Field(16_000, ge=1_000)
+    window: float = Field(0.025, gt=0)
+    shift: float = Field(0.010, gt=0)
+    low_frequency: float = Field(20.0, ge=0)
+    high_frequency: float = Field(0.0, ge=0)
+    preemphasis: float = Field(0.97, ge=0, le=1)
+
+    @model_validator(mode="after")
+    def _check(self) -> Filterbank:
+        if not self.low_frequency < self._top <= self.rate / 2:
+            raise ValueError("low_frequency must be below high_frequency, and that at most half the rate")
+        if self.window_size < 2 or self.shift_size < 1:
+            raise ValueError("window or shift is too short for the rate")
+        return self
+
+    @property
+    def window_size(self) -> int:
+        """Samples of a frame."""
+        return math.floor(self.rate * self.window + 1e-6)
+
+    @property
+    def shift_size(self) -> int:
+        """Samples from one frame to the next."""
+        return math.floor(self.rate * self.shift + 1e-6)
+
+    def frames(self, samples: int) -> int:
+        """How many frames a sound of so many samples has."""
+        return max(0, 1 + (samples - self.window_size) // self.shift_size)
+
+    def __call__(self, samples: NDArray[np.floating[Any]] | Tensor) -> Tensor:
+        """Filter banks (frames, bins) of samples (n,) in [-1, 1]; no frame if they are fewer than a window.
+
+        The result is float32, on the samples' device.
+        """
+        sound = torch.as_tensor(samples).float()
+        if not self.frames(len(sound)):
+            return sound.new_zeros(0, self.bins)
+        windows = sound.unfold(0, self.window_size, self.shift_size)
+        return torch.cat([self._energies(block) for block in torch.split(windows, _BLOCK)])
+
+    def _energies(self, windows: Tensor) -> Tensor:
+        taper, banks = self._taper.to(windows.device), self._banks.to(windows.device)
+        windows = (windows - windows.mean(1, keepdim=True)) * _FULL_SCALE
+        before = functional.pad(windows[:, None], (1, 0), mode="replicate")[:, 0, :-1]
+        spectrum = torch.fft.rfft((windows - self.preemphasis * before) * taper, self._fft_size)
+        power = spectrum.real.square() + spectrum.imag.square()
+        return (power[:, :-1] @ banks).clamp_min(torch.finfo(torch.float32).eps).log()
+
+    @property
+    def _top(self) -> float:
+        return self.high_frequency or self.rate / 2
+
+    @property
+    def _fft_size(self) -> int:
+        return 1 << (self.window_size - 1).bit_length()
+
+    @cached_property
+    def _taper(self) -> Tensor:
+        """The Povey window (window_size,): a Hann window to the power 0.85."""
+        return torch.hann_window(self.window_size, periodic=False, dtype=torch.float64).pow(0.85).float()
+
+    @cached_property
+    def _banks(self) -> Tensor:
+        """Weights (fft_size / 2, bins) of the frequencies from 0 to below half the rate in each band."""
+        frequencies = torch.arange(self._fft_size // 2, dtype=torch.float64) * (self.rate / self._fft_size)
+        low, high = _mel(torch.tensor([self.low_frequency, self._top], dtype=torch.float64)).tolist()
+        edges = torch.linspace(low, high, self.bins + 2, dtype=torch.float64)
+        mels = _mel(frequencies)[:, None]
+        rising = (mels - edges[:-2]) / (edges[1:-1] - edges[:-2])
+        falling = (edges[2:] - mels) / (edges[2:] - edges[1:-1])
+        return torch.minimum(rising, falling).clamp_min(0).float()
+
+
+def normalise(features: Tensor) -> Tensor:
+    """Features (frames, bins) with mean 0 and variance 1 over the frames; a bin that doesn't vary becomes 0."""
+    if not len(features):
+        return features
+    centred = features - features.mean(0)
+    return centred / centred.square().mean(0).sqrt().clamp_min(1e-5)
+
+
+def deltas(features: Tensor) -> Tensor:
+    """Features (frames, bins) followed by their first and second differences over time, (frames, 3 × bins).
+
+    A difference is the slope over 5 frames, the first and last frame repeated outside, as Kaldi's ``add-deltas`` has it.
+    """
+    orders = [features]
+    # the filter of the second order is that of the first applied to itself: over 9 frames at once, else the ends would differ
+    first = torch.arange(-2.0, 3.0) / 10
+    second = functional.conv1d(functional.pad(first, (4, 4))[None, None], first.flip(0)[None, None])[0, 0]
+    for weights in (first, second):
+        reach = len(weights) // 2
+        index = torch.arange(len(features))[:, None] + torch.arange(-reach, reach + 1)
+        around = features[index.clamp(0, max(len(features) - 1, 0))]
+        orders.append(torch.einsum("fwb,w->fb", around, weights.to(features)))
+    return torch.cat(orders, 1)
+
+
+def _mel(frequencies: Tensor) -> Tensor:
+    return 1127.0 * torch.log1p(frequencies / 700.0)

@@ -1,0 +1,63 @@
+"""``condgen transcribe``."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from condgen_cli.options import (
+    BatchSizeOpt,
+    BeamOpt,
+    Device,
+    DeviceOpt,
+    ForceOpt,
+    Format,
+    FormatOpt,
+    LengthPenaltyOpt,
+    MaxLengthOpt,
+    ModelOpt,
+    NBestOpt,
+    OutputOpt,
+    SampleOpt,
+    SaveAttentionOpt,
+    SeedOpt,
+    ShowAttentionOpt,
+    TemperatureOpt,
+    TopKOpt,
+    TopPOpt,
+)
+from condgen_cli.sources import expand
+from condgen_cli.tasks import TaskOptions, run_task
+from condgen_transcribe import AUDIO_SUFFIXES
+
+__all__ = ["transcribe"]
+
+RecordingsArg = Annotated[
+    list[str],
+    typer.Argument(metavar="PATH|GLOB|DIR|URL…", help="Recordings; a directory with all below it; - for standard input."),
+]
+
+
+def transcribe(
+    recordings: RecordingsArg,
+    model: ModelOpt = "las",
+    beam: BeamOpt = None,
+    nbest: NBestOpt = 1,
+    length_penalty: LengthPenaltyOpt = None,
+    max_length: MaxLengthOpt = None,
+    sample: SampleOpt = False,
+    temperature: TemperatureOpt = 1.0,
+    top_k: TopKOpt = 0,
+    top_p: TopPOpt = 1.0,
+    seed: SeedOpt = 0,
+    force: ForceOpt = None,
+    show_attention: ShowAttentionOpt = False,
+    save_attention: SaveAttentionOpt = None,
+    output: OutputOpt = None,
+    format: FormatOpt = Format.text,
+    device: DeviceOpt = Device.auto,
+    batch_size: BatchSizeOpt = 16,
+) -> None:
+    """Write down what is said in recordings, and show where the model listened for each letter."""
+    raise typer.Exit(run_task("transcribe", expand(recordings, AUDIO_SUFFIXES), TaskOptions.of(locals())))

@@ -1,0 +1,108 @@
+"""Connectionist temporal classification (Graves et al. 2006) as a judge of hypotheses (Watanabe et al. 2017, section II-C)."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from condgen_cli.model import Memory
+
+__all__ = ["BLANK", "CTCPrefixScorer", "PrefixState"]
+
+BLANK = 0
+"""The blank's id: the padding's, which no transcript holds."""
+
+NEVER = -1e30
+"""The logarithm of zero, finite so that differences of it are numbers."""
+
+
+class PrefixState(NamedTuple):
+    """Forward variables of a prefix g.
+
+    Args:
+        blank, label: (rows, positions) log-probability that exactly g has been written by then, the last output being the
+            blank, or g's last label.
+        prefix: (rows,) log-probability of everything that begins with g.
+        last: (rows,) g's last label; the blank if g is empty.
+    """
+
+    blank: Tensor
+    label: Tensor
+    prefix: Tensor
+    last: Tensor
+
+
+class CTCPrefixScorer:
+    """Scores a next token c after g: log p(g · c …) / p(g …), the share of all that begins with g that goes on with c.
+
+    The end token's score is that of g being all. Reads ``memory.auxiliary["ctc"]``, log-probabilities (batch, positions,
+    vocabulary), in which positions outside the memory's mask are blanks for sure.
+
+    Args:
+        bos, eos: ids of the first token that a decoder reads, and of the end token.
+    """
+
+    def __init__(self, bos: int, eos: int) -> None:
+        self.bos = bos
+        self.eos = eos
+
+    def start(self, memory: Memory, rows_per_item: int = 1) -> PrefixState:
+        """The empty prefix: blanks so far."""
+        blank = memory.auxiliary["ctc"][:, :, BLANK].double().cumsum(1).repeat_interleave(rows_per_item, 0)
+        rows = len(blank)
+        last = torch.full((rows,), BLANK, device=blank.device)
+        return PrefixState(blank, torch.full_like(blank, NEVER), blank.new_zeros(rows), last)
+
+    def score(self, token: Tensor, state: PrefixState, memory: Memory) -> tuple[Tensor, PrefixState]:
+        """Scores (rows, vocabulary) of what may follow ``token`` (rows,), and the state after it."""
+        log_probs = memory.auxiliary["ctc"].double()
+        if int(token[0]) != self.bos:
+            state = self._extended(token, state, log_probs)
+        return (self._prefixes(state, log_probs) - state.prefix.unsqueeze(1)).float(), state
+
+    def _extended(self, token: Tensor, state: PrefixState, log_probs: Tensor) -> PrefixState:
+        """The state of g · token (Watanabe et al. 2017, algorithm 2), all positions at once."""
+        rows = torch.arange(len(token), device=token.device)
+        item = rows // (len(token) // len(log_probs))
+        written = log_probs[item, :, token]
+        ready = _before(_ready(state, token), state.last)
+        label = _run(ready, written)
+        blank = _run(_before(label), log_probs[item, :, BLANK])
+        return PrefixState(blank, label, (ready + written).logsumexp(1), token)
+
+    def _prefixes(self, state: PrefixState, log_probs: Tensor) -> Tensor:
+        """log p(g · c …) for every c, (rows, vocabulary); log p(g) for the end token."""
+        batch, _, size = log_probs.shape
+        whole = torch.logaddexp(state.blank, state.label)
+        ready = _before(whole, state.last)
+        peak = ready.amax(1, keepdim=True)
+        summed = (ready - peak).exp().view(batch, -1, ready.shape[1]) @ log_probs.exp()
+        scores = summed.view(-1, size).log().clamp(min=NEVER) + peak
+        # the last label again counts only after a blank
+        rows = torch.arange(len(scores), device=scores.device)
+        again = log_probs[rows // (len(scores) // batch), :, state.last]
+        scores[rows, state.last] = (_before(state.blank, state.last) + again).logsumexp(1)
+        scores[:, self.eos] = whole[:, -1]
+        return scores
+
+
+def _ready(state: PrefixState, token: Tensor) -> Tensor:
+    """(rows, positions) log-probability of g by then, in a state in which the token is a new label."""
+    again = (token == state.last).unsqueeze(1)
+    return torch.where(again, state.blank, torch.logaddexp(state.blank, state.label))
+
+
+def _before(values: Tensor, last: Tensor | None = None) -> Tensor:
+    """Each position's value at the position before; before the first one, the empty prefix is certain and others impossible."""
+    first = values.new_full((len(values), 1), NEVER)
+    if last is not None:
+        first[last == BLANK] = 0.0
+    return torch.cat([first, values[:, :-1]], 1)
+
+
+def _run(entering: Tensor, staying: Tensor) -> Tensor:
+    """x[t] = log(exp x[t-1] + exp entering[t]) + staying[t], from x[-1] = log 0, as one cumulative sum."""
+    total = staying.cumsum(1)
+    return total + (entering - (total - staying)).logcumsumexp(1)

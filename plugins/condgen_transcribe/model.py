@@ -1,0 +1,225 @@
+"""Listen, Attend and Spell (Chan et al. 2016): a listener turns sound into a memory, a speller with attention writes it down.
+
+With ``ctc`` the listener alone also says which character each of its positions holds, as in hybrid CTC/attention recognition
+(Watanabe et al. 2017): it makes training on little data converge, and in decoding it judges hypotheses beside the speller.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor, nn
+
+from condgen_cli.data.audio import Sound, load_audio
+from condgen_cli.data.filterbank import Filterbank, normalise
+from condgen_cli.data.subwords import SubwordVocabulary
+from condgen_cli.decoding import Scorer
+from condgen_cli.generation import Axis
+from condgen_cli.model import Item, Memory
+from condgen_cli.nn import DecoderModel, Dropout, RecurrentDecoder, make_attention, run
+from condgen_cli.training import check
+from condgen_transcribe.ctc import BLANK, NEVER, CTCPrefixScorer
+
+__all__ = ["VOCABULARY_FILE", "Speech", "TranscribeConfig", "TranscribeModel", "build", "pad_features"]
+
+VOCABULARY_FILE = "vocabulary.json"
+RATE = 16000
+SHIFT = 0.01
+"""Seconds from one frame to the next."""
+
+
+class TranscribeConfig(BaseModel):
+    """Options of the speech models.
+
+    Args:
+        bins: of the log-mel filter banks.
+        convolutions: layers before the recurrent ones, each halving time and frequency; channels: of each.
+        layers: bidirectional LSTM layers of the listener, ``listener_size`` in each direction.
+        pyramid: how many of them, counted from the second, read pairs of positions as one (Chan et al. 2016, eq. 5).
+        embedding_size, hidden_size: of the speller.
+        match: name of a match function, or ``module:function``.
+        match_size: of the match function's own hidden layer.
+        location: attention sees its last weights (Chorowski et al. 2015).
+        ctc: the listener has an output layer of its own.
+        ctc_weight: of its judgement in decoding, the speller's being 1.
+        dropout: on embeddings, between the listener's layers, on the memory and on the output layer.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    bins: int = Field(80, ge=1)
+    convolutions: int = Field(2, ge=0)
+    channels: int = Field(32, ge=1)
+    layers: int = Field(3, ge=1)
+    pyramid: int = Field(0, ge=0)
+    listener_size: int = Field(256, ge=1)
+    embedding_size: int = Field(128, ge=1)
+    hidden_size: int = Field(256, ge=1)
+    match: str = "additive"
+    match_size: int = Field(128, ge=1)
+    location: bool = True
+    ctc: bool = True
+    ctc_weight: float = Field(0.5, ge=0)
+    dropout: float = Field(0.3, ge=0, lt=1)
+
+
+class Speech(NamedTuple):
+    """A batch of utterances.
+
+    Args:
+        features: (batch, frames, bins), zero where padded.
+        lengths: (batch,) real frames, at least 1, on the CPU.
+        starts: of each, in seconds from the beginning of the recording that it is cut from.
+    """
+
+    features: Tensor
+    lengths: Tensor
+    starts: Sequence[float] = ()
+
+    def to(self, device: torch.device | str, **options: object) -> Speech:
+        """The batch on a device; lengths stay on the CPU, where sequences are packed."""
+        return self._replace(features=self.features.to(device))
+
+
+def pad_features(features: Sequence[Tensor]) -> Speech:
+    """Utterances (frames, bins) as a batch."""
+    lengths = torch.tensor([len(one) for one in features])
+    return Speech(nn.utils.rnn.pad_sequence(list(features), batch_first=True), lengths)
+
+
+class Listener(nn.Module):
+    """Convolutions that halve time and frequency, then a pyramid of bidirectional LSTMs (Chan et al. 2016, section 3.1)."""
+
+    def __init__(self, config: TranscribeConfig) -> None:
+        super().__init__()
+        channels = [1, *[config.channels] * config.convolutions]
+        self.convolutions = nn.ModuleList(
+            nn.Conv2d(before, after, 3, stride=2, padding=1) for before, after in pairwise(channels)
+        )
+        bins = config.bins
+        for _ in self.convolutions:
+            bins = _halved(bins)
+        self.pyramid = config.pyramid
+        sizes = [channels[-1] * bins]
+        sizes += [2 * config.listener_size * (2 if self._halves(layer) else 1) for layer in range(1, config.layers)]
+        self.layers = nn.ModuleList(nn.LSTM(size, config.listener_size, batch_first=True, bidirectional=True) for size in sizes)
+        self.dropout = Dropout(config.dropout)
+
+    def forward(self, features: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """(batch, frames, bins) to (batch, positions, 2 · listener_size), zero where padded, and real positions (batch,)."""
+        maps = features.unsqueeze(1)
+        for convolution in self.convolutions:
+            lengths = _halved(lengths)
+            maps = _masked(convolution(maps).relu(), lengths, 2)
+        outputs = maps.transpose(1, 2).flatten(2)
+        for index, layer in enumerate(self.layers):
+            if self._halves(index):
+                lengths = _halved(lengths)
+                outputs = F.pad(outputs, (0, 0, 0, outputs.shape[1] % 2)).unflatten(1, (-1, 2)).flatten(2)
+            outputs, _ = run(layer, self.dropout(outputs) if index else outputs, lengths)
+        return outputs, lengths
+
+    def frames_per_position(self) -> int:
+        return int(2 ** (len(self.convolutions) + sum(map(self._halves, range(len(self.layers))))))
+
+    def _halves(self, layer: int) -> bool:
+        return 0 < layer <= self.pyramid
+
+
+def _halved(size: Any) -> Any:
+    return (size + 1) // 2
+
+
+def _masked(maps: Tensor, lengths: Tensor, dimension: int) -> Tensor:
+    """Zero beyond each row's length, so that a batch gives what its rows give alone."""
+    shape = [1] * maps.dim()
+    shape[dimension] = -1
+    positions = torch.arange(maps.shape[dimension], device=maps.device).view(shape)
+    return maps * (positions < lengths.to(maps.device).view(-1, *[1] * (maps.dim() - 1))).to(maps.dtype)
+
+
+class TranscribeModel(DecoderModel):
+    """Implements ``condgen_cli.model.Model``."""
+
+    def __init__(self, config: TranscribeConfig, vocabulary: SubwordVocabulary) -> None:
+        super().__init__()
+        self.config = config
+        self.vocabulary = vocabulary
+        self.filterbank = Filterbank(bins=config.bins, rate=RATE)
+        self.listener = Listener(config)
+        value_size = 2 * config.listener_size
+        attention = make_attention(config.match, config.hidden_size, value_size, config.match_size, located=config.location)
+        self.decoder = RecurrentDecoder(
+            len(vocabulary), config.embedding_size, config.hidden_size, value_size, attention, dropout=config.dropout
+        )
+        self.ctc = nn.Linear(value_size, len(vocabulary)) if config.ctc else None
+        self.dropout = Dropout(config.dropout)
+
+    def scorers(self) -> list[tuple[Scorer, float]]:
+        """The listener's own judgement of a hypothesis."""
+        if self.ctc is None or not self.config.ctc_weight:
+            return []
+        return [(CTCPrefixScorer(self.vocabulary.bos, self.vocabulary.eos), self.config.ctc_weight)]
+
+    def example(self) -> Item:
+        """An item of the right shape, for looking at the architecture."""
+        return Item("example", Sound(np.zeros(RATE, np.float32), RATE))
+
+    def length(self, item: Item) -> int:
+        """What batches are sorted by: samples, where they are decoded already."""
+        return len(item.condition.samples) if isinstance(item.condition, Sound) else 0
+
+    def condition(self, item: Item) -> NDArray[np.float32]:
+        """The samples that attention is drawn below."""
+        return load_audio(item.condition, RATE)
+
+    def features(self, samples: NDArray[np.float32]) -> Tensor:
+        """Normalised filter banks (frames, bins) of samples (n,); one frame of zeros if they are too short for any."""
+        found = normalise(self.filterbank(samples))
+        return found if len(found) else torch.zeros(1, self.config.bins)
+
+    def collate(self, items: Sequence[Item]) -> Speech:
+        """Filter banks."""
+        speech = pad_features([self.features(load_audio(item.condition, RATE)) for item in items])
+        return speech._replace(starts=[item.meta.get("start", 0.0) for item in items])
+
+    def encode(self, batch: Speech) -> Memory:
+        """What the listener makes of utterances, and with ``ctc`` what it says that it hears."""
+        values, lengths = self.listener(batch.features.to(self.decoder.bias.device), batch.lengths)
+        values = self.dropout(values)
+        mask = torch.arange(values.shape[1], device=values.device) < lengths.to(values.device).unsqueeze(1)
+        auxiliary = {"vector": values.sum(1) / mask.sum(1, keepdim=True)}
+        if self.ctc is not None:
+            auxiliary["ctc"] = _certain_blanks(self.ctc(values).log_softmax(-1), mask)
+        assert self.decoder.attention is not None
+        seconds = SHIFT * self.listener.frames_per_position()
+        axes = [
+            (Axis("time", "time", tuple(start + seconds * place for place in range(length))),)
+            for start, length in zip(batch.starts, lengths.tolist(), strict=False)
+        ]
+        return Memory(values, self.decoder.attention.keys(values), mask, axes, auxiliary)
+
+
+def _certain_blanks(log_probs: Tensor, mask: Tensor) -> Tensor:
+    """Padded positions hold a blank for sure."""
+    blank = torch.full_like(log_probs[:1, :1], NEVER)
+    blank[..., BLANK] = 0.0
+    return torch.where(mask.unsqueeze(2), log_probs, blank)
+
+
+def build(config: Mapping[str, Any], files: Mapping[str, Path]) -> TranscribeModel:
+    """The model of a manifest entry or a run, without its weights.
+
+    Raises:
+        UsageError: for unknown or impossible options.
+    """
+    parsed = check(TranscribeConfig, config, source="speech model")
+    return TranscribeModel(parsed, SubwordVocabulary.load(files[VOCABULARY_FILE]))

@@ -1,0 +1,95 @@
+"""What is minimised: the speller's cross-entropy and the listener's CTC loss (Kim et al. 2017, eq. 13)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from condgen_cli.training import sampling_probability
+from condgen_transcribe.ctc import BLANK
+from condgen_transcribe.model import Speech, TranscribeModel
+
+__all__ = ["Objective", "TrainingBatch"]
+
+
+@dataclass(frozen=True)
+class TrainingBatch:
+    """Utterances and what is said in them.
+
+    Args:
+        speech: the utterances.
+        inputs: (rows, steps) tokens that the speller reads, bos first.
+        targets: (rows, steps) tokens to write, eos last.
+        lengths: (rows,) real steps of each row, on the CPU.
+    """
+
+    speech: Speech
+    inputs: Tensor
+    targets: Tensor
+    lengths: Tensor
+
+    def to(self, device: torch.device | str, **options: object) -> TrainingBatch:
+        """The batch on a device; lengths stay on the CPU, where steps are planned."""
+        return replace(self, speech=self.speech.to(device), inputs=self.inputs.to(device), targets=self.targets.to(device))
+
+
+class Objective(nn.Module):
+    """(1 - λ) · cross-entropy + λ · CTC, each per token.
+
+    Args:
+        ctc: λ; the model must have the listener's own output layer.
+        label_smoothing: share of the speller's target spread over the vocabulary.
+        sampling: share of the speller's inputs that are its own outputs at the end of training (Bengio et al. 2015), rising
+            from 0 over the training's first half. They are drawn from a first, teacher-forced run, all steps at once
+            (Duckworth et al. 2019).
+    """
+
+    def __init__(self, model: TranscribeModel, ctc: float = 0.3, label_smoothing: float = 0.1, sampling: float = 0.0) -> None:
+        super().__init__()
+        self.model = model
+        self.ctc = ctc
+        self.label_smoothing = label_smoothing
+        self.sampling = sampling
+        self.probability = 0.0
+
+    def set_progress(self, fraction: float) -> None:
+        self.probability = sampling_probability(fraction, self.sampling, end=0.5)
+
+    def forward(self, batch: TrainingBatch) -> tuple[Tensor, dict[str, float]]:
+        """Loss per token, and how many tokens it was taken over."""
+        memory = self.model.encode(batch.speech)
+        decoder = self.model.decoder
+        forced = decoder(memory, self._sampled(memory, batch) if self.probability else batch.inputs, batch.lengths)
+        tokens = len(forced.kept)
+        loss = decoder.cross_entropy(forced, batch.targets, self.label_smoothing)
+        stats = {"tokens": float(tokens), "cross_entropy": loss.item()}
+        if self.ctc:
+            heard = self._ctc(memory.auxiliary["ctc"], memory.mask, batch) / tokens
+            stats["ctc"] = heard.item()
+            loss = (1 - self.ctc) * loss + self.ctc * heard
+        return loss, stats
+
+    def _ctc(self, log_probs: Tensor, mask: Tensor | None, batch: TrainingBatch) -> Tensor:
+        """Summed over utterances; those with more labels than the listener has positions count as 0."""
+        assert mask is not None
+        labels = batch.lengths - 1  # the end token is the speller's
+        return F.ctc_loss(
+            log_probs.transpose(0, 1), batch.targets, mask.sum(1).cpu(), labels, BLANK, reduction="sum", zero_infinity=True
+        )
+
+    @torch.no_grad()
+    def _sampled(self, memory: object, batch: TrainingBatch) -> Tensor:
+        """Inputs of which a share is drawn from what the speller would have written there."""
+        decoder = self.model.decoder
+        forced = decoder(memory, batch.inputs, batch.lengths)
+        drawn = decoder.logits(forced.features).softmax(-1).multinomial(1).squeeze(1)
+        written = batch.inputs.flatten()
+        # what was written at a step is read at the next one
+        following = forced.kept + 1
+        within = (following % batch.inputs.shape[1] != 0).nonzero().squeeze(1)
+        places, drawn = following.index_select(0, within), drawn.index_select(0, within)
+        chosen = torch.rand(len(places), device=drawn.device) < self.probability
+        return written.index_copy(0, places, torch.where(chosen, drawn, written[places])).view_as(batch.inputs)

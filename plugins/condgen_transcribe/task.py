@@ -1,0 +1,33 @@
+"""What the transcribe command reads: recordings, long ones in parts that end where it is silent."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from condgen_cli.data.audio import Sound, read_segments
+from condgen_cli.item import Item
+from condgen_cli.sources import Source
+from condgen_transcribe.model import RATE
+
+__all__ = ["read"]
+
+LONGEST = 20.0
+"""Seconds that one part has at most, about what the training utterances have."""
+
+
+def read(source: str) -> Iterator[Item]:
+    """The recording at a path, at a URL or on standard input (``-``), as one item or as several parts; with 0 parts if it is
+    silent. Parts are read as they are asked for.
+
+    Raises:
+        InputError: if it is no sound, or broken.
+    """
+    waiting: Item | None = None
+    for number, segment in enumerate(read_segments(Source(source), RATE, LONGEST)):
+        if waiting is not None:
+            yield replace(waiting, parts=number + 1)  # more than the part's own number: another follows
+        meta = {"start": segment.start, "end": segment.end}
+        sound = Sound(segment.samples, RATE)
+        waiting = Item(id=source, condition=sound, source=source, meta=meta, part=number, parts=number + 1)
+    yield waiting or Item(id=source, condition=None, source=source, parts=0)

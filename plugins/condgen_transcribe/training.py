@@ -1,0 +1,183 @@
+"""Training the speech models: features are computed once, for every speed, before the first step."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import soxr
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor, nn
+
+from condgen_cli.console import progress
+from condgen_cli.data.audio import Sound, load_audio
+from condgen_cli.data.store import open_dataset
+from condgen_cli.data.subwords import SubwordVocabulary
+from condgen_cli.metrics.suite import build_suite
+from condgen_cli.model import Item
+from condgen_cli.plugins import manager
+from condgen_cli.runner import initial_files
+from condgen_cli.training import Recipe, check
+from condgen_cli.training.sequences import (
+    batches_of_like_length,
+    dev_scores,
+    export,
+    free_running,
+    load_initial,
+    teacher_forcing,
+)
+from condgen_transcribe.model import RATE, VOCABULARY_FILE, TranscribeConfig, TranscribeModel, pad_features
+from condgen_transcribe.objective import Objective, TrainingBatch
+
+__all__ = ["TranscribeExperiment", "mask"]
+
+
+class DataOptions(BaseModel):
+    """``[data]`` beside the data set's name.
+
+    Args:
+        options: the data set's own.
+        vocabulary_size: of the subwords; too small for any, they are characters.
+        longest: longer training utterances, in seconds, are left out.
+        speeds: training utterances are heard at each of these (Ko et al. 2015), one drawn for each epoch.
+        masks: of SpecAugment (Park et al. 2019), so many in time and as many in frequency; 0 for none.
+        mask_frames, mask_bins: what a mask covers at most.
+        dev_utterances: how many of the dev split are decoded at each evaluation; 0 for all.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    dataset: str
+    options: dict[str, str] = {}
+    vocabulary_size: int = Field(8, ge=8)
+    longest: float = Field(17.0, gt=0)
+    speeds: list[float] = Field([1.0], min_length=1)
+    masks: int = Field(0, ge=0)
+    mask_frames: int = Field(40, ge=1)
+    mask_bins: int = Field(27, ge=1)
+    dev_utterances: int = Field(0, ge=0)
+
+
+class ObjectiveOptions(BaseModel):
+    """``[objective]``: see ``Objective``."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    ctc: float = Field(0.3, ge=0, le=1)
+    label_smoothing: float = Field(0.1, ge=0, lt=1)
+    sampling: float = Field(0.0, ge=0, le=1)
+
+
+class TranscribeExperiment:
+    """Implements ``condgen_cli.training.Experiment``.
+
+    Args:
+        recipe: ``[model]`` are fields of ``TranscribeConfig``; ``init`` names a model to go on from.
+        data_dir: where the data set lies.
+        run_dir: unused.
+    """
+
+    def __init__(self, recipe: Recipe, data_dir: Path | None, run_dir: Path) -> None:
+        self.recipe = recipe
+        config = check(TranscribeConfig, recipe.model.options, "model")
+        self.data = check(DataOptions, recipe.data.model_dump(), "data")
+        options = check(ObjectiveOptions, recipe.objective, "objective")
+        train = list(open_dataset(self.data.dataset, "train", data_dir, self.data.options))
+        dev = list(open_dataset(self.data.dataset, "dev", data_dir, self.data.options))
+        self.dev = [_decoded(item) for item in dev[: self.data.dev_utterances or None]]
+        files = {} if recipe.init is None else initial_files(recipe.init)
+        self.model = TranscribeModel(config, self._vocabulary(train, files))
+        load_initial(self.model, str(recipe.init), files)
+        self._prepare(train)
+        self.objective: nn.Module = Objective(self.model, options.ctc, options.label_smoothing, options.sampling)
+        self.decoding = recipe.make_decoding()
+        self.metrics = build_suite(manager().tasks[recipe.task].metrics, manager().metrics)
+
+    def batches(self, epoch: int) -> _Epoch:
+        """Utterances of like length, in an order of the seed and the epoch."""
+        rng = np.random.default_rng([self.recipe.seed, epoch])
+        return _Epoch(self, batches_of_like_length(self.sizes, self.recipe.training.batch_size, rng), epoch)
+
+    def evaluate(self) -> dict[str, float]:
+        """Free-running scores on the dev split."""
+        return dev_scores(self.metrics, self.dev, free_running(self.model, self.dev, self.decoding, batch_size=20))
+
+    def export(self, directory: Path) -> None:
+        """The model as ``load`` reads it."""
+        export(directory, self.recipe, self.model, self.model.config, {VOCABULARY_FILE: self.model.vocabulary})
+
+    def _vocabulary(self, train: Sequence[Item], files: Mapping[str, Path]) -> SubwordVocabulary:
+        """That of the model to go on from, else learnt from the transcripts."""
+        if VOCABULARY_FILE in files:
+            return SubwordVocabulary.load(files[VOCABULARY_FILE])
+        return SubwordVocabulary.train([item.references[0] for item in train], self.data.vocabulary_size)
+
+    def _prepare(self, train: Sequence[Item]) -> None:
+        """Features of every utterance that is short enough at each speed, and its tokens."""
+        self.features: list[list[Tensor]] = []
+        self.tokens: list[list[int]] = []
+        with progress(len(train), "features") as advance:
+            for item in train:
+                samples = load_audio(item.condition, RATE)
+                if len(samples) <= self.data.longest * RATE:
+                    # halves take half the memory, and their error is far below that of the sound itself
+                    self.features.append([self.model.features(_at(samples, speed)).half() for speed in self.data.speeds])
+                    self.tokens.append(self.model.vocabulary.encode(item.references[0]))
+                advance(1)
+        self.sizes: NDArray[np.int64] = np.array([len(one[0]) for one in self.features])
+
+
+def _decoded(item: Item) -> Item:
+    """The item with its sound decoded, so that it is decoded once."""
+    return replace(item, condition=Sound(load_audio(item.condition, RATE), RATE))
+
+
+def _at(samples: NDArray[np.float32], speed: float) -> NDArray[np.float32]:
+    """Samples heard at a speed, tempo and pitch alike."""
+    return samples if speed == 1 else np.asarray(soxr.resample(samples, RATE * speed, RATE), np.float32)
+
+
+def mask(features: Tensor, masks: int, frames: int, bins: int, rng: np.random.Generator) -> Tensor:
+    """SpecAugment (Park et al. 2019, section 2): stripes of random width are set to the mean, which is 0.
+
+    Args:
+        features: (frames, bins), normalised.
+        masks: in time, and in frequency.
+        frames, bins: the widest; in time also a fifth of the utterance.
+    """
+    features = features.clone()
+    length, size = features.shape
+    for _ in range(masks):
+        width = int(rng.integers(min(frames, length // 5) + 1))
+        start = int(rng.integers(length - width + 1))
+        features[start : start + width] = 0
+        width = int(rng.integers(min(bins, size) + 1))
+        start = int(rng.integers(size - width + 1))
+        features[:, start : start + width] = 0
+    return features
+
+
+class _Epoch:
+    """The batches of one epoch, made as they are asked for."""
+
+    def __init__(self, experiment: TranscribeExperiment, order: NDArray[np.int64], epoch: int) -> None:
+        self.experiment = experiment
+        self.order = order
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return len(self.order)
+
+    def __iter__(self) -> Iterator[TrainingBatch]:
+        own = self.experiment
+        rng = np.random.default_rng([own.recipe.seed, self.epoch, 1])
+        vocabulary, data = own.model.vocabulary, own.data
+        for indices in self.order:
+            drawn = [own.features[index][rng.integers(len(data.speeds))].float() for index in indices]
+            masked = [mask(one, data.masks, data.mask_frames, data.mask_bins, rng) for one in drawn]
+            texts = [own.tokens[index] for index in indices]
+            inputs, targets, steps = teacher_forcing(texts, vocabulary.bos, vocabulary.eos, vocabulary.pad)
+            yield TrainingBatch(pad_features(masked), inputs, targets, steps)

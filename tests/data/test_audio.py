@@ -1,0 +1,315 @@
+"""Sound of every kind becomes mono samples, or one clear line; long recordings are cut at their silences."""
+
+from __future__ import annotations
+
+import io
+import struct
+import tracemalloc
+from collections.abc import Sequence
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from condgen_cli.data import audio
+from condgen_cli.data.audio import Segment, Sound, load_audio, read_segments
+from condgen_cli.errors import InputError, NotFoundError, UsageError
+
+RATE = 16_000
+FORMATS = [("WAV", "PCM_16"), ("WAV", "FLOAT"), ("FLAC", "PCM_16"), ("OGG", "VORBIS"), ("OGG", "OPUS"), ("MP3", None)]
+
+Floats = NDArray[np.float32]
+
+
+def tone(seconds: float, rate: int = RATE, frequency: float = 440.0) -> Floats:
+    return (0.5 * np.sin(2 * np.pi * frequency * np.arange(round(seconds * rate)) / rate)).astype(np.float32)
+
+
+def noise(seconds: float, level: float, seed: int = 0) -> Floats:
+    return (level * np.random.default_rng(seed).standard_normal(round(seconds * RATE))).astype(np.float32)
+
+
+def encoded(samples: Floats, rate: int = RATE, format: str = "WAV", subtype: str | None = None) -> bytes:
+    buffer = io.BytesIO()
+    soundfile.write(buffer, samples, rate, format=format, subtype=subtype)
+    return buffer.getvalue()
+
+
+def frequency(samples: Floats) -> float:
+    """Of the strongest tone."""
+    return float(np.abs(np.fft.rfft(samples)).argmax()) * RATE / len(samples)
+
+
+@pytest.mark.parametrize(("format", "subtype"), FORMATS)
+def test_formats(format: str, subtype: str | None, tmp_path: Path) -> None:
+    original = tone(2) * np.linspace(0, 1, 2 * RATE, dtype=np.float32)
+    path = tmp_path / "sound"  # the suffix doesn't matter
+    path.write_bytes(encoded(original, format=format, subtype=subtype))
+    samples = load_audio(path)
+    assert (samples.dtype, samples.shape) == (np.float32, original.shape)
+    assert frequency(samples) == pytest.approx(440, abs=1)
+    assert samples.std() == pytest.approx(original.std(), rel=0.05)
+    if format in ("WAV", "FLAC"):
+        np.testing.assert_allclose(samples, original, atol=1e-4)
+    for source in (str(path), path.read_bytes()):
+        assert (load_audio(source) == samples).all()
+
+
+@pytest.mark.parametrize(("format", "subtype"), FORMATS)
+def test_blocks_do_not_show(format: str, subtype: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    # frames of an MP3 share bits where quiet meets loud
+    data = encoded(recording((2, 0.0), (2, 0.3)), format=format, subtype=subtype)
+    whole = load_audio(data, 8000)
+    monkeypatch.setattr(audio, "_BLOCK", 1009)
+    np.testing.assert_allclose(load_audio(data, 8000), whole, atol=1e-5)
+
+
+@pytest.mark.parametrize("rate", [8000, 11_025, 44_100, 48_000, 192_000])
+def test_rates(rate: int) -> None:
+    samples = load_audio(encoded(tone(1, rate), rate))
+    assert abs(len(samples) - RATE) <= 1
+    assert frequency(samples) == pytest.approx(440, abs=1)
+    assert np.abs(samples).max() == pytest.approx(0.5, abs=0.03)
+
+
+@pytest.mark.parametrize("channels", [2, 6, 32])
+def test_channels_are_averaged(channels: int) -> None:
+    levels = np.linspace(0, 1, channels, dtype=np.float32)
+    samples = load_audio(encoded(tone(0.5)[:, None] * levels, subtype="FLOAT"))
+    np.testing.assert_allclose(samples, tone(0.5) / 2, atol=1e-6)
+
+
+def test_many_channels_at_a_high_rate() -> None:
+    samples = load_audio(encoded(np.repeat(tone(0.5, 192_000)[:, None], 32, axis=1), 192_000))
+    assert len(samples) == RATE // 2
+    assert frequency(samples) == pytest.approx(440, abs=2)
+
+
+def test_short_and_silent_sounds_load() -> None:
+    assert len(load_audio(encoded(tone(0.01)))) == 160
+    assert len(load_audio(encoded(tone(0.01, 8000), 8000))) == 160
+    assert len(load_audio(encoded(tone(1)[:1]))) == 1
+    assert not load_audio(encoded(np.zeros(RATE, np.float32))).any()
+
+
+def test_overshoot_is_clipped() -> None:
+    samples = load_audio(encoded(3 * tone(0.1), subtype="FLOAT"))
+    assert np.abs(samples).max() == 1
+    assert np.abs(load_audio(encoded(np.sign(tone(0.1, 48_000)), 48_000))).max() <= 1
+
+
+def test_decoded_sound() -> None:
+    stereo = np.stack([tone(1, 8000), np.zeros(8000)], axis=1)
+    samples = load_audio(Sound(stereo, 8000))
+    assert (samples.dtype, len(samples)) == (np.float32, RATE)
+    assert frequency(samples) == pytest.approx(440, abs=1)
+    assert (load_audio(Sound(tone(1), RATE)) == tone(1)).all()
+    with pytest.raises(InputError, match="int16"):
+        load_audio(Sound(np.zeros(10, np.int16), RATE))
+
+
+def test_objects_that_open_are_read() -> None:
+    class Member:
+        name = "speech.tar/1.flac"
+
+        def open(self) -> bytes:
+            return encoded(tone(1), format="FLAC")[: None if self.name.endswith("flac") else 1000]
+
+    assert len(load_audio(Member())) == RATE
+    broken = Member()
+    broken.name = "speech.tar/2"
+    with pytest.raises(InputError, match=r"speech\.tar/2 is broken"):
+        load_audio(broken)
+
+
+def with_header(data: bytes, **values: int) -> bytes:
+    """A WAV with other values in its header."""
+    places = {"channels": (22, "<H"), "rate": (24, "<I"), "size": (data.index(b"data") + 4, "<I")}
+    changed = bytearray(data)
+    for name, value in values.items():
+        place, format = places[name]
+        struct.pack_into(format, changed, place, value)
+    return bytes(changed)
+
+
+def test_errors_are_one_line(tmp_path: Path) -> None:
+    wav = encoded(tone(2))
+    flac, vorbis, opus = (encoded(noise(20, 0.1), format=f, subtype=s) for f, s in FORMATS[2:5])
+    bad = tone(1)
+    bad[5000] = np.nan
+    infinite = tone(1)
+    infinite[5000] = -np.inf
+    cases = {
+        "empty.wav": (b"", "empty.wav is empty"),
+        "text.wav": (b"not a sound\n" * 50, "text.wav is not a sound file of a known format"),
+        "text.mp3": (b"not a sound\n" * 50, "text.mp3 is not a sound file of a known format"),
+        "text.raw": (b"not a sound\n" * 50, "text.raw is not a sound file of a known format"),
+        "none.wav": (encoded(tone(0)), "none.wav has no samples"),
+        "header.wav": (wav[:30], "header.wav is a broken sound file"),
+        "half.wav": (wav[: len(wav) // 2], "half.wav is cut short: 31978 of 64000"),
+        "half.flac": (flac[: len(flac) // 2], "half.flac is broken after"),
+        "half.ogg": (vorbis[: len(vorbis) // 2], "half.ogg is cut short"),
+        "half.opus": (opus[: len(opus) // 2], "half.opus is cut short"),
+        "hole.flac": (hole(flac), "hole.flac is broken after"),
+        "hole.ogg": (hole(vorbis), "hole.ogg is broken"),
+        "hole.opus": (hole(opus), "hole.opus is broken"),
+        "nan.wav": (encoded(bad, subtype="FLOAT"), "nan.wav has samples that are no numbers"),
+        "inf.wav": (encoded(infinite, subtype="FLOAT"), "inf.wav has samples that are no numbers"),
+        "unit.wav": (encoded(tone(1) * 32768, subtype="FLOAT"), "unit.wav has samples of 1.638e.04, where full scale is 1"),
+        "rate.wav": (with_header(wav, rate=2**31 - 1), "rate.wav has 2147483647 samples a second"),
+        "slow.wav": (with_header(wav, rate=1), "slow.wav has 1 samples a second"),
+        "zero.wav": (with_header(wav, rate=0), "zero.wav "),
+        "channels.wav": (with_header(wav, channels=65_535), "channels.wav is a broken sound file"),
+    }
+    for name, (data, message) in cases.items():
+        (tmp_path / name).write_bytes(data)
+        with pytest.raises(InputError, match=message) as failure:
+            load_audio(tmp_path / name)
+        assert "\n" not in failure.value.message
+        with pytest.raises(InputError):
+            list(read_segments(data))
+    with pytest.raises(InputError, match="is a directory"):
+        load_audio(tmp_path)
+    with pytest.raises(NotFoundError, match=r"absent\.wav does not exist"):
+        load_audio(str(tmp_path / "absent.wav"))
+    with pytest.raises(InputError, match="int"):
+        load_audio(3)
+
+
+def hole(data: bytes) -> bytes:
+    middle = len(data) // 2
+    return data[:middle] + bytes(200) + data[middle + 200 :]
+
+
+def test_wav_written_to_a_pipe() -> None:
+    """Its header was written before its size was known."""
+    for size in (0xFFFF_FFFF, 0x7FFF_FFFF, 0x7FFF_F000):
+        assert len(load_audio(with_header(encoded(tone(1)), size=size))) == RATE
+
+
+def test_bytes_after_the_samples_are_ignored() -> None:
+    assert len(load_audio(encoded(tone(1)) + b"LIST\x04\x00\x00\x00abcd")) == RATE
+
+
+def test_too_long_to_load(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(audio, "MAX_SECONDS", 60)
+    assert len(load_audio(Sound(np.zeros(60 * 1000), 1000), 1000)) == 60_000
+    with pytest.raises(InputError, match="more than 1 minutes"):
+        load_audio(Sound(np.zeros(60 * 1000 + 1), 1000), 1000)
+
+
+def times(segments: Sequence[Segment]) -> list[tuple[float, float]]:
+    return [(segment.start, segment.end) for segment in segments]
+
+
+def recording(*parts: tuple[float, float]) -> Floats:
+    """Noise of so many seconds and such a level, one part after the other."""
+    return np.concatenate([noise(seconds, level, seed) for seed, (seconds, level) in enumerate(parts)])
+
+
+def test_cut_at_silences() -> None:
+    samples = recording((2, 0.001), (3, 0.2), (1.5, 0.001), (4, 0.1), (20, 0.001), (1, 0.2), (0.2, 0.001), (1, 0.2))
+    segments = list(read_segments(Sound(samples, RATE), longest=10))
+    np.testing.assert_allclose(times(segments), [(1.8, 5.2), (6.3, 10.7), (30.3, 32.7)], atol=0.05)
+    for segment in segments:
+        assert (segment.samples == samples[round(segment.start * RATE) : round(segment.end * RATE)]).all()
+
+
+@pytest.mark.parametrize(("noise_level", "level"), [(0.0, 0.003), (0.0001, 0.3), (0.01, 0.1), (0.05, 0.3)])
+def test_silence_is_what_is_quiet_beside_the_speech(noise_level: float, level: float) -> None:
+    samples = recording((3, level), (1, noise_level), (3, level), (1, noise_level), (3, level), (2, noise_level))
+    segments = list(read_segments(Sound(samples + 0.1, RATE), longest=8))  # an offset is not heard
+    np.testing.assert_allclose(times(segments), [(0, 3.2), (3.8, 7.2), (7.8, 11.2)], atol=0.05)
+
+
+def test_without_silence_cut_at_the_quietest_place() -> None:
+    samples = recording((7, 0.2), (0.3, 0.03), (10, 0.2), (0.3, 0.03), (6, 0.2))
+    segments = list(read_segments(Sound(samples, RATE), longest=10))
+    assert [start for start, _ in times(segments)][1:] == [end for _, end in times(segments)][:-1]
+    assert segments[0].end == pytest.approx(7.15, abs=0.2)
+    assert (np.concatenate([segment.samples for segment in segments]) == samples).all()
+
+
+def test_short_recording_comes_whole() -> None:
+    samples = recording((1, 0.0), (1, 0.2), (4, 0.0), (1, 0.2), (3, 0.0))
+    (segment,) = read_segments(Sound(samples, RATE), longest=10)
+    assert times([segment]) == [(0, 10)]
+    assert (segment.samples == samples).all()
+    assert len(list(read_segments(Sound(samples, RATE), longest=9.9))) == 2
+
+
+@pytest.mark.parametrize("seconds", [0.01, 3, 70])
+def test_silent_recording_has_no_segment(seconds: float) -> None:
+    assert not list(read_segments(Sound(noise(seconds, 0.00001) + 0.01, RATE)))
+    assert not list(read_segments(Sound(np.zeros(round(seconds * RATE)), RATE)))
+
+
+def test_steady_loud_sound_is_no_silence() -> None:
+    segments = list(read_segments(Sound(noise(70, 0.2), RATE)))
+    assert sum(segment.end - segment.start for segment in segments) == pytest.approx(70)
+
+
+def test_longest_must_leave_room() -> None:
+    for longest in (0.5, -1, float("nan")):
+        with pytest.raises(UsageError, match="1 second"):
+            list(read_segments(Sound(tone(1), RATE), longest=longest))
+
+
+def test_segments_come_while_the_recording_is_read() -> None:
+    """A long recording that is cut off gives what comes before its end; so memory doesn't depend on its length."""
+    data = encoded(np.tile(recording((3, 0.2), (2, 0.0)), 20), format="FLAC")
+    segments = read_segments(data[: len(data) * 9 // 10])
+    assert len(list(islice(segments, 6))) == 6
+    with pytest.raises(InputError, match="is broken after"):
+        list(segments)
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    parts=st.lists(st.tuples(st.floats(0.05, 12), st.sampled_from([0.0, 0.0005, 0.001, 0.2, 0.3])), min_size=1, max_size=8),
+    longest=st.sampled_from([1.0, 3.3, 20.0]),
+    block=st.sampled_from([997, 16_000, 100_000]),
+)
+def test_segments_hold_all_that_is_loud(parts: list[tuple[float, float]], longest: float, block: int) -> None:
+    rate = 2000  # cutting works alike at any rate
+    rng = np.random.default_rng(len(parts))
+    pieces = [level * rng.standard_normal(round(seconds * rate)) for seconds, level in parts]
+    samples = np.concatenate(pieces).astype(np.float32).clip(-1, 1)
+    segments = list(read_segments(Sound(samples, rate), rate, longest))
+    covered = np.zeros(len(samples), bool)
+    last = 0
+    for segment in segments:
+        start, end = round(segment.start * rate), round(segment.end * rate)
+        assert last <= start < end <= len(samples)
+        assert end - start <= longest * rate
+        assert (segment.samples == samples[start:end]).all()
+        covered[start:end] = True
+        last = end
+    loud = np.concatenate([np.full(len(piece), level >= 0.1) for piece, (_, level) in zip(pieces, parts, strict=True)])
+    assert covered[loud].all()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(audio, "_BLOCK", block)
+        again = list(read_segments(Sound(samples, rate), rate, longest))
+    assert times(again) == times(segments)
+
+
+def test_memory_is_bounded(tmp_path: Path) -> None:
+    """Ten minutes at 8 kHz are 10 MB as a file, and 19 MB decoded."""
+    path = tmp_path / "long.wav"
+    minute = np.tile(np.concatenate([tone(2, 8000), np.zeros(8000, np.float32)]), 20)
+    with soundfile.SoundFile(path, "w", 8000, 1) as file:
+        for _ in range(10):
+            file.write(minute)
+    tracemalloc.start()
+    try:
+        ends = [segment.end for segment in read_segments(path, 8000)]
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert len(ends) == 200
+    assert peak < 7e6
