@@ -40,13 +40,13 @@ class Filterbank(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
-    bins: int = Field(80, ge=1)
-    rate: int = Field(16_000, ge=1_000)
-    window: float = Field(0.025, gt=0)
-    shift: float = Field(0.010, gt=0)
-    low_frequency: float = Field(20.0, ge=0)
-    high_frequency: float = Field(0.0, ge=0)
-    preemphasis: float = Field(0.97, ge=0, le=1)
+    bins: int = Field(default=80, ge=1)
+    rate: int = Field(default=16_000, ge=1_000)
+    window: float = Field(default=0.025, gt=0)
+    shift: float = Field(default=0.010, gt=0)
+    low_frequency: float = Field(default=20.0, ge=0)
+    high_frequency: float = Field(default=0.0, ge=0)
+    preemphasis: float = Field(default=0.97, ge=0, le=1)
 
     @model_validator(mode="after")
     def _check(self) -> Filterbank:
