@@ -123,7 +123,8 @@ class Listener(nn.Module):
         for index, layer in enumerate(self.layers):
             if self._halves(index):
                 lengths = _halved(lengths)
-                outputs = F.pad(outputs, (0, 0, 0, outputs.shape[1] % 2)).unflatten(1, (-1, 2)).flatten(2)
+                outputs = F.pad(outputs, (0, 0, 0, outputs.shape[1] % 2)).reshape(len(outputs), -1, 2 * outputs.shape[2])
+            assert isinstance(layer, nn.LSTM)
             outputs, _ = run(layer, self.dropout(outputs) if index else outputs, lengths)
         return outputs, lengths
 
