@@ -86,10 +86,10 @@ class Objective(nn.Module):
         decoder = self.model.decoder
         forced = decoder(memory, batch.inputs, batch.lengths)
         drawn = decoder.logits(forced.features).softmax(-1).multinomial(1).squeeze(1)
-        written = batch.inputs.flatten()
-        # what was written at a step is read at the next one
-        following = forced.kept + 1
-        within = (following % batch.inputs.shape[1] != 0).nonzero().squeeze(1)
-        places, drawn = following.index_select(0, within), drawn.index_select(0, within)
-        chosen = torch.rand(len(places), device=drawn.device) < self.probability
-        return written.index_copy(0, places, torch.where(chosen, drawn, written[places])).view_as(batch.inputs)
+        # what was written at a step is read at the next one, if there is one
+        steps = batch.inputs.shape[1]
+        lengths = batch.lengths.to(drawn.device)
+        within = (forced.kept % steps + 1 < lengths[forced.kept // steps]).nonzero().squeeze(1)
+        within = within[torch.rand(len(within), device=drawn.device) < self.probability]
+        places = forced.kept.index_select(0, within) + 1
+        return batch.inputs.flatten().index_copy(0, places, drawn.index_select(0, within)).view_as(batch.inputs)

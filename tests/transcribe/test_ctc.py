@@ -1,0 +1,83 @@
+"""The CTC prefix scorer against a sum over every path."""
+
+from __future__ import annotations
+
+import math
+from itertools import groupby, product
+
+import pytest
+import torch
+from torch import Tensor
+
+from condgen_cli.decoding import Decoding, decode
+from condgen_cli.model import Memory, Step, select_state
+from condgen_transcribe.ctc import BLANK, CTCPrefixScorer
+
+LABELS, EOS, BOS, SIZE = (1, 2), 3, 4, 5
+POSITIONS = 4
+
+
+def make_memory(lengths: tuple[int, ...] = (POSITIONS, POSITIONS)) -> Memory:
+    log_probs = (2 * torch.randn(len(lengths), POSITIONS, SIZE, generator=torch.Generator().manual_seed(3))).log_softmax(-1)
+    for row, length in enumerate(lengths):
+        log_probs[row, length:] = -1e30
+        log_probs[row, length:, BLANK] = 0.0
+    return Memory(torch.zeros(len(lengths), POSITIONS, 1), auxiliary={"ctc": log_probs})
+
+
+def probability(log_probs: Tensor, text: tuple[int, ...], whole: bool) -> float:
+    """Of a text, or of everything that begins with it: of all paths that are read so."""
+    total = 0.0
+    for path in product(range(SIZE), repeat=len(log_probs)):
+        written = tuple(label for label, _ in groupby(path) if label != BLANK)
+        if written == text or (not whole and written[: len(text)] == text):
+            total += math.exp(sum(float(log_probs[place, label]) for place, label in enumerate(path)))
+    return total
+
+
+@pytest.mark.parametrize("text", [(), (1,), (1, 1), (1, 2), (2, 1, 2)])
+@pytest.mark.parametrize("lengths", [(4, 4), (4, 2)])
+def test_scores_are_the_prefixes_share(text: tuple[int, ...], lengths: tuple[int, int]) -> None:
+    memory, scorer = make_memory(lengths), CTCPrefixScorer(BOS, EOS)
+    state = scorer.start(memory, 2)
+    for token in (BOS, *text):
+        scores, state = scorer.score(torch.full((4,), token), state, memory)
+        state = select_state(state, torch.tensor([1, 0, 3, 2]))  # equal rows: nothing may change
+    for row in range(4):
+        log_probs = memory.auxiliary["ctc"][row // 2, : lengths[row // 2]]
+        before = probability(log_probs, text, whole=False)
+        if not before:  # too long for what was heard: it is out, whatever follows
+            continue
+        assert scores[row, EOS].exp() == pytest.approx(probability(log_probs, text, whole=True) / before, abs=1e-5)
+        for label in LABELS:
+            expected = probability(log_probs, (*text, label), whole=False) / before
+            assert scores[row, label].exp() == pytest.approx(expected, abs=1e-5)
+
+
+class Indifferent:
+    """A speller that finds every token equally likely."""
+
+    class vocabulary:
+        pad, bos, eos, unk = BLANK, BOS, EOS, BOS
+
+        def __len__(self) -> int:
+            return SIZE
+
+    def start(self, memory: Memory, rows_per_item: int = 1) -> Tensor:
+        return torch.zeros(len(memory) * rows_per_item, 1)
+
+    def step(self, token: Tensor, state: Tensor, memory: Memory) -> Step:
+        return Step(torch.zeros(len(token), SIZE), state)
+
+    def scorers(self) -> list[tuple[CTCPrefixScorer, float]]:
+        return [(CTCPrefixScorer(BOS, EOS), 1000.0)]
+
+
+def test_a_beam_finds_what_the_listener_heard() -> None:
+    memory = make_memory()
+    found = decode(Indifferent(), memory, Decoding(beam=8, max_length=4))  # type: ignore[arg-type]
+    for row, (best,) in enumerate(found):
+        log_probs = memory.auxiliary["ctc"][row]
+        texts = [text for length in range(1, 5) for text in product(LABELS, repeat=length)]
+        likeliest = max(texts, key=lambda text: probability(log_probs, text, whole=True))
+        assert tuple(best.ids) == (*likeliest, EOS)

@@ -1,0 +1,158 @@
+"""Training the speech models: objective, batches, and a whole run on tones that stand for letters."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+import torch.nn.functional as F
+
+from condgen_cli.runner import load
+from condgen_cli.training import build_experiment, parse_recipe, train
+from condgen_transcribe.objective import Objective
+from condgen_transcribe.training import TranscribeExperiment, mask
+
+TONES = {"A": 400, "B": 900, "C": 1700, "D": 3000}
+RATE = 16000
+
+RECIPE = """
+name = "tones"
+task = "transcribe"
+seed = 3
+
+[model]
+architecture = "transcribe"
+bins = 20
+convolutions = 1
+channels = 4
+layers = 1
+listener_size = 24
+embedding_size = 16
+hidden_size = 24
+match_size = 16
+dropout = 0.0
+
+[data]
+dataset = "audio-folder"
+speeds = [0.95, 1.0]
+masks = 1
+mask_frames = 2
+mask_bins = 2
+
+[decoding]
+method = "beam"
+beam = 3
+max_length = 8
+
+[training]
+epochs = 12
+batch_size = 8
+lr = 1e-2
+schedule = "linear"
+metric = "cer"
+mode = "min"
+"""
+
+
+@pytest.fixture
+def tones(tmp_path: Path) -> Path:
+    """Two or three tones of a tenth of a second each, with a little noise."""
+    rng = np.random.default_rng(0)
+    for split, count in (("train", 96), ("dev", 12), ("test", 12)):
+        rows = []
+        for number in range(count):
+            letters = "".join(rng.choice(list(TONES), rng.integers(2, 4)))
+            waves = [0.4 * np.sin(2 * np.pi * TONES[letter] * np.arange(RATE // 10) / RATE) for letter in letters]
+            pause = np.zeros(RATE // 50)
+            sound = np.concatenate([part for wave in waves for part in (wave, pause)])
+            soundfile.write(tmp_path / f"{split}{number}.wav", sound + rng.normal(0, 0.003, len(sound)), RATE)
+            rows.append(f"{split}{number}.wav\t{letters}")
+        (tmp_path / f"{split}.tsv").write_text("\n".join(rows) + "\n")
+    return tmp_path
+
+
+def experiment(folder: Path, *overrides: str) -> TranscribeExperiment:
+    built = build_experiment(parse_recipe(RECIPE, "tones.toml", overrides), folder, folder / "run")
+    assert isinstance(built, TranscribeExperiment)
+    return built
+
+
+def test_the_loss_weighs_speller_and_listener(tones: Path) -> None:
+    built = experiment(tones, "objective.ctc=0.25")
+    batch = next(iter(built.batches(0)))
+    loss, stats = built.objective(batch)
+    model = built.model
+    memory = model.encode(batch.speech)
+    written = model(memory, batch.inputs).flatten(0, 1)
+    spelt = F.cross_entropy(written, batch.targets.flatten(), ignore_index=model.vocabulary.pad, label_smoothing=0.1)
+    heard = 0.0
+    assert memory.mask is not None
+    for row, steps in enumerate(batch.lengths.tolist()):
+        positions = int(memory.mask[row].sum())
+        log_probs = memory.auxiliary["ctc"][row, :positions].unsqueeze(1)
+        labels = batch.targets[row, : steps - 1].unsqueeze(0)
+        heard += float(
+            F.ctc_loss(log_probs.detach(), labels, torch.tensor([positions]), torch.tensor([steps - 1]), reduction="sum")
+        )
+    tokens = int(batch.lengths.sum())
+    assert stats["tokens"] == tokens
+    assert stats["ctc"] == pytest.approx(heard / tokens, rel=1e-4)
+    assert loss.item() == pytest.approx(0.75 * spelt.item() + 0.25 * heard / tokens, rel=1e-4)
+
+
+def test_scheduled_sampling_replaces_inputs_but_the_first(tones: Path) -> None:
+    built = experiment(tones, "objective.sampling=1.0")
+    objective = built.objective
+    assert isinstance(objective, Objective)
+    batch = next(iter(built.batches(0)))
+    torch.manual_seed(0)
+    objective.set_progress(0.0)
+    before, _ = objective(batch)
+    objective.set_progress(1.0)
+    with torch.no_grad():
+        built.model.decoder.bias[4:] = -50.0
+        built.model.decoder.bias[built.model.vocabulary.unk] = 50.0
+    sampled = objective._sampled(built.model.encode(batch.speech), batch)
+    for row, steps in enumerate(batch.lengths.tolist()):
+        assert sampled[row, 0] == built.model.vocabulary.bos
+        assert sampled[row, 1:steps].eq(built.model.vocabulary.unk).all()
+        assert sampled[row, steps:].eq(batch.inputs[row, steps:]).all()
+    assert before.isfinite()
+
+
+def test_batches_are_a_function_of_seed_and_epoch(tones: Path) -> None:
+    built = experiment(tones)
+    first, again, later = (list(built.batches(epoch)) for epoch in (0, 0, 1))
+    assert all(torch.equal(a.speech.features, b.speech.features) for a, b in zip(first, again, strict=True))
+    assert any(a.speech.features.shape != b.speech.features.shape for a, b in zip(first, later, strict=True))
+
+
+def test_masks_cover_stripes_no_wider_than_said() -> None:
+    rng = np.random.default_rng(0)
+    widest = np.zeros(2, int)
+    for _ in range(200):
+        covered = mask(torch.ones(40, 30), 1, 6, 5, rng).eq(0)
+        frames, bins = covered.all(1), covered.all(0)
+        assert torch.equal(covered, frames.unsqueeze(1) | bins)
+        widest = np.maximum(widest, [int(frames.sum()), int(bins.sum())])
+    assert widest.tolist() == [6, 5]
+    assert mask(torch.ones(20, 30), 1, 10, 1, rng).eq(0).all(1).sum() <= 4  # at most a fifth of the utterance
+
+
+def test_long_utterances_are_left_out(tones: Path) -> None:
+    everything, short = experiment(tones), experiment(tones, "data.longest=0.3")
+    assert 0 < len(short.features) < len(everything.features) == 96
+
+
+def test_a_run_learns_to_read_tones(tones: Path) -> None:
+    recipe = parse_recipe(RECIPE, "tones.toml")
+    summary = train(recipe, build_experiment(recipe, tones, tones / "run"), tones / "run")
+    assert summary.best is not None
+    assert summary.best < 15
+    runner = load(str(tones / "run"))
+    lines = [line.split("\t") for line in (tones / "test.tsv").read_text().splitlines()]
+    right = sum(runner(str(tones / name)).output == letters for name, letters in lines)
+    assert right >= 6  # of 12; by chance, none
