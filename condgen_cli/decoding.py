@@ -40,6 +40,7 @@ class Decoding:
         top_k: sample among the k likeliest tokens; 0 for all.
         top_p: sample among the likeliest tokens that together reach this probability.
         max_length, min_length: in tokens, without the end token.
+        weights: of the model's further scorers, by their names, its own being 1; those that aren't named have no say.
     Raises:
         UsageError: for values outside their range.
     """
@@ -53,6 +54,7 @@ class Decoding:
     top_p: float = 1.0
     max_length: int = 50
     min_length: int = 1
+    weights: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         faults = {
@@ -65,6 +67,7 @@ class Decoding:
             "top_k can't be negative": self.top_k < 0,
             "top_p must lie in (0, 1]": not 0 < self.top_p <= 1,
             "max_length must be at least 1, and at least min_length": self.max_length < max(1, self.min_length),
+            "weights can't be negative": any(not weight >= 0 for weight in self.weights.values()),
         }
         for message, wrong in faults.items():
             if wrong:
@@ -109,19 +112,29 @@ def decode(
     """Decode every row of a memory.
 
     Args:
-        scorers: further scorers with their weights, the model's own weight being 1; None: those that the model brings.
+        scorers: further scorers with their weights, the model's own weight being 1; None: those that the model brings, with
+            the weights that ``decoding`` gives them.
     Returns:
         for each memory row its hypotheses, best first.
+    Raises:
+        UsageError: if ``decoding`` weighs a scorer that the model lacks.
     """
     if not len(memory):
         return []
     if scorers is None:
-        scorers = model.scorers() if hasattr(model, "scorers") else ()
+        scorers = _weighted(model.scorers() if hasattr(model, "scorers") else {}, decoding.weights)
     scoring = _Scoring(model, scorers)
     with flushed_denormals():
         if decoding.method == "sample":
             return _sample(scoring, memory, decoding, generator)
         return _beam_search(scoring, memory, decoding)
+
+
+def _weighted(scorers: Mapping[str, Scorer], weights: Mapping[str, float]) -> list[tuple[Scorer, float]]:
+    for name in weights:
+        if name not in scorers:
+            raise UsageError(f"the model has no scorer {name!r}", f"it has: {', '.join(scorers) or 'none'}")
+    return [(scorers[name], weight) for name, weight in weights.items() if weight]
 
 
 @torch.inference_mode()

@@ -3,6 +3,7 @@
 from condgen_cli.nn.attention import Attention, LocationAttention, make_attention
 from condgen_cli.nn.decoder import DecoderModel, DecoderState, RecurrentDecoder, make_embedding
 from condgen_cli.nn.dropout import Dropout
+from condgen_cli.nn.language_model import LanguageModel, LanguageModelScorer
 from condgen_cli.nn.loss import linear_cross_entropy
 from condgen_cli.nn.match import (
     AdditiveMatch,
@@ -24,6 +25,8 @@ __all__ = [
     "DecoderState",
     "DotMatch",
     "Dropout",
+    "LanguageModel",
+    "LanguageModelScorer",
     "LocationAttention",
     "MatchFunction",
     "RecurrentDecoder",

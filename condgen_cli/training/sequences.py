@@ -94,23 +94,41 @@ def load_initial(model: nn.Module, name: str, files: Mapping[str, Path]) -> None
     Raises:
         UsageError: if they don't fit the model.
     """
+    weights: dict[str, Tensor] = {}
     for file, path in files.items():
         if file.endswith(".safetensors"):
-            try:
-                model.load_state_dict(load_file(path))
-            except RuntimeError as error:
-                raise UsageError(f"recipe: init: {name} does not fit the model: {error}") from None
+            weights |= load_file(path)
+    if weights:
+        try:
+            model.load_state_dict(weights)
+        except RuntimeError as error:
+            raise UsageError(f"recipe: {name} does not fit the model: {error}") from None
 
 
 def export(
-    directory: Path, recipe: Recipe, model: nn.Module, config: BaseModel, vocabularies: Mapping[str, SavedVocabulary]
+    directory: Path,
+    recipe: Recipe,
+    model: nn.Module,
+    config: BaseModel,
+    vocabularies: Mapping[str, SavedVocabulary],
+    parts: Mapping[str, str] | None = None,
 ) -> None:
-    """Write a model, its vocabularies by their file names, and its description, as ``condgen_cli.runner.load`` reads them."""
+    """Write a model and its description, as ``condgen_cli.runner.load`` reads them.
+
+    Args:
+        config: the architecture's.
+        vocabularies: by their file names.
+        parts: names of further files of weights, each with the prefix of the weights that go there instead of into the model's.
+    """
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
-    save_file(state, directory / WEIGHTS_FILE)
+    files = {}
+    for file, prefix in (parts or {}).items():
+        files[file] = {name: state.pop(name) for name in list(state) if name.startswith(prefix)}
+    for file, weights in {WEIGHTS_FILE: state, **files}.items():
+        save_file(weights, directory / file)
     for name, vocabulary in vocabularies.items():
         vocabulary.save(directory / name)
-    write_description(directory, recipe, config.model_dump(), [WEIGHTS_FILE, *vocabularies])
+    write_description(directory, recipe, config.model_dump(), [WEIGHTS_FILE, *files, *vocabularies])
 
 
 def write_description(directory: Path, recipe: Recipe, config: Mapping[str, Any], files: Sequence[str]) -> None:

@@ -24,16 +24,38 @@ from condgen_cli.data.subwords import SubwordVocabulary
 from condgen_cli.decoding import Scorer
 from condgen_cli.generation import Axis
 from condgen_cli.model import Item, Memory
-from condgen_cli.nn import DecoderModel, Dropout, RecurrentDecoder, make_attention, run
+from condgen_cli.nn import (
+    DecoderModel,
+    Dropout,
+    LanguageModel,
+    LanguageModelScorer,
+    RecurrentDecoder,
+    make_attention,
+    run,
+)
 from condgen_cli.training import check
 from condgen_transcribe.ctc import BLANK, NEVER, CTCPrefixScorer
 
-__all__ = ["VOCABULARY_FILE", "Speech", "TranscribeConfig", "TranscribeModel", "build", "pad_features"]
+__all__ = ["VOCABULARY_FILE", "LanguageModelConfig", "Speech", "TranscribeConfig", "TranscribeModel", "build", "pad_features"]
 
 VOCABULARY_FILE = "vocabulary.json"
 RATE = 16000
 SHIFT = 0.01
 """Seconds from one frame to the next."""
+
+
+class LanguageModelConfig(BaseModel):
+    """A language model over the speller's tokens; see ``condgen_cli.nn.LanguageModel``."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    embedding_size: int = Field(128, ge=1)
+    hidden_size: int = Field(512, ge=1)
+    layers: int = Field(1, ge=1)
+    dropout: float = Field(0.3, ge=0, lt=1)
+
+    def make(self, vocabulary_size: int) -> LanguageModel:
+        return LanguageModel(vocabulary_size, self.embedding_size, self.hidden_size, self.layers, self.dropout)
 
 
 class TranscribeConfig(BaseModel):
@@ -49,8 +71,8 @@ class TranscribeConfig(BaseModel):
         match_size: of the match function's own hidden layer.
         location: attention sees its last weights (Chorowski et al. 2015).
         ctc: the listener has an output layer of its own.
-        ctc_weight: of its judgement in decoding, the speller's being 1.
         dropout: on embeddings, between the listener's layers, on the memory and on the output layer.
+        language_model: one that judges hypotheses too; None for none.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -67,8 +89,8 @@ class TranscribeConfig(BaseModel):
     match_size: int = Field(128, ge=1)
     location: bool = True
     ctc: bool = True
-    ctc_weight: float = Field(0.5, ge=0)
     dropout: float = Field(0.3, ge=0, lt=1)
+    language_model: LanguageModelConfig | None = None
 
 
 class Speech(NamedTuple):
@@ -162,13 +184,17 @@ class TranscribeModel(DecoderModel):
             len(vocabulary), config.embedding_size, config.hidden_size, value_size, attention, dropout=config.dropout
         )
         self.ctc = nn.Linear(value_size, len(vocabulary)) if config.ctc else None
+        self.language_model = None if config.language_model is None else config.language_model.make(len(vocabulary))
         self.dropout = Dropout(config.dropout)
 
-    def scorers(self) -> list[tuple[Scorer, float]]:
-        """The listener's own judgement of a hypothesis."""
-        if self.ctc is None or not self.config.ctc_weight:
-            return []
-        return [(CTCPrefixScorer(self.vocabulary.bos, self.vocabulary.eos), self.config.ctc_weight)]
+    def scorers(self) -> dict[str, Scorer]:
+        """``ctc``: the listener's own judgement of a hypothesis; ``language_model``."""
+        scorers: dict[str, Scorer] = {}
+        if self.ctc is not None:
+            scorers["ctc"] = CTCPrefixScorer(self.vocabulary.bos, self.vocabulary.eos)
+        if self.language_model is not None:
+            scorers["language_model"] = LanguageModelScorer(self.language_model)
+        return scorers
 
     def example(self) -> Item:
         """An item of the right shape, for looking at the architecture."""
@@ -178,9 +204,9 @@ class TranscribeModel(DecoderModel):
         """What batches are sorted by: samples, where they are decoded already."""
         return len(item.condition.samples) if isinstance(item.condition, Sound) else 0
 
-    def condition(self, item: Item) -> NDArray[np.float32]:
-        """The samples that attention is drawn below."""
-        return load_audio(item.condition, RATE)
+    def condition(self, item: Item) -> Sound:
+        """The sound that attention is drawn below."""
+        return Sound(load_audio(item.condition, RATE), RATE)
 
     def features(self, samples: NDArray[np.float32]) -> Tensor:
         """Normalised filter banks (frames, bins) of samples (n,); one frame of zeros if they are too short for any."""

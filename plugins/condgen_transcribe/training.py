@@ -16,6 +16,7 @@ from condgen_cli.console import progress
 from condgen_cli.data.audio import Sound, load_audio
 from condgen_cli.data.store import open_dataset
 from condgen_cli.data.subwords import SubwordVocabulary
+from condgen_cli.errors import UsageError
 from condgen_cli.metrics.suite import build_suite
 from condgen_cli.model import Item
 from condgen_cli.plugins import manager
@@ -45,6 +46,8 @@ class DataOptions(BaseModel):
         speeds: training utterances are heard at each of these (Ko et al. 2015), one drawn for each epoch.
         masks: of SpecAugment (Park et al. 2019), so many in time and as many in frequency; 0 for none.
         mask_frames, mask_bins: what a mask covers at most.
+        language_model: a run or a zoo's model of a language model that ``[model.language_model]`` describes; its vocabulary is
+            the speller's, its weights stay as they are.
         dev_utterances: how many of the dev split are decoded at each evaluation; 0 for all.
     """
 
@@ -58,6 +61,7 @@ class DataOptions(BaseModel):
     masks: int = Field(0, ge=0)
     mask_frames: int = Field(40, ge=1)
     mask_bins: int = Field(27, ge=1)
+    language_model: str = ""
     dev_utterances: int = Field(0, ge=0)
 
 
@@ -89,8 +93,14 @@ class TranscribeExperiment:
         dev = list(open_dataset(self.data.dataset, "dev", data_dir, self.data.options))
         self.dev = [_decoded(item) for item in dev[: self.data.dev_utterances or None]]
         files = {} if recipe.init is None else initial_files(recipe.init)
-        self.model = TranscribeModel(config, self._vocabulary(train, files))
+        language_model = initial_files(self.data.language_model) if self.data.language_model else {}
+        self.model = TranscribeModel(config, self._vocabulary(train, {**language_model, **files}))
         load_initial(self.model, str(recipe.init), files)
+        if self.model.language_model is not None:
+            if not (language_model or files):
+                raise UsageError("recipe: data.language_model: missing; the weights of model.language_model come from it")
+            load_initial(self.model.language_model, self.data.language_model, language_model)
+            self.model.language_model.requires_grad_(False)
         self._prepare(train)
         self.objective: nn.Module = Objective(self.model, options.ctc, options.label_smoothing, options.sampling)
         self.decoding = recipe.make_decoding()
@@ -106,8 +116,10 @@ class TranscribeExperiment:
         return dev_scores(self.metrics, self.dev, free_running(self.model, self.dev, self.decoding, batch_size=20))
 
     def export(self, directory: Path) -> None:
-        """The model as ``load`` reads it."""
-        export(directory, self.recipe, self.model, self.model.config, {VOCABULARY_FILE: self.model.vocabulary})
+        """The model as ``load`` reads it, the language model in a file of its own."""
+        vocabularies = {VOCABULARY_FILE: self.model.vocabulary}
+        parts = {} if self.model.language_model is None else {"language-model.safetensors": "language_model."}
+        export(directory, self.recipe, self.model, self.model.config, vocabularies, parts)
 
     def _vocabulary(self, train: Sequence[Item], files: Mapping[str, Path]) -> SubwordVocabulary:
         """That of the model to go on from, else learnt from the transcripts."""

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from condgen_cli.decoding import Decoding, decode
+from condgen_cli.errors import UsageError
 from condgen_cli.model import Memory, Step, select_state
 from condgen_transcribe.ctc import BLANK, CTCPrefixScorer
 
@@ -69,15 +70,20 @@ class Indifferent:
     def step(self, token: Tensor, state: Tensor, memory: Memory) -> Step:
         return Step(torch.zeros(len(token), SIZE), state)
 
-    def scorers(self) -> list[tuple[CTCPrefixScorer, float]]:
-        return [(CTCPrefixScorer(BOS, EOS), 1000.0)]
+    def scorers(self) -> dict[str, CTCPrefixScorer]:
+        return {"ctc": CTCPrefixScorer(BOS, EOS)}
 
 
 def test_a_beam_finds_what_the_listener_heard() -> None:
     memory = make_memory()
-    found = decode(Indifferent(), memory, Decoding(beam=8, max_length=4))  # type: ignore[arg-type]
+    found = decode(Indifferent(), memory, Decoding(beam=8, max_length=4, weights={"ctc": 1000.0}))  # type: ignore[arg-type]
     for row, (best,) in enumerate(found):
         log_probs = memory.auxiliary["ctc"][row]
         texts = [text for length in range(1, 5) for text in product(LABELS, repeat=length)]
         likeliest = max(texts, key=lambda text: probability(log_probs, text, whole=True))
         assert tuple(best.ids) == (*likeliest, EOS)
+
+
+def test_only_scorers_that_a_model_has_can_be_weighed() -> None:
+    with pytest.raises(UsageError, match="no scorer 'lm'"):
+        decode(Indifferent(), make_memory(), Decoding(weights={"lm": 0.5}))  # type: ignore[arg-type]

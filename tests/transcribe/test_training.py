@@ -46,6 +46,7 @@ mask_bins = 2
 method = "beam"
 beam = 3
 max_length = 8
+weights = { ctc = 0.5 }
 
 [training]
 epochs = 12
