@@ -94,7 +94,7 @@ class Model(Protocol):
     Optional: ``length(item) -> int``, by which the runner sorts items into batches; ``unread(item)``, the parts of an input
     that it has no token for, of which the user is told if they aren't in the output either; ``copies_unknown = True`` if the
     model may write the unknown token, and then ``write(hypothesis, item) -> str``, the text with something in its place;
-    ``scorers()``, further judges of its hypotheses (``condgen_cli.decoding.Scorer``) by the names that ``Decoding.weights`` has.
+    ``scorers()``, further judges of its hypotheses (``condgen_cli.decoding.Scorer``) by the names of ``Decoding.weights``.
     """
 
     @property

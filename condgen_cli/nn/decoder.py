@@ -88,7 +88,9 @@ class RecurrentDecoder(nn.Module):
         attention: None for a fixed vector.
         attend, input_feeding: see above; with attention only.
         gate: scale the context by β = σ(fᵀh) (Xu et al. 2015, section 4.2.1), h being the query; attention only.
-        feed: ``every`` step reads the fixed vector, or the ``first`` only, before any token (Vinyals et al. 2015).
+        feed: what becomes of the fixed vector. ``start``: the recurrent layer's state starts from it (Sutskever et al. 2014);
+            ``every``: so it does, and reads it at every step (Cho et al. 2014); ``first``: the layer reads it once, before any
+            token (Vinyals et al. 2015).
         dropout: on embeddings and on the output layer.
         cell: ``lstm`` or ``gru``.
     Raises:
@@ -116,16 +118,17 @@ class RecurrentDecoder(nn.Module):
         if input_feeding and not self.after:
             raise UsageError("input feeding needs attention of the state after the step", 'attend = "after"')
         self.input_feeding = input_feeding
-        self.feed_first = attention is None and feed == "first"
-        read = embedding_size * input_feeding if self.after else context_size * (not self.feed_first)
+        feed = feed if attention is None else "every"
+        self.feeds_every_step = feed == "every"
+        read = embedding_size * input_feeding if self.after else context_size * self.feeds_every_step
         self.embedding_size = embedding_size
         self.embedding = make_embedding(vocabulary_size, embedding_size)
         self.cell = cell
         self.add_module(cell, recurrent(cell, embedding_size + read, hidden_size))  # so that weights are named by their cell
-        self.initial = None if self.feed_first else nn.Linear(context_size, self.rnn.STATES * hidden_size)
-        self.first = nn.Linear(context_size, embedding_size) if self.feed_first else None
+        self.initial = None if feed == "first" else nn.Linear(context_size, self.rnn.STATES * hidden_size)
+        self.first = nn.Linear(context_size, embedding_size) if feed == "first" else None
         self.gate = nn.Linear(hidden_size, 1) if gate and attention is not None else None
-        self.readout = nn.Linear(hidden_size + context_size * (not self.feed_first), embedding_size)
+        self.readout = nn.Linear(hidden_size + context_size * self.feeds_every_step, embedding_size)
         self.bias = nn.Parameter(torch.zeros(vocabulary_size))
         self.dropout = Dropout(dropout)
 
@@ -222,7 +225,7 @@ class RecurrentDecoder(nn.Module):
     ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
         """Context (rows, context_size), weights (rows, positions), gate (rows, 1) for a query (rows, hidden_size)."""
         if self.attention is None:
-            if self.feed_first:
+            if not self.feeds_every_step:
                 return None, None, None
             vector = memory.auxiliary["vector"]
             return vector.repeat_interleave(len(query) // len(vector), 0), None, None
@@ -285,7 +288,7 @@ class RecurrentDecoder(nn.Module):
         embedded = self.embed(tokens)
         state = self.start(memory, rows // len(memory))
         inputs, context, attended = embedded, None, None
-        if self.attention is None and not self.feed_first:
+        if self.attention is None and self.feeds_every_step:
             vector, _, _ = self._read(state.hidden, memory)
             assert vector is not None
             context = vector.unsqueeze(1).expand(-1, steps, -1)

@@ -43,7 +43,7 @@ def condgen_register_models() -> list[ModelSpec]:
             task="translate",
             build="condgen_translate.model:build",
             experiment="condgen_translate.training:TranslateExperiment",
-            help="A recurrent encoder and decoder: a fixed vector (first step or every step) or attention between them.",
+            help="A recurrent encoder and decoder: a fixed vector (at the start or at every step) or attention between them.",
         )
     ]
 
@@ -103,7 +103,7 @@ def condgen_register_recipes() -> list[RecipeSpec]:
     recipes = {
         "nmt-de-en": "German to English with attention (Multi30k).",
         "nmt-de-en-context": "The encoder's last state at every step of the decoder, no attention.",
-        "nmt-de-en-fixed": "The encoder's last state at the decoder's first step only.",
+        "nmt-de-en-fixed": "The decoder starts from the encoder's last state and never sees it again.",
         "nmt-zh-en": "Chinese to English with attention (Tatoeba).",
         "nmt-zh-en-context": "The same without attention, the encoder's last state at every step of the decoder.",
     }

@@ -1,7 +1,7 @@
 """Translation models: a recurrent encoder reads a sentence, a recurrent decoder writes it in another language.
 
-* ``fixed``: the decoder sees the encoder's last state at its first step (Cho et al. 2014; Sutskever et al. 2014);
-* ``context``: at every step;
+* ``fixed``: the decoder starts from the encoder's last state (Sutskever et al. 2014);
+* ``context``: it also reads it at every step (Cho et al. 2014);
 * ``attention``: it attends to all states of the encoder (Bahdanau et al. 2015; Luong et al. 2015).
 """
 
@@ -130,7 +130,7 @@ class TranslateModel(DecoderModel):
             config.hidden_size,
             value_size,
             attention,
-            feed="first" if config.kind == "fixed" else "every",
+            feed="start" if config.kind == "fixed" else "every",
             dropout=config.dropout,
             attend=config.attend,
             input_feeding=config.input_feeding,

@@ -28,6 +28,7 @@ KINDS: dict[str, dict[str, Any]] = {
     "located attention after the step": {"attended": True, "located": True, "attend": "after"},
     "vector at every step": {},
     "vector at the first step": {"feed": "first"},
+    "vector at the start": {"feed": "start"},
 }
 
 
