@@ -114,6 +114,7 @@ class Generation:
         condition: what the positions lie on, for drawing: a PIL image for a grid; None if there is nothing to draw on.
         extras: per-step numbers that explain the model, such as the gate of Show, Attend and Tell; (len(tokens),) each.
         unread: what the model has no token for in its input, such as rare characters.
+        details: what the task tells besides, ready for JSON: lists by name, such as words with their times.
     """
 
     output: Any
@@ -124,14 +125,15 @@ class Generation:
     condition: Any = None
     extras: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
     unread: tuple[str, ...] = ()
+    details: Mapping[str, Sequence[Any]] = field(default_factory=dict)
 
 
 def join(generations: Sequence[Generation]) -> Generation:
     """One output from those of an input's parts, in order.
 
-    Outputs, which are texts, are joined by a blank; tokens, log-probabilities and extras follow one another; scores add up. An
-    attention map is block-diagonal: each part looks at itself alone. It grows with the square of the input's length, so one of
-    more than ``MAX_JOINED`` weights is left out.
+    Outputs, which are texts, are joined by a blank; tokens, log-probabilities, extras and details follow one another; scores
+    add up. An attention map is block-diagonal: each part looks at itself alone. It grows with the square of the input's length,
+    so one of more than ``MAX_JOINED`` weights is left out.
 
     Raises:
         ValueError: if maps of the same name differ in the kinds of their axes, or in the number of heads or hops.
@@ -154,6 +156,7 @@ def join(generations: Sequence[Generation]) -> Generation:
         condition=" ".join(conditions) if all(isinstance(condition, str) for condition in conditions) else None,
         extras={name: np.concatenate([one.extras[name] for one in generations]) for name in first.extras},
         unread=tuple(text for one in generations for text in one.unread),
+        details={name: [detail for one in generations for detail in one.details[name]] for name in first.details},
     )
 
 

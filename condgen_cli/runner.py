@@ -10,6 +10,7 @@ import json
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +26,7 @@ from condgen_cli.errors import CondgenError, InputError, IntegrityError, NotFoun
 from condgen_cli.generation import AttentionMap, Axis, Generation, join
 from condgen_cli.lines import Text
 from condgen_cli.model import Item, Memory, Vocabulary
-from condgen_cli.pipeline import available, batched, prefetch, restored, sorted_batches
+from condgen_cli.pipeline import available, prefetch, restored, sorted_batches
 from condgen_cli.settings import current
 from condgen_cli.sources import Failure
 from condgen_cli.specs import resolve
@@ -33,7 +34,7 @@ from condgen_cli.specs import resolve
 if TYPE_CHECKING:
     from condgen_cli.zoo import Entry
 
-__all__ = ["Bundle", "Result", "Runner", "initial_files", "load", "read_inputs", "read_items"]
+__all__ = ["Bundle", "Result", "Runner", "by_input", "initial_files", "load", "read_inputs", "read_items", "whole"]
 
 AHEAD = 3
 """Batches that are read and collated while the model runs."""
@@ -79,6 +80,11 @@ class Result:
         """What was put in: a text, or else the name of what was read."""
         text = self.item.text if self.item else None
         return self.source if text is None else text
+
+    @property
+    def last(self) -> bool:
+        """Whether no other part of its input follows."""
+        return self.item is None or self.item.part + 1 >= self.item.parts
 
 
 def load(name: str | os.PathLike[str], device: str = "auto") -> Runner:
@@ -163,10 +169,12 @@ class Runner:
         generator: torch.Generator | None = None,
         draw: bool = True,
         live: bool = False,
+        joined: bool = True,
     ) -> Iterator[Result]:
         """A Result for each input, in order, as soon as it and those before it are done.
 
-        An input is an item, or the items that its reader cut it into. One that fails has an error and harms no other.
+        An input is an item, or the items that its reader cut it into. One that fails has an error and harms no other. However
+        many parts an input has, about a batch of them is read before the first is run.
 
         Args:
             items: read lazily, in a thread of their own.
@@ -175,13 +183,15 @@ class Runner:
             generator: for sampling, on the model's device.
             draw: give generations what attention is drawn on; False spares reading it again.
             live: items come as somebody writes them: take those that are there, rather than wait until a batch is full.
+            joined: False gives a Result for each part, see ``by_input`` and ``whole``.
         """
         run = _Run(self.model, self.device, decoding or self.decoding, self._forced(force), generator, draw)
         by_length = hasattr(self.model, "length")
         window = batch_size * WINDOW if by_length else batch_size
-        windows = available(items, window) if live else batched(items, window)
+        windows = available(items, window) if live else _windows(items, window, batch_size)
         batches = sorted_batches(windows, batch_size, run.length if by_length else None)
-        yield from _joined(restored(run.placed_results(batches)))
+        results = restored(run.placed_results(batches))
+        yield from map(whole, by_input(results)) if joined else results
 
     def _forced(self, text: str | None) -> list[int] | None:
         if text is None:
@@ -386,24 +396,43 @@ def _generation(hypothesis: Hypothesis, output: str, vocabulary: Vocabulary, pla
     )
 
 
-def _joined(results: Iterable[Result]) -> Iterator[Result]:
-    """One result for the parts of an input, which follow one another; an error if one of them has one."""
-    parts: list[Result] = []
-    for result in results:
-        parts.append(result)
-        if result.item is None or result.item.part + 1 >= result.item.parts:
-            yield _whole(parts)
-            parts = []
+def by_input(results: Iterable[Result]) -> Iterator[Iterator[Result]]:
+    """For each input the results of its parts, as they come."""
+    ended = 0
+
+    def number(result: Result) -> int:
+        nonlocal ended
+        ended += result.last
+        return ended - result.last
+
+    return (parts for _, parts in groupby(results, number))
 
 
-def _whole(parts: list[Result]) -> Result:
-    if len(parts) == 1:
-        return parts[0]
-    for part in parts:
+def whole(parts: Iterable[Result]) -> Result:
+    """One result for the parts of an input; an error if one of them has one."""
+    # what was put in may be large
+    first, *others = (replace(part, item=None) if part.item and part.item.part else part for part in parts)
+    if not others:
+        return first
+    for part in (first, *others):
         if part.error:
-            return replace(parts[0], generations=(), error=part.error)
-    ranked = zip(*(part.generations for part in parts), strict=False)  # a part may have fewer than asked for
-    return replace(parts[0], generations=tuple(join(row) for row in ranked))
+            return replace(first, generations=(), error=part.error)
+    ranked = zip(first.generations, *(part.generations for part in others), strict=False)  # a part may have fewer
+    return replace(first, generations=tuple(join(row) for row in ranked))
+
+
+def _windows(items: Iterable[Item | Failure], size: int, parts: int) -> Iterator[list[Item | Failure]]:
+    """Lists of at most ``size`` items, among them at most ``parts`` parts of longer inputs: these are large, and alike."""
+    window: list[Item | Failure] = []
+    held = 0
+    for item in items:
+        window.append(item)
+        held += isinstance(item, Item) and item.parts > 1
+        if len(window) == size or held == parts:
+            yield window
+            window, held = [], 0
+    if window:
+        yield window
 
 
 def _failure(entry: Item | Failure, error: Exception) -> Failure:

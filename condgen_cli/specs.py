@@ -60,6 +60,10 @@ class TaskSpec(NamedTuple):
         reader: ``(source: str) -> Iterator[Item]``: what one path, URL or text of the command line holds.
         metrics: keys of the metrics that ``eval`` prints by default.
         suffixes: of the files that it reads, lower case and with the dot; empty if its inputs are texts.
+        details: further members of an output in JSON, by name: ``(Generation, Item) -> list`` for each part of an input; the
+            lists of its parts follow one another. They are in ``Generation.details``.
+        formats: further values of the command's ``--format``, by name: ``(Iterable[Generation]) -> Iterator[str]``, the text of
+            a file for one input; the input's parts come as they are done.
     """
 
     name: str
@@ -68,6 +72,8 @@ class TaskSpec(NamedTuple):
     reader: str
     metrics: tuple[str, ...] = ()
     suffixes: tuple[str, ...] = ()
+    details: Mapping[str, str] = {}
+    formats: Mapping[str, str] = {}
 
 
 class ModelSpec(NamedTuple):

@@ -9,7 +9,7 @@ import json
 import math
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, fields, replace
 from itertools import chain, islice
 from pathlib import Path
@@ -19,13 +19,17 @@ from condgen_cli import console
 from condgen_cli.errors import CondgenError, NotFoundError, UsageError
 from condgen_cli.lines import Texts, text_stem
 from condgen_cli.options import Device, Format
+from condgen_cli.plugins import manager
 from condgen_cli.sources import Failure, stem
+from condgen_cli.specs import resolve
 
 if TYPE_CHECKING:
     from condgen_cli.decoding import Decoding
     from condgen_cli.generation import Generation
+    from condgen_cli.item import Item
     from condgen_cli.lines import Text
     from condgen_cli.runner import Result, Runner
+    from condgen_cli.specs import TaskSpec
 
 __all__ = ["TaskOptions", "run_task"]
 
@@ -36,7 +40,7 @@ SOME_FAILED = 4
 
 @dataclass(frozen=True)
 class TaskOptions:
-    """The options of a task command, as ``condgen_cli.options`` describes them."""
+    """The options of a task command, as ``condgen_cli.options`` describes them; ``format`` may be one of the task's own."""
 
     model: str
     device: Device = Device.auto
@@ -54,7 +58,7 @@ class TaskOptions:
     show_attention: bool = False
     save_attention: Path | None = None
     output: Path | None = None
-    format: Format = Format.text
+    format: str = Format.text
 
     @classmethod
     def of(cls, arguments: Mapping[str, Any]) -> TaskOptions:
@@ -75,12 +79,13 @@ def run_task(task: str, inputs: Iterable[str | Failure] | Texts, options: TaskOp
         UsageError: before any work, if options contradict each other.
         CondgenError: if the model can't be had.
     """
+    spec = manager().tasks[task]
     if isinstance(inputs, Texts):
-        _check(options, inputs.several)
-        return _Session(task, options, inputs.several, live=inputs.live, texts=True).run(inputs)
+        _check(spec, options, inputs.several)
+        return _Session(spec, options, inputs.several, live=inputs.live, texts=True).run(inputs)
     inputs, several = _peek(inputs)
-    _check(options, several)
-    return _Session(task, options, several).run(inputs)
+    _check(spec, options, several)
+    return _Session(spec, options, several).run(inputs)
 
 
 class _Session:
@@ -92,46 +97,54 @@ class _Session:
         texts: whether they are texts, which results are not told apart by.
     """
 
-    def __init__(self, task: str, options: TaskOptions, several: bool, live: bool = False, texts: bool = False) -> None:
+    def __init__(self, spec: TaskSpec, options: TaskOptions, several: bool, live: bool = False, texts: bool = False) -> None:
         from condgen_cli.runner import load
 
+        self.spec = spec
+        self.task = spec.name
         self.options = options
         self.several = several
         self.live = live
         self.texts = texts
         self.runner = load(options.model, options.device)
-        if self.runner.task != task:
+        if self.runner.task != self.task:
             raise UsageError(
-                f"{options.model} is a model for {self.runner.task}, not for {task}", f"condgen list --task {task}"
+                f"{options.model} is a model for {self.runner.task}, not for {self.task}", f"condgen list --task {self.task}"
             )
-        self.task = task
+        self.details = {name: resolve(reference) for name, reference in spec.details.items()}
         self.saved: set[Path] = set()
 
+    @property
+    def streams(self) -> bool:
+        """Whether parts of an input are printed as they are done. A text's result has to be whole to be of use."""
+        options = self.options
+        whole = self.texts or options.format in (Format.json, Format.jsonl)
+        return not (whole or options.nbest > 1 or options.show_attention or options.save_attention)
+
     def run(self, inputs: Iterable[str | Text | Failure]) -> int:
-        failed: CondgenError | None = None
+        from condgen_cli.runner import by_input, whole
+
+        failed: list[CondgenError] = []
         done = 0
-        with self._output() as output, self._progress() as advance:
-            printer = _PRINTERS[self.options.format](output, self)
-            for result in self._results(inputs):
-                result = self._saved(result)
-                if result.error:
-                    console.fail(result.error)
-                    failed = failed or result.error
-                done += not result.error
-                self._tell_unread(result)
-                printer.write(result)
-                output.flush()
+        with self._printer() as printer, self._progress() as advance:
+            for parts in by_input(self._results(inputs)):
+                errors: list[CondgenError] = []
+                printer.write(self._told(parts if self.streams else [self._saved(whole(parts))], errors))
+                for error in errors:  # only now, when the line of the output has ended
+                    console.fail(error)
+                failed += errors[:1]
+                done += not errors
                 advance(1)
-            printer.close()
-        if failed is None:
+        if not failed:
             return 0
-        return SOME_FAILED if done else failed.exit_code
+        return SOME_FAILED if done else failed[0].exit_code
 
     def _results(self, inputs: Iterable[str | Text | Failure]) -> Iterator[Result]:
+        """A result for each part of each input, with the task's details."""
         from condgen_cli.runner import read_inputs
 
         options = self.options
-        return self.runner.stream(
+        results = self.runner.stream(
             read_inputs(self.task, inputs),
             _decoding(self.runner.decoding, options),
             options.batch_size,
@@ -139,10 +152,39 @@ class _Session:
             _generator(self.runner, options),
             draw=options.show_attention or options.save_attention is not None,
             live=self.live,
+            joined=False,
         )
+        return map(self._detailed, results) if self.details else results
 
-    def _output(self) -> AbstractContextManager[TextIO]:
-        path = self.options.output
+    def _detailed(self, result: Result) -> Result:
+        return replace(result, generations=tuple(self._with_details(one, result.item) for one in result.generations))
+
+    def _with_details(self, generation: Generation, item: Item | None) -> Generation:
+        return replace(generation, details={name: function(generation, item) for name, function in self.details.items()})
+
+    def _told(self, results: Iterable[Result], errors: list[CondgenError]) -> Iterator[Result]:
+        """The results of an input, while the user is told what was not read; errors are kept."""
+        for result in results:
+            if result.error:
+                errors.append(result.error)
+            elif _is_empty(result) and not self.texts:
+                console.warn(f"nothing to {self.task} in {result.source}")
+            self._tell_unread(result)
+            yield result
+
+    @contextmanager
+    def _printer(self) -> Iterator[_Printer]:
+        format = self.options.format
+        if format in self.spec.formats:
+            yield _FilePrinter(resolve(self.spec.formats[format]), self)
+            return
+        with self.opened(self.options.output) as output:
+            printer = (_PartsPrinter if self.streams else _PRINTERS[format])(output, self)
+            yield printer
+            printer.close()
+
+    def opened(self, path: Path | None) -> AbstractContextManager[TextIO]:
+        """A file to write to; stdout without one."""
         if path is None:
             return nullcontext(sys.stdout)
         try:
@@ -178,7 +220,7 @@ class _Session:
             return result
         from condgen_cli.render import save_attention
 
-        path = self._attention_path(self.options.save_attention, result.source)
+        path = self.path(self.options.save_attention, result.source)
         try:
             save_attention(path, result.generations[0], f"{self.runner.name} · {self._title(result)}")
         except CondgenError as error:
@@ -191,7 +233,7 @@ class _Session:
         text = result.input
         return text if len(text) <= LONGEST_TITLE else f"{text[: LONGEST_TITLE - 1]}…"
 
-    def _attention_path(self, pattern: Path, source: str) -> Path:
+    def path(self, pattern: Path, source: str) -> Path:
         """``{stem}`` filled in; numbered where two inputs have the same name."""
         name = text_stem(source) if self.texts else stem(source)
         path, number = _filled(pattern, name), 1
@@ -203,10 +245,9 @@ class _Session:
 
 
 class _Printer(Protocol):
-    """A format: results are written one by one."""
+    """A format. An input's result is written at once, or part by part as they come if the session streams."""
 
-    def write(self, result: Result) -> None: ...
-    def close(self) -> None: ...
+    def write(self, results: Iterable[Result]) -> None: ...
 
 
 class _TextPrinter:
@@ -217,15 +258,17 @@ class _TextPrinter:
         self.session = session
         self.warned = False
 
-    def write(self, result: Result) -> None:
+    def write(self, results: Iterable[Result]) -> None:
         session = self.session
-        if session.texts and not result.generations:
-            print(file=self.output)  # the lines that follow keep their places
-        for generation in result.generations:
-            name = f"{result.source}: " if session.several and not session.texts else ""
-            print(f"{name}{generation.output}", file=self.output)
-            if session.options.show_attention and not _is_empty(result):
-                self._show_attention(generation, result)
+        for result in results:
+            if session.texts and not result.generations:
+                print(file=self.output)  # the lines that follow keep their places
+            for generation in result.generations:
+                name = f"{result.source}: " if session.several and not session.texts else ""
+                print(f"{name}{generation.output}", file=self.output)
+                if session.options.show_attention and not _is_empty(result):
+                    self._show_attention(generation, result)
+            self.output.flush()
 
     def _show_attention(self, generation: Generation, result: Result) -> None:
         if generation.attention:
@@ -240,15 +283,60 @@ class _TextPrinter:
         pass
 
 
+class _PartsPrinter:
+    """As ``_TextPrinter``, but a line grows with each part of its input."""
+
+    def __init__(self, output: TextIO, session: _Session) -> None:
+        self.output = output
+        self.session = session
+
+    def write(self, results: Iterable[Result]) -> None:
+        before = ""
+        for result in results:
+            for generation in result.generations:
+                if not before:
+                    self.output.write(f"{result.source}: " if self.session.several else "")
+                    before = "\n"
+                if generation.output:
+                    self.output.write(f"{' ' if before == ' ' else ''}{generation.output}")
+                    before = " "
+                self.output.flush()
+        if before:
+            print(file=self.output, flush=True)
+
+    def close(self) -> None:
+        pass
+
+
+class _FilePrinter:
+    """A task's own format, which makes a file of each input; an input that fails at once gives none."""
+
+    def __init__(self, format: Callable[[Iterable[Generation]], Iterator[str]], session: _Session) -> None:
+        self.format = format
+        self.session = session
+
+    def write(self, results: Iterable[Result]) -> None:
+        results = iter(results)
+        first = next(results)
+        if first.error:
+            return
+        pattern = self.session.options.output
+        with self.session.opened(pattern and self.session.path(pattern, first.source)) as output:
+            for text in self.format(one for result in chain([first], results) for one in result.generations):
+                output.write(text)
+                output.flush()
+
+
 class _JsonLinesPrinter:
     """An object a line."""
 
     def __init__(self, output: TextIO, session: _Session) -> None:
         self.output = output
+        self.details = session.details
 
-    def write(self, result: Result) -> None:
-        for row in _rows(result):
-            print(json.dumps(row, ensure_ascii=False, allow_nan=False), file=self.output)
+    def write(self, results: Iterable[Result]) -> None:
+        for row in _rows(results, self.details):
+            print(json.dumps(row, ensure_ascii=False, allow_nan=False), file=self.output, flush=True)
 
     def close(self) -> None:
         pass
@@ -259,39 +347,44 @@ class _JsonPrinter:
 
     def __init__(self, output: TextIO, session: _Session) -> None:
         self.output = output
+        self.details = session.details
         self.separator = "["
 
-    def write(self, result: Result) -> None:
-        for row in _rows(result):
+    def write(self, results: Iterable[Result]) -> None:
+        for row in _rows(results, self.details):
             self.output.write(f"{self.separator}\n{json.dumps(row, ensure_ascii=False, allow_nan=False)}")
             self.separator = ","
+        self.output.flush()
 
     def close(self) -> None:
         self.output.write("[]\n" if self.separator == "[" else "\n]\n")
 
 
-_PRINTERS: dict[Format, Callable[[TextIO, _Session], _Printer]] = {
+_PRINTERS: dict[str, type[_TextPrinter] | type[_JsonPrinter] | type[_JsonLinesPrinter]] = {
     Format.text: _TextPrinter,
     Format.json: _JsonPrinter,
     Format.jsonl: _JsonLinesPrinter,
 }
 
 
-def _rows(result: Result) -> Iterator[dict[str, Any]]:
-    """What JSON says about a result: an object for each output, best first; one without an output if there is none."""
-    error = result.error and result.error.as_json()
-    if not result.generations:
-        yield {"input": result.input, "output": None, "score": None, "attention": None, "error": error}
-    for generation in result.generations:
-        attention = {name: weights.as_json() for name, weights in generation.attention.items()}
-        score = float(generation.score)
-        yield {
-            "input": result.input,
-            "output": generation.output,
-            "score": score if math.isfinite(score) else None,
-            "attention": attention or None,
-            "error": error,
-        }
+def _rows(results: Iterable[Result], details: Iterable[str]) -> Iterator[dict[str, Any]]:
+    """What JSON says about results: an object for each output, best first; one without an output if there is none."""
+    for result in results:
+        error = result.error and result.error.as_json()
+        if not result.generations:
+            row = {"input": result.input, "output": None, "score": None, "attention": None, "error": error}
+            yield row | dict.fromkeys(details)
+        for generation in result.generations:
+            attention = {name: weights.as_json() for name, weights in generation.attention.items()}
+            score = float(generation.score)
+            yield {
+                "input": result.input,
+                "output": generation.output,
+                "score": score if math.isfinite(score) else None,
+                "attention": attention or None,
+                "error": error,
+                **generation.details,
+            }
 
 
 def _peek(inputs: Iterable[str | Failure]) -> tuple[Iterator[str | Failure], bool]:
@@ -303,13 +396,25 @@ def _peek(inputs: Iterable[str | Failure]) -> tuple[Iterator[str | Failure], boo
     return chain(first, iterator), len(first) > 1
 
 
-def _check(options: TaskOptions, several: bool) -> None:
+def _check(spec: TaskSpec, options: TaskOptions, several: bool) -> None:
     if options.sample and options.beam:
         raise UsageError("--sample draws outputs and --beam searches for them: give one of the two")
     if options.force is not None and (options.sample or options.beam or options.nbest > 1):
         raise UsageError("--force gives the output: it goes without --beam, --sample and --nbest")
+    if options.format in spec.formats:
+        _check_file_format(options, several)
     if options.save_attention is not None:
         _check_save_attention(options.save_attention, several)
+
+
+def _check_file_format(options: TaskOptions, several: bool) -> None:
+    name = options.format
+    if options.nbest > 1 or options.show_attention:
+        raise UsageError(f"--format {name} holds one output and no attention: it goes without --nbest and --show-attention")
+    output = options.output
+    if several and (output is None or "{stem}" not in str(output)):
+        path = output.with_stem(output.stem + "-{stem}") if output else f"{{stem}}.{name}"
+        raise UsageError(f"with --format {name} several inputs need a file each", f"-o {path}")
 
 
 def _check_save_attention(path: Path, several: bool) -> None:

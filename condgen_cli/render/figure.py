@@ -14,6 +14,7 @@ from condgen_cli.render.fonts import Color, draw_text, text_width
 from condgen_cli.render.light import light_up, picture
 from condgen_cli.render.lines import heat_color, letters
 from condgen_cli.render.panels import Panel, Weights, binned, panels
+from condgen_cli.render.sound import BANDS, Track, kilohertz, track
 from condgen_cli.render.ticks import ticks
 
 __all__ = ["figure"]
@@ -28,6 +29,10 @@ _NARROWEST = 640
 _MOST_ROWS, _MOST_COLUMNS = 400, 1200
 _LONGEST_NAME, _LONGEST_SIDE = 320, 1200
 _CELL, _BROADEST_CELL = 44, 130
+_SEAM = 8
+_FRAME = (190, 190, 196)
+_BAND = 2
+"""Pixels of a spectrogram's row."""
 _MOST_TOKENS = 200
 """Up to so many tokens each has room for its name, and the matrix grows beyond the longest side."""
 
@@ -45,7 +50,7 @@ def figure(generation: Generation, title: str) -> Image.Image:
 
 
 def _panel(panel: Panel, generation: Generation) -> Image.Image:
-    body = _pictures(panel, generation) if panel.is_grid else _heat_map(panel)
+    body = _pictures(panel, generation) if panel.is_grid else _heat_map(panel, track(panel, generation))
     return _stacked([_line(panel.title, _WORD, bold=True), body], 12) if panel.title else body
 
 
@@ -102,8 +107,8 @@ def _sheet(panels: list[Image.Image]) -> Image.Image:
 # Positions in a row
 
 
-def _heat_map(panel: Panel) -> Image.Image:
-    """Steps down, positions across, each step scaled to its largest weight."""
+def _heat_map(panel: Panel, sound: Track | None) -> Image.Image:
+    """Steps down, positions across, each step scaled to its largest weight; above them, the sound's spectrogram."""
     pooled, size = binned(panel.weights, _MOST_COLUMNS)
     pooled, step_size = binned(pooled, _MOST_ROWS, axis=0)
     rows, columns = pooled.shape
@@ -111,7 +116,30 @@ def _heat_map(panel: Panel) -> Image.Image:
     body = _heat(pooled).resize((columns * across, rows * down), Image.Resampling.NEAREST)
     names = _step_names([panel.steps[row * step_size] for row in range(rows)], down)
     marks = _marks(panel.axes[0], size, across, body.width)
+    if sound:
+        # below a spectrogram a mark is where its position begins, not in the middle of it
+        marks = [(middle - across / 2, image) for middle, image in marks]
+        spectrogram = _spectrogram(sound, size, body.width)
+        body = _stacked([spectrogram, body], _SEAM)
+        above = spectrogram.height + _SEAM
+        names = [*_frequencies(sound.rate, spectrogram.height), *((above + middle, name) for middle, name in names)]
     return _labelled(body, names, marks, panel.axes[0].name + (f", {size} positions to a column" if size > 1 else ""))
+
+
+def _spectrogram(sound: Track, size: int, width: int) -> Image.Image:
+    image = sound.spectrogram(size, width).resize((width, BANDS * _BAND), Image.Resampling.NEAREST).convert("RGB")
+    ImageDraw.Draw(image).rectangle((0, 0, image.width - 1, image.height - 1), outline=_FRAME)
+    return image
+
+
+def _frequencies(rate: int, height: int) -> list[tuple[float, str]]:
+    """Frequencies as lines of type that don't touch: (middle of the line in pixels, name)."""
+    found: list[tuple[float, str]] = []
+    for place, name in kilohertz(rate):
+        middle = (1 - place) * height
+        if middle > _SMALL / 2 and (not found or found[-1][0] - middle > _SMALL + 2):
+            found.append((middle, name))
+    return found
 
 
 def _across(axis: Axis, columns: int) -> int:

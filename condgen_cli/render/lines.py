@@ -36,10 +36,10 @@ _HEAT_LEVELS = 64
 _HEAT = ((16, 16, 40), (92, 28, 110), (214, 72, 70), (252, 166, 60), (252, 252, 190))
 
 
-def shades(relative: Floats, repeat: int = 1) -> list[str]:
-    """Rows of values from 0 to 1 as rows of shades, each drawn ``repeat`` characters wide."""
-    levels = np.floor(relative * (len(SHADES) - 1) + 0.5).astype(int).clip(0, len(SHADES) - 1)
-    return ["".join(SHADES[level] * repeat for level in row) for row in levels]
+def shades(relative: Floats, repeat: int = 1, scale: str = SHADES) -> list[str]:
+    """Rows of values from 0 to 1 as rows of shades from ``scale``, each drawn ``repeat`` characters wide."""
+    levels = np.floor(relative * (len(scale) - 1) + 0.5).astype(int).clip(0, len(scale) - 1)
+    return ["".join(scale[level] * repeat for level in row) for row in levels]
 
 
 def heat(relative: Floats, widths: Sequence[int]) -> Text:

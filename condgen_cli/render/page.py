@@ -1,6 +1,7 @@
 """Attention as a self-contained page: choose a word, and the input lights up where the model looked.
 
-Where the input is made of tokens too, choose one of them, and the words that were written looking there light up.
+Where the input is made of tokens too, choose one of them, and the words that were written looking there light up. Where it is
+a sound, it can be played, and words light up as it comes to where the model listened.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from condgen_cli.render.light import LIGHT, SHADE, SOFTNESS, picture
 from condgen_cli.render.lines import heat_color
 from condgen_cli.render.panels import Panel, Weights, binned, panels
 from condgen_cli.render.pieces import label
+from condgen_cli.render.sound import Track, track
 from condgen_cli.render.ticks import ticks
 
 __all__ = ["page"]
@@ -30,28 +32,40 @@ _LONGEST_SIDE = 1000
 _MOST_COLUMNS = 400
 _MOST_CHIPS = 80
 _TOKENS_HINT = "A word of the input lights up what was written looking at it; <kbd>↑</kbd> and <kbd>↓</kbd> go there and back."
+_SOUND_HINT = "Click on a word to go to the sound it was written from, on the spectrogram to go to any other."
+_MOST_SECONDS = 180
+"""Longer sounds are left out: a minute takes a megabyte or two."""
+_SPECTROGRAM_WIDTH = 1000
 _NOTHING = "data:image/gif;base64,R0lGODlhAQABAAAAACwAAAAAAQABAAA="
 """An image element's source where there is no grid, hence no picture."""
 
 
 def page(generation: Generation, title: str) -> str:
-    """The page as HTML. It loads nothing; the picture is embedded as JPEG, at most 1000 pixels on its longer side."""
+    """The page as HTML. It loads nothing.
+
+    The picture is embedded as JPEG, at most 1000 pixels on its longer side, and a sound of at most three minutes as FLAC.
+    """
     drawn = panels(generation)
+    tracks = [track(panel, generation) for panel in drawn]
+    sound = next((found for found in tracks if found), None)
     grid = next((panel for panel in drawn if panel.is_grid), None)
     image = _scaled(picture(generation.condition, grid.weights.shape[1:])) if grid else None
     data = {
-        "panels": [_panel_data(panel, generation) for panel in drawn],
+        "panels": [_panel_data(panel, generation, below) for panel, below in zip(drawn, tracks, strict=True)],
         "photo": {"width": image.width, "height": image.height} if image else None,
         "softness": SOFTNESS,
         "shade": SHADE,
         "light": LIGHT,
         "heat": ["#{:02x}{:02x}{:02x}".format(*heat_color(level / 255)) for level in range(256)],
     }
+    playable = sound if sound and sound.seconds <= _MOST_SECONDS else None
+    hints = [_TOKENS_HINT] * any(panel.axes[0].kind == "tokens" for panel in drawn) + [_SOUND_HINT] * bool(playable)
     values = {
         "title": escape(title),
-        "hint": _TOKENS_HINT if any(panel.axes[0].kind == "tokens" for panel in drawn) else "",
+        "hint": " ".join(hints),
         "output": escape(str(generation.output)),
         "photo": _data_uri(image) if image else _NOTHING,
+        "sound": f' src="{_base64("audio/flac", playable.flac())}"' if playable else "",
         "data": _script_json(data),
     }
     template = resources.files("condgen_cli.render").joinpath("page.html").read_text("utf-8")
@@ -64,7 +78,7 @@ def _script_json(data: object) -> str:
     return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
 
 
-def _panel_data(panel: Panel, generation: Generation) -> dict[str, Any]:
+def _panel_data(panel: Panel, generation: Generation, sound: Track | None) -> dict[str, Any]:
     steps = [_step(panel, generation, step) for step in range(len(panel.steps))]
     if panel.is_grid:
         rows, columns = panel.weights.shape[1:]
@@ -75,6 +89,7 @@ def _panel_data(panel: Panel, generation: Generation) -> dict[str, Any]:
         place = _line_data(panel.axes[0], flat.shape[1], size)
         place["joined"] = list(panel.joined[1][::size])
         place["texts"] = list(panel.words[1]) if size == 1 else place["names"]
+        place |= _sound_data(sound, size, flat.shape[1]) if sound else {}
     return {"title": panel.title, "steps": steps, "weights": _rounded(flat), "peaks": _rounded(flat.max(1)), **place}
 
 
@@ -91,6 +106,12 @@ def _line_data(axis: Axis, columns: int, size: int) -> dict[str, Any]:
         "marks": [(position // size, name) for position, name in marks],
         "chips": axis.kind != "time" and all_named,
     }
+
+
+def _sound_data(sound: Track, size: int, columns: int) -> dict[str, Any]:
+    """Where columns begin and the last one ends, in seconds from the sound's beginning; the spectrogram below them."""
+    edges = [round(float(edge), 4) for edge in sound.column_edges(size)]
+    return {"edges": edges, "spectrogram": _data_uri(sound.spectrogram(size, max(columns, _SPECTROGRAM_WIDTH)))}
 
 
 def _bin_name(axis: Axis, first: int, last: int) -> str:
@@ -149,4 +170,8 @@ def _scaled(image: Image.Image) -> Image.Image:
 def _data_uri(image: Image.Image) -> str:
     buffer = BytesIO()
     image.save(buffer, "JPEG", quality=88)
-    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
+    return _base64("image/jpeg", buffer.getvalue())
+
+
+def _base64(kind: str, content: bytes) -> str:
+    return f"data:{kind};base64," + base64.b64encode(content).decode("ascii")

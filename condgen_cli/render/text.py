@@ -18,7 +18,8 @@ from condgen_cli.render.alignment import alignment
 from condgen_cli.render.light import light_up, picture
 from condgen_cli.render.lines import SHADES, Lines, fitted, heat, shades, stacked, weight_text, wrapped
 from condgen_cli.render.panels import Panel, binned, panels
-from condgen_cli.render.pieces import label
+from condgen_cli.render.pieces import CONTINUES, label
+from condgen_cli.render.sound import Track, track
 from condgen_cli.render.tables import ansi
 from condgen_cli.render.ticks import ticks
 
@@ -31,13 +32,17 @@ _PICTURE_COLUMNS = 25
 _TALLEST = 40
 _FEW_STEPS = 3
 _MOST_BARS = 60
+_MANY_STEPS = 24
+"""From so many steps on, seconds stand above a matrix in time as well as below it."""
+_LEVELS = " ▁▂▃▄▅▆▇█"
 
 
 def attention_text(generation: Generation, *, width: int, color: bool, encoding: str = "utf-8") -> str:
     """See ``condgen_cli.render.attention_text``."""
     width = max(width, 20)
     drawn = panels(generation, encoding)
-    blocks = color and _HALF.encode(encoding, "replace").decode(encoding) == _HALF
+    blocks = color and _has(encoding, _HALF)
+    levels = _LEVELS if color and _has(encoding, _LEVELS) else SHADES
     if not drawn:
         return "\n".join(textwrap.wrap("no attention: this model has no map to show", width))
     lines: Lines = []
@@ -49,10 +54,14 @@ def attention_text(generation: Generation, *, width: int, color: bool, encoding:
             lines += _bars(panel, width)
         else:
             aligned = alignment(panel, width, color) if panel.axes[0].kind == "tokens" else None
-            lines += aligned or _matrix(panel, width, color)
+            lines += aligned or _matrix(panel, width, color, track(panel, generation), levels)
     if color:
         return ansi(Text("\n").join(lines), width)
     return "\n".join(line.plain.rstrip() for line in lines)
+
+
+def _has(encoding: str, letters: str) -> bool:
+    return letters.encode(encoding, "replace").decode(encoding) == letters
 
 
 # Grids
@@ -166,8 +175,8 @@ def _bars(panel: Panel, width: int) -> Lines:
     return lines
 
 
-def _matrix(panel: Panel, width: int, color: bool) -> Lines:
-    """Steps down, positions across, each step scaled to its largest weight, which ends its line."""
+def _matrix(panel: Panel, width: int, color: bool, sound: Track | None, levels: str) -> Lines:
+    """Steps down, positions across, each step scaled to its largest weight, which ends its line; above them, the sound."""
     axis = panel.axes[0]
     name_width = min(max(map(cell_len, panel.steps)), max(6, min(16, width // 3)))
     room = width - name_width - 8
@@ -177,23 +186,32 @@ def _matrix(panel: Panel, width: int, color: bool) -> Lines:
     relative = np.divide(pooled, peaks[:, None], out=np.zeros_like(pooled), where=peaks[:, None] > 0)
     indent = Text(" " * (name_width + 1))
     marked = axis.kind == "time" or size > 1
-    lines = _legend(axis, size, width, color)
+    lines = _legend(panel, size, width, color, sound)
+    seconds = indent + Text(_tick_line(axis, size, across, pooled.shape[1] * across), "dim") if marked else Text("")
+    if sound:
+        lines += [seconds] * (len(panel.steps) >= _MANY_STEPS)
+        lines.append(indent + Text(shades(sound.loudness(size)[None], across, levels)[0], "cyan"))
     if not marked:
         lines += [indent + line for line in _headings(axis, across)]
     for word, row, peak in zip(panel.steps, relative, peaks, strict=True):
         line = Text("").append_text(fitted(word, name_width, "bold")).append("|", "dim")
         line.append_text(heat(row, [across] * len(row)) if color else Text(shades(row[None], across)[0]))
         lines.append(line.append("| ", "dim").append(weight_text(peak), "dim"))
-    if marked:
-        lines.append(indent.append(_tick_line(axis, size, across, pooled.shape[1] * across), "dim"))
-    return lines
+    return [*lines, seconds] if marked else lines
 
 
-def _legend(axis: Axis, size: int, width: int, color: bool) -> Lines:
+def _legend(panel: Panel, size: int, width: int, color: bool, sound: Track | None) -> Lines:
+    axis = panel.axes[0]
     scale = "Bright is" if color else f'Shades "{SHADES}" go from 0 to'
     text = f"{scale} the largest weight of a line, written at its end. Across: {axis.name}."
+    seconds = f"{sound.column_edges(size)[1]:.3g} s" if sound else ""
     if size > 1:
-        text += f" Each column adds up {size} positions."
+        text += f" Each column adds up {size} positions{seconds and ', '}{seconds}."
+    elif sound:
+        text += f" A column lasts {seconds}."
+    if sound:
+        text += " Above: how loud the sound is."
+        text += f' "{CONTINUES}" goes on with the word before.' * panel.has_continuations
     return [*wrapped(text, width, "dim"), Text("")]
 
 

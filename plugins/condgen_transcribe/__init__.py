@@ -50,6 +50,8 @@ def condgen_register_tasks() -> list[TaskSpec]:
             reader="condgen_transcribe.task:read",
             metrics=("wer", "cer"),
             suffixes=AUDIO_SUFFIXES,
+            details={"words": "condgen_transcribe.subtitles:words"},
+            formats={"srt": "condgen_transcribe.subtitles:srt", "vtt": "condgen_transcribe.subtitles:vtt"},
         )
     ]
 
@@ -63,7 +65,14 @@ def condgen_register_models() -> list[ModelSpec]:
             build="condgen_transcribe.model:build",
             experiment="condgen_transcribe.training:TranscribeExperiment",
             help="Listen, Attend and Spell: a pyramid of LSTMs listens, a speller with attention writes; CTC beside it.",
-        )
+        ),
+        ModelSpec(
+            name="speech-language-model",
+            task="transcribe",
+            build="condgen_transcribe.language_model:build",
+            experiment="condgen_transcribe.language_model:LanguageModelExperiment",
+            help="A language model of transcripts, a part of speech models.",
+        ),
     ]
 
 
@@ -113,6 +122,9 @@ def condgen_register_datasets() -> list[DatasetSpec]:
 
 @hookimpl
 def condgen_register_recipes() -> list[RecipeSpec]:
-    recipes = {"las-an4": "Listen, Attend and Spell with CTC on AN4."}
+    recipes = {
+        "las-an4": "Listen, Attend and Spell with CTC and a language model on AN4.",
+        "las-an4-lm": "The language model of las-an4, to be trained first.",
+    }
     package = "condgen_transcribe.recipes"
     return [RecipeSpec(name, "transcribe", package, f"{name}.toml", help) for name, help in recipes.items()]

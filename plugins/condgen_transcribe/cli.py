@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import Annotated
 
 import typer
@@ -12,8 +13,6 @@ from condgen_cli.options import (
     Device,
     DeviceOpt,
     ForceOpt,
-    Format,
-    FormatOpt,
     LengthPenaltyOpt,
     MaxLengthOpt,
     ModelOpt,
@@ -33,9 +32,24 @@ from condgen_transcribe import AUDIO_SUFFIXES
 
 __all__ = ["transcribe"]
 
+
+class Format(StrEnum):
+    """How transcripts are printed."""
+
+    text = "text"
+    json = "json"
+    jsonl = "jsonl"
+    srt = "srt"
+    vtt = "vtt"
+
+
 RecordingsArg = Annotated[
     list[str],
     typer.Argument(metavar="PATH|GLOB|DIR|URL…", help="Recordings; a directory with all below it; - for standard input."),
+]
+FormatOpt = Annotated[
+    Format,
+    typer.Option("--format", help="How results are printed; srt and vtt are subtitles, {stem} in -o for several inputs."),
 ]
 
 

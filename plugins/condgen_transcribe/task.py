@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from condgen_cli.data.audio import Sound, read_segments
+from condgen_cli.errors import CondgenError
 from condgen_cli.item import Item
 from condgen_cli.sources import Source
 from condgen_transcribe.model import RATE
@@ -21,13 +22,18 @@ def read(source: str) -> Iterator[Item]:
     silent. Parts are read as they are asked for.
 
     Raises:
-        InputError: if it is no sound, or broken.
+        InputError: if it is no sound, or broken; after the parts that come before, if that turns out later on.
     """
     waiting: Item | None = None
-    for number, segment in enumerate(read_segments(Source(source), RATE, LONGEST)):
+    try:
+        for number, segment in enumerate(read_segments(Source(source), RATE, LONGEST)):
+            if waiting is not None:
+                yield replace(waiting, parts=number + 1)  # more than the part's own number: another follows
+            meta = {"start": segment.start, "end": segment.end}
+            sound = Sound(segment.samples, RATE)
+            waiting = Item(id=source, condition=sound, source=source, meta=meta, part=number, parts=number + 1)
+    except CondgenError:
         if waiting is not None:
-            yield replace(waiting, parts=number + 1)  # more than the part's own number: another follows
-        meta = {"start": segment.start, "end": segment.end}
-        sound = Sound(segment.samples, RATE)
-        waiting = Item(id=source, condition=sound, source=source, meta=meta, part=number, parts=number + 1)
+            yield replace(waiting, parts=waiting.parts + 1)  # the error follows
+        raise
     yield waiting or Item(id=source, condition=None, source=source, parts=0)

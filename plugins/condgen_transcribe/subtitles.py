@@ -1,0 +1,181 @@
+"""When words were said, from the attention over their pieces; and subtitles made of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from itertools import chain, groupby, pairwise
+from math import inf
+from textwrap import wrap
+from typing import NamedTuple, TypedDict
+
+import numpy as np
+from numpy.typing import NDArray
+
+from condgen_cli.data.subwords import BLANK, UNKNOWN
+from condgen_cli.data.text import SPECIALS
+from condgen_cli.errors import InputError
+from condgen_cli.generation import AttentionMap, Generation
+from condgen_cli.item import Item
+
+__all__ = ["Cue", "Word", "align", "cues", "srt", "vtt", "words"]
+
+_LINE = 42
+"""Characters that a line holds, as broadcasters have it; a longer word has a line of its own."""
+_LINES = 2
+_LONGEST = 7.0
+"""Seconds that a cue is shown at most."""
+_SHORTEST = 1.0
+"""Seconds that a cue is shown at least, if the next one doesn't begin before."""
+_PAUSE = 0.8
+"""Seconds without a word that end a cue."""
+_FAINT = 1e-6
+"""What a weight of 0 counts as, so that no path is impossible."""
+
+
+class Word(TypedDict):
+    """A word and when it was said, in seconds from the recording's beginning."""
+
+    word: str
+    start: float
+    end: float
+
+
+class Cue(NamedTuple):
+    """Lines that are shown together, in milliseconds from the recording's beginning."""
+
+    start: int
+    end: int
+    text: str
+
+
+def words(generation: Generation, item: Item) -> list[Word]:
+    """The words of a transcript with their times, in order, none overlapping another.
+
+    A word is said from where its first piece looks to where its last one does, along the best path of ``align``. Pieces that
+    look at the same position share its time.
+
+    Args:
+        generation: of one part of a recording. Without attention over time there are no words.
+        item: ``meta["end"]`` is where the part ends, in seconds.
+    """
+    map = next((one for one in generation.attention.values() if [axis.kind for axis in one.positions] == ["time"]), None)
+    if map is None:
+        return []
+    pieces = [(step, token) for step, token in enumerate(generation.tokens) if token == SPECIALS[3] or token not in SPECIALS]
+    times = _times(map, [step for step, _ in pieces], item.meta.get("end", inf))
+    found: list[Word] = []
+    text = ""
+    for (_, piece), (start, end) in zip(pieces, times, strict=True):
+        if piece.startswith(BLANK):
+            text = ""
+        letters = UNKNOWN if piece == SPECIALS[3] else piece.replace(BLANK, "")
+        if letters and text:
+            found[-1] = Word(word=text + letters, start=found[-1]["start"], end=end)
+        elif letters:
+            found.append(Word(word=letters, start=start, end=end))
+        text += letters
+    return found
+
+
+def align(weights: NDArray[np.floating]) -> NDArray[np.int64]:
+    """The position of each step on the path that never goes back and has the largest product of weights.
+
+    Attention goes forward in speech all but always; where it strays, the path stays with what was said around it.
+
+    Args:
+        weights: (steps, positions), non-negative, with at least one position.
+    Returns:
+        (steps,) positions, none smaller than the one before.
+    """
+    steps, positions = weights.shape
+    gains = np.log(weights + _FAINT)
+    places = np.arange(positions)
+    before = np.zeros((steps, positions), np.int64)
+    total = np.zeros(positions)
+    for step, gain in enumerate(gains):
+        # the best place of the last step up to each place, the first of equals
+        best = np.maximum.accumulate(total)
+        new = np.append(True, best[1:] > best[:-1])
+        before[step] = np.maximum.accumulate(np.where(new, places, 0))
+        total = best + gain
+    path = np.zeros(steps, np.int64)
+    place = int(total.argmax())
+    for step in reversed(range(steps)):
+        path[step] = place
+        place = before[step, place]
+    return path
+
+
+def _times(map: AttentionMap, steps: list[int], end: float) -> Iterator[tuple[float, float]]:
+    """Start and end of some steps, in seconds, before the part's ``end``."""
+    (axis,) = map.positions
+    if not len(axis):
+        return
+    labels = np.array([float(label) for label in axis.labels])
+    width = float(np.diff(labels).mean()) if len(labels) > 1 else 0.0
+    path = align(map.distributions()[steps].mean(1)).tolist()
+    for place, same in groupby(path):
+        count = len(list(same))
+        bounds = labels[place] + width * np.arange(count + 1) / count
+        yield from pairwise(bounds.clip(max=end).round(3).tolist())
+
+
+def cues(transcripts: Iterable[Generation]) -> Iterator[Cue]:
+    """Words as cues: two lines at most, 7 seconds at most, ended by a pause or a part's end.
+
+    Args:
+        transcripts: the parts of a recording in order, with ``details["words"]``; each one's cues but its last come with it.
+    Raises:
+        InputError: if words have no times, since the model has no attention over time.
+    """
+    found = (cue for transcript in transcripts for cue in _cues_of(transcript))
+    for cue, following in pairwise(chain(found, [None])):
+        assert cue is not None
+        end = min(max(cue.end, cue.start + round(1000 * _SHORTEST)), cue.start + round(1000 * _LONGEST))
+        yield cue._replace(end=end if following is None else min(end, following.start))
+
+
+def srt(transcripts: Iterable[Generation]) -> Iterator[str]:
+    """A SubRip file of a recording, cue by cue."""
+    for number, cue in enumerate(cues(transcripts), 1):
+        yield f"{number}\n{_clock(cue.start, ',')} --> {_clock(cue.end, ',')}\n{cue.text}\n\n"
+
+
+def vtt(transcripts: Iterable[Generation]) -> Iterator[str]:
+    """A WebVTT file of a recording, cue by cue."""
+    yield "WEBVTT\n\n"
+    for cue in cues(transcripts):
+        text = cue.text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+        yield f"{_clock(cue.start, '.')} --> {_clock(cue.end, '.')}\n{text}\n\n"
+
+
+def _cues_of(transcript: Generation) -> Iterator[Cue]:
+    said = transcript.details["words"]
+    if transcript.output and not said:
+        raise InputError("the model has no attention over time, so its words have no times")
+    taken: list[Word] = []
+    for word in said:
+        if taken and not _fits(taken, word):
+            yield _cue(taken)
+            taken = []
+        taken.append(word)
+    if taken:
+        yield _cue(taken)
+
+
+def _fits(taken: list[Word], word: Word) -> bool:
+    near = word["start"] - taken[-1]["end"] < _PAUSE and word["end"] - taken[0]["start"] <= _LONGEST
+    return near and len(_lines([*taken, word])) <= _LINES
+
+
+def _lines(taken: list[Word]) -> list[str]:
+    return wrap(" ".join(word["word"] for word in taken), _LINE, break_long_words=False, break_on_hyphens=False)
+
+
+def _cue(taken: list[Word]) -> Cue:
+    return Cue(round(1000 * taken[0]["start"]), round(1000 * taken[-1]["end"]), "\n".join(_lines(taken)))
+
+
+def _clock(milliseconds: int, separator: str) -> str:
+    seconds, rest = divmod(milliseconds, 1000)
+    return f"{seconds // 3600:02}:{seconds // 60 % 60:02}:{seconds % 60:02}{separator}{rest:03}"
