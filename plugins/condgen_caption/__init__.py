@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from condgen_cli.hookspecs import hookimpl
-from condgen_cli.specs import Archive, DatasetSpec, ModelSpec, RecipeSpec, TaskSpec
+from condgen_cli.specs import Archive, DatasetSpec, ExperimentSpec, ModelSpec, RecipeSpec, TaskSpec
 
 CONDGEN_API = "1"
 
@@ -79,3 +79,12 @@ def condgen_register_recipes() -> list[RecipeSpec]:
         "nic": "The image's vector at every step, no attention (after Vinyals et al. 2015).",
     }
     return [RecipeSpec(name, "caption", "condgen_caption.recipes", f"{name}.toml", help) for name, help in recipes.items()]
+
+
+@hookimpl
+def condgen_register_experiments() -> list[ExperimentSpec]:
+    experiments = {"maps": "The size of the feature map that attention looks over."}
+    return [
+        ExperimentSpec(f"caption-{name}", "caption", "condgen_caption.experiments", f"{name}.toml", help)
+        for name, help in experiments.items()
+    ]

@@ -43,6 +43,7 @@ class DataOptions(BaseModel):
         min_count: words seen less often in the training captions are unknown.
         max_length: longer training captions are cut.
         mirror: half of the time show a photo mirrored, unless a caption speaks of left or right.
+        photos: how many of the training photos are used; 0 for all.
         dev_photos: how many of the dev split are decoded at each evaluation; 0 for all.
     """
 
@@ -52,6 +53,7 @@ class DataOptions(BaseModel):
     min_count: int = Field(5, ge=1)
     max_length: int = Field(24, ge=2)
     mirror: bool = True
+    photos: int = Field(0, ge=0)
     dev_photos: int = Field(0, ge=0)
 
 
@@ -90,7 +92,7 @@ class CaptionExperiment:
         config = check(CaptionConfig, recipe.model.options, "model")
         self.data = check(DataOptions, recipe.data.model_dump(), "data")
         self.options = check(ObjectiveOptions, recipe.objective, "objective")
-        train = list(open_dataset(self.data.dataset, "train", data_dir))
+        train = list(open_dataset(self.data.dataset, "train", data_dir))[: self.data.photos or None]
         dev = list(open_dataset(self.data.dataset, "dev", data_dir))
         self.dev = dev[: self.data.dev_photos or None]
         initial, vocabulary = self._initial(train)

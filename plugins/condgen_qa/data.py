@@ -1,0 +1,202 @@
+"""Readers of stories with questions: bAbI as published, and anyone's own files in its format.
+
+A line is a number, a blank and a sentence; a number that isn't larger than the one before begins another story. A question's
+line goes on with a tab, the answer, and if known another tab and the numbers of the lines that support it. A question is an
+item, whose story is what stands before it, earlier questions left out. References are answers in lower case; one of several
+words (``apple,milk``) is one answer. ``meta["facts"]`` are the positions of the supporting sentences in the story, from 0.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from pathlib import Path
+
+from condgen_cli import console
+from condgen_cli.data.archives import Member, Tree, open_tree
+from condgen_cli.errors import InputError, NotFoundError, UsageError
+from condgen_cli.item import Item
+from condgen_qa.text import Question, tokens
+
+__all__ = ["SPLITS", "TASKS", "babi", "parse", "stories"]
+
+SPLITS = ("train", "dev", "test")
+TASKS = range(1, 21)
+DEV_SHARE = 0.1
+
+_FOLDERS = {"1k": "en", "10k": "en-10k"}
+_PLACES = (".", "babi", "tasks_1-20_v1-2")
+_ARCHIVES = ("babi*.tar*", "tasks_1-20_v1-2*.tar*", "babi*.tgz", "babi*.zip")
+_FILE = re.compile(r"(?:.*/)?(?P<folder>en|en-10k)/qa(?P<task>\d+)_(?P<name>[\w-]+)_(?P<part>train|test)\.txt")
+_HINT = "condgen data pull babi, or name the folder that holds en and en-10k, or their archive, with --data-dir"
+_LINE = re.compile(r"(?P<number>\d+)\s+(?P<text>[^\t]*\S)[^\S\t]*(?:\t\s*(?P<answer>[^\t]*?)\s*(?:\t\s*(?P<facts>[\d ]*?)\s*)?)?")
+
+
+def babi(root: Path, split: str, task: str = "", size: str = "1k") -> Sequence[Item]:
+    """The English bAbI tasks, v1.2 (Weston et al. 2015), in their publisher's layout, packed or unpacked.
+
+    There is no dev split. It is the last tenth of a task's training stories, all questions of a story together, and these are
+    left out of training. An item's group is its task: ``1 single-supporting-fact``. Where the training file of 10k is missing,
+    that of 1k takes its place, with a warning.
+
+    Args:
+        root: the folder that holds ``en`` and ``en-10k``, one that holds it as ``tasks_1-20_v1-2``, or one with the archive.
+        split: ``train``, ``dev`` or ``test``.
+        task: numbers and ranges between commas, such as ``1,2,4-20``; empty: all.
+        size: ``1k`` or ``10k``, of the training questions of each task.
+    Returns:
+        Items by task, in the files' order. Ids are such as ``qa1-train-12``, by the question's line in its file.
+    Raises:
+        UsageError: for another split, or a task that there is not.
+        NotFoundError: if the file of a task is missing.
+        InputError: if a line isn't as published; the message begins with its file and number.
+        IntegrityError: if the archive is damaged.
+    """
+    _check_split(split)
+    wanted = _tasks(task)
+    part = "test" if split == "test" else "train"
+    tree = _tree(str(root), _FOLDERS[size])
+    files = {(found["folder"], int(found["task"]), found["part"]): (name, found["name"]) for name, found in _matches(tree)}
+    items: list[Item] = []
+    for number in wanted:
+        found = files.get((_FOLDERS[size], number, part))
+        if found is None and (size, part) == ("10k", "train") and ("en", number, part) in files:
+            found = files["en", number, part]
+            _warn_once(f"bAbI lacks the 10k training file of task {number}: its 1k file is used")
+        if found is None:
+            raise NotFoundError(f"{tree} lacks the {part} file of task {number} in {_FOLDERS[size]}", _HINT)
+        items += _part(_items(Member(tree, found[0]), f"qa{number}-{part}", f"{number} {found[1]}"), split)
+    return items
+
+
+def stories(root: Path, split: str, file: str = "{split}.txt") -> Sequence[Item]:
+    """Anyone's own stories in bAbI's format.
+
+    Args:
+        root: the folder.
+        split: stands for ``{split}`` in the file's name. A file without it is all of the split ``test``.
+        file: its name.
+    Raises:
+        UsageError: for another split, or if the file isn't of the split.
+        NotFoundError: if the file is missing.
+        InputError: if a line is wrong; the message begins with its file and number.
+    """
+    _check_split(split)
+    if "{split}" not in file and split != "test":
+        raise UsageError(f"{file} is of the split test alone, not of {split}", "write {split} where its name has the split")
+    path = root / file.replace("{split}", split)
+    if not path.is_file():
+        raise NotFoundError(f"no file {path}", "a line of it: number, blank, sentence; or a question, tab, answer, tab, numbers")
+    return [item for story in parse(_decoded(path.read_bytes(), str(path)), str(path), path.stem) for item in story]
+
+
+def parse(text: str, place: str, prefix: str, group: str = "") -> Iterator[list[Item]]:
+    """The questions of each story of a text in bAbI's format.
+
+    Args:
+        text: the lines.
+        place: what errors call the text.
+        prefix: of the ids.
+        group: of the items.
+    Raises:
+        InputError: if a line is wrong.
+    """
+    story: list[str] = []
+    positions: dict[int, int] = {}
+    found: list[Item] = []
+    before = 0
+    for count, line in enumerate(text.split("\n"), 1):
+        if not line.strip():
+            continue
+        match = _LINE.fullmatch(line.rstrip())
+        if match is None or not tokens(match["text"]):
+            raise InputError(f"{place}:{count}: expected a number and a sentence, or a question, a tab and its answer")
+        number = int(match["number"])
+        if number <= before:
+            yield found
+            story, positions, found = [], {}, []
+        before = number
+        if match["answer"] is None:
+            positions[number] = len(story)
+            story.append(match["text"])
+            continue
+        if not match["answer"]:
+            raise InputError(f"{place}:{count}: the question has no answer")
+        try:
+            facts = tuple(sorted({positions[int(fact)] for fact in (match["facts"] or "").split()}))
+        except KeyError as error:
+            raise InputError(f"{place}:{count}: the supporting line {error} is no sentence before the question") from None
+        found.append(
+            Item(
+                id=f"{prefix}-{count}",
+                condition=Question(tuple(story), match["text"]),
+                references=(match["answer"].lower(),),
+                source=f"{place}:{count}",
+                group=group,
+                meta={"facts": facts},
+            )
+        )
+    yield found
+
+
+def _items(member: Member, prefix: str, group: str) -> list[list[Item]]:
+    """By story."""
+    return [story for story in parse(_decoded(member.open(), str(member)), member.name, prefix, group) if story]
+
+
+def _part(questions: Sequence[list[Item]], split: str) -> list[Item]:
+    """All questions of the test file; of the training file those of the first stories, or those of the last."""
+    dev = 0 if split == "test" else max(1, round(DEV_SHARE * len(questions)))
+    kept = questions[-dev:] if split == "dev" else questions[: len(questions) - dev]
+    return [item for story in kept for item in story]
+
+
+def _tasks(text: str) -> list[int]:
+    numbers: list[int] = []
+    for part in filter(None, (part.strip() for part in text.split(","))):
+        first, dash, last = part.partition("-")
+        if not (first.isdecimal() and (last.isdecimal() if dash else True)):
+            raise UsageError(f"task can't be {text!r}", "numbers from 1 to 20 between commas: --set task=1,2,4-20")
+        numbers += range(int(first), int(last if dash else first) + 1)
+    for number in numbers:
+        if number not in TASKS:
+            raise UsageError(f"bAbI has no task {number}", "numbers from 1 to 20 between commas: --set task=1,2,4-20")
+    return sorted(set(numbers)) or list(TASKS)
+
+
+def _check_split(split: str) -> None:
+    if split not in SPLITS:
+        raise UsageError(f"no split named {split!r}", f"its splits: {', '.join(SPLITS)}")
+
+
+@lru_cache(maxsize=2)
+def _tree(root: str, folder: str) -> Tree:
+    """The folder that holds ``folder``, or the archive."""
+    places = [Path(root) / place for place in _PLACES]
+    for place in places:
+        if (place / folder).is_dir():
+            return open_tree(place)
+    for place in places:
+        for pattern in _ARCHIVES:
+            for path in sorted(place.glob(pattern)):
+                return open_tree(path)
+    raise NotFoundError(f"{root} lacks bAbI: no folder {folder} and no archive of it", _HINT)
+
+
+def _matches(tree: Tree) -> Iterator[tuple[str, re.Match[str]]]:
+    for name in tree.names():
+        if match := _FILE.fullmatch(f"/{name}"):
+            yield name, match
+
+
+@lru_cache(maxsize=None)
+def _warn_once(message: str) -> None:
+    console.warn(message)
+
+
+def _decoded(content: bytes, place: str) -> str:
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise InputError(f"{place} is not UTF-8") from None

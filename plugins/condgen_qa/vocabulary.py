@@ -1,0 +1,72 @@
+"""The words that a model reads and the answers that it gives."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from condgen_cli.errors import IntegrityError
+
+__all__ = ["StoryVocabulary"]
+
+
+class StoryVocabulary:
+    """Words and answers. An answer that is no word, such as ``apple,milk``, is a token of its own, so that answers are tokens.
+
+    Args:
+        words: without duplicates; their ids are their places.
+        answers: without duplicates.
+    Attributes:
+        tokens: the words, then the answers that are none of them.
+        answer_ids: of each answer among the tokens.
+    """
+
+    def __init__(self, words: Sequence[str], answers: Sequence[str]) -> None:
+        self.words = tuple(words)
+        self.answers = tuple(answers)
+        self.tokens = tuple(dict.fromkeys([*words, *answers]))
+        self._ids = {token: index for index, token in enumerate(self.tokens)}
+        self._words = frozenset(self.words)
+        self.answer_ids = [self._ids[answer] for answer in answers]
+
+    @classmethod
+    def build(cls, words: Iterable[str], answers: Iterable[str]) -> StoryVocabulary:
+        """Of all words and answers there are, each sorted."""
+        return cls(sorted(set(words)), sorted(set(answers)))
+
+    def __len__(self) -> int:
+        return len(self.tokens)
+
+    def token(self, index: int) -> str:
+        return self.tokens[index]
+
+    def encode(self, words: Iterable[str]) -> list[int]:
+        """Ids of the known words."""
+        return [self._ids[word] for word in words if word in self._words]
+
+    def unknown(self, words: Iterable[str]) -> list[str]:
+        """The words that the model can't read, each once."""
+        return [word for word in dict.fromkeys(words) if word not in self._words]
+
+    def near(self, word: str) -> list[str]:
+        """Known words that look like one, nearest first."""
+        return difflib.get_close_matches(word, self.words, 3)
+
+    def save(self, path: Path) -> None:
+        document = {"words": self.words, "answers": self.answers}
+        path.write_text(json.dumps(document, ensure_ascii=False, indent=0) + "\n", encoding="utf-8")
+
+    @classmethod
+    def load(cls, path: Path) -> StoryVocabulary:
+        """What ``save`` wrote.
+
+        Raises:
+            IntegrityError: if it is no such file.
+        """
+        try:
+            document = json.loads(path.read_text(encoding="utf-8"))
+            return cls([str(word) for word in document["words"]], [str(answer) for answer in document["answers"]])
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise IntegrityError(f"{path} is no vocabulary: {type(error).__name__}: {error}") from error
