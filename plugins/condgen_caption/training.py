@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import nn
 
 from condgen_caption.cnn import STAGES
@@ -28,7 +28,7 @@ from condgen_cli.model import Item
 from condgen_cli.plugins import manager
 from condgen_cli.runner import initial_files
 from condgen_cli.training import Recipe, check
-from condgen_cli.training.sequences import batches_of_like_length, dev_scores, teacher_forcing, write_description
+from condgen_cli.training.sequences import batches_of_like_length, dev_scores, export, teacher_forcing
 
 __all__ = ["CaptionExperiment"]
 
@@ -129,13 +129,8 @@ class CaptionExperiment:
 
     def export(self, directory: Path) -> None:
         """The model as ``load`` reads it, the encoder in a file of its own."""
-        state = {name: tensor.detach().cpu().contiguous() for name, tensor in self.model.state_dict().items()}
-        encoder = {name: tensor for name, tensor in state.items() if name.startswith("encoder.")}
-        save_file(encoder, directory / "encoder.safetensors")
-        save_file({name: tensor for name, tensor in state.items() if name not in encoder}, directory / "decoder.safetensors")
-        self.model.vocabulary.save(directory / VOCABULARY_FILE)
-        files = ["encoder.safetensors", "decoder.safetensors", VOCABULARY_FILE]
-        write_description(directory, self.recipe, self.model.config.model_dump(), files)
+        vocabularies = {VOCABULARY_FILE: self.model.vocabulary}
+        export(directory, self.recipe, self.model, self.model.config, vocabularies, {"encoder.safetensors": "encoder."})
 
     def _initial(self, train: Sequence[Item]) -> tuple[dict[str, torch.Tensor], WordVocabulary]:
         """Weights to start from; and the vocabulary, theirs if they have one, else that of the training captions."""

@@ -223,6 +223,12 @@ def test_batches_depend_on_seed_and_epoch_alone(cards: Path, monkeypatch: pytest
     assert sorted(photo for photos in first for photo in photos) == list(range(24))
 
 
+def test_training_can_be_limited_to_the_first_photos(cards: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _, built = experiment(cards, monkeypatch, "data.photos=16", "data.dev_photos=2")
+    assert sorted(photo for data in built.batches(0) for photo in data.photos.tolist()) == list(range(16))
+    assert len(built.dev) == len(built.dev_maps) == 2
+
+
 def test_photos_that_speak_of_sides_are_never_mirrored(cards: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     _, built = experiment(cards, monkeypatch)
     assert built.mirrored is not None
