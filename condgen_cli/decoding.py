@@ -20,7 +20,7 @@ from condgen_cli.errors import UsageError
 from condgen_cli.model import Memory, Model, Step, select_state
 from condgen_cli.nn.denormals import flushed_denormals
 
-__all__ = ["Decoding", "Hypothesis", "Scorer", "decode", "force"]
+__all__ = ["Decoding", "Hypothesis", "Scorer", "decode", "force", "reweighted"]
 
 BLOCK = 64
 """Tokens of the vocabulary that the search for the best looks at together."""
@@ -122,7 +122,7 @@ def decode(
     if not len(memory):
         return []
     if scorers is None:
-        scorers = _weighted(model.scorers() if hasattr(model, "scorers") else {}, decoding.weights)
+        scorers = _weighted(_scorers(model), decoding.weights)
     scoring = _Scoring(model, scorers)
     with flushed_denormals():
         if decoding.method == "sample":
@@ -130,10 +130,29 @@ def decode(
         return _beam_search(scoring, memory, decoding)
 
 
-def _weighted(scorers: Mapping[str, Scorer], weights: Mapping[str, float]) -> list[tuple[Scorer, float]]:
+def reweighted(decoding: Decoding, model: Any, weights: Mapping[str, float]) -> Decoding:
+    """The decoding with other weights of some of the model's scorers.
+
+    Raises:
+        UsageError: if the model lacks one, or a weight is negative.
+    """
+    _check_names(weights, _scorers(model))
+    return replace(decoding, weights={**decoding.weights, **weights})
+
+
+def _scorers(model: Any) -> Mapping[str, Scorer]:
+    found: Mapping[str, Scorer] = model.scorers() if hasattr(model, "scorers") else {}
+    return found
+
+
+def _check_names(weights: Mapping[str, float], scorers: Mapping[str, Scorer]) -> None:
     for name in weights:
         if name not in scorers:
             raise UsageError(f"the model has no scorer {name!r}", f"it has: {', '.join(scorers) or 'none'}")
+
+
+def _weighted(scorers: Mapping[str, Scorer], weights: Mapping[str, float]) -> list[tuple[Scorer, float]]:
+    _check_names(weights, scorers)
     return [(scorers[name], weight) for name, weight in weights.items() if weight]
 
 

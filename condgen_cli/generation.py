@@ -115,6 +115,7 @@ class Generation:
         extras: per-step numbers that explain the model, such as the gate of Show, Attend and Tell; (len(tokens),) each.
         unread: what the model has no token for in its input, such as rare characters.
         details: what the task tells besides, ready for JSON: lists by name, such as words with their times.
+        warnings: what the user should be told about the input, a line each.
     """
 
     output: Any
@@ -126,6 +127,7 @@ class Generation:
     extras: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
     unread: tuple[str, ...] = ()
     details: Mapping[str, Sequence[Any]] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
 
 
 def join(generations: Sequence[Generation]) -> Generation:
@@ -157,6 +159,7 @@ def join(generations: Sequence[Generation]) -> Generation:
         extras={name: np.concatenate([one.extras[name] for one in generations]) for name in first.extras},
         unread=tuple(text for one in generations for text in one.unread),
         details={name: [detail for one in generations for detail in one.details[name]] for name in first.details},
+        warnings=tuple(warning for one in generations for warning in one.warnings),
     )
 
 

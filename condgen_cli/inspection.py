@@ -23,6 +23,9 @@ from condgen_cli.zoo.safetensors_header import read_header
 
 __all__ = ["Cost", "Part", "Trace", "model_report", "parts", "read_arguments", "result_report", "trace", "weights_report"]
 
+SMALL_VOCABULARY = 250
+"""Up to so many tokens a report has them all."""
+
 Shape = tuple[int, ...]
 
 
@@ -175,7 +178,7 @@ def _vocabulary(model: Any) -> dict[str, Any] | None:
     if vocabulary is None:
         return None
     size = len(vocabulary)
-    first, last = range(min(size, 16)), range(max(size - 8, 16), size)
+    first, last = (range(min(size, 16)), range(max(size - 8, 16), size)) if size > SMALL_VOCABULARY else (range(size), ())
     return {
         "size": size,
         "first": [vocabulary.token(index) for index in first],
@@ -235,7 +238,9 @@ def result_report(result: Result) -> dict[str, Any]:
 def _step(generation: Generation, index: int) -> dict[str, Any]:
     log_probs = generation.log_probs
     extras = {name: float(values[index]) for name, values in generation.extras.items() if index < len(values)}
-    looked = {name: _heads(map, index) for name, map in generation.attention.items() if index < len(map.steps)}
+    # a map of another number of steps, such as hops, is told of as a whole
+    maps = {name: map for name, map in generation.attention.items() if len(map.steps) == len(generation.tokens)}
+    looked = {name: _heads(map, index) for name, map in maps.items()}
     log_prob = float(log_probs[index]) if index < len(log_probs) else None
     return {"token": generation.tokens[index], "log_prob": log_prob, "extras": extras, "attention": looked}
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import BinaryIO
 
 from condgen_cli.errors import InputError, NotFoundError, UsageError
+from condgen_cli.item import Item
 from condgen_cli.sources import STDIN, Failure, near_names, stem
 
 __all__ = ["MAX_LINE", "Text", "Texts", "text_inputs", "text_stem"]
@@ -43,16 +44,17 @@ class Texts:
     """The texts that a command is to work on, in order.
 
     Args:
-        entries: read lazily; what is no text is a ``Failure`` in its place.
+        entries: read lazily; a command that reads more than a text for each input makes the items itself. What is no text is a
+            ``Failure`` in its place.
         several: whether there may be more than one.
         live: whether they come as somebody writes them, so that each should be answered without waiting for the next.
     """
 
-    entries: Iterable[Text | Failure]
+    entries: Iterable[Text | Item | Failure]
     several: bool
     live: bool = False
 
-    def __iter__(self) -> Iterator[Text | Failure]:
+    def __iter__(self) -> Iterator[Text | Item | Failure]:
         return iter(self.entries)
 
 

@@ -6,11 +6,15 @@ choice to the model's own setting.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from condgen_cli.errors import UsageError
 
 __all__ = [
     "BatchSizeOpt",
@@ -39,6 +43,8 @@ __all__ = [
     "TemperatureOpt",
     "TopKOpt",
     "TopPOpt",
+    "WeightOpt",
+    "parse_weights",
 ]
 
 
@@ -84,6 +90,10 @@ TopKOpt = Annotated[int, typer.Option("--top-k", min=0, metavar="K", help="With 
 TopPOpt = Annotated[
     float, typer.Option("--top-p", min=0.0, max=1.0, metavar="P", help="With --sample: only the likeliest that sum to P.")
 ]
+WeightOpt = Annotated[
+    list[str] | None,
+    typer.Option("--weight", metavar="NAME=W", help="Weight of a scorer beside the model, such as ctc=0.5; repeatable."),
+]
 MaxLengthOpt = Annotated[int | None, typer.Option("--max-length", min=1, metavar="N", help="Longest output, in tokens.")]
 
 ForceOpt = Annotated[str | None, typer.Option("--force", metavar="TEXT", help="Attention while the model is made to say TEXT.")]
@@ -109,3 +119,22 @@ SetOpt = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A setting that the data set declares; repeatable.")
 ]
 LimitOpt = Annotated[int | None, typer.Option("--limit", min=1, metavar="N", help="Only the first N items.")]
+
+
+def parse_weights(assignments: Iterable[str]) -> dict[str, float]:
+    """``NAME=W`` strings, as ``--weight`` takes them, as a dictionary; the last of a name wins.
+
+    Raises:
+        UsageError: if one has no name, or no finite number that isn't negative.
+    """
+    weights = {}
+    for assignment in assignments:
+        name, _, number = assignment.partition("=")
+        try:
+            weight = float(number)
+        except ValueError:
+            weight = math.nan
+        if not name.strip() or not 0 <= weight < math.inf:
+            raise UsageError(f"--weight {assignment!r} is not NAME=W, W at least 0", "such as --weight language_model=0.3")
+        weights[name.strip()] = weight
+    return weights

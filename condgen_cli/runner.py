@@ -219,10 +219,10 @@ def read_items(task: str, source: str) -> Iterator[Item]:
     yield from resolve(spec.reader)(source)
 
 
-def read_inputs(task: str, inputs: Iterable[str | Text | Failure]) -> Iterator[Item | Failure]:
+def read_inputs(task: str, inputs: Iterable[str | Text | Item | Failure]) -> Iterator[Item | Failure]:
     """The items that a task's reader finds in inputs; an input that it can't read becomes a failure in its place."""
     for source in inputs:
-        if isinstance(source, Failure):
+        if isinstance(source, Failure | Item):
             yield source
         elif isinstance(source, Text):
             yield from _text_items(task, source)

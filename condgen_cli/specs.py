@@ -64,6 +64,7 @@ class TaskSpec(NamedTuple):
             lists of its parts follow one another. They are in ``Generation.details``.
         formats: further values of the command's ``--format``, by name: ``(Iterable[Generation]) -> Iterator[str]``, the text of
             a file for one input; the input's parts come as they are done.
+        text: how an output is printed as text, ``(Generation) -> str``; empty: as it is.
     """
 
     name: str
@@ -74,6 +75,7 @@ class TaskSpec(NamedTuple):
     suffixes: tuple[str, ...] = ()
     details: Mapping[str, str] = {}
     formats: Mapping[str, str] = {}
+    text: str = ""
 
 
 class ModelSpec(NamedTuple):
@@ -134,6 +136,9 @@ class DatasetSpec(NamedTuple):
         licence: of the data.
         homepage: where it is published.
         archives: what ``data pull`` fetches; empty: the user must bring it.
+        passing: scores beyond which a group of it has failed, by metric: ``{"error": 5.0}``. ``eval`` marks such groups and
+            counts them. Metrics of errors, for which more is worse.
+        generated: it is made when it is opened, and has no folder: ``root`` is the working directory's.
     """
 
     name: str
@@ -145,6 +150,8 @@ class DatasetSpec(NamedTuple):
     licence: str = "unknown"
     homepage: str = ""
     archives: tuple[Archive, ...] = ()
+    passing: Mapping[str, float] = {}
+    generated: bool = False
 
 
 class MetricSpec(NamedTuple):

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import math
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, fields, replace
 from itertools import chain, islice
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TextIO
 from condgen_cli import console
 from condgen_cli.errors import CondgenError, NotFoundError, UsageError
 from condgen_cli.lines import Texts, text_stem
-from condgen_cli.options import Device, Format
+from condgen_cli.options import Device, Format, parse_weights
 from condgen_cli.plugins import manager
 from condgen_cli.sources import Failure, stem
 from condgen_cli.specs import resolve
@@ -54,6 +54,7 @@ class TaskOptions:
     temperature: float = 1.0
     top_k: int = 0
     top_p: float = 1.0
+    weight: Sequence[str] | None = None
     force: str | None = None
     show_attention: bool = False
     save_attention: Path | None = None
@@ -106,13 +107,17 @@ class _Session:
         self.several = several
         self.live = live
         self.texts = texts
+        weights = parse_weights(options.weight or ())
         self.runner = load(options.model, options.device)
         if self.runner.task != self.task:
             raise UsageError(
                 f"{options.model} is a model for {self.runner.task}, not for {self.task}", f"condgen list --task {self.task}"
             )
+        self.decoding = _decoding(self.runner, options, weights)
         self.details = {name: resolve(reference) for name, reference in spec.details.items()}
+        self.shown: Callable[[Generation], str] = resolve(spec.text) if spec.text else _output
         self.saved: set[Path] = set()
+        self.warned: set[str] = set()
 
     @property
     def streams(self) -> bool:
@@ -121,7 +126,7 @@ class _Session:
         whole = self.texts or options.format in (Format.json, Format.jsonl)
         return not (whole or options.nbest > 1 or options.show_attention or options.save_attention)
 
-    def run(self, inputs: Iterable[str | Text | Failure]) -> int:
+    def run(self, inputs: Iterable[str | Text | Item | Failure]) -> int:
         from condgen_cli.runner import by_input, whole
 
         failed: list[CondgenError] = []
@@ -139,14 +144,14 @@ class _Session:
             return 0
         return SOME_FAILED if done else failed[0].exit_code
 
-    def _results(self, inputs: Iterable[str | Text | Failure]) -> Iterator[Result]:
+    def _results(self, inputs: Iterable[str | Text | Item | Failure]) -> Iterator[Result]:
         """A result for each part of each input, with the task's details."""
         from condgen_cli.runner import read_inputs
 
         options = self.options
         results = self.runner.stream(
             read_inputs(self.task, inputs),
-            _decoding(self.runner.decoding, options),
+            self.decoding,
             options.batch_size,
             options.force,
             _generator(self.runner, options),
@@ -207,9 +212,13 @@ class _Session:
         return attention_text(generation, width=console.width(), color=color, encoding=encoding)
 
     def _tell_unread(self, result: Result) -> None:
-        """Name what the model could not read and did not copy."""
+        """Name what the model could not read and did not copy, and whatever else it warns of, once for a source."""
         if result.generations:
             best = result.generations[0]
+            for warning in dict.fromkeys(f"{result.source}: {warning}" for warning in best.warnings):
+                if warning not in self.warned:
+                    self.warned.add(warning)
+                    console.warn(warning)
             lost = dict.fromkeys(text for text in best.unread if text not in str(best.output))
             if lost:
                 console.warn(f"{result.source}: {self.runner.name} does not know {' '.join(lost)}")
@@ -265,7 +274,7 @@ class _TextPrinter:
                 print(file=self.output)  # the lines that follow keep their places
             for generation in result.generations:
                 name = f"{result.source}: " if session.several and not session.texts else ""
-                print(f"{name}{generation.output}", file=self.output)
+                print(f"{name}{self.session.shown(generation)}", file=self.output)
                 if session.options.show_attention and not _is_empty(result):
                     self._show_attention(generation, result)
             self.output.flush()
@@ -387,6 +396,10 @@ def _rows(results: Iterable[Result], details: Iterable[str]) -> Iterator[dict[st
             }
 
 
+def _output(generation: Generation) -> str:
+    return str(generation.output)
+
+
 def _peek(inputs: Iterable[str | Failure]) -> tuple[Iterator[str | Failure], bool]:
     """The inputs, and whether there are several."""
     iterator = iter(inputs)
@@ -438,8 +451,11 @@ def _is_empty(result: Result) -> bool:
     return result.item is not None and not result.item.parts
 
 
-def _decoding(default: Decoding, options: TaskOptions) -> Decoding:
+def _decoding(runner: Runner, options: TaskOptions, weights: Mapping[str, float]) -> Decoding:
     """The model's own settings with what the user changed."""
+    from condgen_cli.decoding import reweighted
+
+    default = reweighted(runner.decoding, runner.model, weights) if weights else runner.decoding
     changes: dict[str, Any] = {"nbest": options.nbest}
     if options.length_penalty is not None:
         changes["length_penalty"] = options.length_penalty

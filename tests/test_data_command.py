@@ -120,9 +120,21 @@ def test_a_subset_has_its_own_archives_and_those_of_all() -> None:
 
     assert paths("clean") == ["LICENCE", "clean.txt"]
     assert paths("both") == ["LICENCE", "more/other.txt"]
-    assert paths("") == ["LICENCE", "clean.txt", "more/other.txt"]
     with pytest.raises(UsageError, match="subset"):
         wanted_archives(SPEC, "clear")
+
+
+def test_a_subset_without_default_has_to_be_named() -> None:
+    with pytest.raises(UsageError, match="published in parts") as caught:
+        wanted_archives(SPEC)
+    assert str(caught.value.hint) == "--set subset=NAME, of: both, clean, other"
+    sized = SPEC._replace(archives=tuple(archive._replace(size=5_000_000) for archive in SPEC.archives))
+    with pytest.raises(UsageError) as caught:
+        wanted_archives(sized)
+    assert "clean (5.0 MB), other (5.0 MB)" in str(caught.value.hint)
+    # nothing to choose: no option, or no parts
+    assert len(wanted_archives(SPEC._replace(options={}))) == 3
+    assert len(wanted_archives(SPEC._replace(archives=SPEC.archives[:1]))) == 1
 
 
 Condgen = Callable[..., CompletedProcess[str]]
@@ -204,10 +216,11 @@ def test_pull_puts_a_data_set_where_ls_and_show_find_it(condgen: Condgen, publis
     before = {data["name"]: data["folder"] for data in as_json(condgen("data", "ls", "--format", "json"))["datasets"]}
     assert (before["mini"], before["own"]) == (None, None)
 
-    pulled = condgen("data", "pull", "mini")
-    assert pulled.returncode == 0, pulled.stderr
-    assert pulled.stdout.splitlines() == [str(stored / name) for name in ("train.txt", "test.txt", "other.txt")]
-    assert "CC0-1.0" in pulled.stderr
+    for subset, names in {"clean": ("train.txt", "test.txt"), "other": ("train.txt", "other.txt")}.items():
+        pulled = condgen("data", "pull", "mini", "--set", f"subset={subset}")
+        assert pulled.returncode == 0, pulled.stderr
+        assert pulled.stdout.splitlines() == [str(stored / name) for name in names]
+        assert "CC0-1.0" in pulled.stderr
     assert contents(stored) == contents(published)
 
     listed = condgen("data", "ls").stdout.splitlines()
@@ -224,7 +237,7 @@ def test_pull_fetches_a_subset_only(condgen: Condgen, published: Path, stored: P
 
 def test_a_file_that_is_not_the_published_one_is_refused(condgen: Condgen, published: Path, stored: Path) -> None:
     (published / "train.txt").write_text("tampered with")
-    done = condgen("data", "pull", "mini")
+    done = condgen("data", "pull", "mini", "--set", "subset=clean")
     assert done.returncode == 6
     assert "train.txt" in done.stderr
     assert contents(stored) == {}
@@ -236,7 +249,8 @@ def test_a_file_that_is_not_the_published_one_is_refused(condgen: Condgen, publi
         (["data", "pull", "own"], 3, "--data-dir"),
         (["data", "pull", "mini", "--set", "subset=clear"], 2, "clean"),
         (["data", "pull", "mimi"], 3, "mini"),
-        (["--offline", "data", "pull", "mini"], 7, "offline"),
+        (["data", "pull", "mini"], 2, "of: clean, other"),
+        (["--offline", "data", "pull", "mini", "--set", "subset=clean"], 7, "offline"),
     ],
 )
 def test_what_cannot_be_pulled_is_told(
@@ -257,9 +271,15 @@ def test_show_tells_about_a_data_set_that_is_not_here(condgen: Condgen, publishe
     assert as_json(condgen("data", "show", "mini", "--format", "json"))["folder"] is None
 
 
-def test_show_tells_what_keeps_a_data_set_unread(condgen: Condgen, published: Path, tmp_path: Path) -> None:
+def test_show_tells_what_keeps_a_split_unread_and_shows_the_others(condgen: Condgen, published: Path, tmp_path: Path) -> None:
     folder = made(tmp_path / "elsewhere" / "mini")
-    (folder / "train.txt").write_text("one")
-    shown = as_json(condgen("data", "show", "mini", "--data-dir", str(folder.parent), "--format", "json"))
-    assert shown["counts"] == {"train": 1}
-    assert "test.txt does not exist" in shown["problem"]
+    (folder / "test.txt").write_text("one")
+    arguments = ["data", "show", "mini", "--data-dir", str(folder.parent)]
+    shown = as_json(condgen(*arguments, "--format", "json"))
+    assert shown["counts"] == {"test": 1}
+    assert shown["sample"]["references"] == ["one"]
+    assert list(shown["problems"]) == ["train"]
+    assert "train.txt does not exist" in shown["problems"]["train"]
+    text = condgen(*arguments).stdout
+    assert "train, test (1 items)" in text
+    assert "\nproblem   train: " in text

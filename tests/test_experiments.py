@@ -181,8 +181,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("CONDGEN_HOME", str(tmp_path / "home"))
     plugins = Plugins([EntryPoint("copying", "copying", "condgen-copying", "1")])
-    for module in ("training.library", "inspection", "plugins"):  # the last is where the others would take it from
-        monkeypatch.setattr(f"condgen_cli.{module}.manager", lambda: plugins)
+    monkeypatch.setattr("condgen_cli.plugins._manager", lambda third_party: plugins)
     # drawing takes longer than all else here
     monkeypatch.setattr("condgen_cli.training.loop.draw_curve", lambda *arguments: None)
     yield tmp_path

@@ -55,7 +55,7 @@ def show(
     spec = dataset_spec(name)
     options = check_options(spec, parse_options(settings or ()))
     folder = find_dataset_root(spec, data_dir) if data_dir else present_root(spec)
-    content = _content(spec, folder, options) if folder else {"counts": {}, "sample": None, "problem": None}
+    content = _content(spec, folder, options) if folder else {"counts": {}, "sample": None, "problems": {}}
     if format is ReportFormat.json:
         _print_json({**_summary(spec), "folder": _text_or_none(folder), **content})
         return
@@ -70,24 +70,27 @@ def _summary(spec: DatasetSpec) -> dict[str, Any]:
 
 
 def _content(spec: DatasetSpec, folder: Path, options: dict[str, str]) -> dict[str, Any]:
-    """Sizes of the splits that tell them without being read through, the first item of the last, and what keeps them unread."""
+    """Sizes of the splits that tell them without being read through, the first item of the last one that can be read, and what
+    keeps the others unread."""
     from collections.abc import Sized
 
     from condgen_cli.data.store import open_dataset
     from condgen_cli.errors import CondgenError
 
     counts: dict[str, int] = {}
-    sample, problem = None, None
-    try:
-        for split in spec.splits:
+    problems: dict[str, str] = {}
+    sample = None
+    for split in spec.splits:
+        try:
             items = open_dataset(spec.name, split, folder, options)
-            if isinstance(items, Sized):
-                counts[split] = len(items)
             first = next(iter(items), None)
-            sample = _item(first, split) if first else sample
-    except CondgenError as error:
-        problem = error.message
-    return {"counts": counts, "sample": sample, "problem": problem}
+        except CondgenError as error:
+            problems[split] = error.message
+            continue
+        if isinstance(items, Sized):
+            counts[split] = len(items)
+        sample = _item(first, split) if first else sample
+    return {"counts": counts, "sample": sample, "problems": problems}
 
 
 def _item(item: Any, split: str) -> dict[str, Any]:
@@ -104,10 +107,10 @@ def _details(spec: DatasetSpec, folder: Path | None, content: dict[str, Any]) ->
         "homepage": spec.homepage,
         "splits": splits,
         "here": _place(spec, folder),
-        "problem": content["problem"],
     }
     lines = [f"{spec.name}: {spec.help}", ""]
     lines += [f"{key:<9} {value}" for key, value in facts.items() if value]
+    lines += [f"{'problem':<9} {split}: {problem}" for split, problem in content["problems"].items()]
     lines += _options(spec) + _files(spec) + _sample(content["sample"])
     return lines
 
@@ -122,7 +125,8 @@ def _options(spec: DatasetSpec) -> list[str]:
 
 
 def _files(spec: DatasetSpec) -> list[str]:
-    lines = ["", f"files (condgen data pull {spec.name})"] if spec.archives else []
+    choice = " --set subset=NAME" if any(archive.sets for archive in spec.archives) else ""
+    lines = ["", f"files (condgen data pull {spec.name}{choice})"] if spec.archives else []
     for archive in spec.archives:
         size = f", {archive.size:,} bytes" if archive.size else ""
         subset = f", subset {' and '.join(archive.sets)}" if archive.sets else ""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -25,10 +25,13 @@ from condgen_cli.options import (
     SeedOpt,
     SetOpt,
     SplitOpt,
+    WeightOpt,
+    parse_weights,
 )
 from condgen_cli.specs import DatasetSpec
 
 if TYPE_CHECKING:
+    from condgen_cli.decoding import Decoding
     from condgen_cli.generation import Generation
     from condgen_cli.metrics.alignments import Weights
     from condgen_cli.metrics.evaluation import Comparison, Evaluation
@@ -77,6 +80,7 @@ def evaluate(
     data_dir: DataDirOpt = None,
     limit: LimitOpt = None,
     beam: BeamOpt = None,
+    weight: WeightOpt = None,
     batch_size: BatchSizeOpt = 16,
     device: DeviceOpt = Device.auto,
     seed: SeedOpt = 12345,
@@ -99,6 +103,7 @@ def evaluate(
     if errors and not errors.absolute().parent.is_dir():
         raise NotFoundError(f"no folder {errors.absolute().parent} to write {errors.name} into")
     weights = weights_named(alignments)
+    scorers = parse_weights(weight or ())
 
     from condgen_cli.data.store import dataset_spec, open_dataset, parse_options
     from condgen_cli.metrics.report import report
@@ -120,9 +125,17 @@ def evaluate(
     if next(items(), None) is None:
         raise InputError(f"split {part} of data set {dataset} has no items")
     runners = _runners(models, device, spec)
-    evaluations = [_run(runner, items, suite, beam, batch_size, keep_attention=worst > 0, total=total) for runner in runners]
+    decodings = [_decoding(runner, beam, scorers) for runner in runners]
+    evaluations = [
+        _run(runner, items, suite, decoding, batch_size, keep_attention=worst > 0, total=total)
+        for runner, decoding in zip(runners, decodings, strict=True)
+    ]
     resamples = RESAMPLES if ci else 0
-    reports = [report(suite, e.items, e.statistics, seed=seed, resamples=resamples, split=part) for e in evaluations]
+    changed = [_changed_weights(runner, decoding) for runner, decoding in zip(runners, decodings, strict=True)]
+    reports = [
+        report(suite, e.items, e.statistics, seed=seed, resamples=resamples, split=part, weights=own)
+        for e, own in zip(evaluations, changed, strict=True)
+    ]
     comparisons = _comparisons(suite, evaluations, seed) if paired else []
     if errors:
         _write_errors(errors, suite, evaluations)
@@ -130,7 +143,7 @@ def evaluate(
         results = [_result(dataset, part, *pair) for pair in zip(evaluations, reports, strict=True)]
         _print_json(results, comparisons, _details_json(suite, evaluations, worst, weights))
     else:
-        _print_tables(f"{dataset} {part}", suite, evaluations, reports, comparisons, _references(dataset, part))
+        _print_tables(f"{dataset} {part}", suite, evaluations, reports, comparisons, _references(dataset, part), spec)
         for runner, evaluation in zip(runners, evaluations, strict=True):
             _print_items(runner, evaluation, suite, items, worst, weights)
     _report_failures(evaluations)
@@ -153,11 +166,25 @@ def _runners(models: Sequence[str], device: Device, dataset: DatasetSpec) -> lis
     return runners
 
 
+def _decoding(runner: Runner, beam: int | None, weights: Mapping[str, float]) -> Decoding:
+    """The model's own settings with what the user changed."""
+    from condgen_cli.decoding import reweighted
+
+    decoding = reweighted(runner.decoding, runner.model, weights) if weights else runner.decoding
+    return replace(decoding, method="beam" if beam > 1 else "greedy", beam=beam) if beam else decoding
+
+
+def _changed_weights(runner: Runner, decoding: Decoding) -> Mapping[str, float]:
+    """The weights of scorers where they aren't the model's own; nothing if they are."""
+    own, used = ({name: w for name, w in one.weights.items() if w} for one in (runner.decoding, decoding))
+    return {} if own == used else decoding.weights
+
+
 def _run(
     runner: Runner,
     items: Callable[[], Iterable[Item]],
     suite: Suite,
-    beam: int | None,
+    decoding: Decoding,
     batch_size: int,
     *,
     keep_attention: bool,
@@ -165,7 +192,6 @@ def _run(
 ) -> Evaluation:
     from condgen_cli.metrics.evaluation import evaluate
 
-    decoding = replace(runner.decoding, method="beam" if beam > 1 else "greedy", beam=beam) if beam else None
     with console.progress(total, runner.name) as advance:
         return evaluate(
             runner,
@@ -250,13 +276,14 @@ def _print_tables(
     reports: Sequence[Report],
     comparisons: Sequence[Comparison],
     references: Sequence[Reference],
+    spec: DatasetSpec,
 ) -> None:
     from condgen_cli.metrics import tables
 
     _print_table(tables.scores(suite.keys, evaluations, reports, references), title)
     for evaluation, report in zip(evaluations, reports, strict=True):
         if report.groups:
-            _print_table(tables.groups(suite.keys, report), f"{evaluation.name} by group")
+            _print_table(tables.groups(suite.keys, report, spec.passing, references), f"{evaluation.name} by group")
     if comparisons:
         _print_table(tables.comparisons(suite.keys, comparisons), "difference to the first on the same items")
     for signature in dict.fromkeys(report.signature for report in reports):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -162,7 +163,8 @@ def _vocabulary(vocabulary: Mapping[str, Any] | None) -> str:
     if vocabulary is None:
         return ""
     first, last = (" ".join(map(str, vocabulary[end])) for end in ("first", "last"))
-    return f"vocabulary  {vocabulary['size']:,} tokens: {first}{f' … {last}' if last else ''}"
+    text = f"vocabulary  {vocabulary['size']:,} tokens: {first}{f' … {last}' if last else ''}"
+    return textwrap.fill(text, console.width(), subsequent_indent=" " * 12, break_on_hyphens=False)
 
 
 def _decoding(decoding: Mapping[str, Any]) -> str:

@@ -53,9 +53,13 @@ def store_folder(spec: DatasetSpec) -> Path:
 def find_dataset_root(spec: DatasetSpec, data_dir: Path | str | None = None) -> Path:
     """The folder that holds a data set, in the order that this module's docstring gives.
 
+    One that is generated has no folder of its own: any will do.
+
     Raises:
         NotFoundError: if it is nowhere.
     """
+    if spec.generated:
+        return Path()
     given = data_dir or os.environ.get("CONDGEN_DATA")
     if given:
         folder = Path(given).expanduser()
@@ -78,6 +82,8 @@ def present_root(spec: DatasetSpec, data_dir: Path | str | None = None) -> Path 
         root = find_dataset_root(spec, data_dir)
     except NotFoundError:
         return None
+    if spec.generated:
+        return root
     holds_file = any((root / archive.path).exists() for archive in spec.archives)
     return root if root.name == spec.name or holds_file else None
 
@@ -159,12 +165,24 @@ def wanted_archives(spec: DatasetSpec, subset: str = "") -> list[Archive]:
     """The archives of a subset, and those that every subset needs; all of them if no subset is named.
 
     Raises:
-        UsageError: if the data set has no such subset.
+        UsageError: if the data set has no such subset, or if none is named where the choice is the user's: where the data set
+            declares an option ``subset`` that has no default.
     """
     subsets = sorted({name for archive in spec.archives for name in archive.sets})
+    if subsets and not subset and "subset" in spec.options:
+        sizes = ", ".join(f"{name}{_size_of(spec, name)}" for name in subsets)
+        raise UsageError(f"data set {spec.name} is published in parts: say which", f"--set subset=NAME, of: {sizes}")
     if subset and subset not in subsets:
         raise UsageError(f"data set {spec.name} has no subset {subset!r}", _known(subset, subsets))
     return [archive for archive in spec.archives if not subset or not archive.sets or subset in archive.sets]
+
+
+def _size_of(spec: DatasetSpec, subset: str) -> str:
+    """How much a subset's own archives have, in brackets; nothing if their publisher doesn't say."""
+    from condgen_cli.zoo.fetch import human_size
+
+    sizes = [archive.size for archive in spec.archives if subset in archive.sets]
+    return f" ({human_size(sum(sizes))})" if all(sizes) else ""
 
 
 def pull_dataset(spec: DatasetSpec, options: Mapping[str, str]) -> list[Path]:

@@ -22,7 +22,8 @@ class Metric(Protocol):
     """A metric, or a family that shares its statistics.
 
     A metric may also say how single items are ranked, for ``eval --worst``: ``item_key``, the key that means something for one
-    item, and ``lower_is_better``, whether a high value of it is bad (default: False).
+    item, and ``lower_is_better``, whether a high value of it is bad (default: False). One that reads attention has
+    ``reads_attention = True``.
     """
 
     @property

@@ -64,6 +64,7 @@ def evaluate(
         InputError: if there are no items, none could be done, or one has no reference.
     """
     done = Evaluation(runner.name)
+    keep_attention = keep_attention or suite.reads_attention
     started = time.perf_counter()
     for result in runner.stream(items, decoding, batch_size, draw=False):
         if result.error is None and result.item is not None and result.generations:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from condgen_cli import __version__
@@ -44,7 +45,16 @@ def _as_json(metrics: Mapping[str, Interval]) -> dict[str, Any]:
     return {key: interval.as_json() for key, interval in metrics.items()}
 
 
-def report(suite: Suite, items: Sequence[Item], statistics: Matrix, *, seed: int, resamples: int, split: str = "") -> Report:
+def report(
+    suite: Suite,
+    items: Sequence[Item],
+    statistics: Matrix,
+    *,
+    seed: int,
+    resamples: int,
+    split: str = "",
+    weights: Mapping[str, float] = MappingProxyType({}),
+) -> Report:
     """Score a set and the groups that its items name.
 
     Args:
@@ -53,6 +63,7 @@ def report(suite: Suite, items: Sequence[Item], statistics: Matrix, *, seed: int
         statistics: (items, k).
         resamples: of the bootstrap; 0: no intervals.
         split: of the data set, for the signature.
+        weights: of the scorers that decoded beside the model, for the signature, where they aren't the model's own.
     """
 
     def scored(rows: Matrix) -> dict[str, Interval]:
@@ -63,22 +74,28 @@ def report(suite: Suite, items: Sequence[Item], statistics: Matrix, *, seed: int
         if item.group:
             rows_of.setdefault(item.group, []).append(row)
     groups = {group: (len(rows_of[group]), scored(statistics[rows_of[group]])) for group in sorted(rows_of, key=natural)}
-    return Report(len(items), scored(statistics), _signature(suite, items, seed, resamples, split), groups)
+    return Report(len(items), scored(statistics), _signature(suite, items, seed, resamples, split, weights), groups)
 
 
-def _signature(suite: Suite, items: Sequence[Item], seed: int, resamples: int, split: str) -> str:
+def _signature(suite: Suite, items: Sequence[Item], seed: int, resamples: int, split: str, weights: Mapping[str, float]) -> str:
     counts = {len(item.references) for item in items}
     parts = [f"nrefs:{counts.pop() if len(counts) == 1 else 'var'}", suite.signature]
     if split:
         parts.append(f"split:{split}")
     parts.append(f"n:{len(items)}")
+    if weights:
+        parts.append("weights:" + ",".join(f"{name}={weights[name]:g}" for name in sorted(weights)))
     if resamples:
         parts += [f"bs:{resamples}", f"seed:{seed}"]
     return "|".join([*parts, f"condgen:{__version__}"])
 
 
 def interval_cell(interval: Interval) -> str:
-    """A score and half the width of its interval, to the digits that this half supports: ``67.8 ±1.2``."""
+    """A score and half the width of its interval, to the digits that this half supports: ``67.8 ±1.2``. Nothing for a score
+    that no item bears on.
+    """
+    if math.isnan(interval.value):
+        return ""
     if interval.low is None or interval.high is None:
         return f"{interval.value:.2f}"
     half = (interval.high - interval.low) / 2

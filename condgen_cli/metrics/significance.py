@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -26,14 +27,18 @@ Score = Callable[[Matrix, int], Mapping[str, Matrix]]
 
 @dataclass(frozen=True)
 class Interval:
-    """A score with the 95 % interval that the choice of items leaves it; None where none was asked for."""
+    """A score with the 95 % interval that the choice of items leaves it; None where none was asked for.
+
+    A score that no item bears on is not a number; in JSON it is null.
+    """
 
     value: float
     low: float | None = None
     high: float | None = None
 
     def as_json(self) -> dict[str, Any]:
-        return {"value": self.value, "low": self.low, "high": self.high}
+        numbers = {"value": self.value, "low": self.low, "high": self.high}
+        return {name: None if number is None or math.isnan(number) else number for name, number in numbers.items()}
 
 
 @dataclass(frozen=True)

@@ -54,6 +54,11 @@ class Suite:
         metric = next(metric for metric in self.metrics if self.item_key in metric.keys)
         return bool(getattr(metric, "lower_is_better", False))
 
+    @property
+    def reads_attention(self) -> bool:
+        """Whether a metric needs the generations' attention."""
+        return any(getattr(metric, "reads_attention", False) for metric in self.metrics)
+
     def statistics(self, items: Sequence[Item], generations: Sequence[Generation]) -> NDArray[np.float64]:
         """(items, k of all families).
 

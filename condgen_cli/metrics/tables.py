@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -37,7 +38,7 @@ def _published(keys: Sequence[str], references: Iterable[Reference]) -> list[lis
     """One row a system and note; values as their authors print them."""
     values: dict[tuple[str, str], dict[str, float]] = {}
     for reference in references:
-        if reference.metric in keys:
+        if reference.metric in keys and not reference.group:
             note = "; ".join(filter(None, (reference.note, reference.source)))
             values.setdefault((reference.system, note), {})[reference.metric] = reference.value
     return [
@@ -46,10 +47,44 @@ def _published(keys: Sequence[str], references: Iterable[Reference]) -> list[lis
     ]
 
 
-def groups(keys: Sequence[str], report: Report) -> Table:
-    """A row for each part of the set."""
-    rows = [[name, *(interval_cell(metrics[key]) for key in keys), str(n)] for name, (n, metrics) in report.groups.items()]
-    return ["group", *keys, "n"], rows
+def groups(
+    keys: Sequence[str], report: Report, passing: Mapping[str, float] | None = None, references: Iterable[Reference] = ()
+) -> Table:
+    """A row for each part of the set.
+
+    Args:
+        keys: of the scores.
+        report: has the groups.
+        passing: scores beyond which a part has failed, which is marked; a last row has the parts' mean and counts the failed.
+        references: what others report on single parts: a column for each system and score.
+    """
+    passing = {key: bound for key, bound in (passing or {}).items() if key in keys}
+    published: dict[str, dict[str, float]] = {}
+    for reference in references:
+        if reference.group in report.groups and reference.metric in keys:
+            published.setdefault(f"{reference.system} {reference.metric}", {})[reference.group] = reference.value
+    failed = 0
+    rows = []
+    for name, (n, metrics) in report.groups.items():
+        fails = any(metrics[key].value > bound for key, bound in passing.items())
+        failed += fails
+        theirs = [f"{values[name]:g}" if name in values else "" for values in published.values()]
+        mark = ["failed" if fails else ""] if passing else []
+        rows.append([name, *(interval_cell(metrics[key]) for key in keys), str(n), *theirs, *mark])
+    columns = ["group", *keys, "n", *published]
+    if not passing:
+        return columns, rows
+    means = [_mean(metrics[key].value for _, metrics in report.groups.values()) for key in keys]
+    theirs = [_mean(values.values()) for values in published.values()]
+    n = sum(n for n, _ in report.groups.values())
+    rows.append(["mean", *means, str(n), *theirs, f"{failed} failed"])
+    return [*columns, ", ".join(f"{key} > {bound:g}" for key, bound in passing.items())], rows
+
+
+def _mean(values: Iterable[float]) -> str:
+    """Of those that are numbers; nothing if there are none."""
+    numbers = [value for value in values if not math.isnan(value)]
+    return f"{math.fsum(numbers) / len(numbers):.2f}" if numbers else ""
 
 
 def comparisons(keys: Sequence[str], compared: Iterable[Comparison]) -> Table:

@@ -37,6 +37,9 @@ class MatchFunction(nn.Module):
         hidden_size: of the match function's own layer, where it has one.
     """
 
+    linear = False
+    """Whether scores are linear in the values: those of a sum of vectors are the sum of theirs."""
+
     def __init__(self, query_size: int, value_size: int, hidden_size: int) -> None:
         super().__init__()
 
@@ -49,6 +52,8 @@ class MatchFunction(nn.Module):
 
 class DotMatch(MatchFunction):
     """zᵀh (Luong et al. 2015, eq. 8, "dot")."""
+
+    linear = True
 
     def __init__(self, query_size: int, value_size: int, hidden_size: int) -> None:
         super().__init__(query_size, value_size, hidden_size)
@@ -71,6 +76,8 @@ class ScaledDotMatch(DotMatch):
 class CosineMatch(DotMatch):
     """s · cos(z, h), with one learned sharpness s > 0: unscaled cosines lie in -1..1, where a softmax stays almost uniform."""
 
+    linear = False
+
     def __init__(self, query_size: int, value_size: int, hidden_size: int) -> None:
         super().__init__(query_size, value_size, hidden_size)
         self.log_sharpness = nn.Parameter(torch.tensor(math.log(10.0)))
@@ -84,6 +91,8 @@ class CosineMatch(DotMatch):
 
 class BilinearMatch(MatchFunction):
     """hᵀWz (Luong et al. 2015, eq. 8, "general")."""
+
+    linear = True
 
     def __init__(self, query_size: int, value_size: int, hidden_size: int) -> None:
         super().__init__(query_size, value_size, hidden_size)

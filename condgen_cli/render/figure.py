@@ -15,6 +15,7 @@ from condgen_cli.render.light import light_up, picture
 from condgen_cli.render.lines import heat_color, letters
 from condgen_cli.render.panels import Panel, Weights, binned, panels
 from condgen_cli.render.sound import BANDS, Track, kilohertz, track
+from condgen_cli.render.tape import is_tape, relative_weights
 from condgen_cli.render.ticks import ticks
 
 __all__ = ["figure"]
@@ -50,7 +51,12 @@ def figure(generation: Generation, title: str) -> Image.Image:
 
 
 def _panel(panel: Panel, generation: Generation) -> Image.Image:
-    body = _pictures(panel, generation) if panel.is_grid else _heat_map(panel, track(panel, generation))
+    if panel.is_hops:
+        body = _hops(panel)
+    elif is_tape(panel, generation):
+        body = _tape(panel)
+    else:
+        body = _pictures(panel, generation) if panel.is_grid else _heat_map(panel, track(panel, generation))
     return _stacked([_line(panel.title, _WORD, bold=True), body], 12) if panel.title else body
 
 
@@ -126,6 +132,45 @@ def _heat_map(panel: Panel, sound: Track | None) -> Image.Image:
     return _labelled(body, names, marks, panel.axes[0].name + (f", {size} positions to a column" if size > 1 else ""))
 
 
+def _hops(panel: Panel) -> Image.Image:
+    """Sentences down, hops across, each hop scaled to its largest weight; of very many sentences only the strongest."""
+    strongest = np.argsort(-panel.weights.max(0), kind="stable")[:_MOST_TOKENS]
+    shown = np.sort(strongest)
+    relative = panel.relative()[:, shown].T
+    across, down = _BROADEST_CELL, _SMALL + 13
+    colors = _colored(relative).resize((len(panel.steps) * across, len(shown) * down), Image.Resampling.NEAREST)
+    draw = ImageDraw.Draw(colors)
+    for row, position in enumerate(shown):
+        for hop in range(len(panel.steps)):
+            text = f"{100 * panel.weights[hop, position]:.0f} %"
+            ink = _INK if relative[row, hop] > 0.6 else _PAPER
+            x = (hop + 0.5) * across - text_width(text, _SMALL) / 2
+            draw_text(draw, (x, (row + 0.5) * down + _SMALL * 0.35), text, _SMALL, ink)
+    names = [
+        ((row + 0.5) * down, _shortened(str(panel.axes[0].labels[position]), _SMALL, 2 * _LONGEST_NAME))
+        for row, position in enumerate(shown)
+    ]
+    marks = [((hop + 0.5) * across, _line(f"{panel.step_axis[0]} {step}", _SMALL)) for hop, step in enumerate(panel.steps)]
+    note = panel.axes[0].name
+    if len(shown) < len(panel.axes[0]):
+        note = f"the {len(shown)} of {len(panel.axes[0])} that are attended to most"
+    return _labelled(colors, names, marks, note)
+
+
+def _tape(panel: Panel) -> Image.Image:
+    """Slots down, steps across, all scaled to the largest weight."""
+    relative = relative_weights(panel)
+    across, down = _pixels(len(panel.steps), 4), _pixels(len(relative), 4)
+    colors = _colored(relative).resize((len(panel.steps) * across, len(relative) * down), Image.Resampling.NEAREST)
+    every = -(-(_SMALL + 4) // across)
+    marks = [
+        ((step + 0.5) * across, _downwards(_shortened(panel.steps[step], _SMALL, _LONGEST_NAME)))
+        for step in range(0, len(panel.steps), every)
+    ]
+    names = _step_names([str(name) for name in panel.axes[0].labels], down)
+    return _labelled(colors, names, marks, f"{panel.axes[0].name}s down, {panel.step_axis[0]}s across")
+
+
 def _spectrogram(sound: Track, size: int, width: int) -> Image.Image:
     image = sound.spectrogram(size, width).resize((width, BANDS * _BAND), Image.Resampling.NEAREST).convert("RGB")
     ImageDraw.Draw(image).rectangle((0, 0, image.width - 1, image.height - 1), outline=_FRAME)
@@ -158,7 +203,11 @@ def _pixels(count: int, least: int) -> int:
 
 def _heat(weights: Weights) -> Image.Image:
     peaks = weights.max(1, keepdims=True)
-    relative = np.divide(weights, peaks, out=np.zeros_like(weights), where=peaks > 0)
+    return _colored(np.divide(weights, peaks, out=np.zeros_like(weights), where=peaks > 0))
+
+
+def _colored(relative: Weights) -> Image.Image:
+    """Values from 0 to 1 as pixels."""
     palette = np.array([heat_color(level / 255) for level in range(256)], np.uint8)
     return Image.fromarray(palette[np.rint(relative * 255).astype(int)])
 

@@ -10,6 +10,8 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from condgen_cli.errors import CondgenError, NotFoundError, UsageError
 from condgen_cli.generation import Generation
 from condgen_cli.render.panels import panels
@@ -30,6 +32,9 @@ def save_attention(path: str | Path, generation: Generation, title: str) -> None
 
 def as_json(generation: Generation, title: str) -> dict[str, Any]:
     """A generation as ``--format json`` has it, with the steps' probabilities and the model's extras besides."""
+    from condgen_cli.render.tape import as_arrays
+
+    tape = {name: np.round(array.astype(np.float64), 4).tolist() for name, array in as_arrays(generation).items()}
     return {
         "input": title,
         "output": generation.output,
@@ -38,6 +43,7 @@ def as_json(generation: Generation, title: str) -> dict[str, Any]:
         "log_probs": [_finite(value) for value in generation.log_probs],
         "extras": {name: [_finite(value) for value in values] for name, values in generation.extras.items()},
         "attention": {name: map.as_json() for name, map in generation.attention.items()},
+        **({"tape": tape} if tape else {}),
     }
 
 
@@ -50,14 +56,16 @@ def _json(generation: Generation, title: str) -> bytes:
 
 
 def _npz(generation: Generation, title: str) -> bytes:
-    """Arrays ``weights/NAME`` and ``extras/NAME``, ``tokens``, ``log_probs``; ``axes`` is a JSON text. Nothing is pickled."""
-    import numpy as np
+    """Arrays ``weights/NAME`` and ``extras/NAME``, ``tokens``, ``log_probs``, of a tape ``tape/NAME``; ``axes`` is a JSON text.
+    Nothing is pickled."""
+    from condgen_cli.render.tape import as_arrays
 
     axes = {name: map.as_json()["axes"] for name, map in generation.attention.items()}
     arrays: dict[str, Any] = {f"weights/{name}": map.weights for name, map in generation.attention.items()}
     arrays |= {f"extras/{name}": np.asarray(values) for name, values in generation.extras.items()}
     arrays |= {"log_probs": np.asarray(generation.log_probs), "tokens": np.array(generation.tokens, dtype=np.str_)}
     arrays |= {"axes": np.array(json.dumps(axes)), "input": np.array(title), "output": np.array(str(generation.output))}
+    arrays |= {f"tape/{name}": array for name, array in as_arrays(generation).items()}
     buffer = BytesIO()
     np.savez_compressed(buffer, **arrays)
     return buffer.getvalue()

@@ -24,6 +24,7 @@ from condgen_cli.render.lines import heat_color
 from condgen_cli.render.panels import Panel, Weights, binned, panels
 from condgen_cli.render.pieces import label
 from condgen_cli.render.sound import Track, track
+from condgen_cli.render.tape import Tape, tape_page
 from condgen_cli.render.ticks import ticks
 
 __all__ = ["page"]
@@ -45,6 +46,8 @@ def page(generation: Generation, title: str) -> str:
 
     The picture is embedded as JPEG, at most 1000 pixels on its longer side, and a sound of at most three minutes as FLAC.
     """
+    if isinstance(generation.condition, Tape):
+        return tape_page(generation, title)
     drawn = panels(generation)
     tracks = [track(panel, generation) for panel in drawn]
     sound = next((found for found in tracks if found), None)
@@ -60,6 +63,8 @@ def page(generation: Generation, title: str) -> str:
     }
     playable = sound if sound and sound.seconds <= _MOST_SECONDS else None
     hints = [_TOKENS_HINT] * any(panel.axes[0].kind == "tokens" for panel in drawn) + [_SOUND_HINT] * bool(playable)
+    if any(panel.is_hops for panel in drawn):  # whose steps don't spell the output
+        title = f"{title} · {generation.output}"
     values = {
         "title": escape(title),
         "hint": " ".join(hints),
@@ -127,9 +132,10 @@ def _step(panel: Panel, generation: Generation, step: int) -> dict[str, Any]:
     facts = [] if probability is None else [("probability", f"{probability:.2f}")]
     facts.append(("entropy", f"{_entropy(panel.weights[step]):.2f} bits"))
     facts += [(name, f"{values[step]:.2f}") for name, values in generation.extras.items() if len(values) == len(panel.steps)]
+    hop = f"{panel.step_axis[0]} {panel.steps[step]}" if panel.is_hops else None
     return {
-        "word": panel.steps[step],
-        "text": panel.words[0][step],
+        "word": hop or panel.steps[step],
+        "text": hop or panel.words[0][step],
         "joined": panel.joined[0][step],
         "probability": probability,
         "facts": facts,

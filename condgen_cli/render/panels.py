@@ -28,6 +28,7 @@ class Panel:
         weights: (steps, rows, columns) or (steps, positions), finite.
         words: for the steps and for each axis, the labels without marks, as they stand in a text.
         joined: for the steps and for each axis, which labels follow the one before without a space.
+        step_axis: name and kind of the steps.
     """
 
     title: str
@@ -36,6 +37,12 @@ class Panel:
     weights: Weights
     words: tuple[tuple[str | float, ...], ...]
     joined: tuple[tuple[bool, ...], ...]
+    step_axis: tuple[str, str] = ("token", "tokens")
+
+    @property
+    def is_hops(self) -> bool:
+        """Whether it is to be read as a table: sentences down, hops across."""
+        return self.step_axis[1] == "hops" and [axis.kind for axis in self.axes] == ["sentences"]
 
     @property
     def is_grid(self) -> bool:
@@ -74,7 +81,7 @@ def _split(name: str, map: AttentionMap, several: bool, encoding: str) -> Iterat
     for head, title in enumerate(_head_titles(map)):
         parts = [part for part in (name if several else "", title) if part]
         weights = distributions[:, head].reshape([len(axis) for axis in axes])
-        yield Panel(", ".join(parts), steps, positions, weights, texts, follows)
+        yield Panel(", ".join(parts), steps, positions, weights, texts, follows, (map.steps.name, map.steps.kind))
 
 
 def _drawable(positions: tuple[Axis, ...]) -> tuple[Axis, ...]:

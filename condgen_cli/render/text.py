@@ -21,6 +21,7 @@ from condgen_cli.render.panels import Panel, binned, panels
 from condgen_cli.render.pieces import CONTINUES, label
 from condgen_cli.render.sound import Track, track
 from condgen_cli.render.tables import ansi
+from condgen_cli.render.tape import is_tape, tape_lines
 from condgen_cli.render.ticks import ticks
 
 __all__ = ["attention_text"]
@@ -32,6 +33,8 @@ _PICTURE_COLUMNS = 25
 _TALLEST = 40
 _FEW_STEPS = 3
 _MOST_BARS = 60
+_NARROWEST_HOP, _BROADEST_HOP = 8, 20
+"""Columns for a hop's percentage and its bar."""
 _MANY_STEPS = 24
 """From so many steps on, seconds stand above a matrix in time as well as below it."""
 _LEVELS = " ▁▂▃▄▅▆▇█"
@@ -50,6 +53,10 @@ def attention_text(generation: Generation, *, width: int, color: bool, encoding:
         lines += [Text("")] * bool(lines) + wrapped(panel.title, width, "bold")
         if panel.is_grid:
             lines += _pictures(panel, generation, width) if blocks else _grids(panel, generation, width)
+        elif is_tape(panel, generation):
+            lines += tape_lines(panel, width, color, levels)
+        elif panel.is_hops and len(panel.steps) <= width // _NARROWEST_HOP - 1:
+            lines += _hops(panel, width)
         elif len(panel.steps) <= _FEW_STEPS and len(panel.axes[0]) <= _MOST_BARS and panel.axes[0].kind != "time":
             lines += _bars(panel, width)
         else:
@@ -172,6 +179,36 @@ def _bars(panel: Panel, width: int) -> Lines:
         for name, weight, share in zip(names, weights, relative, strict=True):
             bar = "#" * int(share * bar_width + 0.5)
             lines.append(fitted(name, name_width).append(" " + weight_text(weight) + " ", "dim").append(bar, "yellow"))
+    return lines
+
+
+def _hops(panel: Panel, width: int) -> Lines:
+    """Sentences down, hops across: a percentage and a bar, as long as its share of the hop's largest weight.
+
+    Of more than ``_MOST_BARS`` sentences only those that some hop attends to most are shown.
+    """
+    axis, hops = panel.axes[0], len(panel.steps)
+    strongest = np.argsort(-panel.weights.max(0), kind="stable")[:_MOST_BARS]
+    shown = sorted(strongest.tolist())
+    numbers = len(str(len(axis)))
+    longest = max(cell_len(label(axis.labels[position])) for position in shown)
+    name_width = max(_NARROWEST_HOP, min(longest, width - numbers - 2 - hops * (_NARROWEST_HOP + 4)))
+    hop_width = min(_BROADEST_HOP, (width - numbers - 2 - name_width) // hops - 2)
+    left_out = f"The {len(shown)} sentences of {len(axis)} that are attended to most." if len(shown) < len(axis) else ""
+    lines = wrapped(left_out, width, "dim")
+    heading = Text(" " * (numbers + 2)).append_text(fitted(axis.name, name_width, "dim"))
+    for step in panel.steps:
+        heading.append("  ").append_text(fitted(f"{panel.step_axis[0]} {step}", hop_width, "bold"))
+    lines.append(heading)
+    relative = panel.relative()
+    for position in shown:
+        line = Text(str(position + 1).rjust(numbers), "dim").append("  ")
+        line.append_text(fitted(label(axis.labels[position]), name_width))
+        for hop in range(hops):
+            bar = "#" * int(relative[hop, position] * (hop_width - 5) + 0.5)
+            line.append("  ").append(f"{100 * panel.weights[hop, position]:3.0f}% ", "dim")
+            line.append_text(fitted(bar, hop_width - 5, "yellow"))
+        lines.append(line)
     return lines
 
 

@@ -13,9 +13,12 @@ from condgen_cli.training.recipe import Training
 
 __all__ = ["make_optimizer", "optimizer_tensors", "restore_optimizer", "set_learning_rate"]
 
+DECAY = 0.95
+"""Of RMSprop's mean of squared gradients (Graves 2013, section 4.2)."""
+
 
 def make_optimizer(training: Training, model: nn.Module) -> torch.optim.Optimizer:
-    """AdamW or SGD over the parameters that want gradients, one group for each multiplier of the learning rate.
+    """AdamW, SGD or RMSprop over the parameters that want gradients, one group for each multiplier of the learning rate.
 
     Raises:
         UsageError: if a prefix in ``lr_multipliers`` fits no parameter.
@@ -24,6 +27,10 @@ def make_optimizer(training: Training, model: nn.Module) -> torch.optim.Optimize
     if training.optimizer == "sgd":
         return torch.optim.SGD(
             groups, lr=training.lr, momentum=training.momentum, weight_decay=training.weight_decay, fused=True
+        )
+    if training.optimizer == "rmsprop":
+        return torch.optim.RMSprop(
+            groups, lr=training.lr, alpha=DECAY, momentum=training.momentum, weight_decay=training.weight_decay
         )
     return torch.optim.AdamW(groups, lr=training.lr, betas=training.betas, weight_decay=training.weight_decay, fused=True)
 

@@ -58,7 +58,7 @@ class Training(_Section):
         epochs: passes over the training data.
         batch_size: items in a batch on one process; experiments make their batches of it.
         accumulate: batches whose gradients make one step.
-        optimizer: ``momentum`` is SGD's, ``betas`` are AdamW's.
+        optimizer: ``momentum`` is SGD's and RMSprop's, ``betas`` are AdamW's.
         lr: highest learning rate. ``lr_multipliers`` scales it for parameters by the prefix of their names; the longest wins.
         clip: greatest norm of the gradient; 0: no clipping.
         schedule: of the learning rate. ``cosine`` and ``linear`` fall to ``floor`` (a share of ``lr``) over all epochs;
@@ -77,7 +77,7 @@ class Training(_Section):
     epochs: int = Field(10, ge=1)
     batch_size: int = Field(32, ge=1)
     accumulate: int = Field(1, ge=1)
-    optimizer: Literal["adamw", "sgd"] = "adamw"
+    optimizer: Literal["adamw", "sgd", "rmsprop"] = "adamw"
     lr: float = Field(1e-3, gt=0)
     lr_multipliers: dict[str, Annotated[float, Field(gt=0)]] = {}
     weight_decay: float = Field(0.0, ge=0)

@@ -106,7 +106,7 @@ class Result(_Part):
 
 
 class Reference(_Part):
-    """A score that others report, to be set beside ours."""
+    """A score that others report, to be set beside ours; on one part of the data set if ``group`` names it."""
 
     system: Text
     dataset: Text
@@ -115,6 +115,7 @@ class Reference(_Part):
     value: Number
     note: Text = ""
     source: Text = ""
+    group: Text = ""
 
 
 class Training(_Part):

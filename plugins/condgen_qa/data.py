@@ -3,21 +3,22 @@
 A line is a number, a blank and a sentence; a number that isn't larger than the one before begins another story. A question's
 line goes on with a tab, the answer, and if known another tab and the numbers of the lines that support it. A question is an
 item, whose story is what stands before it, earlier questions left out. References are answers in lower case; one of several
-words (``apple,milk``) is one answer. ``meta["facts"]`` are the positions of the supporting sentences in the story, from 0.
+words (``apple,milk``) is one answer. ``meta["facts"]`` are the positions of the supporting sentences in the story, from 0, and
+``meta["sentences"]`` is the story's length.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
-from functools import lru_cache
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cache, lru_cache
 from pathlib import Path
 
 from condgen_cli import console
 from condgen_cli.data.archives import Member, Tree, open_tree
 from condgen_cli.errors import InputError, NotFoundError, UsageError
 from condgen_cli.item import Item
-from condgen_qa.text import Question, tokens
+from condgen_qa.text import Question, has_words
 
 __all__ = ["SPLITS", "TASKS", "babi", "parse", "stories"]
 
@@ -30,7 +31,6 @@ _PLACES = (".", "babi", "tasks_1-20_v1-2")
 _ARCHIVES = ("babi*.tar*", "tasks_1-20_v1-2*.tar*", "babi*.tgz", "babi*.zip")
 _FILE = re.compile(r"(?:.*/)?(?P<folder>en|en-10k)/qa(?P<task>\d+)_(?P<name>[\w-]+)_(?P<part>train|test)\.txt")
 _HINT = "condgen data pull babi, or name the folder that holds en and en-10k, or their archive, with --data-dir"
-_LINE = re.compile(r"(?P<number>\d+)\s+(?P<text>[^\t]*\S)[^\S\t]*(?:\t\s*(?P<answer>[^\t]*?)\s*(?:\t\s*(?P<facts>[\d ]*?)\s*)?)?")
 
 
 def babi(root: Path, split: str, task: str = "", size: str = "1k") -> Sequence[Item]:
@@ -58,7 +58,7 @@ def babi(root: Path, split: str, task: str = "", size: str = "1k") -> Sequence[I
     part = "test" if split == "test" else "train"
     tree = _tree(str(root), _FOLDERS[size])
     files = {(found["folder"], int(found["task"]), found["part"]): (name, found["name"]) for name, found in _matches(tree)}
-    items: list[Item] = []
+    chosen: dict[int, tuple[str, str]] = {}
     for number in wanted:
         found = files.get((_FOLDERS[size], number, part))
         if found is None and (size, part) == ("10k", "train") and ("en", number, part) in files:
@@ -66,8 +66,14 @@ def babi(root: Path, split: str, task: str = "", size: str = "1k") -> Sequence[I
             _warn_once(f"bAbI lacks the 10k training file of task {number}: its 1k file is used")
         if found is None:
             raise NotFoundError(f"{tree} lacks the {part} file of task {number} in {_FOLDERS[size]}", _HINT)
-        items += _part(_items(Member(tree, found[0]), f"qa{number}-{part}", f"{number} {found[1]}"), split)
-    return items
+        chosen[number] = found
+    names = {name for name, _ in chosen.values()}
+    contents = {name: _decoded(Member(tree, name).open(), name) for name in tree.names() if name in names}  # in stored order
+    return [
+        item
+        for number, (name, title) in chosen.items()
+        for item in _part(list(parse(contents[name], name, f"qa{number}-{part}", f"{number} {title}")), split)
+    ]
 
 
 def stories(root: Path, split: str, file: str = "{split}.txt") -> Sequence[Item]:
@@ -87,7 +93,9 @@ def stories(root: Path, split: str, file: str = "{split}.txt") -> Sequence[Item]
         raise UsageError(f"{file} is of the split test alone, not of {split}", "write {split} where its name has the split")
     path = root / file.replace("{split}", split)
     if not path.is_file():
-        raise NotFoundError(f"no file {path}", "a line of it: number, blank, sentence; or a question, tab, answer, tab, numbers")
+        raise NotFoundError(
+            f"no file {path}", "a line of it: number, blank, sentence; or a question, tab, answer, tab, numbers"
+        )
     return [item for story in parse(_decoded(path.read_bytes(), str(path)), str(path), path.stem) for item in story]
 
 
@@ -109,44 +117,49 @@ def parse(text: str, place: str, prefix: str, group: str = "") -> Iterator[list[
     for count, line in enumerate(text.split("\n"), 1):
         if not line.strip():
             continue
-        match = _LINE.fullmatch(line.rstrip())
-        if match is None or not tokens(match["text"]):
+        mark, _, rest = line.strip(" \r").partition(" ")
+        written, *further = rest.split("\t")
+        written = written.strip()
+        if not (mark.isascii() and mark.isdigit() and has_words(written)) or len(further) > 2:
             raise InputError(f"{place}:{count}: expected a number and a sentence, or a question, a tab and its answer")
-        number = int(match["number"])
+        number = int(mark)
         if number <= before:
             yield found
             story, positions, found = [], {}, []
         before = number
-        if match["answer"] is None:
+        if not further:
             positions[number] = len(story)
-            story.append(match["text"])
+            story.append(written)
             continue
-        if not match["answer"]:
+        answer, *support = (part.strip() for part in further)
+        if not answer:
             raise InputError(f"{place}:{count}: the question has no answer")
-        try:
-            facts = tuple(sorted({positions[int(fact)] for fact in (match["facts"] or "").split()}))
-        except KeyError as error:
-            raise InputError(f"{place}:{count}: the supporting line {error} is no sentence before the question") from None
+        facts = _facts(support, positions, f"{place}:{count}")
         found.append(
             Item(
                 id=f"{prefix}-{count}",
-                condition=Question(tuple(story), match["text"]),
-                references=(match["answer"].lower(),),
+                condition=Question(tuple(story), written),
+                references=(answer.lower(),),
                 source=f"{place}:{count}",
                 group=group,
-                meta={"facts": facts},
+                meta={"facts": facts, "sentences": len(story)},
             )
         )
     yield found
 
 
-def _items(member: Member, prefix: str, group: str) -> list[list[Item]]:
-    """By story."""
-    return [story for story in parse(_decoded(member.open(), str(member)), member.name, prefix, group) if story]
+def _facts(support: Sequence[str], positions: Mapping[int, int], place: str) -> tuple[int, ...]:
+    """Positions of the sentences whose lines are named."""
+    lines = " ".join(support).split()
+    known = [int(line) for line in lines if line.isascii() and line.isdigit() and int(line) in positions]
+    if len(known) < len(lines):
+        raise InputError(f"{place}: expected numbers of lines before the question, which aren't questions: {' '.join(lines)}")
+    return tuple(sorted({positions[line] for line in known}))
 
 
 def _part(questions: Sequence[list[Item]], split: str) -> list[Item]:
     """All questions of the test file; of the training file those of the first stories, or those of the last."""
+    questions = [story for story in questions if story]
     dev = 0 if split == "test" else max(1, round(DEV_SHARE * len(questions)))
     kept = questions[-dev:] if split == "dev" else questions[: len(questions) - dev]
     return [item for story in kept for item in story]
@@ -190,7 +203,7 @@ def _matches(tree: Tree) -> Iterator[tuple[str, re.Match[str]]]:
             yield name, match
 
 
-@lru_cache(maxsize=None)
+@cache
 def _warn_once(message: str) -> None:
     console.warn(message)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-__all__ = ["Question", "sentences", "tokens"]
+__all__ = ["Question", "has_words", "sentences", "tokens"]
 
 _WORD = re.compile(r"[^\W_]+(?:['’-][^\W_]+)*")
 _SENTENCE = re.compile(r"[^.!?\s][^.!?\n]*(?:[.!?](?=\S)(?![.!?])[^.!?\n]*)*[.!?]*")
@@ -28,7 +28,12 @@ def tokens(text: str) -> list[str]:
     return _WORD.findall(text.lower())
 
 
+def has_words(text: str) -> bool:
+    """Whether there is a word in it."""
+    return _WORD.search(text) is not None
+
+
 def sentences(text: str) -> list[str]:
     """Sentences of a text: a line's end ends one, and so does a full stop, a question mark or an exclamation mark before a
     blank. What holds no word is dropped."""
-    return [found for found in map(str.strip, _SENTENCE.findall(text)) if _WORD.search(found)]
+    return [found for found in map(str.strip, _SENTENCE.findall(text)) if has_words(found)]

@@ -123,6 +123,8 @@ def condgen_register_datasets() -> list[DatasetSpec]:
 @hookimpl
 def condgen_register_recipes() -> list[RecipeSpec]:
     recipes = {
+        "las": "Listen, Attend and Spell with CTC and a language model on LibriSpeech.",
+        "las-lm": "The language model of las, to be trained first.",
         "las-an4": "Listen, Attend and Spell with CTC and a language model on AN4.",
         "las-an4-lm": "The language model of las-an4, to be trained first.",
     }

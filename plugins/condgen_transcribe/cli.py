@@ -25,6 +25,7 @@ from condgen_cli.options import (
     TemperatureOpt,
     TopKOpt,
     TopPOpt,
+    WeightOpt,
 )
 from condgen_cli.sources import expand
 from condgen_cli.tasks import TaskOptions, run_task
@@ -60,6 +61,7 @@ def transcribe(
     nbest: NBestOpt = 1,
     length_penalty: LengthPenaltyOpt = None,
     max_length: MaxLengthOpt = None,
+    weight: WeightOpt = None,
     sample: SampleOpt = False,
     temperature: TemperatureOpt = 1.0,
     top_k: TopKOpt = 0,

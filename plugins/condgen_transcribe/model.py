@@ -118,7 +118,11 @@ def pad_features(features: Sequence[Tensor]) -> Speech:
 
 
 class Listener(nn.Module):
-    """Convolutions that halve time and frequency, then a pyramid of bidirectional LSTMs (Chan et al. 2016, section 3.1)."""
+    """Convolutions that halve time and frequency, then a pyramid of bidirectional LSTMs (Chan et al. 2016, section 3.1).
+
+    What each LSTM reads, and what the last one writes, is normalised: without, so little of the sound is left above three LSTMs
+    with weights as they are at first that CTC needs many epochs to hear any of it.
+    """
 
     def __init__(self, config: TranscribeConfig) -> None:
         super().__init__()
@@ -133,6 +137,7 @@ class Listener(nn.Module):
         sizes = [channels[-1] * bins]
         sizes += [2 * config.listener_size * (2 if self._halves(layer) else 1) for layer in range(1, config.layers)]
         self.layers = nn.ModuleList(nn.LSTM(size, config.listener_size, batch_first=True, bidirectional=True) for size in sizes)
+        self.norms = nn.ModuleList(nn.LayerNorm(size) for size in [*sizes, 2 * config.listener_size])
         self.dropout = Dropout(config.dropout)
 
     def forward(self, features: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
@@ -147,8 +152,9 @@ class Listener(nn.Module):
                 lengths = _halved(lengths)
                 outputs = F.pad(outputs, (0, 0, 0, outputs.shape[1] % 2)).reshape(len(outputs), -1, 2 * outputs.shape[2])
             assert isinstance(layer, nn.LSTM)
+            outputs = self.norms[index](outputs)
             outputs, _ = run(layer, self.dropout(outputs) if index else outputs, lengths)
-        return outputs, lengths
+        return _masked(self.norms[-1](outputs), lengths, 1), lengths
 
     def frames_per_position(self) -> int:
         return int(2 ** (len(self.convolutions) + sum(map(self._halves, range(len(self.layers))))))

@@ -48,7 +48,7 @@ class DataOptions(BaseModel):
         mask_frames, mask_bins: what a mask covers at most.
         language_model: a run or a zoo's model of a language model that ``[model.language_model]`` describes; its vocabulary is
             the speller's, its weights stay as they are.
-        dev_utterances: how many of the dev split are decoded at each evaluation; 0 for all.
+        dev_utterances: how many of the dev split, evenly spread over it, are decoded at each evaluation; 0 for all.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -91,7 +91,7 @@ class TranscribeExperiment:
         options = check(ObjectiveOptions, recipe.objective, "objective")
         train = list(open_dataset(self.data.dataset, "train", data_dir, self.data.options))
         dev = list(open_dataset(self.data.dataset, "dev", data_dir, self.data.options))
-        self.dev = [_decoded(item) for item in dev[: self.data.dev_utterances or None]]
+        self.dev = [_decoded(item) for item in _spread(dev, self.data.dev_utterances)]
         files = {} if recipe.init is None else initial_files(recipe.init)
         language_model = initial_files(self.data.language_model) if self.data.language_model else {}
         self.model = TranscribeModel(config, self._vocabulary(train, {**language_model, **files}))
@@ -140,6 +140,13 @@ class TranscribeExperiment:
                     self.tokens.append(self.model.vocabulary.encode(item.references[0]))
                 advance(1)
         self.sizes: NDArray[np.int64] = np.array([len(one[0]) for one in self.features])
+
+
+def _spread(items: Sequence[Item], count: int) -> Sequence[Item]:
+    """So many, evenly spread, since items come speaker by speaker; 0 or too many: all."""
+    if not 0 < count < len(items):
+        return items
+    return [items[index * len(items) // count] for index in range(count)]
 
 
 def _decoded(item: Item) -> Item:

@@ -78,7 +78,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("CONDGEN_HOME", str(tmp_path / "home"))
     plugins = Plugins([EntryPoint("echo", "echo", "condgen-echo", "1")])
-    monkeypatch.setattr("condgen_cli.plugins.manager", lambda: plugins)
+    monkeypatch.setattr("condgen_cli.plugins._manager", lambda third_party: plugins)
     data = tmp_path / "words"
     data.mkdir()
     for split in ("train", "test"):
@@ -190,6 +190,10 @@ def test_failed_items_are_counted_and_the_others_scored(place: Path, capsys: pyt
         (["./good", "--set", "size=0"], 1, "split test of data set words has no items"),
         (["./good", "--split", "dev"], 2, "data set words has no split 'dev'"),
         (["./good", "--paired"], 2, "--paired compares models: name at least two"),
+        (["./good", "--weight", "ctc=1"], 2, "the model has no scorer 'ctc'"),
+        (["./good", "--weight", "ctc=much"], 2, "--weight 'ctc=much' is not NAME=W"),
+        (["./good", "--weight", "ctc=-1"], 2, "--weight 'ctc=-1' is not NAME=W"),
+        (["./good", "--weight", "=1"], 2, "--weight '=1' is not NAME=W"),
         (["./strange"], 2, "data set words is for echo, model strange for other"),
         (["./nothing"], 3, "./nothing"),
         (["./good", "--errors", "no/folder"], 3, "no folder"),

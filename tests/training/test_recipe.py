@@ -61,7 +61,7 @@ class TestParsing:
             ("training.epochs=0", "training.epochs: input should be greater than or equal to 1 (is 0)", None),
             ("training.epochs=many", "training.epochs: input should be a valid integer (is 'many')", None),
             ("training.epochs=true", "training.epochs: input should be a valid integer (is True)", None),
-            ("training.optimizer=adam", "training.optimizer: input should be 'adamw' or 'sgd' (is 'adam')", None),
+            ("training.optimizer=adam", "training.optimizer: input should be 'adamw', 'sgd' or 'rmsprop' (is 'adam')", None),
             ("training.average=last-0", "training.average: string should match pattern", None),
             ("training.lr_multipliers.encoder=-1", "training.lr_multipliers.encoder: input should be greater than 0", None),
             ("name='../elsewhere'", "name: string should match pattern", None),

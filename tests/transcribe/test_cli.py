@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -276,6 +277,34 @@ def test_parts_are_printed_as_they_are_done(
             Path(f"{go}{batch}").touch()
         assert process.wait(300) == 0
         assert process.stderr.read() == b""
+
+
+def test_weights_of_scorers(transcribe: Transcribe) -> None:
+    own = transcribe("short.wav", "--format", "json")
+    assert transcribe("short.wav", "--format", "json", "--weight", "ctc=0") == own
+    heavy = transcribe("short.wav", "--format", "json", "--weight", "ctc=1", "--weight", "ctc=9")
+    assert heavy[0] == 0
+    assert json.loads(heavy[1])[0]["score"] < json.loads(own[1])[0]["score"]  # the scorer's share is no praise
+    code, out, err = transcribe("short.wav", "--weight", "lm=0.3", "-o", "transcript.txt")
+    assert (code, out) == (2, "")
+    assert err == "error: the model has no scorer 'lm'\nhint: it has: ctc\n"
+    assert not Path("transcript.txt").exists()
+
+
+def test_an_evaluation_states_weights_that_are_not_the_models_own(
+    recordings: Path, las: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("test.tsv").write_text("short.wav\tHELLO WORLD\n")
+
+    def result(*weights: str) -> Any:
+        arguments = ["eval", str(las), "--dataset", "audio-folder", "--data-dir", ".", "--format", "json", *weights]
+        assert app.run(arguments) == 0
+        return json.loads(capsys.readouterr().out)["results"][0]
+
+    own, same, other = result(), result("--weight", "ctc=0"), result("--weight", "ctc=0.25")
+    assert own["signature"] == same["signature"]
+    assert "weights" not in own["signature"]
+    assert "|n:1|weights:ctc=0.25|" in other["signature"]
 
 
 def test_help_imports_nothing_heavy_and_offers_subtitles(condgen_env: dict[str, str]) -> None:

@@ -11,7 +11,9 @@ import torch
 import torch.nn.functional as F
 
 from condgen_cli.runner import load
-from condgen_cli.training import build_experiment, parse_recipe, train
+from condgen_cli.training import build_experiment, check, parse_recipe, train
+from condgen_cli.training.library import find_recipe
+from condgen_transcribe.model import LanguageModelConfig, TranscribeConfig
 from condgen_transcribe.objective import Objective
 from condgen_transcribe.training import TranscribeExperiment, mask
 
@@ -146,6 +148,23 @@ def test_masks_cover_stripes_no_wider_than_said() -> None:
 def test_long_utterances_are_left_out(tones: Path) -> None:
     everything, short = experiment(tones), experiment(tones, "data.longest=0.3")
     assert 0 < len(short.features) < len(everything.features) == 96
+
+
+def test_the_dev_utterances_are_spread_over_the_split(tones: Path) -> None:
+    everything, some = experiment(tones), experiment(tones, "data.dev_utterances=3")
+    assert [item.id for item in some.dev] == [everything.dev[index].id for index in (0, 4, 8)]
+    assert len(experiment(tones, "data.dev_utterances=99").dev) == len(everything.dev) == 12
+
+
+@pytest.mark.parametrize("name", ["las", "las-an4"])
+def test_a_recipe_describes_the_language_model_that_its_other_recipe_trains(name: str) -> None:
+    speech, text = (parse_recipe(*find_recipe(one), ()) for one in (name, f"{name}-lm"))
+    described = check(TranscribeConfig, speech.model.options, "model").language_model
+    trained = check(LanguageModelConfig, text.model.options, "model")
+    assert described is not None
+    assert described.make(8).state_dict().keys() == trained.make(8).state_dict().keys()
+    assert (described.embedding_size, described.hidden_size) == (trained.embedding_size, trained.hidden_size)
+    assert (speech.data.dataset, speech.data.options["language_model"]) == (text.data.dataset, f"runs/{name}-lm")
 
 
 def test_a_run_learns_to_read_tones(tones: Path) -> None:

@@ -1,0 +1,128 @@
+"""A memory that is written to while heads look into it, as a tape: slots down, steps across, as in Graves et al. 2014."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from dataclasses import dataclass
+from html import escape
+from importlib import resources
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.text import Text
+
+from condgen_cli.generation import Generation
+from condgen_cli.render.lines import SHADES, Floats, Lines, fitted, heat, heat_color, shades, stacked, wrapped
+from condgen_cli.render.panels import Panel, panels
+
+__all__ = ["Tape", "as_arrays", "is_tape", "relative_weights", "tape_lines", "tape_page"]
+
+FAINT = 0.05
+"""Share of a map's largest weight below which a slot counts as not looked at."""
+
+
+@dataclass(frozen=True)
+class Tape:
+    """What slots hold, step by step: the condition (``Generation.condition``) of maps over slots.
+
+    Args:
+        contents: (steps, slots, size), after what each step writes.
+        erase, add: (steps, heads, size), what each head takes away, as a share, and adds.
+    """
+
+    contents: NDArray[np.float32]
+    erase: NDArray[np.float32]
+    add: NDArray[np.float32]
+
+
+def is_tape(panel: Panel, generation: Generation) -> bool:
+    """Whether a panel's positions are slots of a memory that is written to."""
+    return isinstance(generation.condition, Tape) and [axis.kind for axis in panel.axes] == ["slots"]
+
+
+def relative_weights(panel: Panel) -> Floats:
+    """Weights (slots, steps) as shares of the panel's largest."""
+    peak = panel.weights.max(initial=0.0)
+    return np.ascontiguousarray(panel.weights.T) / (peak if peak > 0 else 1.0)
+
+
+def as_arrays(generation: Generation) -> dict[str, NDArray[np.float32]]:
+    """What a tape holds, by name, for files of data; nothing without one."""
+    tape = generation.condition
+    return {"contents": tape.contents, "erase": tape.erase, "add": tape.add} if isinstance(tape, Tape) else {}
+
+
+def tape_lines(panel: Panel, width: int, color: bool, levels: str) -> Lines:
+    """Slots down, steps across, what a step reads or writes above its column; slots that are never looked at are left out.
+
+    Steps that don't fit beside each other go on below.
+    """
+    relative = relative_weights(panel)
+    names = [str(name) for name in panel.axes[0].labels]
+    name_width = max(map(len, names)) + 1
+    room = width - name_width
+    across = 2 if 2 * len(panel.steps) <= room else 1
+    scale = "Bright is" if color else f'Shades "{SHADES}" go from 0 to'
+    legend = f"{scale} {panel.weights.max(initial=0.0):.2f}. Down: {panel.axes[0].name}. Across: {panel.step_axis[0]}."
+    lines = wrapped(legend, width, "dim")
+    for start in range(0, len(panel.steps), room // across):
+        part = slice(start, start + room // across)
+        lines += [Text(""), *_block(relative[:, part], panel.steps[part], names, across, color, levels)]
+    return lines
+
+
+def _block(relative: Floats, steps: tuple[str, ...], names: list[str], across: int, color: bool, levels: str) -> Lines:
+    name_width = max(map(len, names)) + 1
+    lines = [Text(" " * name_width).append_text(heading) for heading in stacked(list(steps), across)]
+    used = relative.max(1) >= FAINT
+    drawn = shades(relative, across, levels)
+    for slot, name in enumerate(names):
+        if used[slot]:
+            cells = heat(relative[slot], [across] * len(steps)) if color else Text(drawn[slot])
+            lines.append(fitted(name.rjust(name_width - 1), name_width).append_text(cells))
+        elif slot == 0 or used[slot - 1]:
+            lines.append(Text("." * (name_width - 1), "dim"))
+    return lines
+
+
+def tape_page(generation: Generation, title: str) -> str:
+    """A self-contained page: the weights of all heads, and at the step that a slider chooses the memory's contents, what was
+    taken away from it and what was added.
+
+    Contents are told to 1/254 of the largest.
+    """
+    tape = generation.condition
+    assert isinstance(tape, Tape)
+    drawn = [panel for panel in panels(generation) if is_tape(panel, generation)]
+    data = {
+        "steps": drawn[0].steps,
+        "slots": tape.contents.shape[1],
+        "size": tape.contents.shape[2],
+        "panels": [{"title": panel.title, "cells": _bytes(relative_weights(panel).T, 0)} for panel in drawn],
+        "contents": _signed(tape.contents),
+        "erase": _signed(tape.erase),
+        "add": _signed(tape.add),
+        "heads": tape.add.shape[1],
+        "heat": ["#{:02x}{:02x}{:02x}".format(*heat_color(level / 255)) for level in range(256)],
+    }
+    text = json.dumps(data, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    values = {
+        "title": escape(title),
+        "output": escape(str(generation.output)),
+        "data": text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e"),
+    }
+    template = resources.files("condgen_cli.render").joinpath("tape.html").read_text("utf-8")
+    return re.sub(r"\{\{(\w+)\}\}", lambda match: values[match[1]], template)
+
+
+def _signed(values: NDArray[np.float32]) -> dict[str, Any]:
+    """Numbers of either sign as bytes, 127 for 0."""
+    largest = float(np.abs(values).max(initial=0.0)) or 1.0
+    return {"largest": round(largest, 4), "cells": _bytes(values / largest / 2, 127)}
+
+
+def _bytes(shares: Any, zero: int) -> str:
+    return base64.b64encode(np.rint(np.asarray(shares) * 254 + zero).clip(0, 255).astype(np.uint8).tobytes()).decode("ascii")

@@ -1,0 +1,79 @@
+"""What the memory networks are trained for: the answers' cross-entropy, of every restart."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from condgen_qa.model import QaModel, Stories
+
+__all__ = ["Objective", "TrainingBatch"]
+
+MICRO = 1_000_000
+LATEST = 0.25
+
+
+class TrainingBatch(NamedTuple):
+    """Questions and the places of their answers among the model's, (batch,); -1 for one that it doesn't have."""
+
+    stories: Stories
+    answers: Tensor
+
+
+class Objective(nn.Module):
+    """Cross-entropy, summed over restarts so that each learns as it would alone.
+
+    Args:
+        model: the networks.
+        linear_start: without softmax in the attention, for each restart until its loss on the dev split stops falling
+            (Sukhbaatar et al. 2015, section 4.1), at most for a share ``LATEST`` of the training.
+        memory: how much of the latest step goes into ``training_loss``.
+    Attributes:
+        training_loss: (restarts,) a moving average.
+        linear: (restarts,) True for those that are still without softmax.
+    """
+
+    training_loss: Tensor
+    linear: Tensor
+    lowest: Tensor
+
+    def __init__(self, model: QaModel, linear_start: bool, memory: float) -> None:
+        super().__init__()
+        self.model = model
+        self.memory = memory
+        many = model.config.restarts
+        self.register_buffer("training_loss", torch.full((many,), float("inf")))
+        self.register_buffer("linear", torch.full((many,), linear_start))
+        # in millionths: averages of weights leave whole numbers alone
+        self.register_buffer("lowest", torch.full((many,), 2**62))
+
+    def forward(self, batch: TrainingBatch) -> tuple[Tensor, dict[str, float]]:
+        """The sum of the losses; stats have the best restart's."""
+        logits = self.model(batch.stories, self.linear).logits
+        many, count, _ = logits.shape
+        answers = batch.answers.repeat(many)
+        losses = F.cross_entropy(logits.flatten(0, 1), answers, reduction="none").view(many, count).mean(1)
+        if self.training:
+            now = losses.detach()
+            before = torch.where(self.training_loss.isinf(), now, self.training_loss)
+            self.training_loss.copy_(torch.lerp(before, now, self.memory))
+        return losses.sum(), {"tokens": count, "best": float(losses.detach().min())}
+
+    def set_progress(self, fraction: float) -> None:
+        """Called before each step with the share of the training done."""
+        if fraction >= LATEST:
+            self.linear.fill_(False)
+
+    @property
+    def best(self) -> int:
+        """The restart with the smallest training loss."""
+        return int(self.training_loss.argmin())
+
+    def end_linear_start(self, losses: Tensor) -> None:
+        """Put the softmax back where a dev loss (restarts,) hasn't become smaller."""
+        now = (losses.double() * MICRO).round().long()
+        self.linear &= now < self.lowest
+        self.lowest.copy_(torch.minimum(self.lowest, now))
