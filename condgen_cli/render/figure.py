@@ -15,7 +15,7 @@ from condgen_cli.render.light import light_up, picture
 from condgen_cli.render.lines import heat_color, letters
 from condgen_cli.render.panels import Panel, Weights, binned, panels
 from condgen_cli.render.sound import BANDS, Track, kilohertz, track
-from condgen_cli.render.tape import is_tape, relative_weights
+from condgen_cli.render.tape import FAINT, is_tape, relative_weights
 from condgen_cli.render.ticks import ticks
 
 __all__ = ["figure"]
@@ -158,8 +158,11 @@ def _hops(panel: Panel) -> Image.Image:
 
 
 def _tape(panel: Panel) -> Image.Image:
-    """Slots down, steps across, all scaled to the largest weight."""
+    """Slots down, from the first to the last that is looked at, steps across, all scaled to the largest weight."""
     relative = relative_weights(panel)
+    used = np.flatnonzero(relative.max(1) >= FAINT)
+    first, last = (int(used[0]), int(used[-1]) + 1) if len(used) else (0, len(relative))
+    relative = relative[first:last]
     across, down = _pixels(len(panel.steps), 4), _pixels(len(relative), 4)
     colors = _colored(relative).resize((len(panel.steps) * across, len(relative) * down), Image.Resampling.NEAREST)
     every = -(-(_SMALL + 4) // across)
@@ -167,7 +170,7 @@ def _tape(panel: Panel) -> Image.Image:
         ((step + 0.5) * across, _downwards(_shortened(panel.steps[step], _SMALL, _LONGEST_NAME)))
         for step in range(0, len(panel.steps), every)
     ]
-    names = _step_names([str(name) for name in panel.axes[0].labels], down)
+    names = _step_names([str(name) for name in panel.axes[0].labels[first:last]], down)
     return _labelled(colors, names, marks, f"{panel.axes[0].name}s down, {panel.step_axis[0]}s across")
 
 

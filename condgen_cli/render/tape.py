@@ -18,7 +18,7 @@ from condgen_cli.generation import Generation
 from condgen_cli.render.lines import SHADES, Floats, Lines, fitted, heat, heat_color, shades, stacked, wrapped
 from condgen_cli.render.panels import Panel, panels
 
-__all__ = ["Tape", "as_arrays", "is_tape", "relative_weights", "tape_lines", "tape_page"]
+__all__ = ["FAINT", "Tape", "as_arrays", "is_tape", "relative_weights", "tape_lines", "tape_page"]
 
 FAINT = 0.05
 """Share of a map's largest weight below which a slot counts as not looked at."""

@@ -13,7 +13,7 @@ from condgen_cli.training.recipe import Training
 def stepped(optimizer: torch.optim.Optimizer, weight: nn.Parameter, gradients: list[float]) -> list[float]:
     values = []
     for gradient in gradients:
-        weight.grad = torch.tensor([gradient])
+        weight.grad = torch.tensor([[gradient]])
         optimizer.step()
         values.append(weight.item())
     return values

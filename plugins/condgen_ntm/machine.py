@@ -1,0 +1,159 @@
+"""The recurrent network: a controller that reads and writes a memory at every step (Graves et al. 2014, section 3)."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from condgen_cli.nn.recurrent import StepwiseLinear
+from condgen_ntm.addressing import Emitted, FullAddressing, SimpleAddressing
+from condgen_ntm.fused import Layout, run_fused
+from condgen_ntm.memory import read, write
+
+__all__ = ["Machine", "Recorded"]
+
+Start = tuple[Tensor, Tensor, Tensor, Tensor, Tensor]
+
+CONSTANT = 1e-6
+"""What a constant memory holds at first."""
+FOCUS = 5.0
+"""Logit of slot 0 in the first weightings: slots of a constant memory differ by where heads start alone."""
+
+
+class Recorded(NamedTuple):
+    """What happened to the memory, (steps, batch, …) each.
+
+    Args:
+        weights: (steps, batch, heads, slots), read heads first.
+        contents: (steps, batch, slots, slot_size), after each step's writing.
+        erase, add: (steps, batch, write_heads, slot_size).
+    """
+
+    weights: Tensor
+    contents: Tensor
+    erase: Tensor
+    add: Tensor
+
+
+class Machine(nn.Module):
+    """At each step the controller takes the input and what was read before, all heads find their places in the memory as it is,
+    then it is written to, then it is read: r_t comes from M_t (eq. 2), which already holds what step t wrote (eqs. 3 and 4).
+
+    Args:
+        inputs: channels.
+        hidden_size: of the controller; an LSTM, or with ``recurrent=False`` one hidden layer that has no state of its own.
+        read_heads, write_heads: at least one of each.
+        slots, slot_size: of the memory.
+        addressing: ``full``, or ``simple`` for content alone.
+        shifts: see ``FullAddressing``.
+        learned_memory: the memory at first is learned, rather than 1e-6 everywhere.
+    """
+
+    def __init__(
+        self,
+        inputs: int,
+        hidden_size: int,
+        *,
+        recurrent: bool,
+        read_heads: int,
+        write_heads: int,
+        slots: int,
+        slot_size: int,
+        addressing: str,
+        shifts: int,
+        learned_memory: bool,
+    ) -> None:
+        super().__init__()
+        heads = read_heads + write_heads
+        self.recurrent = recurrent
+        self.read_heads, self.write_heads = read_heads, write_heads
+        self.slots, self.slot_size = slots, slot_size
+        self.size = hidden_size + read_heads * slot_size
+        self.take = nn.Linear(inputs, 4 * hidden_size if recurrent else hidden_size)
+        self.back = nn.Linear(self.size if recurrent else read_heads * slot_size, self.take.out_features, bias=False)
+        full = addressing == "full"
+        self.addressing = FullAddressing(heads, slot_size, shifts) if full else SimpleAddressing(heads, slot_size)
+        keys, gate, positive, moves = self.addressing.sizes
+        self.layout = Layout(keys, write_heads * slot_size, gate, write_heads * slot_size, positive, moves)
+        self.emit = nn.Linear(hidden_size, sum(self.layout))
+        self.first_read = nn.Parameter(torch.zeros(read_heads * slot_size))
+        if recurrent:
+            self.first_state = nn.Parameter(torch.zeros(2, hidden_size))
+        if full:
+            self.first_weights = nn.Parameter(torch.zeros(heads, slots))
+        if learned_memory:
+            self.first_memory = nn.Parameter(torch.empty(slots, slot_size))
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Glorot's for the layers, an open forget gate, first weightings on slot 0."""
+        for layer in (self.take, self.back, self.emit):
+            nn.init.xavier_uniform_(layer.weight)
+        nn.init.zeros_(self.take.bias)
+        nn.init.zeros_(self.emit.bias)
+        if self.recurrent:
+            nn.init.constant_(self.take.bias[: len(self.take.bias) // 4], 1.0)
+        if hasattr(self, "first_weights"):
+            nn.init.constant_(self.first_weights[:, 0], FOCUS)
+        if hasattr(self, "first_memory"):
+            nn.init.normal_(self.first_memory, std=0.1)
+
+    def forward(self, inputs: Tensor, record: bool = False) -> tuple[Tensor, Recorded | None]:
+        """Run over whole sequences.
+
+        Args:
+            inputs: (steps, batch, channels), at least one step.
+            record: keep what happens to the memory.
+        Returns:
+            the controller's hidden layer and what was read, (steps, batch, size); the record.
+        """
+        taken = self.take(inputs)
+        start = self._start(inputs.shape[1])
+        if torch.is_grad_enabled() and not record and isinstance(self.addressing, FullAddressing):
+            weights = self.back.weight, self.emit.weight, self.emit.bias
+            return run_fused(taken, *weights, start, self.layout, self.read_heads, self.recurrent), None
+        return self._stepwise(taken, start, record)
+
+    def _stepwise(self, taken: Tensor, start: Start, record: bool) -> tuple[Tensor, Recorded | None]:
+        hidden, cell, found, weights, memory = start
+        steps, batch, _ = taken.shape
+        back = StepwiseLinear(self.back.weight, None, [batch] * steps)
+        emit = StepwiseLinear(self.emit.weight, self.emit.bias, [batch] * steps)
+        outputs, recorded = [], []
+        for at_step in taken.unbind(0):
+            if self.recurrent:
+                hidden, cell = _lstm(at_step + back(torch.cat([hidden, found], 1)), cell)
+            else:
+                hidden = (at_step + back(found)).tanh()
+            keys, add, gate, erase, positive, moves = torch.split(emit(hidden), list(self.layout), 1)
+            erase = erase.sigmoid().view(batch, self.write_heads, self.slot_size)
+            add = add.tanh().view(batch, self.write_heads, self.slot_size)
+            weights = self.addressing(Emitted(keys, gate, positive, moves), memory, weights)
+            memory = write(memory, weights[:, self.read_heads :], erase, add)
+            found = read(memory, weights[:, : self.read_heads])
+            outputs.append(torch.cat([hidden, found], 1))
+            if record:
+                recorded.append((weights, memory, erase, add))
+        kept = Recorded(*map(torch.stack, zip(*recorded, strict=True))) if record else None
+        return torch.stack(outputs), kept
+
+    def _start(self, batch: int) -> Start:
+        """Hidden state, cell, what was read, weightings and memory before the first step, a row for each sequence."""
+        found = self.first_read.tanh().expand(batch, -1)
+        hidden = cell = found
+        if self.recurrent:
+            hidden, cell = self.first_state.unsqueeze(1).expand(-1, batch, -1).unbind(0)
+        shape = batch, self.slots, self.slot_size
+        memory = self.first_memory.expand(shape) if hasattr(self, "first_memory") else found.new_full(shape, CONSTANT)
+        weights = self.first_weights.softmax(-1).expand(batch, -1, -1) if hasattr(self, "first_weights") else found
+        return hidden, cell, found, weights, memory
+
+
+def _lstm(gates: Tensor, cell: Tensor) -> tuple[Tensor, Tensor]:
+    """The next hidden state and cell (rows, hidden_size), from gates (rows, 4 · hidden_size): forget, input, output, cell."""
+    size = cell.shape[1]
+    forget, take, give = gates[:, : 3 * size].sigmoid().chunk(3, 1)
+    cell = torch.addcmul(forget * cell, take, gates[:, 3 * size :].tanh())
+    return give * cell.tanh(), cell

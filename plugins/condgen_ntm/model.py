@@ -1,0 +1,227 @@
+"""Models that turn sequences of bits into others: the neural Turing machine (Graves et al. 2014), and an LSTM beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from torch import Tensor, nn
+
+from condgen_cli.errors import InputError
+from condgen_cli.generation import AttentionMap, Axis, Generation
+from condgen_cli.model import Item
+from condgen_cli.render.tape import Tape
+from condgen_cli.training import check
+from condgen_ntm.data import TASKS, BitSequence, Sequences, as_item, bit_text
+from condgen_ntm.machine import Machine, Recorded
+
+__all__ = ["NtmConfig", "NtmModel", "Problems", "build"]
+
+Floats = NDArray[np.float32]
+
+
+class NtmConfig(BaseModel):
+    """Options of the models.
+
+    Args:
+        task: what it is for: ``copy``, ``repeat-copy``, ``associative-recall``, ``n-grams`` or ``priority-sort``.
+        kind: ``ntm``, or ``lstm`` for a network without a memory of slots.
+        hidden_size: of the controller, or of each of the LSTM's ``layers``.
+        controller: ``lstm`` or ``feedforward``.
+        read_heads, write_heads, slots, slot_size, addressing, shifts: see ``Machine``.
+        initial_memory: ``constant`` (1e-6) or ``learned``.
+        clip: what outputs are limited to, either way, before their nonlinearity.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    task: Literal["copy", "repeat-copy", "associative-recall", "n-grams", "priority-sort"]
+    kind: Literal["ntm", "lstm"] = "ntm"
+    hidden_size: int = Field(100, ge=1)
+    layers: int = Field(1, ge=1)
+    controller: Literal["lstm", "feedforward"] = "lstm"
+    read_heads: int = Field(1, ge=1)
+    write_heads: int = Field(1, ge=1)
+    slots: int = Field(128, ge=1)
+    slot_size: int = Field(20, ge=1)
+    addressing: Literal["full", "simple"] = "full"
+    shifts: int = Field(1, ge=0)
+    initial_memory: Literal["constant", "learned"] = "constant"
+    clip: float = Field(20.0, gt=0)
+
+    @model_validator(mode="after")
+    def _possible(self) -> NtmConfig:
+        if self.addressing == "simple" and self.initial_memory == "constant":
+            raise ValueError("simple addressing needs slots that differ: initial_memory must be learned")
+        if 2 * self.shifts >= self.slots:
+            raise ValueError("shifts reach around the memory: slots must be more than twice as many")
+        return self
+
+
+class Problems(NamedTuple):
+    """A batch of sequences.
+
+    Args:
+        inputs: (steps, batch, channels), zero where padded.
+        read, answers: of each, how many steps it has and in how many of them, the last ones, it answers.
+        warnings: for each.
+    """
+
+    inputs: Tensor
+    read: list[int]
+    answers: list[int]
+    warnings: list[tuple[str, ...]]
+
+
+class NtmModel(nn.Module):
+    """Implements ``condgen_cli.model.Model`` with ``predict``."""
+
+    def __init__(self, config: NtmConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.task = TASKS[config.task]
+        if config.kind == "lstm":
+            self.lstm = nn.LSTM(self.task.inputs, config.hidden_size, config.layers)
+            size = config.hidden_size
+        else:
+            self.machine = Machine(
+                self.task.inputs,
+                config.hidden_size,
+                recurrent=config.controller == "lstm",
+                read_heads=config.read_heads,
+                write_heads=config.write_heads,
+                slots=config.slots,
+                slot_size=config.slot_size,
+                addressing=config.addressing,
+                shifts=config.shifts,
+                learned_memory=config.initial_memory == "learned",
+            )
+            size = self.machine.size
+        self.output = nn.Linear(size, self.task.outputs)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Logits (steps, batch, outputs) for inputs (steps, batch, channels), at every step."""
+        return self._run(inputs, record=False)[0]
+
+    def _run(self, inputs: Tensor, record: bool) -> tuple[Tensor, Recorded | None]:
+        if self.config.kind == "lstm":
+            found, kept = self.lstm(inputs)[0], None
+        else:
+            found, kept = self.machine(inputs, record)
+        return self.output(found).clamp(-self.config.clip, self.config.clip), kept
+
+    def collate(self, items: Sequence[Item]) -> Problems:
+        """Tensors of the items' sequences.
+
+        Raises:
+            InputError: if one belongs to another task.
+        """
+        sequences = [self._checked(item.condition) for item in items]
+        steps = max(len(sequence.inputs) for sequence in sequences)
+        inputs = torch.zeros(steps, len(sequences), self.task.inputs)
+        for row, sequence in enumerate(sequences):
+            inputs[: len(sequence.inputs), row] = torch.from_numpy(sequence.inputs)
+        read = [len(sequence.inputs) for sequence in sequences]
+        answers = [len(sequence.targets) for sequence in sequences]
+        return Problems(inputs, read, answers, [self._warnings(sequence) for sequence in sequences])
+
+    def _checked(self, sequence: BitSequence) -> BitSequence:
+        if sequence.task != self.task.name:
+            raise InputError(f"the model is for {self.task.name}, not for {sequence.task}", f"condgen ntm {self.task.name}")
+        return sequence
+
+    def _warnings(self, sequence: BitSequence) -> tuple[str, ...]:
+        before = sequence.inputs[: len(sequence.inputs) - len(sequence.targets), list(self.task.flags)]
+        stored = 0 if self.task.online else int((~before.any(1)).sum())
+        if self.config.kind == "lstm" or stored <= self.config.slots:
+            return ()
+        return (f"{stored} vectors to remember are more than the memory's {self.config.slots} slots",)
+
+    def predict(self, batch: Problems) -> list[Generation]:
+        """What is written for each sequence.
+
+        ``output`` is a text of bits, ``01101001 11010010``, and ``tokens`` are its vectors. ``details["probabilities"]`` has
+        each output's probability of a 1. Attention is ``read`` and ``write``, [steps, slots], with an axis for heads between
+        them if there are several.
+        """
+        logits, recorded = self._run(batch.inputs, record=True)
+        chances = logits.sigmoid().cpu().numpy()
+        inputs = batch.inputs.cpu().numpy()
+        weights = None if recorded is None else recorded.weights.cpu().numpy()
+        return [
+            self._generation(
+                inputs[:steps, row],
+                chances[steps - answers : steps, row],
+                None if weights is None else weights[:steps, row],
+                batch.warnings[row],
+            )
+            for row, (steps, answers) in enumerate(zip(batch.read, batch.answers, strict=True))
+        ]
+
+    def _generation(self, inputs: Floats, chances: Floats, weights: Floats | None, warnings: tuple[str, ...]) -> Generation:
+        bits = (chances > 0.5).astype(np.uint8)
+        log_probs = np.log(np.maximum(chances, 1 - chances)).sum(1)
+        output = bit_text(bits)
+        tokens = tuple(output.split())
+        return Generation(
+            output=output,
+            tokens=tokens,
+            log_probs=log_probs,
+            score=float(log_probs.sum()),
+            attention={} if weights is None else self._maps(weights, self._labels(inputs, tokens)),
+            details={"probabilities": chances.astype(float).round(9).tolist()},
+            warnings=warnings,
+        )
+
+    def _maps(self, weights: Floats, labels: tuple[str, ...]) -> dict[str, AttentionMap]:
+        steps = Axis("step", "tokens", labels)
+        slots = Axis.numbered("slot", "slots", self.config.slots)
+        maps = {}
+        for name, heads in zip(("read", "write"), np.split(weights, [self.config.read_heads], 1), strict=True):
+            axes = (steps, Axis.numbered("head", "heads", heads.shape[1]), slots)
+            several = heads.shape[1] > 1
+            maps[name] = AttentionMap(heads if several else heads[:, 0], axes if several else (steps, slots))
+        return maps
+
+    def _labels(self, inputs: Floats, tokens: Sequence[str]) -> tuple[str, ...]:
+        """The bits that a step reads, ``|`` where it reads a flag, and after ``>`` the bits that it writes."""
+        read = ["".join("01"[int(bit)] for bit in vector[: self.task.bits]) for vector in inputs]
+        flagged = [bool(vector[list(self.task.flags)].any()) for vector in inputs]
+        labels = ["|" if flag else bits for flag, bits in zip(flagged, read, strict=True)]
+        for step, token in enumerate(tokens, len(labels) - len(tokens)):
+            labels[step] = f"{labels[step] if self.task.online else ''}>{token}"
+        return tuple(labels)
+
+    @torch.inference_mode()
+    def condition(self, item: Item) -> Tape | None:
+        """What the weights lie on: the memory, step by step. The sequence is run for it once more."""
+        if self.config.kind == "lstm":
+            return None
+        inputs = self.collate([item]).inputs.to(self.output.weight.device)
+        _, recorded = self._run(inputs, record=True)
+        assert recorded is not None
+        return Tape(*(part[:, 0].cpu().numpy() for part in (recorded.contents, recorded.erase, recorded.add)))
+
+    def length(self, item: Item) -> int:
+        """Steps, by which batches are sorted."""
+        return len(item.condition.inputs)
+
+    def example(self) -> Item:
+        """A sequence as long as the longest that the paper trains on, for counting operations."""
+        sizes = {name: high for name, (_, high) in self.task.sizes.items()}
+        drawn: Sequences = self.task.draw(np.random.default_rng(0), 1, **sizes)
+        return as_item(self.task, drawn, 0, "example")
+
+
+def build(config: Mapping[str, Any], files: Mapping[str, Path]) -> NtmModel:
+    """The model of a manifest entry or a run, without its weights.
+
+    Raises:
+        UsageError: for unknown or impossible options.
+    """
+    return NtmModel(check(NtmConfig, config, source="ntm model"))

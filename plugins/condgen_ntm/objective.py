@@ -1,0 +1,32 @@
+"""What the networks are trained for: the cross-entropy of the bits that they are to write."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from condgen_ntm.model import NtmModel
+
+__all__ = ["Objective"]
+
+
+class Objective(nn.Module):
+    """Cross-entropy in nats a sequence, the mean over the batch; logged in bits as well, with the wrong bits a sequence."""
+
+    def __init__(self, model: NtmModel) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, batch: tuple[Tensor, Tensor]) -> tuple[Tensor, dict[str, Tensor | int]]:
+        """Of inputs (steps, batch, channels) and targets (answers, batch, outputs), floats both."""
+        inputs, targets = batch
+        logits = self.model(inputs)[len(inputs) - len(targets) :]
+        count = inputs.shape[1]
+        loss = F.binary_cross_entropy_with_logits(logits, targets, reduction="sum") / count
+        with torch.no_grad():
+            errors = ((logits > 0) != (targets > 0.5)).sum() / count
+        stats = {"tokens": count, "bits_per_sequence": loss.detach() / math.log(2), "bit_errors": errors}
+        return loss, stats

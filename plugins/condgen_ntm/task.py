@@ -1,0 +1,95 @@
+"""What the ntm command reads and prints: bits, and beside them what they should be."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from condgen_cli import console
+from condgen_cli.errors import InputError
+from condgen_cli.item import Item
+
+if TYPE_CHECKING:
+    from condgen_cli.generation import Generation
+
+__all__ = ["errors", "probabilities", "read", "target", "text"]
+
+_ZERO, _ONE, _WRONG = ".", "#", "x"
+_RED = "\x1b[1;31m{}\x1b[0m"
+
+
+def read(source: str) -> Iterator[Item]:
+    """A sequence from a text: the task and its vectors, ``copy 01101001 11010010``; of repeat copy ``x3`` at the end says how
+    many times, of priority sort ``01101001:0.5`` gives a vector its priority. What the bits don't tell, the text draws itself.
+
+    Raises:
+        InputError: if it is nothing of the kind.
+    """
+    import numpy as np
+
+    from condgen_ntm.data import TASKS, as_item, read_sequence
+
+    name, *vectors = source.split() or [""]
+    if name not in TASKS:
+        raise InputError(f"{name!r} is no task", f"a task and bits: 'copy 01101001 11010010'; tasks: {', '.join(TASKS)}")
+    repeats = 1
+    if vectors and vectors[-1][:1] == "x" and vectors[-1][1:].isdecimal():
+        repeats = int(vectors.pop()[1:])
+    rng = np.random.default_rng(zlib.crc32(source.encode("utf-8", "replace")))
+    sequences = read_sequence(TASKS[name], vectors, name, repeats, rng)
+    yield as_item(TASKS[name], sequences, 0, name)
+
+
+def target(generation: Generation, item: Item | None) -> list[Any]:
+    """The vectors that should have been written, for JSON."""
+    return item.references[0].split() if item and item.references else []
+
+
+def errors(generation: Generation, item: Item | None) -> list[Any]:
+    """Which bits are wrong, for JSON: ``{"step": 3, "bit": 0}``, both from 0."""
+    pairs = zip(generation.tokens, target(generation, item), strict=True)
+    return [
+        {"step": step, "bit": bit}
+        for step, (written, right) in enumerate(pairs)
+        for bit, (one, other) in enumerate(zip(written, right, strict=True))
+        if one != other
+    ]
+
+
+def probabilities(generation: Generation, item: Item | None) -> list[Any]:
+    """The probability of a 1 for every bit, for JSON."""
+    return list(generation.details.get("probabilities", ()))
+
+
+def text(generation: Generation) -> str:
+    """Target and output as pictures, bits down and steps across, wrong bits marked; below them how many there are."""
+    wanted, written = list(generation.details["target"]), list(generation.tokens)
+    wrong = {(error["step"], error["bit"]) for error in generation.details["errors"]}
+    color = console.use_color() and not _to_file()
+    across = max(8, console.width() - len("target  "))
+    lines: list[str] = []
+    for start in range(0, len(written), across):
+        steps = range(start, min(start + across, len(written)))
+        lines += [""] * bool(lines)
+        for name, vectors in (("target", wanted), ("output", written)):
+            for bit in range(len(vectors[0])):
+                cells = (_cell(vectors[step][bit], name == "output" and (step, bit) in wrong, color) for step in steps)
+                lines.append(f"{'' if bit else name:<8}{''.join(cells)}")
+    total = len(written) * len(written[0])
+    legend = f"   {_ONE} 1, {_ZERO} 0, {_WRONG} wrong" if wrong else ""
+    return "\n".join([*lines, f"{len(wrong)} of {total:,} bits wrong{legend}"])
+
+
+def _cell(bit: str, wrong: bool, color: bool) -> str:
+    if wrong:
+        return _RED.format(_WRONG) if color else _WRONG
+    return _ONE if bit == "1" else _ZERO
+
+
+def _to_file() -> bool:
+    """Whether the command that is running writes to a file."""
+    import click
+
+    context = click.get_current_context(silent=True)
+    return context is not None and context.params.get("output") is not None
