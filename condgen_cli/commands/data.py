@@ -142,6 +142,8 @@ def _sample(sample: dict[str, Any] | None) -> list[str]:
 
 
 def _place(spec: DatasetSpec, folder: Path | None) -> str:
+    if spec.generated:
+        return "generated"
     if folder:
         return str(folder)
     return "no" if spec.archives else "your own: --data-dir"

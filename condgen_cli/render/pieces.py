@@ -16,6 +16,7 @@ CONTINUES = "-"
 
 _BEGINS = "▁"
 """Stands before a piece that begins a word (U+2581), in labels of subword vocabularies."""
+_BOX = "␣"
 _SPECIAL = re.compile(r"<[^<>\s]+>")
 _INVISIBLE = ("Cc", "Cf", "Cn", "Co", "Cs", "Zl", "Zp")
 
@@ -29,16 +30,15 @@ def readable(axis: Axis, encoding: str = "utf-8") -> Axis:
     """
     if axis.kind == "time":
         return axis
-    names = words(axis, encoding)
+    names = _names(axis, encoding, " ")
     continued = _continued(axis)
     return replace(axis, labels=tuple(CONTINUES * go_on + name for go_on, name in zip(continued, names, strict=True)))
 
 
 def words(axis: Axis, encoding: str = "utf-8") -> tuple[str, ...]:
-    """As ``readable``, but without any mark: for pieces that are set as they stand in a text."""
-    marked = _is_marked(axis)
-    names = (_without_mark(str(value)) or " " if marked else label(value) for value in axis.labels)
-    return tuple(label(name).encode(encoding, "backslashreplace").decode(encoding) for name in names)
+    """As ``readable``, but without any mark: for pieces that are set as they stand in a text. A piece that is a blank alone, as a
+    vocabulary of characters has it, is an open box."""
+    return _names(axis, encoding, _BOX if _BOX.encode(encoding, "ignore") else " ")
 
 
 def joined(axis: Axis) -> tuple[bool, ...]:
@@ -57,6 +57,12 @@ def label(value: str | float) -> str:
     if not text.strip(" "):
         return repr(text)
     return "".join(c.encode("unicode_escape").decode() if unicodedata.category(c) in _INVISIBLE else c for c in text)
+
+
+def _names(axis: Axis, encoding: str, blank: str) -> tuple[str, ...]:
+    marked = _is_marked(axis)
+    names = (_without_mark(str(value)) or blank if marked else label(value) for value in axis.labels)
+    return tuple(label(name).encode(encoding, "backslashreplace").decode(encoding) for name in names)
 
 
 def _is_marked(axis: Axis) -> bool:
