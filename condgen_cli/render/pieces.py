@@ -36,8 +36,8 @@ def readable(axis: Axis, encoding: str = "utf-8") -> Axis:
 
 
 def words(axis: Axis, encoding: str = "utf-8") -> tuple[str, ...]:
-    """As ``readable``, but without any mark: for pieces that are set as they stand in a text. A piece that is a blank alone, as a
-    vocabulary of characters has it, is an open box."""
+    """As ``readable``, but without any mark: for pieces that are set as they stand in a text. A piece that is a blank alone, as
+    a vocabulary of characters has it, is an open box."""
     return _names(axis, encoding, _BOX if _BOX.encode(encoding, "ignore") else " ")
 
 
