@@ -48,7 +48,7 @@ def condgen_register_tasks() -> list[TaskSpec]:
             help="Write down speech, and show where the model listened.",
             command="condgen_transcribe.cli:transcribe",
             reader="condgen_transcribe.task:read",
-            metrics=("wer", "cer"),
+            metrics=("wer", "cer", "substitutions", "deletions", "insertions"),
             suffixes=AUDIO_SUFFIXES,
             details={"words": "condgen_transcribe.subtitles:words"},
             formats={"srt": "condgen_transcribe.subtitles:srt", "vtt": "condgen_transcribe.subtitles:vtt"},
