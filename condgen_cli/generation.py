@@ -116,6 +116,7 @@ class Generation:
         unread: what the model has no token for in its input, such as rare characters.
         details: what the task tells besides, ready for JSON: lists by name, such as words with their times.
         warnings: what the user should be told about the input, a line each.
+        seconds: of wall clock that it took: those of its batch, reading the inputs included, divided by the batch's inputs.
     """
 
     output: Any
@@ -128,6 +129,7 @@ class Generation:
     unread: tuple[str, ...] = ()
     details: Mapping[str, Sequence[Any]] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    seconds: float = 0.0
 
 
 def join(generations: Sequence[Generation]) -> Generation:
@@ -154,6 +156,7 @@ def join(generations: Sequence[Generation]) -> Generation:
         tokens=tuple(token for one in generations for token in one.tokens),
         log_probs=np.concatenate([one.log_probs for one in generations]),
         score=sum(one.score for one in generations),
+        seconds=sum(one.seconds for one in generations),
         attention=attention,
         condition=" ".join(conditions) if all(isinstance(condition, str) for condition in conditions) else None,
         extras={name: np.concatenate([one.extras[name] for one in generations]) for name in first.extras},

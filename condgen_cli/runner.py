@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
@@ -244,11 +245,13 @@ def _text_items(task: str, source: Text) -> Iterator[Item | Failure]:
 
 @dataclass(frozen=True)
 class _Batch:
-    """Entries in order, items that can't be read replaced by failures, and the collated inputs of the items that remain."""
+    """Entries in order, items that can't be read replaced by failures, the collated inputs of the items that remain, and the
+    seconds that it took to read them."""
 
     entries: list[Item | Failure]
     inputs: Any
     conditions: list[Any]
+    seconds: float = 0.0
 
     @property
     def items(self) -> list[Item]:
@@ -296,6 +299,7 @@ class _Run:
 
     def results(self, batch: _Batch) -> Iterator[Result]:
         """Run the model; where that fails, once more for each item alone."""
+        started = time.perf_counter()
         try:
             generations = iter(self._generations(batch))
         except Exception as error:
@@ -304,21 +308,24 @@ class _Run:
                     yield from self.results(self.prepare([entry]))
                 return
             batch = _Batch([_failure(batch.items[0], error)], None, [])
+        seconds = (batch.seconds + time.perf_counter() - started) / max(1, len(batch.items))
         for entry in batch.entries:
             if isinstance(entry, Failure):
                 yield Result(entry.item, entry.source, error=entry.error)
             else:
                 found = next(generations) if entry.parts else [Generation("")]
-                yield Result(entry, entry.source or entry.id, tuple(found))
+                yield Result(entry, entry.source or entry.id, tuple(replace(one, seconds=seconds) for one in found))
 
     def _collate(self, entries: list[Item | Failure]) -> _Batch:
         batch = _Batch(entries, None, [])
         if not batch.items:
             return batch
+        started = time.perf_counter()
         if self.forced is not None and any(item.parts > 1 for item in batch.items):
             raise InputError("the input is cut into parts, and an output can be forced for one only")
         conditions = [self.model.condition(item) if self.draw else None for item in batch.items]
-        return replace(batch, inputs=self.model.collate(batch.items), conditions=conditions)
+        inputs = self.model.collate(batch.items)
+        return replace(batch, inputs=inputs, conditions=conditions, seconds=time.perf_counter() - started)
 
     def _checked(self, entry: Item | Failure) -> Item | Failure:
         try:

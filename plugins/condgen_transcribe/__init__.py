@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from condgen_cli.hookspecs import hookimpl
-from condgen_cli.specs import Archive, DatasetSpec, ModelSpec, Option, RecipeSpec, TaskSpec
+from condgen_cli.specs import Archive, DatasetSpec, MetricSpec, ModelSpec, Option, RecipeSpec, TaskSpec
 
 CONDGEN_API = "1"
 
@@ -48,7 +48,7 @@ def condgen_register_tasks() -> list[TaskSpec]:
             help="Write down speech, and show where the model listened.",
             command="condgen_transcribe.cli:transcribe",
             reader="condgen_transcribe.task:read",
-            metrics=("wer", "cer", "substitutions", "deletions", "insertions"),
+            metrics=("wer", "cer", "substitutions", "deletions", "insertions", "rtf"),
             suffixes=AUDIO_SUFFIXES,
             details={"words": "condgen_transcribe.subtitles:words"},
             formats={"srt": "condgen_transcribe.subtitles:srt", "vtt": "condgen_transcribe.subtitles:vtt"},
@@ -118,6 +118,12 @@ def condgen_register_datasets() -> list[DatasetSpec]:
             licence="yours",
         ),
     ]
+
+
+@hookimpl
+def condgen_register_metrics() -> list[MetricSpec]:
+    help = "real-time factor: seconds of wall clock for a second of sound"
+    return [MetricSpec(("rtf",), "condgen_transcribe.metrics:RealTimeFactor", help, text=False)]
 
 
 @hookimpl

@@ -104,7 +104,7 @@ class TranscribeExperiment:
         self._prepare(train)
         self.objective: nn.Module = Objective(self.model, options.ctc, options.label_smoothing, options.sampling)
         self.decoding = recipe.make_decoding()
-        self.metrics = build_suite(manager().tasks[recipe.task].metrics, manager().metrics)
+        self.metrics = build_suite(("wer", "cer"), manager().metrics)
 
     def batches(self, epoch: int) -> _Epoch:
         """Utterances of like length, in an order of the seed and the epoch."""

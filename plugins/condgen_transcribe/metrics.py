@@ -1,0 +1,46 @@
+"""How long listening takes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from condgen_cli.generation import Generation
+    from condgen_cli.item import Item
+
+__all__ = ["RealTimeFactor"]
+
+
+class RealTimeFactor:
+    """Seconds of wall clock for a second of sound: reading it, its features, the model and the search, in batches.
+
+    Sound is as long as the positions in time that the model attends to; what it attends nothing in doesn't count.
+
+    Statistics: the sums of both.
+    """
+
+    keys = ("rtf",)
+    signature = "wall"
+    reads_attention = True
+    lower_is_better = True
+
+    def statistics(self, items: Sequence[Item], generations: Sequence[Generation]) -> NDArray[np.float64]:
+        rows = [(one.seconds, length) if (length := _seconds_of_sound(one)) else (0.0, 0.0) for one in generations]
+        return np.array(rows, np.float64).reshape(len(rows), 2)
+
+    def score(self, totals: NDArray[np.float64], n: int) -> dict[str, NDArray[np.float64]]:
+        taken, heard = totals[..., 0], totals[..., 1]
+        return {"rtf": np.divide(taken, heard, out=np.full_like(taken, np.nan), where=heard > 0)}
+
+
+def _seconds_of_sound(generation: Generation) -> float:
+    for map in generation.attention.values():
+        axis = map.axes[-1]
+        if axis.kind == "time" and len(axis) > 1:
+            starts = np.array(axis.labels, np.float64)
+            return float((starts[-1] - starts[0]) * len(axis) / (len(axis) - 1))
+    return 0.0
