@@ -11,7 +11,6 @@ import os
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -404,15 +403,20 @@ def _generation(hypothesis: Hypothesis, output: str, vocabulary: Vocabulary, pla
 
 
 def by_input(results: Iterable[Result]) -> Iterator[Iterator[Result]]:
-    """For each input the results of its parts, as they come."""
-    ended = 0
+    """For each input the results of its parts, as they come; they end with the last part, before the next input is there."""
+    results = iter(results)
+    for first in results:
+        parts = _with_following(first, results)
+        yield parts
+        for _ in parts:  # those that nobody took
+            pass
 
-    def number(result: Result) -> int:
-        nonlocal ended
-        ended += result.last
-        return ended - result.last
 
-    return (parts for _, parts in groupby(results, number))
+def _with_following(result: Result, results: Iterator[Result]) -> Iterator[Result]:
+    yield result
+    while not result.last and (following := next(results, None)) is not None:
+        result = following
+        yield result
 
 
 def whole(parts: Iterable[Result]) -> Result:
