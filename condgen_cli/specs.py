@@ -64,7 +64,7 @@ class TaskSpec(NamedTuple):
             lists of its parts follow one another. They are in ``Generation.details``.
         formats: further values of the command's ``--format``, by name: ``(Iterable[Generation]) -> Iterator[str]``, the text of
             a file for one input; the input's parts come as they are done.
-        text: how an output is printed as text, ``(Generation) -> str``; empty: as it is.
+        text: how an output is printed as text, ``(Generation, color: bool) -> str``; empty: as it is.
     """
 
     name: str

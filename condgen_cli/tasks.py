@@ -115,7 +115,8 @@ class _Session:
             )
         self.decoding = _decoding(self.runner, options, weights)
         self.details = {name: resolve(reference) for name, reference in spec.details.items()}
-        self.shown: Callable[[Generation], str] = resolve(spec.text) if spec.text else _output
+        self.color = options.output is None and console.use_color()
+        self.shown: Callable[[Generation, bool], str] = resolve(spec.text) if spec.text else _output
         self.saved: set[Path] = set()
         self.warned: set[str] = set()
 
@@ -207,9 +208,8 @@ class _Session:
         """Its attention for the terminal, or for a file."""
         from condgen_cli.render import attention_text
 
-        color = self.options.output is None and console.use_color()
         encoding = "utf-8" if self.options.output else console.encoding()
-        return attention_text(generation, width=console.width(), color=color, encoding=encoding)
+        return attention_text(generation, width=console.width(), color=self.color, encoding=encoding)
 
     def _tell_unread(self, result: Result) -> None:
         """Name what the model could not read and did not copy, and whatever else it warns of, once for a source."""
@@ -274,7 +274,7 @@ class _TextPrinter:
                 print(file=self.output)  # the lines that follow keep their places
             for generation in result.generations:
                 name = f"{result.source}: " if session.several and not session.texts else ""
-                print(f"{name}{self.session.shown(generation)}", file=self.output)
+                print(f"{name}{self.session.shown(generation, self.session.color)}", file=self.output)
                 if session.options.show_attention and not _is_empty(result):
                     self._show_attention(generation, result)
             self.output.flush()
@@ -396,7 +396,7 @@ def _rows(results: Iterable[Result], details: Iterable[str]) -> Iterator[dict[st
             }
 
 
-def _output(generation: Generation) -> str:
+def _output(generation: Generation, color: bool) -> str:
     return str(generation.output)
 
 

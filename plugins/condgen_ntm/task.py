@@ -62,11 +62,10 @@ def probabilities(generation: Generation, item: Item | None) -> list[Any]:
     return list(generation.details.get("probabilities", ()))
 
 
-def text(generation: Generation) -> str:
+def text(generation: Generation, color: bool) -> str:
     """Target and output as pictures, bits down and steps across, wrong bits marked; below them how many there are."""
     wanted, written = list(generation.details["target"]), list(generation.tokens)
     wrong = {(error["step"], error["bit"]) for error in generation.details["errors"]}
-    color = console.use_color() and not _to_file()
     across = max(8, console.width() - len("target  "))
     lines: list[str] = []
     for start in range(0, len(written), across):
@@ -85,11 +84,3 @@ def _cell(bit: str, wrong: bool, color: bool) -> str:
     if wrong:
         return _RED.format(_WRONG) if color else _WRONG
     return _ONE if bit == "1" else _ZERO
-
-
-def _to_file() -> bool:
-    """Whether the command that is running writes to a file."""
-    import click
-
-    context = click.get_current_context(silent=True)
-    return context is not None and context.params.get("output") is not None

@@ -55,7 +55,7 @@ def answers(generation: Generation, item: Item | None) -> list[Any]:
     return list(generation.details.get("answers", ()))
 
 
-def text(generation: Generation) -> str:
+def text(generation: Generation, color: bool) -> str:
     """The answer with its probability, then the next likeliest: ``garden 97.1 %  (kitchen 1.2 %, office 0.8 %)``."""
     first, *others = (f"{one['answer']} {100 * one['probability']:.1f} %" for one in generation.details["answers"])
     return f"{first}  ({', '.join(others)})" if others else first

@@ -66,6 +66,16 @@ def test_every_task_draws_its_target_and_output_and_counts_wrong_bits(
     assert lines[-1].startswith(f"{wrong} of {rows * answers} bits wrong")
 
 
+def test_wrong_bits_are_red_on_a_terminal_and_plain_in_a_file(ntm: Ntm, monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = ntm("copy", "--length", "5")[1]
+    assert "x" in plain.splitlines()[8]
+    monkeypatch.setattr("condgen_cli.console.use_color", lambda: True)
+    assert ntm("copy", "--length", "5")[1].replace("\x1b[1;31m", "").replace("\x1b[0m", "") == plain
+    assert "\x1b[1;31mx" in ntm("copy", "--length", "5")[1]
+    assert ntm("copy", "--length", "5", "-o", "out.txt") == (0, "", "")
+    assert Path("out.txt").read_text() == plain
+
+
 def test_the_same_seed_gives_the_same_sequence(ntm: Ntm) -> None:
     first, again, other = (ntm("copy", "--seed", seed, "--format", "json")[1] for seed in ("3", "3", "4"))
     assert first == again != other
