@@ -73,22 +73,23 @@ def load_audio(source: Any, rate: int = 16_000) -> Samples:
     return np.concatenate(list(_read(source, rate, MAX_SECONDS)))
 
 
-def read_segments(source: Any, rate: int = 16_000, longest: float = 20.0) -> Iterator[Segment]:
+def read_segments(source: Any, rate: int = 16_000, longest: float = 20.0, whole: float | None = None) -> Iterator[Segment]:
     """The parts of a recording between its silences, as ``cut_at_silences`` finds them, each as soon as it is known.
 
-    A recording of at most ``longest`` seconds comes whole; a silent one gives no segment. A long one is decoded piece by piece,
+    A recording of at most ``whole`` seconds comes whole; a silent one gives no segment. A long one is decoded piece by piece,
     and a file on disk is read so too: memory doesn't grow with its length.
 
     Args:
         source: as for ``load_audio``, of any length.
         rate: samples a second of the segments.
         longest: seconds that a segment may last; 1 or more.
+        whole: default, and at most: ``longest``.
     Raises:
         UsageError: if ``longest`` is below 1.
         NotFoundError, NetworkError, InputError: as ``load_audio``, when the first segment is asked for; or, where a long
             recording turns out to be damaged later on, after the segments that come before.
     """
-    return cut_at_silences(_read(source, rate, math.inf), rate, longest)
+    return cut_at_silences(_read(source, rate, math.inf), rate, longest, whole)
 
 
 class _Stream(soundfile.SoundFile):  # type: ignore[misc]  # the library has no types

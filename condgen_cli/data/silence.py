@@ -55,10 +55,10 @@ class Segment(NamedTuple):
     end: float
 
 
-def cut_at_silences(blocks: Iterable[Samples], rate: int, longest: float) -> Iterator[Segment]:
+def cut_at_silences(blocks: Iterable[Samples], rate: int, longest: float, whole: float | None = None) -> Iterator[Segment]:
     """The parts of a recording between its silences, in order, each as soon as it is known.
 
-    A recording of at most ``longest`` seconds comes whole. A longer one is cut where nothing is heard for half a second, and at
+    A recording of at most ``whole`` seconds comes whole. A longer one is cut where nothing is heard for half a second, and at
     the quietest place where that doesn't happen in time. Silences are left out but for 0.2 s on either side of what is heard.
     A recording in which nothing is heard gives no segment. How the samples are cut into blocks doesn't matter.
 
@@ -66,6 +66,7 @@ def cut_at_silences(blocks: Iterable[Samples], rate: int, longest: float) -> Ite
         blocks: the recording's samples in order, mono, in [-1, 1].
         rate: samples a second.
         longest: seconds that a segment may last; 1 or more.
+        whole: default, and at most: ``longest``.
     Raises:
         UsageError: if ``longest`` is below 1.
     """
@@ -73,9 +74,10 @@ def cut_at_silences(blocks: Iterable[Samples], rate: int, longest: float) -> Ite
         raise UsageError(f"a segment must be allowed to last 1 second, not only {longest}")
     frame = round(rate / _FRAMES)
     limit = int(longest * rate)
+    uncut = limit if whole is None else min(limit, int(whole * rate))
     pieces = _pieces(blocks, frame * _FRAMES)
     head: list[Samples] = []
-    while sum(map(len, head)) <= limit:
+    while sum(map(len, head)) <= uncut:
         piece = next(pieces, None)
         if piece is None:
             yield from _whole(head, rate, frame)

@@ -15,6 +15,8 @@ __all__ = ["read"]
 
 LONGEST = 20.0
 """Seconds that one part has at most, about what the training utterances have."""
+WHOLE = 6.0
+"""A recording of so many seconds isn't cut. What has been trained on short utterances loses its way in longer ones."""
 
 
 def read(source: str) -> Iterator[Item]:
@@ -26,7 +28,7 @@ def read(source: str) -> Iterator[Item]:
     """
     waiting: Item | None = None
     try:
-        for number, segment in enumerate(read_segments(Source(source), RATE, LONGEST)):
+        for number, segment in enumerate(read_segments(Source(source), RATE, LONGEST, WHOLE)):
             if waiting is not None:
                 yield replace(waiting, parts=number + 1)  # more than the part's own number: another follows
             meta = {"start": segment.start, "end": segment.end}

@@ -241,6 +241,8 @@ def test_short_recording_comes_whole() -> None:
     assert times([segment]) == [(0, 10)]
     assert (segment.samples == samples).all()
     assert len(list(read_segments(Sound(samples, RATE), longest=9.9))) == 2
+    assert len(list(read_segments(Sound(samples, RATE), longest=20, whole=9.9))) == 2
+    assert len(list(read_segments(Sound(samples, RATE), longest=9.9, whole=20))) == 2
 
 
 @pytest.mark.parametrize("seconds", [0.01, 3, 70])
