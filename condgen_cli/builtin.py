@@ -37,4 +37,10 @@ def condgen_register_metrics() -> list[MetricSpec]:
         ),
         MetricSpec(("cer",), f"{edits}:CharacterErrors", "character error rate, percent"),
         MetricSpec(("accuracy", "error"), f"{exact}:Accuracy", "outputs equal to a reference, percent"),
+        MetricSpec(
+            ("nll_nats", "bits_per_dim", "bits_per_char", "nats_per_char", "perplexity"),
+            "condgen_cli.metrics.likelihood:Likelihood",
+            "negative log-likelihood of the references: of each, per token, per character",
+            text=False,
+        ),
     ]

@@ -117,6 +117,7 @@ class Generation:
         details: what the task tells besides, ready for JSON: lists by name, such as words with their times.
         warnings: what the user should be told about the input, a line each.
         seconds: of wall clock that it took: those of its batch, reading the inputs included, divided by the batch's inputs.
+        reference_log_probs: where asked for, of each of the item's references (T,), the natural log-probability of each token.
     """
 
     output: Any
@@ -130,6 +131,7 @@ class Generation:
     details: Mapping[str, Sequence[Any]] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     seconds: float = 0.0
+    reference_log_probs: tuple[NDArray[np.float32], ...] = ()
 
 
 def join(generations: Sequence[Generation]) -> Generation:

@@ -24,6 +24,7 @@ from condgen_cli import decoding as decoders
 from condgen_cli.decoding import Decoding, Hypothesis
 from condgen_cli.errors import CondgenError, InputError, IntegrityError, NotFoundError, PluginError, UsageError
 from condgen_cli.generation import AttentionMap, Axis, Generation, join
+from condgen_cli.likelihood import reference_log_probs
 from condgen_cli.lines import Text
 from condgen_cli.model import Item, Memory, Vocabulary
 from condgen_cli.pipeline import available, prefetch, restored, sorted_batches
@@ -170,6 +171,8 @@ class Runner:
         draw: bool = True,
         live: bool = False,
         joined: bool = True,
+        outputs: bool = True,
+        references: bool = False,
     ) -> Iterator[Result]:
         """A Result for each input, in order, as soon as it and those before it are done.
 
@@ -184,8 +187,12 @@ class Runner:
             draw: give generations what attention is drawn on; False spares reading it again.
             live: items come as somebody writes them: take those that are there, rather than wait until a batch is full.
             joined: False gives a Result for each part, see ``by_input`` and ``whole``.
+            outputs: False writes nothing: a generation's output is empty.
+            references: give generations the log-probabilities of their items' references.
         """
-        run = _Run(self.model, self.device, decoding or self.decoding, self._forced(force), generator, draw)
+        run = _Run(
+            self.model, self.device, decoding or self.decoding, self._forced(force), generator, draw, outputs, references
+        )
         by_length = hasattr(self.model, "length")
         window = batch_size * WINDOW if by_length else batch_size
         windows = available(items, window) if live else _windows(items, window, batch_size)
@@ -267,6 +274,8 @@ class _Run:
     forced: list[int] | None
     generator: torch.Generator | None
     draw: bool
+    outputs: bool
+    references: bool
 
     def length(self, entry: Item | Failure) -> int:
         """The model's measure of an item; 0 where the model does nothing."""
@@ -344,11 +353,17 @@ class _Run:
             predicted = [found] if isinstance(found, Generation) else list(found)
             return [[replace(one, condition=condition)] for one, condition in zip(predicted, batch.conditions, strict=True)]
         memory = self.model.encode(inputs)
+        likelihoods: list[tuple[NDArray[np.float32], ...]] = [()] * len(batch.items)
+        if self.references:
+            likelihoods = reference_log_probs(self.model, memory, [item.references for item in batch.items])
+        if not self.outputs:
+            return [[Generation("", reference_log_probs=one)] for one in likelihoods]
         hypotheses = self._decode(memory)
         masks = None if memory.mask is None else memory.mask.cpu().numpy()
         write = self.model.write if getattr(self.model, "copies_unknown", False) else self._decoded
         rows = []
-        for row, (found, item, condition) in enumerate(zip(hypotheses, batch.items, batch.conditions, strict=True)):
+        columns = zip(hypotheses, batch.items, batch.conditions, likelihoods, strict=True)
+        for row, (found, item, condition, likelihood) in enumerate(columns):
             place = _Place(
                 tuple(memory.axes[row]) if memory.axes else (),
                 memory.values.shape[1],
@@ -356,7 +371,9 @@ class _Run:
             )
             unread = tuple(self.model.unread(item)) if hasattr(self.model, "unread") else ()
             generations = [_generation(one, write(one, item), self.model.vocabulary, place, condition) for one in found]
-            rows.append([replace(one, unread=unread) for one in generations])
+            if hasattr(self.model, "finished"):
+                generations = [self.model.finished(*pair, item) for pair in zip(generations, found, strict=True)]
+            rows.append([replace(one, unread=unread, reference_log_probs=likelihood) for one in generations])
         return rows
 
     def _decoded(self, hypothesis: Hypothesis, item: Item) -> str:
@@ -398,7 +415,7 @@ def _generation(hypothesis: Hypothesis, output: str, vocabulary: Vocabulary, pla
         score=hypothesis.score,
         attention={name: place.map(weights, steps) for name, weights in hypothesis.attention.items()},
         condition=condition,
-        extras=hypothesis.extras,
+        extras={name: values for name, values in hypothesis.extras.items() if values.ndim == 1},
     )
 
 

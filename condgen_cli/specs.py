@@ -139,6 +139,7 @@ class DatasetSpec(NamedTuple):
         passing: scores beyond which a group of it has failed, by metric: ``{"error": 5.0}``. ``eval`` marks such groups and
             counts them. Metrics of errors, for which more is worse.
         generated: it is made when it is opened, and has no folder: ``root`` is the working directory's.
+        metrics: keys of the metrics that ``eval`` prints for it; default: the task's.
     """
 
     name: str
@@ -152,6 +153,7 @@ class DatasetSpec(NamedTuple):
     archives: tuple[Archive, ...] = ()
     passing: Mapping[str, float] = {}
     generated: bool = False
+    metrics: tuple[str, ...] = ()
 
 
 class MetricSpec(NamedTuple):

@@ -115,7 +115,7 @@ def evaluate(
     spec = dataset_spec(dataset)
     part = split or spec.splits[-1]
     options = parse_options(settings or ())
-    suite = build_suite(named(manager().tasks, "task", spec.task).metrics, manager().metrics)
+    suite = build_suite(spec.metrics or named(manager().tasks, "task", spec.task).metrics, manager().metrics)
 
     def items() -> Iterator[Item]:
         return islice(open_dataset(dataset, part, data_dir, options), limit)

@@ -31,7 +31,7 @@ class Evaluate(_Section):
         dataset: its name.
         split: default: the data set's last, as for ``condgen eval``.
         options: what ``--set`` gives there; groups that they ask for get a table of their own.
-        metrics: default: the task's.
+        metrics: default: the data set's, or the task's.
     """
 
     dataset: str

@@ -121,7 +121,7 @@ def scoring_of(evaluate: Evaluate, runs: Iterable[Run], limit: int | None = None
     for run in runs:
         if run.recipe.task != spec.task:
             raise UsageError(f"data set {spec.name} is for {spec.task}, variant {run.label} for {run.recipe.task}")
-    metrics = list(evaluate.metrics or named(manager().tasks, "task", spec.task).metrics)
+    metrics = list(evaluate.metrics or spec.metrics or named(manager().tasks, "task", spec.task).metrics)
     for key in metrics:
         named(manager().metrics, "metric", key)
     return Scoring(spec.name, split, check_options(spec, evaluate.options), metrics, limit)

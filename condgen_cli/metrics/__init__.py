@@ -23,7 +23,8 @@ class Metric(Protocol):
 
     A metric may also say how single items are ranked, for ``eval --worst``: ``item_key``, the key that means something for one
     item, and ``lower_is_better``, whether a high value of it is bad (default: False). One that reads attention has
-    ``reads_attention = True``.
+    ``reads_attention = True``; one that reads ``reference_log_probs`` has ``reads_likelihood = True``, and if it looks at no
+    output, ``reads_output = False``.
     """
 
     @property

@@ -66,7 +66,9 @@ def evaluate(
     done = Evaluation(runner.name)
     keep_attention = keep_attention or suite.reads_attention
     started = time.perf_counter()
-    for result in runner.stream(items, decoding, batch_size, draw=False):
+    for result in runner.stream(
+        items, decoding, batch_size, draw=False, outputs=suite.reads_output, references=suite.reads_likelihood
+    ):
         if result.error is None and result.item is not None and result.generations:
             done.items.append(replace(result.item, condition=None))
             best = result.generations[0]

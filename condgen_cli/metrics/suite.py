@@ -59,6 +59,16 @@ class Suite:
         """Whether a metric needs the generations' attention."""
         return any(getattr(metric, "reads_attention", False) for metric in self.metrics)
 
+    @property
+    def reads_likelihood(self) -> bool:
+        """Whether a metric needs the log-probabilities of references."""
+        return any(getattr(metric, "reads_likelihood", False) for metric in self.metrics)
+
+    @property
+    def reads_output(self) -> bool:
+        """Whether a metric looks at what is written; if none does, nothing need be."""
+        return any(getattr(metric, "reads_output", True) for metric in self.metrics)
+
     def statistics(self, items: Sequence[Item], generations: Sequence[Generation]) -> NDArray[np.float64]:
         """(items, k of all families).
 

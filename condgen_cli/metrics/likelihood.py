@@ -1,0 +1,56 @@
+"""Negative log-likelihood of the references, in the units of the literature."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from condgen_cli.generation import Generation
+
+if TYPE_CHECKING:
+    from condgen_cli.model import Item
+
+__all__ = ["Likelihood"]
+
+
+class Likelihood:
+    """Statistics: of an item's references together the negative log-likelihood in nats, tokens, characters, their number.
+
+    ``nll_nats`` is a mean over references, ``bits_per_dim`` and ``perplexity`` are per token, the end token counted where the
+    model writes one, ``bits_per_char`` and ``nats_per_char`` per character of the reference.
+    """
+
+    keys = ("nll_nats", "bits_per_dim", "bits_per_char", "nats_per_char", "perplexity")
+    signature = "likelihood:teacher-forced"
+    item_key = "nll_nats"
+    lower_is_better = True
+    reads_likelihood = True
+    reads_output = False
+
+    def statistics(self, items: Sequence[Item], generations: Sequence[Generation]) -> NDArray[np.float64]:
+        rows = [
+            (
+                -sum(float(log_probs.sum(dtype=np.float64)) for log_probs in generation.reference_log_probs),
+                sum(map(len, generation.reference_log_probs)),
+                sum(map(len, item.references)),
+                len(item.references),
+            )
+            for item, generation in zip(items, generations, strict=True)
+        ]
+        return np.array(rows, np.float64).reshape(-1, 4)
+
+    def score(self, totals: NDArray[np.float64], n: int) -> dict[str, NDArray[np.float64]]:
+        nats, tokens, characters, references = np.moveaxis(totals, -1, 0)
+        per_token = nats / np.maximum(tokens, 1)
+        per_character = nats / np.maximum(characters, 1)
+        return {
+            "nll_nats": nats / np.maximum(references, 1),
+            "bits_per_dim": per_token / math.log(2),
+            "bits_per_char": per_character / math.log(2),
+            "nats_per_char": per_character,
+            "perplexity": np.exp(per_token),
+        }
