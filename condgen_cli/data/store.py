@@ -2,7 +2,7 @@
 
 A data set is looked for in ``--data-dir``, else in the environment variable ``CONDGEN_DATA``, else in the store that
 ``condgen data pull`` fills: ``data/NAME`` below ``CONDGEN_HOME``. The first two name either the folder of the data set
-itself or a folder that has one of its name.
+itself or a folder that has one of its name, hyphens or underscores in it.
 """
 
 from __future__ import annotations
@@ -65,8 +65,8 @@ def find_dataset_root(spec: DatasetSpec, data_dir: Path | str | None = None) -> 
         folder = Path(given).expanduser()
         if not folder.is_dir():
             raise NotFoundError(f"no folder {folder}", _hint(spec))
-        own = folder / spec.name
-        return own if own.is_dir() else folder
+        own = (folder / name for name in _folder_names(spec))
+        return next((one for one in own if one.is_dir()), folder)
     folder = store_folder(spec)
     if not folder.is_dir():
         raise NotFoundError(f"data set {spec.name} is not on this machine", _hint(spec))
@@ -85,7 +85,12 @@ def present_root(spec: DatasetSpec, data_dir: Path | str | None = None) -> Path 
     if spec.generated:
         return root
     holds_file = any((root / archive.path).exists() for archive in spec.archives)
-    return root if root.name == spec.name or holds_file else None
+    return root if root.name in _folder_names(spec) or holds_file else None
+
+
+def _folder_names(spec: DatasetSpec) -> tuple[str, str]:
+    """What a data set's own folder may be called: its name, also with underscores."""
+    return spec.name, spec.name.replace("-", "_")
 
 
 def _hint(spec: DatasetSpec) -> str:

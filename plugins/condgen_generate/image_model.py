@@ -1,0 +1,244 @@
+"""Pictures as sentences: each pixel is a word of a palette, written in raster order by an LSTM over the sentence or over the grid."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor, nn
+
+from condgen_cli.decoding import Hypothesis
+from condgen_cli.errors import InputError
+from condgen_cli.generation import Generation
+from condgen_cli.model import Item, Memory, Step
+from condgen_generate.canvas import UNKNOWN, known_pixels
+from condgen_generate.grid import GridLstm, GridState
+
+__all__ = ["ImageConfig", "ImageModel", "PixelVocabulary", "build"]
+
+class ImageConfig(BaseModel):
+    """``[model]`` of a recipe.
+
+    Args:
+        network: ``grid``: a grid LSTM; ``raster``: an LSTM over the pixels in reading order.
+        height, width: of the pictures.
+        palette: the colours that a pixel can have, as ``rrggbb``.
+        size: of a hidden vector: of each direction in a cell, or of the LSTM.
+        layers: their number.
+        back_layers: of the grid: layers that run from the right; 0: the model sees what lies above and to the left alone.
+        radius: of the grid: how far away a cell reads pixels directly.
+        readout_size: of the hidden layer before the colours.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    network: Literal["grid", "raster"] = "grid"
+    height: int = Field(28, ge=1)
+    width: int = Field(28, ge=1)
+    palette: tuple[str, ...] = Field(("000000", "ffffff"), min_length=2, strict=False)
+    size: int = Field(32, ge=1)
+    layers: int = Field(2, ge=1)
+    back_layers: int = Field(1, ge=0)
+    radius: int = Field(3, ge=1)
+    readout_size: int = Field(64, ge=1)
+
+
+class PixelVocabulary:
+    """A palette's colours by their numbers; a picture is written as numbers between spaces, in raster order."""
+
+    pad, bos, eos, unk = range(4)
+
+    def __init__(self, colors: int) -> None:
+        self.colors = colors
+
+    def __len__(self) -> int:
+        return 4 + self.colors
+
+    def encode(self, text: str) -> list[int]:
+        """Ids of numbers between spaces; of what is no number of the palette, the unknown token's."""
+        return [4 + int(word) if word.isdecimal() and int(word) < self.colors else self.unk for word in text.split()]
+
+    def decode(self, ids: Sequence[int]) -> str:
+        return " ".join(self.token(index) for index in ids if index > 3)
+
+    def token(self, index: int) -> str:
+        return str(index - 4) if index > 3 else ("<pad>", "<bos>", "<eos>", "<unk>")[index]
+
+
+class RasterState(NamedTuple):
+    """(rows, layers, size) each."""
+
+    hidden: Tensor
+    cell: Tensor
+
+
+class RasterLstm(nn.Module):
+    """An LSTM over the pixels as a sentence (Graves 2013): to it the pixel above is a whole row away."""
+
+    def __init__(self, colors: int, size: int, layers: int) -> None:
+        super().__init__()
+        self.colors = colors
+        self.lstm = nn.LSTM(colors, size, layers, batch_first=True)
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Pixels (batch, places) to features (places, batch, size), each of pixels before its own."""
+        read = F.pad(self._one_hot(pixels[:, :-1]), (0, 0, 1, 0))
+        features: Tensor = self.lstm(read)[0]
+        return features.transpose(0, 1)
+
+    def start(self, batch: int) -> RasterState:
+        zeros = self.lstm.weight_hh_l0.new_zeros(batch, self.lstm.num_layers, self.lstm.hidden_size)
+        return RasterState(zeros, zeros)
+
+    def step(self, place: int, pixels: Tensor, state: RasterState) -> tuple[Tensor, RasterState]:
+        """The features (batch, size) of one pixel, and the next state."""
+        read = self._one_hot(pixels[:, place - 1 : place]) if place else state.hidden.new_zeros(len(pixels), 1, self.colors)
+        outputs, final = self.lstm(read, tuple(part.transpose(0, 1).contiguous() for part in state))
+        return outputs.squeeze(1), RasterState(*(part.transpose(0, 1) for part in final))
+
+    def _one_hot(self, pixels: Tensor) -> Tensor:
+        return F.one_hot(pixels, self.colors).to(self.lstm.weight_hh_l0.dtype)
+
+
+class ImageState(NamedTuple):
+    """What has been written.
+
+    Args:
+        place: (rows,), the number of pixels read, the same everywhere.
+        pixels: (rows, places), 0 where none is yet.
+        network: the network's state.
+    """
+
+    place: Tensor
+    pixels: Tensor
+    network: GridState | RasterState
+
+
+class ImageModel(nn.Module):
+    """Implements ``condgen_cli.model.Model`` with exact likelihoods: the end has probability 1 after the last pixel, else 0.
+
+    A condition may be a picture of which some pixels are known. These are not chosen but taken where the turn comes to them: exact
+    for a part that begins at the top, while pixels written before a known one have not seen it.
+    """
+
+    def __init__(self, config: ImageConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.vocabulary = PixelVocabulary(len(config.palette))
+        self.places = config.height * config.width
+        self.network: GridLstm | RasterLstm
+        if config.network == "grid":
+            self.network = GridLstm(
+                config.height,
+                config.width,
+                len(config.palette),
+                config.size,
+                config.layers,
+                config.back_layers,
+                config.radius,
+            )
+            width = config.layers * config.size
+        else:
+            self.network = RasterLstm(len(config.palette), config.size, config.layers)
+            width = config.size
+        self.readout = nn.Sequential(
+            nn.Linear(width, config.readout_size), nn.ReLU(), nn.Linear(config.readout_size, len(config.palette))
+        )
+
+    def example(self) -> Item:
+        """An item of the right shape, for looking at the architecture."""
+        return Item("example", None)
+
+    def collate(self, items: Sequence[Item]) -> Tensor:
+        """(batch, places): the known pixels, -1 elsewhere.
+
+        Raises:
+            InputError: if a condition is no picture that fits.
+        """
+        return torch.from_numpy(np.stack([self._known(item) for item in items])).flatten(1)
+
+    def condition(self, item: Item) -> Any:
+        return None
+
+    def finished(self, generation: Generation, hypothesis: Hypothesis, item: Item) -> Generation:
+        """The generation with its picture, as ``condgen_generate.pictures`` draws it."""
+        shape = self.config.height, self.config.width
+        pixels = np.array(hypothesis.ids[: self.places]) - 4
+        known = self._known(item)
+        given = known.tolist() if (known != UNKNOWN).any() else []
+        details = {"rows": pixels.reshape(shape).tolist(), "palette": list(self.config.palette), "given": given}
+        return replace(generation, details=details)
+
+    def encode(self, batch: Tensor) -> Memory:
+        return Memory(self.readout[0].weight.new_zeros(len(batch), 0, 1), auxiliary={"known": batch})
+
+    def start(self, memory: Memory, rows_per_item: int = 1) -> ImageState:
+        rows = len(memory) * rows_per_item
+        known = memory.auxiliary["known"]
+        return ImageState(known.new_zeros(rows), known.new_zeros(rows, self.places), self.network.start(rows))
+
+    def step(self, token: Tensor, state: ImageState, memory: Memory) -> Step:
+        """Read a pixel and predict the next."""
+        place, pixels = int(state.place[0]), state.pixels
+        if 0 < place <= self.places:
+            pixels = pixels.clone()
+            pixels[:, place - 1] = (token - 4).clamp(min=0)
+        elif place > self.places:
+            raise InputError("the picture is complete")
+        following = state.place + 1
+        if place == self.places:
+            end = pixels.new_zeros(len(pixels), 0, dtype=self.readout[0].weight.dtype)
+            return Step(self._logits(end, ended=True), ImageState(following, pixels, state.network))
+        features, network = self.network.step(place, pixels, state.network)  # type: ignore[arg-type]
+        logits = self.readout(features)
+        known = memory.auxiliary["known"][:, place].repeat_interleave(len(pixels) // len(memory))
+        return Step(self._logits(_only(logits, known)), ImageState(following, pixels, network))
+
+    def forward(self, memory: Memory, targets: Tensor) -> Tensor:
+        rows, steps = targets.shape
+        read = (targets[:, 1:] - 4).clamp(min=0)[:, : self.places]
+        pixels = F.pad(read, (0, self.places - read.shape[1]))
+        logits = self.pixel_logits(pixels)
+        known = memory.auxiliary["known"].repeat_interleave(rows // len(memory), 0)
+        logits = self._logits(_only(logits, known))
+        if steps > self.places:
+            end = self._logits(logits.new_zeros(rows, 0), ended=True)
+            logits = torch.cat([logits, end.unsqueeze(1).expand(-1, steps - self.places, -1)], 1)
+        return logits[:, :steps]
+
+    def pixel_logits(self, pixels: Tensor) -> Tensor:
+        """Pixels (batch, places) to logits (batch, places, colors), each of pixels before its own."""
+        logits: Tensor = self.readout(self.network(pixels))
+        return logits.transpose(0, 1)
+
+    def _known(self, item: Item) -> NDArray[np.int64]:
+        """What is known of an item's picture, (height, width)."""
+        return known_pixels(item, (self.config.height, self.config.width), self.config.palette)
+
+    def _logits(self, logits: Tensor, ended: bool = False) -> Tensor:
+        """Logits of colours, or of the end alone, as logits of the vocabulary."""
+        shape = (*logits.shape[:-1], len(self.vocabulary))
+        whole = logits.new_full(shape, -torch.inf)
+        if ended:
+            whole[..., self.vocabulary.eos] = 0.0
+        else:
+            whole[..., 4:] = logits
+        return whole
+
+
+def _only(logits: Tensor, known: Tensor) -> Tensor:
+    """Logits (…, colors) that leave nothing but the known colour (…), where there is one."""
+    fixed = torch.full_like(logits, -torch.inf).scatter_(-1, known.clamp(min=0).unsqueeze(-1), 0.0)
+    return torch.where((known >= 0).unsqueeze(-1), fixed, logits)
+
+
+def build(config: Mapping[str, Any], files: Mapping[str, Path]) -> ImageModel:
+    """The model of a configuration, without its weights."""
+    return ImageModel(ImageConfig.model_validate(config))

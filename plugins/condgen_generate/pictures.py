@@ -1,0 +1,101 @@
+"""Pictures that a model wrote: on the terminal, on a sheet, and as a film of the order in which the pixels came.
+
+``inputs`` are the samples of each input; a generation has its picture in ``details``: ``rows`` of numbers of colours, the
+``palette``, and ``given``, the rows of what was known of it, -1 elsewhere.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+from collections.abc import Sequence
+from importlib.resources import files
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+if TYPE_CHECKING:
+    from condgen_cli.generation import Generation
+
+__all__ = ["film", "page", "picture", "sheet"]
+
+UNKNOWN = -1
+GROUND = (96, 125, 171)
+"""Colour of what is not known or not yet written, which few palettes have."""
+WIDE = 1200
+"""Pixels that a sheet is about as wide as."""
+FRAMES = 60
+"""Of a film at most, the last one included, which stays."""
+
+Rows = NDArray[np.int64]
+
+
+def picture(rows: Rows, palette: Sequence[str]) -> Image.Image:
+    """Numbers of colours (height, width) as a picture."""
+    colors = np.array([*(tuple(bytes.fromhex(color)) for color in palette), GROUND], np.uint8)
+    return Image.fromarray(colors[rows])
+
+
+def sheet(inputs: Sequence[Sequence[Generation]]) -> bytes:
+    """A PNG with a row for each input, what was given of it before its samples; free samples fill a square."""
+    buffer = io.BytesIO()
+    _arranged(inputs).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def film(inputs: Sequence[Sequence[Generation]]) -> bytes:
+    """The sheet as a GIF in which the pixels appear in the order in which they were written."""
+    places = _rows(inputs[0][0]).size
+    step = math.ceil(places / (FRAMES - 1))
+    first, *others = (_arranged(inputs, place) for place in [*range(0, places, step), places])
+    buffer = io.BytesIO()
+    durations = [60] * len(others) + [3000]
+    first.save(buffer, "GIF", save_all=True, append_images=others, duration=durations, loop=0)
+    return buffer.getvalue()
+
+
+def page(inputs: Sequence[Sequence[Generation]]) -> bytes:
+    """The film as a page with a slider, on which a pixel tells how likely it was."""
+    generations = [generation for samples in inputs for generation in samples]
+    data = {
+        "palette": list(generations[0].details["palette"]),
+        "pictures": [
+            {"rows": list(one.details["rows"]), "probabilities": np.exp(one.log_probs).round(3).tolist()} for one in generations
+        ],
+    }
+    template = files("condgen_generate").joinpath("film.html").read_text(encoding="utf-8")
+    return template.replace("{{data}}", json.dumps(data)).encode()
+
+
+def _rows(generation: Generation, name: str = "rows") -> Rows:
+    return np.array(generation.details[name], np.int64)
+
+
+def _arranged(inputs: Sequence[Sequence[Generation]], place: int | None = None) -> Image.Image:
+    """The sheet, with pixels as far as ``place`` in raster order."""
+    table = [_cells(samples, place) for samples in inputs]
+    if not any(samples and samples[0].details.get("given") for samples in inputs):
+        cells = [cell for row in table for cell in row]
+        across = math.ceil(math.sqrt(len(cells)))
+        table = [cells[start : start + across] for start in range(0, len(cells), across)]
+    width, height = table[0][0].size
+    columns = max(map(len, table))
+    image = Image.new("RGB", (columns * (width + 1) + 1, len(table) * (height + 1) + 1), GROUND)
+    for down, row in enumerate(table):
+        for across, cell in enumerate(row):
+            image.paste(cell, (1 + across * (width + 1), 1 + down * (height + 1)))
+    scale = max(1, min(8, WIDE // image.width))
+    return image.resize((image.width * scale, image.height * scale), Image.Resampling.NEAREST)
+
+
+def _cells(samples: Sequence[Generation], place: int | None) -> list[Image.Image]:
+    palette = samples[0].details["palette"]
+    tables = [_rows(one) for one in samples]
+    if place is not None:
+        for table in tables:
+            table.reshape(-1)[place:] = UNKNOWN
+    given = [_rows(samples[0], "given")] if samples[0].details.get("given") else []
+    return [picture(table, palette) for table in [*given, *tables]]
