@@ -40,6 +40,7 @@ class Decoding:
         top_k: sample among the k likeliest tokens; 0 for all.
         top_p: sample among the likeliest tokens that together reach this probability.
         max_length, min_length: in tokens, without the end token.
+        no_repeat_ngram: nothing is written that ends in so many tokens that stand in it before; 0: no such rule.
         weights: of the model's further scorers, by their names, its own being 1; those that aren't named have no say.
     Raises:
         UsageError: for values outside their range.
@@ -54,6 +55,7 @@ class Decoding:
     top_p: float = 1.0
     max_length: int = 50
     min_length: int = 1
+    no_repeat_ngram: int = 0
     weights: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -67,6 +69,7 @@ class Decoding:
             "top_k can't be negative": self.top_k < 0,
             "top_p must lie in (0, 1]": not 0 < self.top_p <= 1,
             "max_length must be at least 1, and at least min_length": self.max_length < max(1, self.min_length),
+            "no_repeat_ngram can't be negative": self.no_repeat_ngram < 0,
             "weights can't be negative": any(not weight >= 0 for weight in self.weights.values()),
         }
         for message, wrong in faults.items():
@@ -83,7 +86,7 @@ class Hypothesis:
         log_probs: (T,) under the model, whatever the temperature.
         score: what hypotheses are ranked by.
         attention: by name, (T, positions) or (T, heads, positions).
-        extras: by name, (T,).
+        extras: by name, (T,) or (T, n).
     """
 
     ids: list[int]
@@ -123,7 +126,7 @@ def decode(
         return []
     if scorers is None:
         scorers = _weighted(_scorers(model), decoding.weights)
-    scoring = _Scoring(model, scorers)
+    scoring = _Scoring(model, scorers, decoding.no_repeat_ngram)
     with flushed_denormals():
         if decoding.method == "sample":
             return _sample(scoring, memory, decoding, generator)
@@ -182,11 +185,15 @@ def force(model: Model, memory: Memory, ids: Sequence[Sequence[int]]) -> list[Hy
 
 
 class _Scoring:
-    """The model and the further scorers as one."""
+    """The model and the further scorers as one.
 
-    def __init__(self, model: Model, scorers: Sequence[tuple[Scorer, float]]) -> None:
+    Their states are followed by what has been written, (rows, steps) with ``bos``, if an n-gram must not come twice.
+    """
+
+    def __init__(self, model: Model, scorers: Sequence[tuple[Scorer, float]], no_repeat_ngram: int = 0) -> None:
         self.model = model
         self.scorers = scorers
+        self.no_repeat_ngram = no_repeat_ngram
         vocabulary = model.vocabulary
         self.eos = vocabulary.eos
         self.bos = vocabulary.bos
@@ -194,7 +201,10 @@ class _Scoring:
         self.never = [vocabulary.pad, vocabulary.bos, *([] if copies else [vocabulary.unk])]
 
     def start(self, memory: Memory, rows_per_item: int = 1) -> list[Any]:
-        return [self.model.start(memory, rows_per_item), *(scorer.start(memory, rows_per_item) for scorer, _ in self.scorers)]
+        states = [self.model.start(memory, rows_per_item), *(scorer.start(memory, rows_per_item) for scorer, _ in self.scorers)]
+        if self.no_repeat_ngram:
+            states.append(torch.zeros(len(memory) * rows_per_item, 0, dtype=torch.long, device=memory.values.device))
+        return states
 
     def step(self, token: Tensor, states: list[Any], memory: Memory, can_end: bool) -> _Scored:
         """Score every next token."""
@@ -202,12 +212,18 @@ class _Scoring:
         logits = step.logits.float()
         norm = logits.logsumexp(1)
         total, next_states = logits, [step.state]
-        for (scorer, weight), state in zip(self.scorers, states[1:], strict=True):
+        for (scorer, weight), state in zip(self.scorers, states[1:], strict=False):
             added, state = scorer.score(token, state, memory)
             total = total + weight * added
             next_states.append(state)
         # in place, without scorers in the logits too: what may not be written is never asked for again
         total[:, self.never if can_end else [*self.never, self.eos]] = -torch.inf
+        if self.no_repeat_ngram:
+            written = torch.cat([states[-1], token.unsqueeze(1)], 1)
+            rows, tokens = _repeating(written, self.no_repeat_ngram)
+            ended = tokens == self.eos  # rows that have ended go on with the end token, however often
+            total[rows[~ended], tokens[~ended]] = -torch.inf
+            next_states.append(written)
         return _Scored(total, logits, norm, next_states, step)
 
     def only_end(self, scored: _Scored) -> _Scored:
@@ -215,6 +231,17 @@ class _Scoring:
         ended = torch.full_like(scored.total, -torch.inf)
         ended[:, self.eos] = scored.total[:, self.eos]
         return replace(scored, total=ended)
+
+
+def _repeating(written: Tensor, size: int) -> tuple[Tensor, Tensor]:
+    """Rows of ``written`` (rows, steps), each with a token that would end an n-gram of that size which it has."""
+    if written.shape[1] < size:
+        nothing = written.new_zeros(0)
+        return nothing, nothing
+    ngrams = written.unfold(1, size, 1)
+    same = (ngrams[:, :, :-1] == written[:, None, written.shape[1] - size + 1 :]).all(2)
+    rows, places = same.nonzero(as_tuple=True)
+    return rows, ngrams[rows, places, -1]
 
 
 @dataclass(frozen=True)
@@ -259,13 +286,13 @@ class _Trace:
         """The sequence that led to row ``row`` of step ``last`` and there wrote ``token``, scored by its log-probability."""
         ids, log_probs = [token], [log_prob]
         attention: dict[str, list[NDArray[np.float32]]] = {}
-        extras: dict[str, list[float]] = {}
+        extras: dict[str, list[NDArray[np.float32]]] = {}
         for position in range(last, -1, -1):
             origins, tokens, chosen, weights, numbers = self.steps[position]
             for name, array in weights.items():
                 attention.setdefault(name, []).append(array[row])
             for name, array in numbers.items():
-                extras.setdefault(name, []).append(float(array[row]))
+                extras.setdefault(name, []).append(array[row])
             if position:
                 ids.append(int(tokens[row]))
                 log_probs.append(float(chosen[row]))

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 __all__ = ["KINDS", "MAX_JOINED", "AttentionMap", "Axis", "Generation", "join"]
 
 KINDS = ("tokens", "grid", "time", "frames", "sentences", "slots", "hops", "heads")
-"""What the positions of an axis are. ``grid`` axes come in pairs, rows then columns; ``time`` is labelled in seconds."""
+"""What the positions of an axis are. ``grid`` axes come in pairs, rows then columns; ``time`` and ``frames`` are labelled in
+seconds."""
 
 MAX_JOINED = 4_000_000
 """Weights that a joined attention map may have: 2,000 tokens against 2,000."""
@@ -26,7 +27,7 @@ class Axis:
     Args:
         name: what a reader calls it, such as ``word`` or ``row``.
         kind: one of ``KINDS``; renderers choose by it.
-        labels: one for each position: strings, or numbers for ``time`` (seconds at which the position starts).
+        labels: one for each position: strings, or numbers for ``time`` and ``frames`` (seconds at which the position starts).
     """
 
     name: str
@@ -111,7 +112,8 @@ class Generation:
         log_probs: (len(tokens),) natural log-probability of each token.
         score: what hypotheses were ranked by.
         attention: by name, such as ``attention`` or ``hops``.
-        condition: what the positions lie on, for drawing: a PIL image for a grid; None if there is nothing to draw on.
+        condition: what the positions lie on, for drawing: a PIL image for a grid, a ``Clip`` for frames; None if there is
+            nothing to draw on.
         extras: per-step numbers that explain the model, such as the gate of Show, Attend and Tell; (len(tokens),) each.
         unread: what the model has no token for in its input, such as rare characters.
         details: what the task tells besides, ready for JSON: lists by name, such as words with their times.

@@ -11,6 +11,7 @@ from condgen_cli.specs import (
     CommandSpec,
     DatasetSpec,
     ExperimentSpec,
+    InspectorSpec,
     ManifestSpec,
     MatchFunctionSpec,
     MetricSpec,
@@ -59,6 +60,11 @@ def condgen_register_recipes() -> list[RecipeSpec]:  # type: ignore[empty-body]
 @hookspec
 def condgen_register_experiments() -> list[ExperimentSpec]:  # type: ignore[empty-body]
     """Comparisons of variants that ship with the plugin."""
+
+
+@hookspec
+def condgen_register_inspectors() -> list[InspectorSpec]:  # type: ignore[empty-body]
+    """Looks inside models, as flags of ``condgen inspect``."""
 
 
 @hookspec

@@ -57,7 +57,7 @@ class Step:
         logits: (rows, vocabulary).
         state: the next state.
         attention: by name, (rows, positions) or (rows, heads, positions).
-        extras: by name, (rows,): numbers worth showing, such as a gate.
+        extras: by name, (rows,): numbers worth showing, such as a gate; those of (rows, n) are for the model's ``finished``.
     """
 
     logits: Tensor
@@ -94,7 +94,9 @@ class Model(Protocol):
     Optional: ``length(item) -> int``, by which the runner sorts items into batches; ``unread(item)``, the parts of an input
     that it has no token for, of which the user is told if they aren't in the output either; ``copies_unknown = True`` if the
     model may write the unknown token, and then ``write(hypothesis, item) -> str``, the text with something in its place;
-    ``scorers()``, further judges of its hypotheses (``condgen_cli.decoding.Scorer``) by the names of ``Decoding.weights``.
+    ``finished(generation, hypothesis, item) -> Generation``, an output with what the model tells of it besides, such as its
+    details or warnings; ``scorers()``, further judges of its hypotheses (``condgen_cli.decoding.Scorer``) by the names of
+    ``Decoding.weights``.
     """
 
     @property

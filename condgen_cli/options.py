@@ -31,6 +31,7 @@ __all__ = [
     "MaxLengthOpt",
     "ModelOpt",
     "NBestOpt",
+    "NoRepeatNgramOpt",
     "OutputOpt",
     "ReportFormat",
     "ReportFormatOpt",
@@ -79,6 +80,9 @@ InputOpt = Annotated[str | None, typer.Option("--input", metavar="FILE", help="R
 
 BeamOpt = Annotated[int | None, typer.Option("--beam", min=1, metavar="N", help="Beam search with N hypotheses; 1 is greedy.")]
 NBestOpt = Annotated[int, typer.Option("--nbest", min=1, metavar="N", help="Outputs for each input, best first.")]
+NoRepeatNgramOpt = Annotated[
+    int | None, typer.Option("--no-repeat-ngram", min=0, metavar="N", help="Write no N tokens in a row twice; 0: no such rule.")
+]
 LengthPenaltyOpt = Annotated[
     float | None, typer.Option("--length-penalty", metavar="A", help="Rank by log-probability / length^A.")
 ]

@@ -28,6 +28,7 @@ from condgen_cli.specs import (
     CommandSpec,
     DatasetSpec,
     ExperimentSpec,
+    InspectorSpec,
     ManifestSpec,
     MatchFunctionSpec,
     MetricSpec,
@@ -50,6 +51,7 @@ HOOKS: dict[str, type] = {
     "condgen_register_match_functions": MatchFunctionSpec,
     "condgen_register_recipes": RecipeSpec,
     "condgen_register_experiments": ExperimentSpec,
+    "condgen_register_inspectors": InspectorSpec,
     "condgen_register_manifests": ManifestSpec,
     "condgen_register_commands": CommandSpec,
 }
@@ -150,6 +152,10 @@ class Plugins:
     @cached_property
     def experiments(self) -> Mapping[str, ExperimentSpec]:
         return self._collect("condgen_register_experiments")
+
+    @cached_property
+    def inspectors(self) -> Mapping[str, InspectorSpec]:
+        return self._collect("condgen_register_inspectors")
 
     @cached_property
     def manifests(self) -> Mapping[str, ManifestSpec]:

@@ -33,7 +33,7 @@ from condgen_cli.sources import Failure
 from condgen_cli.specs import resolve
 
 if TYPE_CHECKING:
-    from condgen_cli.zoo import Entry
+    from condgen_cli.zoo import Entry, Zoo
 
 __all__ = ["Bundle", "Result", "Runner", "by_input", "initial_files", "load", "read_inputs", "read_items", "whole"]
 
@@ -509,7 +509,7 @@ def _bundle(name: str) -> Bundle:
     from condgen_cli.zoo import open_zoo
 
     zoo = open_zoo()
-    entry = zoo.entry(name)
+    entry = _entry(zoo, name)
     return Bundle(
         entry.id,
         entry.task,
@@ -519,6 +519,18 @@ def _bundle(name: str) -> Bundle:
         zoo.files(entry),
         entry,
     )
+
+
+def _entry(zoo: Zoo, name: str) -> Entry:
+    """The zoo's entry; where there is none, but a recipe of that name, the error says so."""
+    from condgen_cli.plugins import manager
+
+    try:
+        return zoo.entry(name)
+    except NotFoundError as error:
+        if name not in manager().recipes:
+            raise
+        raise NotFoundError(error.message, f"condgen train {name}, then --model runs/{name}") from None
 
 
 RUN_FILE = "model.json"

@@ -16,6 +16,7 @@ __all__ = [
     "CommandSpec",
     "DatasetSpec",
     "ExperimentSpec",
+    "InspectorSpec",
     "ManifestSpec",
     "MatchFunctionSpec",
     "MetricSpec",
@@ -64,7 +65,11 @@ class TaskSpec(NamedTuple):
             lists of its parts follow one another. They are in ``Generation.details``.
         formats: further values of the command's ``--format``, by name: ``(Iterable[Generation]) -> Iterator[str]``, the text of
             a file for one input; the input's parts come as they are done.
+        files: formats that hold the outputs of all inputs, by the suffix of ``-o``, such as ``.png``:
+            ``(Sequence[Sequence[Generation]]) -> bytes``, the generations of each input that has some.
         text: how an output is printed as text, ``(Generation, color: bool) -> str``; empty: as it is.
+        steps: what ``--show-attention`` prints of an output without attention, ``(Generation, width: int, color: bool,
+            encoding: str) -> str``; empty: nothing, or if it returns nothing, is said to be there.
     """
 
     name: str
@@ -75,7 +80,9 @@ class TaskSpec(NamedTuple):
     suffixes: tuple[str, ...] = ()
     details: Mapping[str, str] = {}
     formats: Mapping[str, str] = {}
+    files: Mapping[str, str] = {}
     text: str = ""
+    steps: str = ""
 
 
 class ModelSpec(NamedTuple):
@@ -197,6 +204,22 @@ class ExperimentSpec(NamedTuple):
     task: str
     package: str
     file: str
+    help: str = ""
+
+
+class InspectorSpec(NamedTuple):
+    """A look inside models that needs no input: ``condgen inspect MODEL --NAME``.
+
+    Args:
+        name: of the flag.
+        architecture: name of the models' that it can look inside.
+        run: ``(condgen_cli.runner.Runner) -> condgen_cli.generation.Generation``: ``output`` is said, attention maps are drawn.
+        help: one line.
+    """
+
+    name: str
+    architecture: str
+    run: str
     help: str = ""
 
 

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, fields, replace
-from itertools import chain, islice
+from itertools import chain, groupby, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from condgen_cli.runner import Result, Runner
     from condgen_cli.specs import TaskSpec
 
-__all__ = ["TaskOptions", "run_task"]
+__all__ = ["TaskOptions", "prepared", "run_task"]
 
 ATTENTION_SUFFIXES = (".txt", ".png", ".html", ".json", ".npz")
 LONGEST_TITLE = 60
@@ -49,6 +49,7 @@ class TaskOptions:
     beam: int | None = None
     nbest: int = 1
     length_penalty: float | None = None
+    no_repeat_ngram: int | None = None
     max_length: int | None = None
     sample: bool = False
     temperature: float = 1.0
@@ -67,13 +68,19 @@ class TaskOptions:
         return cls(**{option.name: arguments[option.name] for option in fields(cls) if option.name in arguments})
 
 
-def run_task(task: str, inputs: Iterable[str | Failure] | Texts, options: TaskOptions) -> int:
+def run_task(
+    task: str,
+    inputs: Iterable[str | Failure] | Texts,
+    options: TaskOptions,
+    choose: Callable[[str], str] | None = None,
+) -> int:
     """Run a task's model over inputs and print a result for each, in order.
 
     Args:
         task: its name.
         inputs: what the task's reader takes: the paths that ``sources.expand`` gives, or ``lines.text_inputs``. A text gives a
             line for itself, an empty one if it fails.
+        choose: the model for a path, for tasks whose inputs are of several kinds; None: always ``options.model``.
     Returns:
         the exit code: 0; 4 if some inputs failed; if all failed, the first error's own.
     Raises:
@@ -86,7 +93,29 @@ def run_task(task: str, inputs: Iterable[str | Failure] | Texts, options: TaskOp
         return _Session(spec, options, inputs.several, live=inputs.live, texts=True).run(inputs)
     inputs, several = _peek(inputs)
     _check(spec, options, several)
-    return _Session(spec, options, several).run(inputs)
+    return _Session(spec, options, several, choose=choose).run(inputs)
+
+
+def prepared(task: str, options: TaskOptions) -> tuple[Runner, Decoding, Any]:
+    """What a command that talks with its user needs: the model, how it decodes, and the generator if it is to sample.
+
+    Raises:
+        UsageError: if options contradict each other.
+        CondgenError: if the model can't be had.
+    """
+    _check(manager().tasks[task], options, several=False)
+    runner, decoding = _loaded(task, options)
+    return runner, decoding, _generator(runner, options)
+
+
+def _loaded(task: str, options: TaskOptions) -> tuple[Runner, Decoding]:
+    from condgen_cli.runner import load
+
+    weights = parse_weights(options.weight or ())
+    runner = load(options.model, options.device)
+    if runner.task != task:
+        raise UsageError(f"{options.model} is a model for {runner.task}, not for {task}", f"condgen list --task {task}")
+    return runner, _decoding(runner, options, weights)
 
 
 class _Session:
@@ -96,27 +125,36 @@ class _Session:
         several: whether there may be more than one input.
         live: whether inputs come as somebody writes them.
         texts: whether they are texts, which results are not told apart by.
+        choose: see ``run_task``.
     """
 
-    def __init__(self, spec: TaskSpec, options: TaskOptions, several: bool, live: bool = False, texts: bool = False) -> None:
-        from condgen_cli.runner import load
+    runner: Runner
+    """The model of the result that is printed."""
+    decoding: Decoding
 
+    def __init__(
+        self,
+        spec: TaskSpec,
+        options: TaskOptions,
+        several: bool,
+        live: bool = False,
+        texts: bool = False,
+        choose: Callable[[str], str] | None = None,
+    ) -> None:
         self.spec = spec
         self.task = spec.name
         self.options = options
         self.several = several
         self.live = live
         self.texts = texts
-        weights = parse_weights(options.weight or ())
-        self.runner = load(options.model, options.device)
-        if self.runner.task != self.task:
-            raise UsageError(
-                f"{options.model} is a model for {self.runner.task}, not for {self.task}", f"condgen list --task {self.task}"
-            )
-        self.decoding = _decoding(self.runner, options, weights)
+        self.choose = choose
+        if choose is None:
+            self.runner, self.decoding = _loaded(self.task, options)
         self.details = {name: resolve(reference) for name, reference in spec.details.items()}
-        self.color = options.output is None and console.use_color()
+        self.collected = options.format == Format.text and options.output is not None and options.output.suffix in spec.files
+        self.color = (options.output is None or self.collected) and console.use_color()
         self.shown: Callable[[Generation, bool], str] = resolve(spec.text) if spec.text else _output
+        self.steps: Callable[[Generation, int, bool, str], str] | None = resolve(spec.steps) if spec.steps else None
         self.saved: set[Path] = set()
         self.warned: set[str] = set()
 
@@ -147,6 +185,27 @@ class _Session:
 
     def _results(self, inputs: Iterable[str | Text | Item | Failure]) -> Iterator[Result]:
         """A result for each part of each input, with the task's details."""
+        return self._run(inputs) if self.choose is None else self._chosen(inputs, self.choose)
+
+    def _chosen(self, inputs: Iterable[str | Text | Item | Failure], choose: Callable[[str], str]) -> Iterator[Result]:
+        """Inputs that follow one another and have the same model are run together."""
+        models: dict[str, tuple[Runner, Decoding]] = {}
+        for model, group in groupby(inputs, lambda one: choose(_name(one))):
+            yield from self._run_on(model, group, models)
+
+    def _run_on(
+        self, model: str, inputs: Iterable[str | Text | Item | Failure], models: dict[str, tuple[Runner, Decoding]]
+    ) -> Iterator[Result]:
+        try:
+            if model not in models:
+                models[model] = _loaded(self.task, replace(self.options, model=model))
+            self.runner, self.decoding = models[model]
+        except CondgenError as error:
+            reason = error
+            return (_failed(one, reason) for one in inputs)
+        return self._run(inputs)
+
+    def _run(self, inputs: Iterable[str | Text | Item | Failure]) -> Iterator[Result]:
         from condgen_cli.runner import read_inputs
 
         options = self.options
@@ -184,6 +243,11 @@ class _Session:
         if format in self.spec.formats:
             yield _FilePrinter(resolve(self.spec.formats[format]), self)
             return
+        if self.collected and self.options.output is not None:
+            collecting = _CollectedPrinter(resolve(self.spec.files[self.options.output.suffix]), self.options.output, self)
+            yield collecting
+            collecting.close()
+            return
         with self.opened(self.options.output) as output:
             printer = (_PartsPrinter if self.streams else _PRINTERS[format])(output, self)
             yield printer
@@ -208,8 +272,15 @@ class _Session:
         """Its attention for the terminal, or for a file."""
         from condgen_cli.render import attention_text
 
-        encoding = "utf-8" if self.options.output else console.encoding()
-        return attention_text(generation, width=console.width(), color=self.color, encoding=encoding)
+        return attention_text(generation, width=console.width(), color=self.color, encoding=self._encoding)
+
+    def steps_text(self, generation: Generation) -> str:
+        """What the task tells of the steps of an output without attention; empty if nothing."""
+        return self.steps(generation, console.width(), self.color, self._encoding) if self.steps else ""
+
+    @property
+    def _encoding(self) -> str:
+        return "utf-8" if self.options.output else console.encoding()
 
     def _tell_unread(self, result: Result) -> None:
         """Name what the model could not read and did not copy, and whatever else it warns of, once for a source."""
@@ -253,6 +324,20 @@ class _Session:
         return path
 
 
+def _name(entry: str | Text | Item | Failure) -> str:
+    return entry if isinstance(entry, str) else getattr(entry, "source", "")
+
+
+def _failed(entry: str | Text | Item | Failure, error: CondgenError) -> Result:
+    """The result of an input whose model can't be had."""
+    from condgen_cli.runner import Result
+
+    name = _name(entry)
+    if isinstance(entry, Failure):
+        return Result(entry.item, name, error=entry.error)
+    return Result(None, name, error=type(error)(f"{name}: {error.message}", error.hint))
+
+
 class _Printer(Protocol):
     """A format. An input's result is written at once, or part by part as they come if the session streams."""
 
@@ -260,12 +345,16 @@ class _Printer(Protocol):
 
 
 class _TextPrinter:
-    """A line for each output, after its input's name if there are several inputs and they have names."""
+    """A line for each output, after its input's name if there are several inputs and they have names.
+
+    Between outputs of which one has several lines there is an empty line.
+    """
 
     def __init__(self, output: TextIO, session: _Session) -> None:
         self.output = output
         self.session = session
         self.warned = False
+        self.before: str | None = None
 
     def write(self, results: Iterable[Result]) -> None:
         session = self.session
@@ -274,14 +363,19 @@ class _TextPrinter:
                 print(file=self.output)  # the lines that follow keep their places
             for generation in result.generations:
                 name = f"{result.source}: " if session.several and not session.texts else ""
-                print(f"{name}{self.session.shown(generation, self.session.color)}", file=self.output)
+                shown = f"{name}{session.shown(generation, session.color)}"
+                if self.before is not None and "\n" in self.before + shown:
+                    print(file=self.output)
+                print(shown, file=self.output)
+                self.before = shown
                 if session.options.show_attention and not _is_empty(result):
                     self._show_attention(generation, result)
             self.output.flush()
 
     def _show_attention(self, generation: Generation, result: Result) -> None:
-        if generation.attention:
-            print(f"\n{self.session.attention_text(generation).rstrip()}\n", file=self.output)
+        told = self.session.attention_text(generation) if generation.attention else self.session.steps_text(generation)
+        if told:
+            print(f"\n{told.rstrip()}\n", file=self.output)
         elif result.item and result.item.parts > 1:
             console.warn(f"no attention to show for {result.source}: {self.session.runner.name} has none, or it is too large")
         elif not self.warned:
@@ -334,6 +428,34 @@ class _FilePrinter:
             for text in self.format(one for result in chain([first], results) for one in result.generations):
                 output.write(text)
                 output.flush()
+
+
+class _CollectedPrinter:
+    """A file of all outputs, written when they are done; on a terminal they are shown as they come."""
+
+    def __init__(self, format: Callable[[Sequence[Sequence[Generation]]], bytes], path: Path, session: _Session) -> None:
+        self.format = format
+        self.path = path
+        self.shown = _TextPrinter(sys.stdout, session) if console.stdout_is_terminal() else None
+        self.inputs: list[tuple[Generation, ...]] = []
+
+    def write(self, results: Iterable[Result]) -> None:
+        for result in results:
+            if result.generations:
+                self.inputs.append(result.generations)
+            if self.shown and not result.error:
+                self.shown.write([result])
+
+    def close(self) -> None:
+        if not self.inputs:
+            return
+        content = self.format(self.inputs)
+        part = self.path.with_name(f".{self.path.name}.part")
+        try:
+            part.write_bytes(content)
+            part.replace(self.path)
+        except OSError as error:
+            raise CondgenError(f"cannot write {self.path}: {error.strerror or error}") from None
 
 
 class _JsonLinesPrinter:
@@ -418,6 +540,9 @@ def _check(spec: TaskSpec, options: TaskOptions, several: bool) -> None:
         _check_file_format(options, several)
     if options.save_attention is not None:
         _check_save_attention(options.save_attention, several)
+    output = options.output
+    if output and output.suffix in spec.files and not output.absolute().parent.is_dir():
+        raise NotFoundError(f"the folder {output.parent} does not exist")
 
 
 def _check_file_format(options: TaskOptions, several: bool) -> None:
@@ -459,6 +584,8 @@ def _decoding(runner: Runner, options: TaskOptions, weights: Mapping[str, float]
     changes: dict[str, Any] = {"nbest": options.nbest}
     if options.length_penalty is not None:
         changes["length_penalty"] = options.length_penalty
+    if options.no_repeat_ngram is not None:
+        changes["no_repeat_ngram"] = options.no_repeat_ngram
     if options.max_length is not None:
         changes |= {"max_length": options.max_length, "min_length": min(default.min_length, options.max_length)}
     if options.sample:

@@ -77,7 +77,7 @@ def check_match_function(build: Callable[[int, int, int], Any]) -> None:
 
 def _check_references(spec: Any) -> None:
     """What a spec names as ``module:attribute`` is there and can be called, and a recipe's or an experiment's file exists."""
-    for attribute in ("command", "reader", "build", "experiment", "open"):
+    for attribute in ("command", "reader", "build", "experiment", "open", "run"):
         if reference := getattr(spec, attribute, ""):
             try:
                 target = resolve(reference)

@@ -94,6 +94,32 @@ def test_a_full_beam_finds_the_best_of_all_sequences(seed: int, penalty: float, 
         assert [hypothesis.score for hypothesis in found] == pytest.approx([score for score, _ in best], abs=1e-4)
 
 
+def repeats(ids: Sequence[int], size: int) -> bool:
+    ngrams = [tuple(ids[start : start + size]) for start in range(len(ids) - size + 1)]
+    return len(set(ngrams)) < len(ngrams)
+
+
+@settings(max_examples=25, deadline=None)
+@given(seed=st.integers(0, 999), items=st.integers(1, 3), size=st.integers(1, 3))
+def test_a_full_beam_finds_the_best_of_all_sequences_without_an_ngram_twice(seed: int, items: int, size: int) -> None:
+    model, memory = Toy(seed), toy_memory(items, seed)
+    decoding = Decoding(beam=130, nbest=3, max_length=4, no_repeat_ngram=size)
+    for item, found in enumerate(decode(model, memory, decoding)):
+        allowed = [ids for ids in every_sequence(4) if not repeats(ids, size)]
+        scored = [(sum(written_out(model, memory, item, ids)[0]), ids) for ids in allowed]
+        assert [hypothesis.ids for hypothesis in found] == [ids for _, ids in sorted(scored, reverse=True)[:3]]
+
+
+@settings(max_examples=25, deadline=None)
+@given(seed=st.integers(0, 999), size=st.integers(1, 3))
+def test_samples_hold_no_ngram_twice(seed: int, size: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    decoding = Decoding("sample", nbest=4, max_length=9, no_repeat_ngram=size)
+    for found in decode(Toy(seed), toy_memory(3, seed), decoding, generator):
+        assert len(found) == 4
+        assert not any(repeats(hypothesis.ids, size) for hypothesis in found)
+
+
 @settings(max_examples=25, deadline=None)
 @given(seed=st.integers(0, 999), size=st.integers(60, 300), beam=st.integers(1, 6))
 def test_a_beam_keeps_the_best_of_a_large_vocabulary(seed: int, size: int, beam: int) -> None:

@@ -346,6 +346,7 @@ def test_a_stranger_s_plugin_is_installed_used_and_removed(virtualenv, tmp_path)
     assert virtualenv("condgen_cli", "shout", "hello", "you").stdout == "HELLO YOU\n"
     assert virtualenv("condgen_cli", "whisper", "quietly", "HELLO").stdout == "hello\n"
     assert "shouts" in virtualenv("condgen_cli", "data", "ls").stdout
+    assert "--how-loud" in virtualenv("condgen_cli", "inspect", "--help").stdout
     listed = json.loads(virtualenv("condgen_cli", "plugin", "list", "--format", "json").stdout)["plugins"]
     (plugin,) = (plugin for plugin in listed if plugin["name"] == "shouting")
     assert (plugin["distribution"], plugin["version"], plugin["api"], plugin["status"]) == ("condgen-shout", "1.2.3", "1", "ok")
@@ -357,6 +358,7 @@ def test_a_stranger_s_plugin_is_installed_used_and_removed(virtualenv, tmp_path)
         "match_functions": ["shout-distance"],
         "recipes": ["shout-recipe"],
         "experiments": ["shout-loudly"],
+        "inspectors": ["how-loud"],
         "manifests": ["shouts"],
         "commands": ["whisper"],
     }

@@ -11,7 +11,7 @@ SECTIONS: dict[str, tuple[CommandSpec, ...]] = {
         CommandSpec("list", "The models of the zoo.", "condgen_cli.commands.zoo:list_models"),
         CommandSpec("show", "A model's card: training, licence, results.", "condgen_cli.commands.zoo:show"),
         CommandSpec(
-            "inspect", "A model's architecture, or what it looks at for an input.", "condgen_cli.commands.inspect:inspect"
+            "inspect", "A model's architecture, or what it looks at for an input.", "condgen_cli.commands.inspect:make"
         ),
         CommandSpec("pull", "Download models, verified.", "condgen_cli.commands.zoo:pull"),
         CommandSpec("verify", "Check stored models against the manifest.", "condgen_cli.commands.zoo:verify"),
@@ -31,6 +31,6 @@ SECTIONS: dict[str, tuple[CommandSpec, ...]] = {
     ),
     "Plugins": (CommandSpec("plugin", "Plugins: list, doctor, new, install, uninstall.", "condgen_cli.commands.plugin:app"),),
 }
-"""In the order of the help page."""
+"""In the order of the help page. A command that depends on what plugins register is ``make(plugins)``."""
 
 CORE: dict[str, CommandSpec] = {command.name: command for section in SECTIONS.values() for command in section}

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import textwrap
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from inspect import Parameter, signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,12 +13,14 @@ import typer
 
 from condgen_cli import console
 from condgen_cli.errors import PartialFailure, UsageError
-from condgen_cli.options import Device, DeviceOpt, ReportFormat, ReportFormatOpt
+from condgen_cli.options import Device, DeviceOpt, ReportFormat, ReportFormatOpt, SaveAttentionOpt
+from condgen_cli.specs import InspectorSpec, resolve
 
 if TYPE_CHECKING:
-    from condgen_cli.runner import Result
+    from condgen_cli.plugins import Plugins
+    from condgen_cli.runner import Result, Runner
 
-__all__ = ["inspect"]
+__all__ = ["inspect", "make"]
 
 TREE_DEPTH = 3
 """Levels of modules that the text report shows; JSON has all."""
@@ -28,13 +31,48 @@ InputsArg = Annotated[
 ]
 
 
+def make(plugins: Plugins) -> Callable[..., None]:
+    """The command with a flag for each inspector."""
+
+    def command(**arguments: Any) -> None:
+        chosen = [spec for name, spec in plugins.inspectors.items() if arguments.pop(_argument(name))]
+        inspect(**arguments, inspectors=chosen)
+
+    own = [one for name, one in signature(inspect, eval_str=True).parameters.items() if name != "inspectors"]
+    flags = [
+        Parameter(
+            _argument(name),
+            Parameter.KEYWORD_ONLY,
+            default=False,
+            annotation=Annotated[bool, typer.Option(f"--{name}", help=spec.help)],
+        )
+        for name, spec in plugins.inspectors.items()
+    ]
+    command.__doc__ = inspect.__doc__
+    parameters = [one.replace(kind=Parameter.KEYWORD_ONLY) for one in own] + flags
+    command.__signature__ = signature(command).replace(parameters=parameters)  # type: ignore[attr-defined]
+    command.__annotations__ = {one.name: one.annotation for one in parameters}
+    return command
+
+
+def _argument(flag: str) -> str:
+    return flag.replace("-", "_")
+
+
 def inspect(
     target: TargetArg,
     inputs: InputsArg = None,
+    save_attention: SaveAttentionOpt = None,
     device: DeviceOpt = Device.cpu,
     format: ReportFormatOpt = ReportFormat.text,
+    inspectors: Sequence[InspectorSpec] = (),
 ) -> None:
-    """Look inside a model: its parts, costs and results; or, with inputs, its attention step by step."""
+    """Look inside a model: its parts, costs and results; with inputs, its attention step by step; or as a flag says."""
+    if inspectors:
+        _inspect_with(inspectors, target, inputs or [], save_attention, device, format)
+        return
+    if save_attention is not None:
+        raise UsageError("--save-attention draws what an inspector finds: it goes with its flag", "condgen inspect --help")
     if target.endswith(".safetensors"):
         _inspect_weights(Path(target), inputs or [], format)
         return
@@ -47,6 +85,39 @@ def inspect(
 
         report = model_report(load(target, "cpu"))
         _print(report if format is ReportFormat.json else _model_text(report))
+
+
+def _inspect_with(
+    inspectors: Sequence[InspectorSpec],
+    target: str,
+    inputs: Sequence[str],
+    path: Path | None,
+    device: Device,
+    format: ReportFormat,
+) -> None:
+    """Draw what inspectors find."""
+    if inputs or len(inspectors) > 1:
+        raise UsageError("an inspector looks at a model alone: one flag, no inputs")
+    (spec,) = inspectors
+    from condgen_cli.render import save_attention
+    from condgen_cli.render.files import as_json
+    from condgen_cli.runner import load
+
+    runner: Runner = load(target, device)
+    if runner.bundle.architecture != spec.architecture:
+        raise UsageError(f"--{spec.name} looks inside models of the architecture {spec.architecture}, not {target}")
+    found = resolve(spec.run)(runner)
+    title = f"{runner.name} · {spec.name}"
+    if path is not None:
+        save_attention(path, found, title)
+    _print(as_json(found, title) if format is ReportFormat.json else _drawn(found))
+
+
+def _drawn(found: Any) -> str:
+    from condgen_cli.render import attention_text
+
+    drawn = attention_text(found, width=console.width(), color=console.use_color(), encoding=console.encoding())
+    return f"{found.output}\n\n{drawn}"
 
 
 def _inspect_weights(path: Path, inputs: Sequence[str], format: ReportFormat) -> None:

@@ -29,13 +29,14 @@ _AREA = 16_000_000
 warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
-def load_image(source: Any) -> Image.Image:
+def load_image(source: Any, alpha: bool = False) -> Image.Image:
     """A photo as an upright RGB image, transparency laid on white, the first frame of an animation.
 
     Photos of which both sides are long are reduced while they are read (see ``_SIDE``), so that time and memory stay small.
 
     Args:
         source: a path, a URL, the bytes of a file, an object whose ``open()`` gives such bytes, or a PIL image.
+        alpha: keep transparency: an image that has some is RGBA.
     Raises:
         NotFoundError: if the file doesn't exist.
         NetworkError: if a URL can't be fetched.
@@ -43,7 +44,7 @@ def load_image(source: Any) -> Image.Image:
     """
     if isinstance(source, Image.Image):
         _check_size(source, "the image")
-        return _upright_rgb(source)
+        return _upright(source, alpha)
     name, data = read_content(source, "an image")
     if not data:
         raise InputError(f"{name} is empty")
@@ -51,7 +52,7 @@ def load_image(source: Any) -> Image.Image:
         with Image.open(io.BytesIO(data)) as image:
             _check_size(image, name)
             image.draft(None, (_SIDE, _SIDE))  # a JPEG is decoded at a half, a quarter or an eighth of its size
-            return _upright_rgb(image)
+            return _upright(image, alpha)
     except UnidentifiedImageError:
         raise InputError(f"{name} is not an image of a known format") from None
     except Image.DecompressionBombError:
@@ -75,11 +76,12 @@ def _check_size(image: Image.Image, name: str) -> None:
         raise InputError(f"{name} has {image.width}×{image.height} pixels, more than the limit of {limit} million")
 
 
-def _upright_rgb(image: Image.Image) -> Image.Image:
+def _upright(image: Image.Image, alpha: bool) -> Image.Image:
     image.load()
-    rgb = _rgb(_reduced(image))
+    reduced = _reduced(image)
+    colored = reduced.convert("RGBA") if alpha and reduced.has_transparency_data else _rgb(reduced)
     turn = _TURNS.get(_orientation(image))
-    upright = rgb if turn is None else rgb.transpose(turn)
+    upright = colored if turn is None else colored.transpose(turn)
     upright.info.clear()  # else it would be turned again if it were loaded again
     return upright
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -23,23 +24,32 @@ class LanguageModelState(NamedTuple):
 
 
 class LanguageModel(nn.Module):
-    """Layers of LSTM over embedded tokens; the output matrix is the embedding's (Press and Wolf 2017).
+    """Layers of LSTM over embedded tokens.
 
     Args:
         vocabulary_size: number of tokens.
         embedding_size, hidden_size: of a token, and of each layer.
         layers: their number.
         dropout: on embeddings, between layers and on the output, never from step to step.
+        tied: the output matrix is the embedding's (Press and Wolf 2017), after a layer that maps to its size; otherwise it has
+            weights of its own for the last layer's outputs.
     """
 
     def __init__(
-        self, vocabulary_size: int, embedding_size: int, hidden_size: int, layers: int = 1, dropout: float = 0.0
+        self,
+        vocabulary_size: int,
+        embedding_size: int,
+        hidden_size: int,
+        layers: int = 1,
+        dropout: float = 0.0,
+        tied: bool = True,
     ) -> None:
         super().__init__()
         self.embedding = make_embedding(vocabulary_size, embedding_size)
         self.scale = embedding_size**0.5
         self.lstm = nn.LSTM(embedding_size, hidden_size, layers, batch_first=True, dropout=dropout if layers > 1 else 0.0)
-        self.readout = nn.Linear(hidden_size, embedding_size)
+        self.readout = nn.Linear(hidden_size, embedding_size) if tied else None
+        self.output = None if tied else nn.Linear(hidden_size, vocabulary_size, bias=False)
         self.bias = nn.Parameter(self.embedding.weight.new_zeros(vocabulary_size))
         self.dropout = Dropout(dropout)
 
@@ -49,20 +59,46 @@ class LanguageModel(nn.Module):
         return LanguageModelState(zeros, zeros)
 
     def forward(self, tokens: Tensor, state: LanguageModelState | None = None) -> tuple[Tensor, LanguageModelState]:
-        """Read tokens (rows, steps): features (rows, steps, embedding_size) for ``logits``, and the state after them."""
+        """Read tokens (rows, steps): features (rows, steps, size) for ``logits``, and the state after them.
+
+        Their size is ``embedding_size``, or ``hidden_size`` if the output has weights of its own.
+        """
         state = self.start(len(tokens)) if state is None else state
         embedded = self.dropout(self.embedding(tokens) * self.scale)
-        outputs, final = self.lstm(embedded, tuple(part.transpose(0, 1).contiguous() for part in state))
-        hidden, cell = (part.transpose(0, 1) for part in final)
-        return self.dropout(self.readout(self.dropout(outputs)).tanh()), LanguageModelState(hidden, cell)
+        outputs, state = self._step(embedded, state) if tokens.shape[1] == 1 else self._run(embedded, state)
+        features = self.dropout(outputs)
+        if self.readout is not None:
+            features = self.dropout(self.readout(features).tanh())
+        return features, state
 
     def logits(self, features: Tensor) -> Tensor:
-        """(..., embedding_size) to (..., vocabulary_size)."""
-        return F.linear(features, self.embedding.weight, self.bias)
+        """(..., size) to (..., vocabulary_size)."""
+        return F.linear(features, self._matrix, self.bias)
 
     def cross_entropy(self, features: Tensor, targets: Tensor) -> Tensor:
-        """Mean of features (n, embedding_size) and targets (n,), in nats."""
-        return linear_cross_entropy(features, self.embedding.weight, self.bias, targets)
+        """Mean of features (n, size) and targets (n,), in nats."""
+        return linear_cross_entropy(features, self._matrix, self.bias, targets)
+
+    def _run(self, inputs: Tensor, state: LanguageModelState) -> tuple[Tensor, LanguageModelState]:
+        """The layers over inputs (rows, steps, embedding_size): outputs (rows, steps, hidden_size) and the state after them."""
+        outputs, final = self.lstm(inputs, tuple(part.transpose(0, 1).contiguous() for part in state))
+        return outputs, LanguageModelState(*(part.transpose(0, 1) for part in final))
+
+    def _step(self, inputs: Tensor, state: LanguageModelState) -> tuple[Tensor, LanguageModelState]:
+        """The same for a single step: the fused run would pack its weights anew each time, which takes longer than the step."""
+        signal, hidden, cell = inputs.squeeze(1), [], []
+        for layer in range(self.lstm.num_layers):
+            weights = (getattr(self.lstm, f"{name}_l{layer}") for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"))
+            signal = F.dropout(signal, self.lstm.dropout, self.training and layer > 0)
+            signal, memory = torch.lstm_cell(signal, (state.hidden[:, layer], state.cell[:, layer]), *weights)
+            hidden.append(signal)
+            cell.append(memory)
+        return signal.unsqueeze(1), LanguageModelState(torch.stack(hidden, 1), torch.stack(cell, 1))
+
+    @property
+    def _matrix(self) -> Tensor:
+        """The output's, (vocabulary_size, size)."""
+        return self.embedding.weight if self.output is None else self.output.weight
 
 
 class LanguageModelScorer:

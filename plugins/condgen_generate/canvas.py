@@ -23,22 +23,24 @@ OPAQUE = 128
 def known_pixels(item: Item, shape: tuple[int, int], palette: Sequence[str]) -> NDArray[np.int64]:
     """The known pixels of an item's condition in the nearest colours, (height, width), ``UNKNOWN`` elsewhere.
 
-    Nothing is known without a picture. Its transparent pixels are unknown, and so is what lies below it if it is less high than it
-    should be.
+    Nothing is known without a picture. Its transparent pixels are unknown, and so is what lies below it if it is less high than
+    it should be.
 
     Raises:
         InputError: if the condition is neither a picture nor an empty prompt, or the picture has another size.
     """
     known = np.full(shape, UNKNOWN, np.int64)
     condition = item.condition
-    if condition is None or (isinstance(condition, Prompt) and condition == Prompt(exact=condition.exact, simplified=condition.simplified)):
+    if condition is None or (
+        isinstance(condition, Prompt) and condition == Prompt(exact=condition.exact, simplified=condition.simplified)
+    ):
         return known
     height, width = shape
     if not isinstance(condition, Image.Image):
         raise InputError("the model writes pictures: it goes on from no text", "--complete PICTURE")
     if condition.width != width or condition.height > height:
         raise InputError(
-            f"the picture has {condition.width}x{condition.height} pixels, the model writes {width}x{height}",
+            f"{item.source or item.id} has {condition.width}x{condition.height} pixels, the model writes {width}x{height}",
             "a part of it has the same width, or its unknown pixels are transparent",
         )
     pixels = np.asarray(condition.convert("RGBA"), np.int64)

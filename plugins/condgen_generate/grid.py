@@ -1,4 +1,4 @@
-"""3-D grid LSTM over pictures (Kalchbrenner et al. 2015), with the second pass of the diagonal BiLSTM (van den Oord et al. 2016)."""
+"""3-D grid LSTM over pictures (Kalchbrenner et al. 2015), with a pass from the right as PixelRNN has (van den Oord et al. 2016)."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ __all__ = ["GridLayer", "GridLstm", "GridState", "neighbourhood"]
 
 
 def neighbourhood(height: int, width: int, radius: int, whole_row: bool) -> Tensor:
-    """The places that each cell reads directly: those at most ``radius`` away that were written before the cell's pixel, and with
-    ``whole_row`` those of its own row too.
+    """The places that each cell reads directly: those at most ``radius`` away that were written before the cell's pixel, and
+    with ``whole_row`` those of its own row too.
 
     Returns:
         (height · width, offsets) raster places; ``height · width`` stands for what lies outside.
@@ -58,7 +58,7 @@ class GridLayer(nn.Module):
         self.places = places
 
     def forward(self, below: Tensor, memory: Tensor, height: int, width: int) -> tuple[Tensor, Tensor]:
-        """Run over pictures: what comes from below (height · width, batch, input_size) and its memory (…, size) to what goes up."""
+        """Run over pictures: what goes up for what comes from below (height · width, batch, input_size) and its memory."""
         bias = self.input.bias.expand(height * width, -1)
         if self.places is not None:
             bias = bias + (self.rows.unsqueeze(1) + self.columns).flatten(0, 1)
@@ -105,8 +105,8 @@ class GridState(NamedTuple):
 
 class GridLstm(nn.Module):
     """Layers of grid LSTM from the top left, which see all pixels to the left and above; and layers from the top right, whose
-    output reaches the first of these one row below, so that they see what lies above to the right as well. Nothing sees its future:
-    pixel ``i`` in raster order is predicted from pixels before ``i``.
+    output reaches the first of these one row below, so that they see what lies above to the right as well. Nothing sees its
+    future: pixel ``i`` in raster order is predicted from pixels before ``i``.
 
     Args:
         height, width: of the pictures.
@@ -136,12 +136,12 @@ class GridLstm(nn.Module):
     before: Tensor
     row: Tensor
 
-    def forward(self, pixels: Tensor) -> Tensor:
-        """Pixels (batch, height · width) to features (height · width, batch, layers · size), each of pixels before its own."""
-        colors = self._one_hot(pixels)
+    def forward(self, colors: Tensor) -> Tensor:
+        """Pixels (batch, height · width, colors), one-hot, to features (height · width, batch, layers · size), each of pixels
+        before its own."""
         below = self._read(colors, self.before)
         if len(self.back_layers):
-            below = torch.cat([below, self._behind(pixels)], 2)
+            below = torch.cat([below, self._behind(colors)], 2)
         return torch.cat(list(self._climb(self.layers, below)), 2)
 
     def start(self, batch: int) -> GridState:
@@ -194,10 +194,10 @@ class GridLstm(nn.Module):
             behind[:, self.width - 1 - column] = below
         return state._replace(back_above=above, behind=behind)
 
-    def _behind(self, pixels: Tensor) -> Tensor:
+    def _behind(self, colors: Tensor) -> Tensor:
         """For each cell what the pass from the right found in the cell above it: (height · width, batch, size)."""
-        mirrored = pixels.view(-1, self.height, self.width).flip(2).flatten(1)
-        below = self._read(self._one_hot(mirrored), self.row)
+        mirrored = colors.view(-1, self.height, self.width, self.colors).flip(2).flatten(1, 2)
+        below = self._read(mirrored, self.row)
         *_, top = self._climb(self.back_layers, below)
         grid = top.view(self.height, self.width, -1, self.size).flip(1)
         return F.pad(grid[:-1], (0, 0, 0, 0, 0, 0, 1, 0)).flatten(0, 1)
@@ -209,14 +209,11 @@ class GridLstm(nn.Module):
             below, memory = layer(below, memory, self.height, self.width)
             yield below
 
-    def _one_hot(self, pixels: Tensor) -> Tensor:
-        """(height · width + 1, batch, colors); nothing of it is set outside the picture."""
-        return F.pad(F.one_hot(pixels.t(), self.colors).to(self.layers[0].weight.dtype), (0, 0, 0, 0, 0, 1))
-
     def _read(self, colors: Tensor, places: Tensor) -> Tensor:
-        """(height · width, batch, offsets · colors)."""
+        """What each cell reads directly, (height · width, batch, offsets · colors); nothing is set outside the picture."""
         cells, offsets = places.shape
-        found = colors.index_select(0, places.flatten()).view(cells, offsets, -1, self.colors)
+        padded = F.pad(colors.transpose(0, 1), (0, 0, 0, 0, 0, 1))
+        found = padded.index_select(0, places.flatten()).view(cells, offsets, -1, self.colors)
         return found.transpose(1, 2).reshape(cells, found.shape[2], offsets * self.colors)
 
     def _read_one(self, pixels: Tensor, places: Tensor) -> Tensor:

@@ -31,12 +31,13 @@ IDX_PICTURES = 0x803
 GREY_DEV = 10_000
 """The last of the training pictures, which are the dev split of grey MNIST."""
 SUFFIXES = (".png", ".gif", ".jpg", ".jpeg", ".webp", ".bmp")
+PALETTE_PICTURES = 400
 LARGEST = 64
 """Pixels of a picture's side: each is a step."""
 
 
 class PictureItems(Sequence[Item]):
-    """Pictures as items: the reference is the picture as text, numbers of colours; the condition is that nothing of it is known.
+    """Pictures as items: the reference is the picture as text, numbers of colours; nothing of it is known before.
 
     Args:
         pictures: (count, height, width), numbers of colours.
@@ -197,9 +198,10 @@ def _tiles(sheet: Image.Image, tile: int) -> Iterator[tuple[str, Image.Image]]:
 
 
 def _palette(pictures: Sequence[Image.Image], colors: int) -> Image.Image:
-    """A palette picture for all pixels of all pictures together."""
+    """A palette picture for the pixels of all pictures together, or of some hundreds if there are more."""
     from PIL import Image
 
+    pictures = pictures[:: math.ceil(len(pictures) / PALETTE_PICTURES)]
     side = pictures[0].width
     across = math.ceil(math.sqrt(len(pictures)))
     mosaic = Image.new("RGB", (across * side, math.ceil(len(pictures) / across) * side), "white")

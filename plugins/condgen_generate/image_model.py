@@ -1,4 +1,4 @@
-"""Pictures as sentences: each pixel is a word of a palette, written in raster order by an LSTM over the sentence or over the grid."""
+"""Pictures as sentences: each pixel is a word of a palette, written in raster order by an LSTM over sentence or grid."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from condgen_generate.canvas import UNKNOWN, known_pixels
 from condgen_generate.grid import GridLstm, GridState
 
 __all__ = ["ImageConfig", "ImageModel", "PixelVocabulary", "build"]
+
 
 class ImageConfig(BaseModel):
     """``[model]`` of a recipe.
@@ -87,9 +88,9 @@ class RasterLstm(nn.Module):
         self.colors = colors
         self.lstm = nn.LSTM(colors, size, layers, batch_first=True)
 
-    def forward(self, pixels: Tensor) -> Tensor:
-        """Pixels (batch, places) to features (places, batch, size), each of pixels before its own."""
-        read = F.pad(self._one_hot(pixels[:, :-1]), (0, 0, 1, 0))
+    def forward(self, colors: Tensor) -> Tensor:
+        """Pixels (batch, places, colors), one-hot, to features (places, batch, size), each of pixels before its own."""
+        read = F.pad(colors[:, :-1], (0, 0, 1, 0))
         features: Tensor = self.lstm(read)[0]
         return features.transpose(0, 1)
 
@@ -99,12 +100,11 @@ class RasterLstm(nn.Module):
 
     def step(self, place: int, pixels: Tensor, state: RasterState) -> tuple[Tensor, RasterState]:
         """The features (batch, size) of one pixel, and the next state."""
-        read = self._one_hot(pixels[:, place - 1 : place]) if place else state.hidden.new_zeros(len(pixels), 1, self.colors)
+        read = state.hidden.new_zeros(len(pixels), 1, self.colors)
+        if place:
+            read = F.one_hot(pixels[:, place - 1 : place], self.colors).to(read.dtype)
         outputs, final = self.lstm(read, tuple(part.transpose(0, 1).contiguous() for part in state))
         return outputs.squeeze(1), RasterState(*(part.transpose(0, 1) for part in final))
-
-    def _one_hot(self, pixels: Tensor) -> Tensor:
-        return F.one_hot(pixels, self.colors).to(self.lstm.weight_hh_l0.dtype)
 
 
 class ImageState(NamedTuple):
@@ -124,8 +124,8 @@ class ImageState(NamedTuple):
 class ImageModel(nn.Module):
     """Implements ``condgen_cli.model.Model`` with exact likelihoods: the end has probability 1 after the last pixel, else 0.
 
-    A condition may be a picture of which some pixels are known. These are not chosen but taken where the turn comes to them: exact
-    for a part that begins at the top, while pixels written before a known one have not seen it.
+    A condition may be a picture of which some pixels are known. These are not chosen but taken where the turn comes to them:
+    exact for a part that begins at the top, while pixels written before a known one have not seen it.
     """
 
     def __init__(self, config: ImageConfig) -> None:
@@ -215,7 +215,11 @@ class ImageModel(nn.Module):
 
     def pixel_logits(self, pixels: Tensor) -> Tensor:
         """Pixels (batch, places) to logits (batch, places, colors), each of pixels before its own."""
-        logits: Tensor = self.readout(self.network(pixels))
+        return self.color_logits(F.one_hot(pixels, self.vocabulary.colors).to(self.readout[0].weight.dtype))
+
+    def color_logits(self, colors: Tensor) -> Tensor:
+        """The same of one-hot pixels (batch, places, colors), for which there is a gradient."""
+        logits: Tensor = self.readout(self.network(colors))
         return logits.transpose(0, 1)
 
     def _known(self, item: Item) -> NDArray[np.int64]:

@@ -58,7 +58,8 @@ class ImageExperiment:
     """Implements ``condgen_cli.training.Experiment``; the dev metrics are ``nll_nats`` and ``bits_per_dim``.
 
     Args:
-        recipe: ``[model]`` are fields of ``ImageConfig``; ``init`` names a model to go on from.
+        recipe: ``[model]`` are fields of ``ImageConfig``, the palette being the data set's unless it is given; ``init`` names a
+            model to go on from.
         data_dir: where the data set lies.
         run_dir: unused.
     Raises:
@@ -67,11 +68,13 @@ class ImageExperiment:
 
     def __init__(self, recipe: Recipe, data_dir: Path | None, run_dir: Path) -> None:
         self.recipe = recipe
-        config = check(ImageConfig, recipe.model.options, "model")
         self.data = check(DataOptions, recipe.data.model_dump(), "data")
         if recipe.objective:
             raise UsageError("recipe: objective: the picture models' has no options")
         train, dev = (open_dataset(self.data.dataset, split, data_dir, self.data.options) for split in ("train", "dev"))
+        if not isinstance(train, PictureItems) or not isinstance(dev, PictureItems):
+            raise UsageError(f"{self.data.dataset} holds no pictures")
+        config = check(ImageConfig, {"palette": train.palette, **recipe.model.options}, "model")
         self.pictures, self.dev = (_pixels(found, config, self.data.dataset) for found in (train, dev))
         self.dev = self.dev[: self.data.dev_items]
         self.model = ImageModel(config)
@@ -99,10 +102,8 @@ class ImageExperiment:
         export(directory, self.recipe, self.model, self.model.config, {})
 
 
-def _pixels(items: object, config: ImageConfig, dataset: str) -> Tensor:
+def _pixels(items: PictureItems, config: ImageConfig, dataset: str) -> Tensor:
     """(count, places)."""
-    if not isinstance(items, PictureItems):
-        raise UsageError(f"{dataset} holds no pictures")
     _, height, width = items.pictures.shape
     if (height, width) != (config.height, config.width) or items.pictures.max(initial=0) >= len(config.palette):
         raise UsageError(

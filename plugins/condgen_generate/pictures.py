@@ -16,17 +16,23 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from rich.text import Text
+
+from condgen_cli.render.blocks import half_blocks, side_by_side
+from condgen_cli.render.lines import Lines, shades
+from condgen_cli.render.tables import ansi
 
 if TYPE_CHECKING:
     from condgen_cli.generation import Generation
 
-__all__ = ["film", "page", "picture", "sheet"]
+__all__ = ["drawn", "film", "page", "picture", "sheet", "stages"]
 
 UNKNOWN = -1
 GROUND = (96, 125, 171)
 """Colour of what is not known or not yet written, which few palettes have."""
 WIDE = 1200
 """Pixels that a sheet is about as wide as."""
+STAGES = 6
 FRAMES = 60
 """Of a film at most, the last one included, which stays."""
 
@@ -37,6 +43,21 @@ def picture(rows: Rows, palette: Sequence[str]) -> Image.Image:
     """Numbers of colours (height, width) as a picture."""
     colors = np.array([*(tuple(bytes.fromhex(color)) for color in palette), GROUND], np.uint8)
     return Image.fromarray(colors[rows])
+
+
+def drawn(generation: Generation, color: bool) -> str:
+    """The picture for the terminal: half blocks in its colours, else two signs for a pixel, the heavier the brighter."""
+    table = _rows(generation)
+    return _text(half_blocks(_even(picture(table, generation.details["palette"])))) if color else _shaded(generation, table)
+
+
+def stages(generation: Generation, width: int, color: bool) -> str:
+    """The picture as it was after each sixth of its pixels."""
+    whole = _rows(generation)
+    tables = [_until(whole, math.ceil(whole.size * stage / STAGES)) for stage in range(1, STAGES + 1)]
+    if color:
+        return _text(side_by_side([half_blocks(_even(picture(one, generation.details["palette"]))) for one in tables], width))
+    return "\n\n".join(_shaded(generation, one) for one in tables)
 
 
 def sheet(inputs: Sequence[Sequence[Generation]]) -> bytes:
@@ -70,6 +91,32 @@ def page(inputs: Sequence[Sequence[Generation]]) -> bytes:
     return template.replace("{{data}}", json.dumps(data)).encode()
 
 
+def _until(rows: Rows, place: int) -> Rows:
+    """The picture as it was when ``place`` pixels had been written."""
+    written = rows.copy()
+    written.reshape(-1)[place:] = UNKNOWN
+    return written
+
+
+def _even(image: Image.Image) -> Image.Image:
+    """With a further line if it has an odd number of them: half blocks come in pairs."""
+    if image.height % 2 == 0:
+        return image
+    taller = Image.new("RGB", (image.width, image.height + 1), GROUND)
+    taller.paste(image)
+    return taller
+
+
+def _shaded(generation: Generation, rows: Rows) -> str:
+    colors = np.array([tuple(bytes.fromhex(color)) for color in generation.details["palette"]])
+    brightness = np.append(colors @ (0.299, 0.587, 0.114) / 255, 0.0)
+    return "\n".join(line.rstrip() for line in shades(brightness[rows], 2))
+
+
+def _text(lines: Lines) -> str:
+    return ansi(Text("\n").join(lines), max(line.cell_len for line in lines))
+
+
 def _rows(generation: Generation, name: str = "rows") -> Rows:
     return np.array(generation.details[name], np.int64)
 
@@ -93,9 +140,6 @@ def _arranged(inputs: Sequence[Sequence[Generation]], place: int | None = None) 
 
 def _cells(samples: Sequence[Generation], place: int | None) -> list[Image.Image]:
     palette = samples[0].details["palette"]
-    tables = [_rows(one) for one in samples]
-    if place is not None:
-        for table in tables:
-            table.reshape(-1)[place:] = UNKNOWN
+    tables = [_rows(one) if place is None else _until(_rows(one), place) for one in samples]
     given = [_rows(samples[0], "given")] if samples[0].details.get("given") else []
     return [picture(table, palette) for table in [*given, *tables]]

@@ -1,8 +1,8 @@
 """One layer of grid LSTM over a whole picture, a diagonal at a time.
 
-The cells of a diagonal don't need one another, so that a diagonal of all pictures is one matrix product. Cells lie in the order of
-their diagonals, and what a cell emits is written at once where its two neighbours on the next diagonal read it: nothing is padded
-or gathered. The gradient is written by hand, from what the forward pass leaves, and that of the weights is one product at the end.
+The cells of a diagonal don't need one another, so that a diagonal of all pictures is one matrix product. Cells lie in the order
+of their diagonals, and what a cell emits is written at once where its two neighbours on the next diagonal read it: nothing is
+padded or gathered. The gradient is written by hand, from what the forward pass leaves; that of the weights is one product.
 """
 
 from __future__ import annotations
@@ -65,15 +65,15 @@ def diagonals(height: int, width: int) -> tuple[tuple[Diagonal, ...], Tensor, Te
 def wavefront(below: Tensor, memory: Tensor, weight: Tensor, bias: Tensor, height: int, width: int) -> tuple[Tensor, Tensor]:
     """Run a layer of grid LSTM (Kalchbrenner et al. 2015, equations 2 to 4) from the top left to the bottom right.
 
-    Each direction is an LSTM of its own whose gates see the hidden vectors of all: with ``H`` the hidden vectors that come from the
-    left, from above and from below, and ``m`` a direction's memory, ``m' = σ(W_f H) ⊙ m + σ(W_i H) ⊙ tanh(W_g H)`` and
+    Each direction is an LSTM of its own whose gates see the hidden vectors of all: with ``H`` the hidden vectors that come from
+    the left, from above and from below, and ``m`` a direction's memory, ``m' = σ(W_f H) ⊙ m + σ(W_i H) ⊙ tanh(W_g H)`` and
     ``h' = σ(W_o H) ⊙ tanh(m')``.
 
     Args:
         below: (height · width, batch, input_size): what comes from below.
         memory: (height · width, batch, size): the memory that comes from below.
-        weight: (2 · size + input_size, 12 · size): of the hidden vectors from the left, from above and of what comes from below;
-            for input, forget and output gates and candidates, each for the three directions.
+        weight: (2 · size + input_size, 12 · size): of the hidden vectors from the left and from above, and of what comes from
+            below; for input, forget and output gates and candidates, each for the three directions.
         bias: (height · width, 12 · size): each cell's own.
     Returns:
         hidden vectors and memories that go up, (height · width, batch, size) each.

@@ -5,6 +5,7 @@ from condgen_cli.specs import (
     CommandSpec,
     DatasetSpec,
     ExperimentSpec,
+    InspectorSpec,
     ManifestSpec,
     MatchFunctionSpec,
     MetricSpec,
@@ -51,6 +52,11 @@ def condgen_register_recipes():
 @hookimpl
 def condgen_register_experiments():
     return [ExperimentSpec("shout-loudly", "shout", "condgen_shout.experiments", "loudly.toml", "Moods of shouting.")]
+
+
+@hookimpl
+def condgen_register_inspectors():
+    return [InspectorSpec("how-loud", "shouter", "condgen_shout.task:how_loud", "Whether it shouts.")]
 
 
 @hookimpl

@@ -1,5 +1,6 @@
 import numpy as np
 
+from condgen_cli.generation import Generation
 from condgen_cli.model import Item
 
 WORDS = {"calm": ("hello", "goodbye"), "angry": ("enough",)}
@@ -12,6 +13,10 @@ def read(source):
 def dataset(root, split, mood="calm"):
     for word in WORDS[mood]:
         yield Item(id=word, condition=word, references=(word.upper(),), source=word)
+
+
+def how_loud(runner):
+    return Generation(f"{runner.name} shouts")
 
 
 class Loudness:

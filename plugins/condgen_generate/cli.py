@@ -1,0 +1,159 @@
+"""``condgen generate``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from condgen_cli.errors import CondgenError, UsageError
+from condgen_cli.item import Item
+from condgen_cli.lines import Text, Texts, text_inputs
+from condgen_cli.options import (
+    BatchSizeOpt,
+    Device,
+    DeviceOpt,
+    Format,
+    FormatOpt,
+    InputOpt,
+    ModelOpt,
+    OutputOpt,
+    SeedOpt,
+)
+from condgen_cli.sources import Failure, expand
+from condgen_cli.tasks import TaskOptions, run_task
+from condgen_generate.prompt import Prompt
+from condgen_generate.verse import form_named
+
+__all__ = ["Script", "generate"]
+
+LONGEST = 5000
+"""Tokens that may be written at most if no length is given: a text model ends by itself, a picture when it is full."""
+SUFFIXES = (".png", ".gif", ".webp", ".jpg", ".jpeg", ".bmp")
+LOOSE = 200
+"""Characters that a poem may have if it isn't held to a form."""
+
+
+class Script(StrEnum):
+    """Chinese characters."""
+
+    simplified = "simplified"
+    traditional = "traditional"
+
+
+PromptsArg = Annotated[
+    list[str] | None, typer.Argument(metavar="PROMPT", help="What to go on from, each in quotes.  [default: nothing]")
+]
+FormOpt = Annotated[
+    str | None,
+    typer.Option(
+        "--form",
+        metavar="SxL",
+        help="A poem of L lines of S characters: 5x4, 7x4, 5x8, 7x8.  [default: by the prompt, else 7x4]",
+    ),
+]
+AcrosticOpt = Annotated[
+    str | None, typer.Option("--acrostic", metavar="TEXT", help="A poem whose lines begin with these characters.")
+]
+ExactOpt = Annotated[
+    bool, typer.Option("--exact/--no-exact", help="Hold a poem to its form, or write it as the model has learnt the form.")
+]
+ScriptOpt = Annotated[Script, typer.Option("--script", help="Characters of poems and of their prompts.")]
+LengthOpt = Annotated[int | None, typer.Option("--length", min=1, metavar="N", help="Characters to write after the prompt.")]
+StopOpt = Annotated[str | None, typer.Option("--stop", metavar="TEXT", help="End before this text.")]
+NumberOpt = Annotated[int, typer.Option("--number", "-n", min=1, metavar="N", help="Samples for each prompt, likeliest first.")]
+TemperatureOpt = Annotated[
+    float, typer.Option("--temperature", min=0.01, metavar="T", help="Below 1 bolder, above 1 more varied.")
+]
+TopKOpt = Annotated[int, typer.Option("--top-k", min=0, metavar="K", help="Draw among the K likeliest only; 0: all.")]
+TopPOpt = Annotated[
+    float, typer.Option("--top-p", min=0.0, max=1.0, metavar="P", help="Draw among the likeliest only that sum to P.")
+]
+CompleteOpt = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--complete",
+        metavar="PICTURE",
+        help="A part of a picture to go on from: its first rows, or a whole one, transparent where it is unknown; repeatable.",
+    ),
+]
+StepsOpt = Annotated[
+    bool,
+    typer.Option(
+        "--show-attention",
+        "--show-process",
+        help="There is no attention: print each step's probability, surprise and likeliest tokens, or the stages of a picture.",
+    ),
+]
+
+
+def generate(
+    prompts: PromptsArg = None,
+    input: InputOpt = None,
+    model: ModelOpt = "poem",
+    form: FormOpt = None,
+    acrostic: AcrosticOpt = None,
+    exact: ExactOpt = True,
+    script: ScriptOpt = Script.simplified,
+    length: LengthOpt = None,
+    stop: StopOpt = None,
+    complete: CompleteOpt = None,
+    number: NumberOpt = 1,
+    temperature: TemperatureOpt = 1.0,
+    top_k: TopKOpt = 0,
+    top_p: TopPOpt = 1.0,
+    seed: SeedOpt = 0,
+    show_attention: StepsOpt = False,
+    output: OutputOpt = None,
+    format: FormatOpt = Format.text,
+    device: DeviceOpt = Device.auto,
+    batch_size: BatchSizeOpt = 16,
+) -> None:
+    """Write texts, poems and pictures, step by step, and show how they come about.
+
+    -o FILE.png takes all pictures; FILE.gif and FILE.html play the order in which their pixels appear.
+    """
+    prompt = Prompt(
+        form=form_named(form) if form is not None else None,
+        acrostic=acrostic or "",
+        exact=exact,
+        length=length or (0 if exact else LOOSE),
+        stop=stop or "",
+        simplified=script is Script.simplified,
+    )
+    options = TaskOptions.of(locals())
+    options = replace(options, sample=True, nbest=number, max_length=max(length or 0, LONGEST))
+    if complete:
+        if prompts or input is not None:
+            raise UsageError("--complete gives the beginning: it goes without a prompt")
+        raise typer.Exit(run_task("generate", Texts(_pictures(complete), len(complete) > 1), options))
+    inputs = text_inputs(prompts or [], input) if prompts or input is not None else Texts([Text("free", "")], several=False)
+    if inputs.live:
+        options = replace(options, batch_size=1)  # what is drawn must not depend on when lines come
+    raise typer.Exit(run_task("generate", Texts(_items(inputs, prompt), inputs.several, inputs.live), options))
+
+
+def _pictures(arguments: Sequence[str]) -> Iterator[Item | Failure]:
+    """Parts of pictures; those that can't be read are failures in their places."""
+    from condgen_cli.data.image import load_image
+
+    for source in expand(arguments, SUFFIXES):
+        if isinstance(source, Failure):
+            yield source
+            continue
+        try:
+            yield Item(source, load_image(source, alpha=True), source=source)
+        except CondgenError as error:
+            yield Failure(source, error)
+
+
+def _items(texts: Texts, prompt: Prompt) -> Iterator[Item | Failure]:
+    for text in texts:
+        if isinstance(text, Text):
+            yield Item(text.name, prompt._replace(text=text.text), source=text.name, text=text.text)
+        else:
+            assert isinstance(text, Failure)
+            yield text

@@ -1,0 +1,98 @@
+"""Whether poems are in a form, and whether they rhyme."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from condgen_generate.verse import form_of, lines_of
+
+if TYPE_CHECKING:
+    from condgen_cli.generation import Generation
+    from condgen_cli.item import Item
+
+__all__ = ["Form", "Rhyme", "rhymes"]
+
+_CLASSES = (
+    "a ia ua",
+    "o uo e",
+    "ie üe ê",
+    "ai uai",
+    "ei uei",
+    "ao iao",
+    "ou iou",
+    "an ian uan üan",
+    "en in uen ün",
+    "ang iang uang",
+    "eng ing ueng ong iong",
+    "i ü er",
+    "-i",
+    "u",
+)
+"""Finals that rhyme, as written by ``pypinyin`` with ``strict``: the thirteen rhymes of Mandarin verse, 支 apart from 齐."""
+
+_CLASS_OF = {final: number for number, finals in enumerate(_CLASSES) for final in finals.split()}
+
+
+class Form:
+    """Poems that are in one of the regular forms exactly, marks included. Statistics: 1 or 0."""
+
+    keys = ("form",)
+    signature = "form:5x4,7x4,5x8,7x8"
+    item_key = "form"
+
+    def statistics(self, items: Sequence[Item], generations: Sequence[Generation]) -> NDArray[np.float64]:
+        exact = [form_of(str(generation.output)) is not None for generation in generations]
+        return np.array(exact, np.float64).reshape(-1, 1)
+
+    def score(self, totals: NDArray[np.float64], n: int) -> dict[str, NDArray[np.float64]]:
+        return {"form": 100 * totals[..., 0] / n}
+
+
+class Rhyme:
+    """Poems whose even lines all rhyme, of those in a regular form, by the finals that their last characters have in Mandarin.
+
+    A character with several readings rhymes with any of them. Tang poets rhymed by the sounds of Middle Chinese: many of their
+    rhymes are none today, so that real poems don't score 100. Statistics: whether it rhymes, and whether it is in a form.
+    """
+
+    keys = ("rhyme",)
+    signature = "rhyme:mandarin-finals"
+    item_key = "rhyme"
+
+    def statistics(self, items: Sequence[Item], generations: Sequence[Generation]) -> NDArray[np.float64]:
+        rows = []
+        for generation in generations:
+            poem = str(generation.output)
+            regular = form_of(poem) is not None
+            rows.append((float(regular and rhymes(poem)), float(regular)))
+        return np.array(rows, np.float64).reshape(-1, 2)
+
+    def score(self, totals: NDArray[np.float64], n: int) -> dict[str, NDArray[np.float64]]:
+        rhyming, regular = totals[..., 0], totals[..., 1]
+        share = np.divide(rhyming, regular, out=np.full_like(rhyming, np.nan), where=regular > 0)
+        return {"rhyme": 100 * share}
+
+
+def rhymes(poem: str) -> bool:
+    """Whether a final is common to the last characters of all even lines."""
+    common = frozenset.intersection(*(_finals(line[-1]) for line in lines_of(poem)[1::2]))
+    return bool(common)
+
+
+@cache
+def _finals(character: str) -> frozenset[int]:
+    """The classes that a character's readings rhyme in."""
+    from pypinyin import Style, pinyin
+
+    initials, finals = (
+        pinyin(character, style=style, heteronym=True, strict=True, v_to_u=True)[0] for style in (Style.INITIALS, Style.FINALS)
+    )
+    whistling = initials[0] in ("z", "c", "s", "zh", "ch", "sh", "r")
+    return frozenset(
+        _CLASS_OF[name] for final in finals if (name := "-i" if final == "i" and whistling else final) in _CLASS_OF
+    )

@@ -1,0 +1,75 @@
+"""What the generate command prints: a text, a poem or a picture, and how it came about."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from condgen_cli.item import Item
+
+if TYPE_CHECKING:
+    from condgen_cli.generation import Generation
+
+__all__ = ["given", "palette", "read", "rows", "steps", "steps_text", "text"]
+
+_POEM = re.compile("[\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff，。]+")
+_WIDEST_BAR = 12
+"""Bits that a bar is drawn for."""
+
+
+def read(source: str) -> Iterator[Item]:
+    """A prompt: the beginning of a text or a poem."""
+    yield Item(id=source, condition=source, source=source)
+
+
+def steps(generation: Generation, item: Item | None) -> list[Any]:
+    """For JSON: each step's token, its probability and surprise in bits, and the likeliest tokens, before any mask."""
+    return list(generation.details.get("steps", ()))
+
+
+def rows(generation: Generation, item: Item | None) -> list[Any]:
+    """For JSON: a picture's rows of numbers of colours."""
+    return list(generation.details.get("rows", ()))
+
+
+def palette(generation: Generation, item: Item | None) -> list[Any]:
+    """For JSON: a picture's colours."""
+    return list(generation.details.get("palette", ()))
+
+
+def given(generation: Generation, item: Item | None) -> list[Any]:
+    """For JSON: the rows of what was known of a picture, -1 elsewhere."""
+    return list(generation.details.get("given", ()))
+
+
+def text(generation: Generation, color: bool) -> str:
+    """A text as it is, a poem with a couplet in each line, a picture in blocks."""
+    if generation.details.get("rows"):
+        from condgen_generate.pictures import drawn
+
+        return drawn(generation, color)
+    output = str(generation.output)
+    return re.sub("。(?=.)", "。\n", output) if _POEM.fullmatch(output) else output
+
+
+def steps_text(generation: Generation, width: int, color: bool, encoding: str) -> str:
+    """A row for each step: the token, its probability, its surprise as a bar with a sign for each bit, the likeliest tokens. Of
+    a picture the stages in which its pixels appeared."""
+    if generation.details.get("rows"):
+        from condgen_generate.pictures import stages
+
+        return stages(generation, width, color)
+    from condgen_cli.render.pieces import label
+    from condgen_cli.render.tables import Cell, table
+
+    table_rows: list[list[Cell]] = []
+    for number, step in enumerate(generation.details.get("steps", ()), 1):
+        bits = float(step["bits"])
+        bar = "#" * min(_WIDEST_BAR, round(bits)) + "+" * (round(bits) > _WIDEST_BAR)
+        likeliest = ", ".join(f"{label(one['token'])} {100 * one['probability']:.1f}%" for one in step["likeliest"])
+        table_rows.append([str(number), label(step["token"]), f"{step['probability']:.4f}", f"{bits:.2f}", bar, likeliest])
+    if not table_rows:
+        return ""
+    told = table(["step", "token", "probability", "bits", "surprise", "likeliest"], table_rows, color=color, width=width)
+    return told.encode(encoding, "backslashreplace").decode(encoding)

@@ -1,0 +1,124 @@
+"""Regulated verse: forms such as seven syllables by four lines, counted and nothing else.
+
+A poem is one line of text: lines end in a comma and a full stop in turn, 床前明月光，疑是地上霜。…
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from condgen_cli.errors import UsageError
+
+__all__ = ["COMMA", "FORMS", "PERIOD", "Form", "form_named", "form_of", "guessed", "lines_of", "normalised", "plan"]
+
+COMMA, PERIOD = "，", "。"
+
+_MARKS = re.compile("[，。？！；]")
+_CHARACTERS = re.compile("[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]+")
+
+
+class Form(NamedTuple):
+    """A regular form: so many lines of so many syllables, which are characters.
+
+    Args:
+        syllables: of a line.
+        lines: even.
+    """
+
+    syllables: int
+    lines: int
+
+    @property
+    def name(self) -> str:
+        return f"{self.syllables}x{self.lines}"
+
+    @property
+    def length(self) -> int:
+        """Characters with the marks at the ends of lines."""
+        return (self.syllables + 1) * self.lines
+
+
+FORMS = (Form(5, 4), Form(7, 4), Form(5, 8), Form(7, 8))
+"""五绝, 七绝, 五律, 七律."""
+
+_NAMES = {"五絕": FORMS[0], "五绝": FORMS[0], "七絕": FORMS[1], "七绝": FORMS[1], "五律": FORMS[2], "七律": FORMS[3]}
+
+
+def form_named(name: str) -> Form:
+    """The form that is called ``7x4``, ``7×4`` or 七绝.
+
+    Raises:
+        UsageError: if there is none.
+    """
+    wanted = name.strip().lower().replace("×", "x")
+    for form in FORMS:
+        if wanted == form.name or _NAMES.get(wanted) == form:
+            return form
+    raise UsageError(f"no form named {name!r}", f"syllables x lines: {', '.join(form.name for form in FORMS)}")
+
+
+def guessed(opening: str, acrostic: str) -> Form:
+    """The form that a poem has by its beginning, as far as that tells: seven syllables, four lines if it tells nothing."""
+    first, *marked = _MARKS.split("".join(opening.split()))
+    syllables = 5 if len(first) == 5 else 7
+    given = sum(map(len, (first, *marked)))
+    return Form(syllables, 8 if len(acrostic) > 4 or given > 4 * syllables else 4)
+
+
+def normalised(text: str) -> str | None:
+    """A poem with a comma after odd lines and a full stop after even ones, whatever stood there; None if it isn't in a form."""
+    lines = [line for line in _MARKS.split("".join(text.split())) if line]
+    form = _form(lines)
+    return _joined(lines) if form in FORMS and all(map(_CHARACTERS.fullmatch, lines)) else None
+
+
+def form_of(text: str) -> Form | None:
+    """The form that a poem is in exactly, marks included; None if it is in none of ``FORMS``."""
+    lines = lines_of(text)
+    form = _form(lines)
+    return form if form in FORMS and _joined(lines) == text and all(map(_CHARACTERS.fullmatch, lines)) else None
+
+
+def lines_of(text: str) -> list[str]:
+    """The lines of a poem, without marks."""
+    return [line for line in re.split(f"[{COMMA}{PERIOD}]", text) if line]
+
+
+def plan(form: Form, opening: str = "", acrostic: str = "") -> list[str | None]:
+    """What stands at each place of a poem: a character that is given, or None for any but a mark.
+
+    Args:
+        opening: what the poem begins with; marks in it are left out, they follow from the form.
+        acrostic: the first characters of the first lines.
+    Raises:
+        UsageError: if either is longer than the poem, or they contradict each other.
+    """
+    given = [character for character in "".join(opening.split()) if not _MARKS.fullmatch(character)]
+    first = [character for character in "".join(acrostic.split()) if not _MARKS.fullmatch(character)]
+    if len(given) > form.syllables * form.lines:
+        raise UsageError(f"a poem of {form.name} has {form.syllables * form.lines} characters, {len(given)} are given")
+    if len(first) > form.lines:
+        raise UsageError(f"a poem of {form.name} has {form.lines} lines, the acrostic {len(first)} characters")
+    places: list[str | None] = [*given, *[None] * (form.syllables * form.lines - len(given))]
+    for line, character in enumerate(first):
+        place = line * form.syllables
+        if places[place] not in (None, character):
+            raise UsageError(f"line {line + 1} can't begin with both {places[place]} and {character}")
+        places[place] = character
+    for character in filter(None, places):
+        if not _CHARACTERS.fullmatch(character):
+            raise UsageError(f"a poem is of Chinese characters, {character!r} is none")
+    whole: list[str | None] = []
+    for line in range(form.lines):
+        whole += [*places[line * form.syllables : (line + 1) * form.syllables], PERIOD if line % 2 else COMMA]
+    return whole
+
+
+def _form(lines: Sequence[str]) -> Form | None:
+    return Form(len(lines[0]), len(lines)) if lines and len(set(map(len, lines))) == 1 else None
+
+
+def _joined(lines: Iterable[str]) -> str:
+    return "".join(f"{line}{PERIOD if number % 2 else COMMA}" for number, line in enumerate(lines))
