@@ -31,6 +31,7 @@ from condgen_cli.pipeline import available, prefetch, restored, sorted_batches
 from condgen_cli.settings import current
 from condgen_cli.sources import Failure
 from condgen_cli.specs import resolve
+from condgen_cli.weights import load_weights
 
 if TYPE_CHECKING:
     from condgen_cli.zoo import Entry, Zoo
@@ -603,13 +604,12 @@ class _WithoutInitialisation(TorchFunctionMode):
 
 def _load_weights(model: Any, bundle: Bundle) -> None:
     from safetensors import SafetensorError
-    from safetensors.torch import load_file
 
     weights: dict[str, Tensor] = {}
     for name, path in bundle.files.items():
         if name.endswith(".safetensors"):
             try:
-                weights.update(load_file(path))
+                weights.update(load_weights(path))
             except (OSError, SafetensorError) as error:
                 raise IntegrityError(f"cannot read {name} of {bundle.name}: {error}") from error
     expected = model.state_dict()

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from pydantic import BaseModel
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from condgen_cli.decoding import Decoding, decode
@@ -22,6 +22,7 @@ from condgen_cli.item import Item
 from condgen_cli.metrics.suite import Suite
 from condgen_cli.pipeline import batched
 from condgen_cli.training.recipe import Recipe
+from condgen_cli.weights import load_weights
 
 __all__ = [
     "batches_of_like_length",
@@ -97,7 +98,7 @@ def load_initial(model: nn.Module, name: str, files: Mapping[str, Path]) -> None
     weights: dict[str, Tensor] = {}
     for file, path in files.items():
         if file.endswith(".safetensors"):
-            weights |= load_file(path)
+            weights |= load_weights(path)
     if weights:
         try:
             model.load_state_dict(weights)

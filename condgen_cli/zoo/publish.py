@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from condgen_cli import console
 from condgen_cli.errors import CondgenError, IntegrityError, NotFoundError, UsageError
+from condgen_cli.weights import SCALE, eight_bits
 from condgen_cli.zoo.manifest import (
     SCHEMA,
     Architecture,
@@ -52,7 +53,7 @@ def publish(
     *,
     aliases: Sequence[str] = (),
     metadata: Mapping[str, Any] | None = None,
-    half: bool = False,
+    bits: int = 32,
 ) -> Entry:
     """Copy a run's files to ``zoo/weights`` and write its entry into ``zoo/manifest.json``.
 
@@ -63,16 +64,18 @@ def publish(
         name: the entry's id.
         aliases: added to the entry's own.
         metadata: fields of ``Entry``.
-        half: store 32-bit weights in 16 bits.
+        bits: 16 to store 32-bit weights in 16 bits; 8 to store large matrices in 8 and the rest in 16.
     Raises:
         NotFoundError: if the run or one of its files is not there.
         IntegrityError: if the run or the manifest is malformed.
-        UsageError: if the entry lacks what an entry needs, or a name is taken.
+        UsageError: if the entry lacks what an entry needs, a name is taken, or weights can't have so many bits.
     """
+    if bits not in (8, 16, 32):
+        raise UsageError(f"weights can't be stored in {bits} bits", "8, 16 or 32")
     run = _read_run(run_dir)
     manifest = _read_manifest(zoo)
     known = {file.sha256: file.urls for entry in manifest.entries if entry.id != name for file in entry.files}
-    contents = {path: _content(run_dir / path, half) for path in run.files}
+    contents = {path: _content(run_dir / path, bits) for path in run.files}
     files = [_file(path, content, known, name) for path, content in contents.items()]
     entry = _entry(manifest, name, run, files, aliases, metadata or {})
     updated = _with_entry(manifest, entry)
@@ -99,18 +102,18 @@ def _read_manifest(zoo: Path) -> Manifest:
     return parse_manifest(path.read_bytes(), str(path)) if path.exists() else Manifest.model_validate({"schema": SCHEMA})
 
 
-def _content(path: Path, half: bool) -> bytes:
+def _content(path: Path, bits: int) -> bytes:
     if not path.is_file():
         raise NotFoundError(f"{path} does not exist")
     if path.suffix == ".safetensors":
         read_header(path)
-        if half:
-            return _halved(path)
+        if bits < 32:
+            return _smaller(path, bits)
     return path.read_bytes()
 
 
-def _halved(path: Path) -> bytes:
-    """The weights with 32-bit floats in 16 bits; everything else, integers included, as it is."""
+def _smaller(path: Path, bits: int) -> bytes:
+    """The weights with 32-bit floats in 16 or 8 bits; everything else, integers included, as it is."""
     import numpy as np
     from safetensors.numpy import load_file, save
 
@@ -120,10 +123,14 @@ def _halved(path: Path) -> bytes:
         with np.errstate(over="ignore"):
             half = value.astype(np.float16)
         if not np.isfinite(half).all():
-            raise IntegrityError(f"{path.name}: {name} holds values that 16 bits can't", "publish it without --half")
+            raise IntegrityError(f"{path.name}: {name} holds values that 16 bits can't", "publish it with --bits 32")
         return half
 
-    return save({name: halved(name, value) for name, value in load_file(path).items()})
+    weights = load_file(path)
+    if bits == 8:
+        weights = eight_bits(weights)
+    kept = [name for name in weights if name.endswith(SCALE)]
+    return save({name: value if name in kept else halved(name, value) for name, value in weights.items()})
 
 
 def _file(path: str, content: bytes, known: Mapping[str, tuple[str, ...]], name: str) -> dict[str, Any]:
@@ -195,12 +202,12 @@ def _command(
     zoo: Annotated[Path, typer.Option("--zoo", metavar="DIR", help="The zoo's folder.")],
     alias: Annotated[list[str] | None, typer.Option("--alias", metavar="NAME", help="Another name; repeatable.")] = None,
     metadata: Annotated[Path | None, typer.Option("--metadata", metavar="FILE", help="Fields of the entry, TOML.")] = None,
-    half: Annotated[bool, typer.Option("--half", help="Store weights in 16 bits.")] = False,
+    bits: Annotated[int, typer.Option("--bits", min=8, max=32, metavar="8|16|32", help="For a weight.")] = 32,
 ) -> None:
     """Put a training run into a zoo."""
     try:
         fields = tomllib.loads(metadata.read_text(encoding="utf-8")) if metadata else {}
-        entry = publish(run_dir, name, zoo, aliases=alias or (), metadata=fields, half=half)
+        entry = publish(run_dir, name, zoo, aliases=alias or (), metadata=fields, bits=bits)
     except (OSError, tomllib.TOMLDecodeError) as error:
         console.fail(UsageError(f"{metadata or zoo}: {error}"))
         sys.exit(UsageError.exit_code)

@@ -95,13 +95,15 @@ def test_a_shared_file_is_stored_once_and_outlives_one_of_its_users(tmp_path: Pa
 
 def test_half_precision(tmp_path: Path, home: Path) -> None:
     zoo = tmp_path / "zoo"
-    publish(run_dir(tmp_path / "run", 1), "sat", zoo, metadata=METADATA, half=True)
+    publish(run_dir(tmp_path / "run", 1), "sat", zoo, metadata=METADATA, bits=16)
     _, files = served(zoo, "sat", home)
     tensors = load_file(files["decoder.safetensors"])
     assert (tensors["w"].dtype, tensors["n"].dtype) == (np.float16, np.int64)
     assert tensors["w"][0, 0] == np.float16(1 / 3)
     with pytest.raises(IntegrityError, match="16 bits"):
-        publish(run_dir(tmp_path / "large", 10**6), "sat", zoo, half=True)
+        publish(run_dir(tmp_path / "large", 10**6), "sat", zoo, bits=16)
+    with pytest.raises(UsageError, match="12 bits"):
+        publish(run_dir(tmp_path / "odd", 1), "sat", zoo, bits=12)
 
 
 def test_what_cannot_be_published(tmp_path: Path) -> None:

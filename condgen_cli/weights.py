@@ -1,0 +1,53 @@
+"""Files of weights, which may hold matrices in 8 bits: each row as whole numbers from -127 to 127, and a scale for it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+__all__ = ["eight_bits", "load_weights"]
+
+SCALE = ".scale"
+"""Added to a matrix's name: (rows,), what its whole numbers are multiplied by."""
+LARGEST = 127
+LEAST = 1024
+"""Numbers that a matrix must have: smaller ones save nothing."""
+
+
+def load_weights(path: Path) -> dict[str, Tensor]:
+    """The weights of a safetensors file; matrices in 8 bits come as 32-bit floats.
+
+    Raises:
+        OSError, safetensors.SafetensorError: if it can't be read.
+    """
+    from safetensors.torch import load_file
+
+    weights = load_file(path)
+    for name in [name for name in weights if name.endswith(SCALE)]:
+        matrix = name.removesuffix(SCALE)
+        if matrix in weights:
+            whole, scale = weights[matrix], weights.pop(name)
+            weights[matrix] = whole.float() * scale.view(-1, *[1] * (whole.dim() - 1))
+    return weights
+
+
+def eight_bits(weights: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    """Weights with their large matrices in 8 bits, each number off by half a step at most: its row's largest by 254."""
+    found: dict[str, NDArray[Any]] = {}
+    for name, value in weights.items():
+        if value.dtype not in (np.float32, np.float16) or value.ndim < 2 or value.size < LEAST:
+            found[name] = value
+            continue
+        rows = value.astype(np.float32).reshape(len(value), -1)
+        scale = np.abs(rows).max(1) / LARGEST
+        scale[scale == 0] = 1
+        found[name] = np.rint(rows / scale[:, None]).astype(np.int8).reshape(value.shape)
+        found[name + SCALE] = scale.astype(np.float32)
+    return found
