@@ -595,7 +595,7 @@ def _decoding(runner: Runner, options: TaskOptions, weights: Mapping[str, float]
             "top_k": options.top_k,
             "top_p": options.top_p,
         }
-    elif options.beam or options.nbest > default.beam:
+    elif options.beam or options.nbest > (1 if default.method == "greedy" else default.beam):
         changes |= {"method": "beam", "beam": options.beam or options.nbest}
     return replace(default, **changes)
 

@@ -93,6 +93,8 @@ class RecurrentDecoder(nn.Module):
             token (Vinyals et al. 2015).
         dropout: on embeddings and on the output layer.
         cell: ``lstm`` or ``gru``.
+        vector_size: with attention, size of ``memory.auxiliary["vector"]`` where the recurrent layer reads it too, at every
+            step, beside what it attends to; 0: the vector, of ``context_size``, is where its state starts from and no more.
     Raises:
         UsageError: if ``input_feeding`` is asked for where the context is read before the step.
     """
@@ -111,6 +113,7 @@ class RecurrentDecoder(nn.Module):
         attend: str = "before",
         input_feeding: bool = False,
         cell: str = "lstm",
+        vector_size: int = 0,
     ) -> None:
         super().__init__()
         self.attention = attention
@@ -121,11 +124,13 @@ class RecurrentDecoder(nn.Module):
         feed = feed if attention is None else "every"
         self.feeds_every_step = feed == "every"
         read = embedding_size * input_feeding if self.after else context_size * self.feeds_every_step
+        self.vector_size = vector_size if attention is not None else 0
         self.embedding_size = embedding_size
         self.embedding = make_embedding(vocabulary_size, embedding_size)
         self.cell = cell
-        self.add_module(cell, recurrent(cell, embedding_size + read, hidden_size))  # so that weights are named by their cell
-        self.initial = None if feed == "first" else nn.Linear(context_size, self.rnn.STATES * hidden_size)
+        read += embedding_size + self.vector_size
+        self.add_module(cell, recurrent(cell, read, hidden_size))  # so that weights are named by their cell
+        self.initial = None if feed == "first" else nn.Linear(self.vector_size or context_size, self.rnn.STATES * hidden_size)
         self.first = nn.Linear(context_size, embedding_size) if feed == "first" else None
         self.gate = nn.Linear(hidden_size, 1) if gate and attention is not None else None
         self.readout = nn.Linear(hidden_size + context_size * self.feeds_every_step, embedding_size)
@@ -160,9 +165,12 @@ class RecurrentDecoder(nn.Module):
     def step(self, token: Tensor, state: DecoderState, memory: Memory) -> Step:
         """Read one token (rows,) and predict the next."""
         embedded = self.embed(token)
-        from_token, from_memory = self._input_weights()
+        from_token, from_memory, _ = self._input_weights()
         products = _Products(partial(F.linear, weight=from_memory), self.rnn.recur, self.readout)
-        state, context, weights, beta = self._advance(F.linear(embedded, from_token), products, state, memory)
+        gates = F.linear(embedded, from_token)
+        if self.vector_size:
+            gates = gates + self._from_vector(memory, len(token))
+        state, context, weights, beta = self._advance(gates, products, state, memory)
         features = self._features(state.hidden, context, embedded, products.readout)
         if self.input_feeding:
             state = state._replace(fed=features)
@@ -200,8 +208,15 @@ class RecurrentDecoder(nn.Module):
         return self.dropout(self.embedding(tokens) * self.embedding_size**0.5)
 
     def _input_weights(self) -> tuple[Tensor, ...]:
-        """The recurrent layer's input weights for the token, and for what it reads beside it."""
-        return self.rnn.input_weights(self.embedding_size, self.rnn.input_size - self.embedding_size)
+        """The recurrent layer's input weights for the token, for what it reads beside it, and for the vector."""
+        read = self.rnn.input_size - self.embedding_size - self.vector_size
+        return self.rnn.input_weights(self.embedding_size, read, self.vector_size)
+
+    def _from_vector(self, memory: Memory, rows: int) -> Tensor:
+        """The vector's part of the gates (rows, gates), the same at every step."""
+        vector = memory.auxiliary["vector"]
+        gates = F.linear(vector, self._input_weights()[2])
+        return gates.repeat_interleave(rows // len(vector), 0)
 
     def _advance(
         self, gates: Tensor, products: _Products, state: DecoderState, memory: Memory
@@ -250,7 +265,10 @@ class RecurrentDecoder(nn.Module):
         packed = torch.cat(plan).to(tokens.device)
         sizes = [len(reads) for reads in plan]
         embedded = self.embed(tokens.flatten().index_select(0, packed))
-        from_token, from_memory = self._input_weights()
+        from_token, from_memory, _ = self._input_weights()
+        from_inputs = F.linear(embedded, from_token)
+        if self.vector_size:
+            from_inputs = from_inputs + self._from_vector(memory, rows).index_select(0, packed // steps)
         products = _Products(
             StepwiseLinear(from_memory, None, sizes),
             StepwiseLinear(self.rnn.weight_hh_l0, self.rnn.bias_hh_l0, sizes),
@@ -261,7 +279,7 @@ class RecurrentDecoder(nn.Module):
         contexts: list[Tensor] = []
         weights: list[Tensor] = []
         features: list[Tensor] = []
-        for read, gates in zip(torch.split(embedded, sizes), torch.split(F.linear(embedded, from_token), sizes), strict=True):
+        for read, gates in zip(torch.split(embedded, sizes), torch.split(from_inputs, sizes), strict=True):
             if len(gates) < len(state.hidden):
                 state = _each(state, partial(_first_rows, batch=batch, width=len(gates) // batch))
             state, context, attended, _ = self._advance(gates, products, state, memory)
@@ -288,9 +306,8 @@ class RecurrentDecoder(nn.Module):
         embedded = self.embed(tokens)
         state = self.start(memory, rows // len(memory))
         inputs, context, attended = embedded, None, None
-        if self.attention is None and self.feeds_every_step:
-            vector, _, _ = self._read(state.hidden, memory)
-            assert vector is not None
+        if self.vector_size or (self.attention is None and self.feeds_every_step):
+            vector = memory.auxiliary["vector"].repeat_interleave(rows // len(memory), 0)
             context = vector.unsqueeze(1).expand(-1, steps, -1)
             inputs = torch.cat([embedded, context], -1)
         hidden, _ = run(self.rnn, inputs, lengths, state.recurrent)

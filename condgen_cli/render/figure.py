@@ -11,6 +11,7 @@ from PIL import Image, ImageDraw
 
 from condgen_cli.generation import Axis, Generation
 from condgen_cli.render.fonts import Color, draw_text, text_width
+from condgen_cli.render.frames import film, strips
 from condgen_cli.render.light import light_up, picture
 from condgen_cli.render.lines import heat_color, letters
 from condgen_cli.render.panels import Panel, Weights, binned, panels
@@ -55,6 +56,8 @@ def _panel(panel: Panel, generation: Generation) -> Image.Image:
         body = _hops(panel)
     elif is_tape(panel, generation):
         body = _tape(panel)
+    elif clip := film(panel, generation):
+        body = _film(panel, *strips(panel, clip))
     else:
         body = _pictures(panel, generation) if panel.is_grid else _heat_map(panel, track(panel, generation))
     return _stacked([_line(panel.title, _WORD, bold=True), body], 12) if panel.title else body
@@ -130,6 +133,12 @@ def _heat_map(panel: Panel, sound: Track | None) -> Image.Image:
         above = spectrogram.height + _SEAM
         names = [*_frequencies(sound.rate, spectrogram.height), *((above + middle, name) for middle, name in names)]
     return _labelled(body, names, marks, panel.axes[0].name + (f", {size} positions to a column" if size > 1 else ""))
+
+
+def _film(panel: Panel, body: Image.Image, across: int, down: int) -> Image.Image:
+    """The strip of each step beside its name, below the frames with their times."""
+    names = [((row + 0.5) * down, _shortened(step, _SMALL, _LONGEST_NAME)) for row, step in enumerate(panel.steps, 1)]
+    return _labelled(body, names, _marks(panel.axes[0], 1, across, body.width), f"{panel.axes[0].name}s and their times")
 
 
 def _hops(panel: Panel) -> Image.Image:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-__all__ = ["GREYNESS", "LIGHT", "SHADE", "SOFTNESS", "light_up", "picture", "spread"]
+__all__ = ["GREYNESS", "LIGHT", "SHADE", "SOFTNESS", "brightened", "light_up", "picture", "spread"]
 
 Floats = NDArray[np.float64]
 
@@ -46,11 +46,20 @@ def spread(weights: Floats, size: tuple[int, int]) -> Floats:
 
 def light_up(image: Image.Image, weights: Floats) -> Image.Image:
     """An RGB picture, lit where the weights (h, w) are, dark and nearly grey elsewhere."""
-    grey = Image.blend(image, image.convert("L").convert("RGB"), GREYNESS)
-    dark = Image.blend(grey, Image.new("RGB", image.size, "black"), SHADE)
-    lit = Image.blend(image, Image.new("RGB", image.size, "white"), LIGHT)
+    dark, lit = _unlit_and_lit(image)
     light = Image.fromarray(np.rint(255 * spread(weights, image.size)).astype(np.uint8))
     return Image.composite(lit, dark, light)
+
+
+def brightened(image: Image.Image, level: float) -> Image.Image:
+    """An RGB picture between dark and nearly grey, for 0, and lit, for 1."""
+    return Image.blend(*_unlit_and_lit(image), level)
+
+
+def _unlit_and_lit(image: Image.Image) -> tuple[Image.Image, Image.Image]:
+    grey = Image.blend(image, image.convert("L").convert("RGB"), GREYNESS)
+    dark = Image.blend(grey, Image.new("RGB", image.size, "black"), SHADE)
+    return dark, Image.blend(image, Image.new("RGB", image.size, "white"), LIGHT)
 
 
 def picture(condition: Any, grid: tuple[int, int]) -> Image.Image:

@@ -1,7 +1,8 @@
 """Attention as a self-contained page: choose a word, and the input lights up where the model looked.
 
 Where the input is made of tokens too, choose one of them, and the words that were written looking there light up. Where it is
-a sound, it can be played, and words light up as it comes to where the model listened.
+a sound, it can be played, and words light up as it comes to where the model listened; where it is a video, its frames stand in
+a row, and a word shows the one that it looked at most.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import numpy as np
 from PIL import Image
 
 from condgen_cli.generation import Axis, Generation
+from condgen_cli.render.frames import film
 from condgen_cli.render.light import LIGHT, SHADE, SOFTNESS, picture
 from condgen_cli.render.lines import heat_color
 from condgen_cli.render.panels import Panel, Weights, binned, panels
@@ -34,9 +36,11 @@ _MOST_COLUMNS = 400
 _MOST_CHIPS = 80
 _TOKENS_HINT = "A word of the input lights up what was written looking at it; <kbd>↑</kbd> and <kbd>↓</kbd> go there and back."
 _SOUND_HINT = "Click on a word to go to the sound it was written from, on the spectrogram to go to any other."
+_FRAMES_HINT = "A word goes to the frame that it was written looking at; a frame lights up the words that looked at it."
 _MOST_SECONDS = 180
 """Longer sounds are left out: a minute takes a megabyte or two."""
 _SPECTROGRAM_WIDTH = 1000
+_LONGEST_FRAME_SIDE = 480
 _NOTHING = "data:image/gif;base64,R0lGODlhAQABAAAAACwAAAAAAQABAAA="
 """An image element's source where there is no grid, hence no picture."""
 
@@ -44,7 +48,8 @@ _NOTHING = "data:image/gif;base64,R0lGODlhAQABAAAAACwAAAAAAQABAAA="
 def page(generation: Generation, title: str) -> str:
     """The page as HTML. It loads nothing.
 
-    The picture is embedded as JPEG, at most 1000 pixels on its longer side, and a sound of at most three minutes as FLAC.
+    The picture is embedded as JPEG, at most 1000 pixels on its longer side, the frames of a video at most 480; a sound of at
+    most three minutes as FLAC.
     """
     if isinstance(generation.condition, Tape):
         return tape_page(generation, title)
@@ -53,7 +58,7 @@ def page(generation: Generation, title: str) -> str:
     sound = next((found for found in tracks if found), None)
     grid = next((panel for panel in drawn if panel.is_grid), None)
     image = _scaled(picture(generation.condition, grid.weights.shape[1:])) if grid else None
-    data = {
+    data: dict[str, Any] = {
         "panels": [_panel_data(panel, generation, below) for panel, below in zip(drawn, tracks, strict=True)],
         "photo": {"width": image.width, "height": image.height} if image else None,
         "softness": SOFTNESS,
@@ -63,6 +68,7 @@ def page(generation: Generation, title: str) -> str:
     }
     playable = sound if sound and sound.seconds <= _MOST_SECONDS else None
     hints = [_TOKENS_HINT] * any(panel.axes[0].kind == "tokens" for panel in drawn) + [_SOUND_HINT] * bool(playable)
+    hints += [_FRAMES_HINT] * any("frames" in panel for panel in data["panels"])
     if any(panel.is_hops for panel in drawn):  # whose steps don't spell the output
         title = f"{title} · {generation.output}"
     values = {
@@ -95,6 +101,8 @@ def _panel_data(panel: Panel, generation: Generation, sound: Track | None) -> di
         place["joined"] = list(panel.joined[1][::size])
         place["texts"] = list(panel.words[1]) if size == 1 else place["names"]
         place |= _sound_data(sound, size, flat.shape[1]) if sound else {}
+        if clip := film(panel, generation):
+            place["frames"] = [_data_uri(_scaled(frame, _LONGEST_FRAME_SIDE)) for frame in clip.frames]
     return {"title": panel.title, "steps": steps, "weights": _rounded(flat), "peaks": _rounded(flat.max(1)), **place}
 
 
@@ -168,8 +176,8 @@ def _rounded(weights: Weights) -> Any:
     return np.array(digits).reshape(weights.shape).tolist()
 
 
-def _scaled(image: Image.Image) -> Image.Image:
-    scale = min(1.0, _LONGEST_SIDE / max(image.size))
+def _scaled(image: Image.Image, longest: int = _LONGEST_SIDE) -> Image.Image:
+    scale = min(1.0, longest / max(image.size))
     return image.resize((max(1, round(image.width * scale)), max(1, round(image.height * scale))), Image.Resampling.LANCZOS)
 
 

@@ -22,7 +22,7 @@ _INVISIBLE = ("Cc", "Cf", "Cn", "Co", "Cs", "Zl", "Zp")
 
 
 def readable(axis: Axis, encoding: str = "utf-8") -> Axis:
-    """The axis with labels to be shown; seconds stay numbers.
+    """The axis with labels to be shown; seconds stay numbers, except those of frames.
 
     Where labels have the mark of a word's beginning it is left out, and pieces that go on with a word begin with
     ``CONTINUES``. Only letters and digits after letters and digits get it: in punctuation, and in scripts without
@@ -60,9 +60,26 @@ def label(value: str | float) -> str:
 
 
 def _names(axis: Axis, encoding: str, blank: str) -> tuple[str, ...]:
+    if axis.kind == "frames":
+        return _stamps(axis)
     marked = _is_marked(axis)
     names = (_without_mark(str(value)) or blank if marked else label(value) for value in axis.labels)
     return tuple(label(name).encode(encoding, "backslashreplace").decode(encoding) for name in names)
+
+
+def _stamps(axis: Axis) -> tuple[str, ...]:
+    """When frames are shown: ``2.5s``, ``1:05`` from a minute on, ``1:02:03`` from an hour on; texts as they are."""
+    seconds = [value for value in axis.labels if not isinstance(value, str)]
+    close = any(after - before < 0.1 for before, after in pairwise(seconds))
+    return tuple(label(value) if isinstance(value, str) else _stamp(value, 2 if close else 1) for value in axis.labels)
+
+
+def _stamp(seconds: float, digits: int) -> str:
+    if seconds < 60:
+        return f"{seconds:.{digits}f}s"
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
 def _is_marked(axis: Axis) -> bool:

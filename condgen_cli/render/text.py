@@ -6,7 +6,6 @@ Everything is drawn as lines of rich's ``Text``, which know their width in colum
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Sequence
 
 import numpy as np
 from PIL import Image
@@ -15,6 +14,8 @@ from rich.text import Text
 
 from condgen_cli.generation import Axis, Generation
 from condgen_cli.render.alignment import alignment
+from condgen_cli.render.blocks import GAP, HALF, LEVELS, caption, half_blocks, side_by_side
+from condgen_cli.render.frames import film, frame_lines
 from condgen_cli.render.light import light_up, picture
 from condgen_cli.render.lines import SHADES, Lines, fitted, heat, shades, stacked, weight_text, wrapped
 from condgen_cli.render.panels import Panel, binned, panels
@@ -26,8 +27,6 @@ from condgen_cli.render.ticks import ticks
 
 __all__ = ["attention_text"]
 
-_GAP = "  "
-_HALF = "▀"
 _PICTURE_COLUMNS = 25
 """Width in columns of a square picture; others get the same area."""
 _TALLEST = 40
@@ -37,15 +36,14 @@ _NARROWEST_HOP, _BROADEST_HOP = 8, 20
 """Columns for a hop's percentage and its bar."""
 _MANY_STEPS = 24
 """From so many steps on, seconds stand above a matrix in time as well as below it."""
-_LEVELS = " ▁▂▃▄▅▆▇█"
 
 
 def attention_text(generation: Generation, *, width: int, color: bool, encoding: str = "utf-8") -> str:
     """See ``condgen_cli.render.attention_text``."""
     width = max(width, 20)
     drawn = panels(generation, encoding)
-    blocks = color and _has(encoding, _HALF)
-    levels = _LEVELS if color and _has(encoding, _LEVELS) else SHADES
+    blocks = color and _has(encoding, HALF)
+    levels = LEVELS if color and _has(encoding, LEVELS) else SHADES
     if not drawn:
         return "\n".join(textwrap.wrap("no attention: this model has no map to show", width))
     lines: Lines = []
@@ -53,6 +51,8 @@ def attention_text(generation: Generation, *, width: int, color: bool, encoding:
         lines += [Text("")] * bool(lines) + wrapped(panel.title, width, "bold")
         if panel.is_grid:
             lines += _pictures(panel, generation, width) if blocks else _grids(panel, generation, width)
+        elif clip := film(panel, generation):
+            lines += frame_lines(panel, clip, width, levels if levels != SHADES else "", blocks)
         elif is_tape(panel, generation):
             lines += tape_lines(panel, width, color, levels)
         elif panel.is_hops and len(panel.steps) <= width // _NARROWEST_HOP - 1:
@@ -89,11 +89,11 @@ def _grids(panel: Panel, generation: Generation, width: int) -> Lines:
         body = [line for line in shades(relative, across) for _ in range(down)]
         rule = "+" + "-" * len(body[0]) + "+"
         frame = [rule, *("|" + line + "|" for line in body), rule]
-        blocks.append([_caption(word, peak, max(len(rule), 12)), *map(Text, frame)])
+        blocks.append([caption(word, peak, max(len(rule), 12)), *map(Text, frame)])
     legend = f'Shades "{SHADES}" go from 0 to the largest weight, written beside each {_step_name(generation)}.'
     if column_bin > 1 or row_bin > 1:
         legend += f" Each cell adds up {row_bin} x {column_bin} positions."
-    return [*wrapped(legend, width, "dim"), Text(""), *_side_by_side(blocks, width)]
+    return [*wrapped(legend, width, "dim"), Text(""), *side_by_side(blocks, width)]
 
 
 def _cell(generation: Generation, rows: int, columns: int) -> tuple[int, int]:
@@ -115,54 +115,18 @@ def _pictures(panel: Panel, generation: Generation, width: int) -> Lines:
     across = _picture_columns(proportion, width)
     down = 2 * max(1, min(round(across / proportion / 2), _TALLEST // 2))
     image = image.resize((across, down), Image.Resampling.BOX)
-    blocks = [[fitted("the picture", max(across, 12), "dim"), *_half_blocks(image)]]
+    blocks = [[fitted("the picture", max(across, 12), "dim"), *half_blocks(image)]]
     for word, weights, peak in zip(panel.steps, panel.weights, panel.peaks, strict=True):
-        blocks.append([_caption(word, peak, max(image.width, 12)), *_half_blocks(light_up(image, weights))])
+        blocks.append([caption(word, peak, max(image.width, 12)), *half_blocks(light_up(image, weights))])
     legend = f"Lit where the model looked; the largest weight is written beside each {_step_name(generation)}."
-    return [*wrapped(legend, width, "dim"), Text(""), *_side_by_side(blocks, width)]
+    return [*wrapped(legend, width, "dim"), Text(""), *side_by_side(blocks, width)]
 
 
 def _picture_columns(proportion: float, width: int) -> int:
     """About the same area for every proportion, a little more where that fills the line."""
     usual = max(1, min(round(_PICTURE_COLUMNS * proportion**0.5), 2 * _PICTURE_COLUMNS, width))
-    side_by_side = max(1, (width + len(_GAP)) // (usual + len(_GAP)))
-    return min((width + len(_GAP)) // side_by_side - len(_GAP), usual + usual // 2)
-
-
-def _half_blocks(image: Image.Image) -> Lines:
-    """Two pixels to a character: the upper one is the block's colour, the lower one its background."""
-    pixels = np.asarray(image)
-    lines = []
-    for upper, lower in zip(pixels[::2], pixels[1::2], strict=True):
-        line = Text()
-        for above, below in zip(upper, lower, strict=True):
-            line.append(_HALF, f"rgb({above[0]},{above[1]},{above[2]}) on rgb({below[0]},{below[1]},{below[2]})")
-        lines.append(line)
-    return lines
-
-
-def _side_by_side(blocks: Sequence[Lines], width: int) -> Lines:
-    """Blocks of equal height in as many columns as fit, rows of blocks parted by an empty line."""
-    column = max(line.cell_len for block in blocks for line in block)
-    across = max(1, (width + len(_GAP)) // (column + len(_GAP)))
-    lines: Lines = []
-    for start in range(0, len(blocks), across):
-        row = blocks[start : start + across]
-        lines += [Text("")] * bool(lines)
-        for parts in zip(*row, strict=True):
-            line = Text()
-            for index, part in enumerate(parts):
-                line.append_text(part)
-                if index < len(parts) - 1:
-                    line.append(" " * (column - part.cell_len) + _GAP)
-            lines.append(line)
-    return lines
-
-
-def _caption(word: str, peak: float, width: int) -> Text:
-    weight = weight_text(peak)
-    caption = fitted(word, width - len(weight) - 1, "bold")
-    return caption.append(" " + weight, "dim")
+    side_by_side = max(1, (width + len(GAP)) // (usual + len(GAP)))
+    return min((width + len(GAP)) // side_by_side - len(GAP), usual + usual // 2)
 
 
 # One-dimensional positions

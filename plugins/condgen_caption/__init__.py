@@ -1,13 +1,17 @@
-"""Photo captions: what the plugin registers. The work is in the modules that the specs name."""
+"""Captions of photos and video clips: what the plugin registers. The work is in the modules that the specs name."""
 
 from __future__ import annotations
 
 from condgen_cli.hookspecs import hookimpl
-from condgen_cli.specs import Archive, DatasetSpec, ExperimentSpec, ModelSpec, RecipeSpec, TaskSpec
+from condgen_cli.specs import Archive, DatasetSpec, ExperimentSpec, MetricSpec, ModelSpec, Option, RecipeSpec, TaskSpec
 
 CONDGEN_API = "1"
 
 PHOTO_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff")
+
+VIDEO_SUFFIXES = (".mp4", ".m4v", ".mov", ".webm", ".mkv", ".avi", ".mpg", ".mpeg", ".ogv", ".wmv", ".flv", ".ts", ".3gp")
+
+_METRICS = ("bleu1", "bleu2", "bleu3", "bleu4", "rouge_l", "cider")
 
 _FLICKR8K = "https://github.com/jbrownlee/Datasets/releases/download/Flickr8k"
 
@@ -17,11 +21,11 @@ def condgen_register_tasks() -> list[TaskSpec]:
     return [
         TaskSpec(
             name="caption",
-            help="Describe photos, and show where the model looked.",
+            help="Describe photos and video clips, and show where the model looked.",
             command="condgen_caption.cli:caption",
             reader="condgen_caption.task:read",
-            metrics=("bleu1", "bleu2", "bleu3", "bleu4", "rouge_l", "cider"),
-            suffixes=PHOTO_SUFFIXES,
+            metrics=_METRICS,
+            suffixes=PHOTO_SUFFIXES + VIDEO_SUFFIXES,
         )
     ]
 
@@ -37,12 +41,25 @@ def condgen_register_models() -> list[ModelSpec]:
             help="A convolutional encoder and an LSTM that reads its vector (NIC) or attends to its map (SAT).",
         ),
         ModelSpec(
+            name="caption-video",
+            task="caption",
+            build="condgen_caption.video:build",
+            experiment="condgen_caption.video_training:VideoExperiment",
+            help="The same encoder on the frames of a clip, and the same decoder, which attends to frames or reads their mean.",
+        ),
+        ModelSpec(
             name="efficientnet-lite",
             task="caption",
             build="condgen_caption.model:build_encoder",
             help="The encoder alone, from which the training of caption models starts.",
         ),
     ]
+
+
+_PHOTOS_AND_CAPTIONS = (
+    Archive("Flickr8k_Dataset.zip", (f"{_FLICKR8K}/Flickr8k_Dataset.zip",), md5="f18a1e2920de5bd84dae7cf08ec78978"),
+    Archive("Flickr8k_text.zip", (f"{_FLICKR8K}/Flickr8k_text.zip",), md5="bf6c1abcb8e4a833b7f922104de18627"),
+)
 
 
 @hookimpl
@@ -55,10 +72,34 @@ def condgen_register_datasets() -> list[DatasetSpec]:
             open="condgen_caption.data:flickr8k",
             licence="non-commercial research and education; photos remain their owners'",
             homepage="https://hockenmaier.cs.illinois.edu/8k-pictures.html",
-            archives=(
-                Archive("Flickr8k_Dataset.zip", (f"{_FLICKR8K}/Flickr8k_Dataset.zip",), md5="f18a1e2920de5bd84dae7cf08ec78978"),
-                Archive("Flickr8k_text.zip", (f"{_FLICKR8K}/Flickr8k_text.zip",), md5="bf6c1abcb8e4a833b7f922104de18627"),
-            ),
+            archives=_PHOTOS_AND_CAPTIONS,
+        ),
+        DatasetSpec(
+            name="flickr8k-clips",
+            task="caption",
+            help="Clips of one to three scenes made of Flickr8k's photos: the camera moves over one after the other.",
+            open="condgen_caption.clips:flickr8k_clips",
+            options={"scenes": Option("Scenes of a clip.", "mixed", ("1", "2", "3", "mixed"))},
+            licence="non-commercial research and education; photos remain their owners'",
+            homepage="https://hockenmaier.cs.illinois.edu/8k-pictures.html",
+            archives=_PHOTOS_AND_CAPTIONS,
+            metrics=(*_METRICS, "grounding", "grounding_chance"),
+        ),
+        DatasetSpec(
+            name="msvd",
+            task="caption",
+            help="1,970 clips from YouTube of one action each, about 40 captions each (Chen & Dolan 2011); 1,200/100/670.",
+            open="condgen_caption.video_data:msvd",
+            licence="for research; videos remain their owners'",
+            homepage="https://www.cs.utexas.edu/users/ml/clamp/videoDescription/",
+        ),
+        DatasetSpec(
+            name="msr-vtt",
+            task="caption",
+            help="10,000 clips of the web, 20 captions each (Xu et al. 2016); 6,513/497/2,990.",
+            open="condgen_caption.video_data:msr_vtt",
+            licence="for research; videos remain their owners'",
+            homepage="https://www.microsoft.com/en-us/research/publication/msr-vtt",
         ),
         DatasetSpec(
             name="captioned-folder",
@@ -71,11 +112,25 @@ def condgen_register_datasets() -> list[DatasetSpec]:
 
 
 @hookimpl
+def condgen_register_metrics() -> list[MetricSpec]:
+    return [
+        MetricSpec(
+            ("grounding", "grounding_chance"),
+            "condgen_caption.metrics:Grounding",
+            "attention on the frames of the scene that a word tells of, percent; and what even attention would have",
+            text=False,
+        )
+    ]
+
+
+@hookimpl
 def condgen_register_recipes() -> list[RecipeSpec]:
     recipes = {
         "sat": "Soft attention over the last feature map (Xu et al. 2015), first part: cross-entropy.",
         "sat-finetune": "Second part of sat: the encoder's last stages trained with the decoder.",
         "sat-reward": "Third part of sat: self-critical training (Rennie et al. 2017).",
+        "sat-video": "Attention over the frames of a clip (Yao et al. 2015), from the model of photos.",
+        "nic-video": "The mean of a clip's frames at every step, no attention.",
         "nic": "The image's vector at every step, no attention (after Vinyals et al. 2015).",
     }
     return [RecipeSpec(name, "caption", "condgen_caption.recipes", f"{name}.toml", help) for name, help in recipes.items()]

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from condgen_caption import PHOTO_SUFFIXES
+from condgen_caption import PHOTO_SUFFIXES, VIDEO_SUFFIXES
 from condgen_cli.options import (
     BatchSizeOpt,
     BeamOpt,
@@ -17,7 +17,6 @@ from condgen_cli.options import (
     FormatOpt,
     LengthPenaltyOpt,
     MaxLengthOpt,
-    ModelOpt,
     NBestOpt,
     OutputOpt,
     SampleOpt,
@@ -33,15 +32,27 @@ from condgen_cli.tasks import TaskOptions, run_task
 
 __all__ = ["caption"]
 
-PhotosArg = Annotated[
+PHOTO_MODEL, VIDEO_MODEL = "sat", "sat-video"
+
+ModelOpt = Annotated[
+    str | None,
+    typer.Option(
+        "--model",
+        "-m",
+        metavar="NAME",
+        help="A model of the zoo, or a training run's folder.  [default: sat for photos, sat-video for videos]",
+    ),
+]
+
+InputsArg = Annotated[
     list[str],
-    typer.Argument(metavar="PATH|GLOB|DIR|URL…", help="Photos; a directory with all below it; - for one on standard input."),
+    typer.Argument(metavar="PATH|GLOB|DIR|URL…", help="Photos, videos; a directory with all below it; - for a photo on stdin."),
 ]
 
 
 def caption(
-    photos: PhotosArg,
-    model: ModelOpt = "sat",
+    inputs: InputsArg,
+    model: ModelOpt = None,
     beam: BeamOpt = None,
     nbest: NBestOpt = 1,
     length_penalty: LengthPenaltyOpt = None,
@@ -59,5 +70,13 @@ def caption(
     device: DeviceOpt = Device.auto,
     batch_size: BatchSizeOpt = 16,
 ) -> None:
-    """Describe photos in a sentence, and show where the model looked for each word."""
-    raise typer.Exit(run_task("caption", expand(photos, PHOTO_SUFFIXES), TaskOptions.of(locals())))
+    """Describe photos and videos in a sentence, and show where the model looked for each word."""
+    options = TaskOptions.of({**locals(), "model": model or PHOTO_MODEL})
+    found = expand(inputs, PHOTO_SUFFIXES + VIDEO_SUFFIXES)
+    raise typer.Exit(run_task("caption", found, options, None if model else _default_model))
+
+
+def _default_model(source: str) -> str:
+    from condgen_caption.task import is_video
+
+    return VIDEO_MODEL if is_video(source) else PHOTO_MODEL

@@ -16,9 +16,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-__all__ = ["HEAD_CHANNELS", "VARIANTS", "EfficientNetLite", "normalise"]
+__all__ = ["HEAD_CHANNELS", "VARIANTS", "EfficientNetLite", "frame_vectors", "normalise"]
 
 HEAD_CHANNELS = 1280
+
+_AT_ONCE = 32
+"""Frames that go through the encoder together: more would only take more memory."""
+
 STEM_CHANNELS = 32
 
 
@@ -132,3 +136,12 @@ class EfficientNetLite(nn.Module):
 def normalise(pixels: Tensor) -> Tensor:
     """Bytes (…, 3, h, w) in 0..255 to the range that the ImageNet weights were trained on, (x - 127) / 128."""
     return (pixels.to(torch.float32) - 127.0) / 128.0
+
+
+def frame_vectors(encoder: EfficientNetLite, pixels: Tensor) -> Tensor:
+    """Frames as bytes (n, 3, size, size) to the means of their feature maps, (n, 1280)."""
+    parts = []
+    for part in torch.split(pixels, _AT_ONCE):
+        maps = encoder(normalise(part).contiguous(memory_format=torch.channels_last))
+        parts.append(maps.mean((2, 3)))
+    return torch.cat(parts)

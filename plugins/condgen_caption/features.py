@@ -1,4 +1,4 @@
-"""Feature maps of a frozen encoder, computed once and kept on disk.
+"""Feature maps of a frozen encoder, and vectors of frames, computed once and kept on disk.
 
 The encoder is cut before a stage: what lies before it never changes in training, so its output for every photo is computed
 once, as float16, and read back through a memory map.
@@ -8,23 +8,28 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from PIL import Image
+from torch import nn
 
-from condgen_caption.cnn import EfficientNetLite, normalise
+from condgen_caption.cnn import HEAD_CHANNELS, EfficientNetLite, frame_vectors, normalise
 from condgen_cli import settings
 from condgen_cli.console import progress
 from condgen_cli.data.image import load_image, resize
 from condgen_cli.model import Item
 
-__all__ = ["cached_maps"]
+__all__ = ["Filmed", "cached_maps", "cached_vectors"]
 
 BATCH = 16
+
+_SOURCES = 8
+"""Clips whose frames are read together."""
 
 
 def cached_maps(
@@ -35,27 +40,51 @@ def cached_maps(
     The cache is a file in ``features/`` below ``CONDGEN_HOME``, named by a hash of everything it depends on: the encoder's
     weights before the cut, the image size, and the photos' ids and sources.
     """
-    path = settings.current().home / "features" / f"{_key(encoder, cut, image_size, items, mirrored)}.npy"
+    before = [encoder.stem, *encoder.stages[:cut]]
+    key = _key(before, f"{cut} {image_size} {mirrored}", (f"{item.id}\0{item.source}\0" for item in items))
+    return _cached(key, lambda path: _compute(encoder, cut, image_size, items, mirrored, path, description))
+
+
+class Filmed(Protocol):
+    """Something to take frames from; the id tells all that they depend on."""
+
+    @property
+    def id(self) -> str: ...
+    def frames(self) -> Sequence[Image.Image]: ...
+
+
+def cached_vectors(
+    encoder: EfficientNetLite, image_size: int, sources: Sequence[Filmed], description: str
+) -> NDArray[np.float16]:
+    """The means of the encoder's maps for the frames of every source: (sources, most frames, 1280), NaN where there are fewer.
+
+    Cached as ``cached_maps``. A frame is resized to the square of ``image_size``.
+    """
+    key = _key([encoder], f"vectors {image_size}", (f"{source.id}\0" for source in sources))
+    return _cached(key, lambda path: _compute_vectors(encoder, image_size, sources, path, description))
+
+
+def _cached(key: str, compute: Callable[[Path], None]) -> NDArray[np.float16]:
+    path = settings.current().home / "features" / f"{key}.npy"
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_suffix(f".{os.getpid()}.partial")
         try:
-            _compute(encoder, cut, image_size, items, mirrored, partial, description)
+            compute(partial)
             os.replace(partial, path)
         finally:
             partial.unlink(missing_ok=True)
     return np.load(path, mmap_mode="r", allow_pickle=False)
 
 
-def _key(encoder: EfficientNetLite, cut: int, image_size: int, items: Sequence[Item], mirrored: bool) -> str:
-    digest = hashlib.sha256(f"{cut} {image_size} {mirrored}".encode())
-    before = [encoder.stem, *encoder.stages[:cut]]
-    for part in before:
+def _key(parts: Sequence[nn.Module], settings: str, names: Iterable[str]) -> str:
+    digest = hashlib.sha256(settings.encode())
+    for part in parts:
         for name, tensor in part.state_dict().items():
             digest.update(name.encode())
             digest.update(tensor.cpu().numpy().tobytes())
-    for item in items:
-        digest.update(f"{item.id}\0{item.source}\0".encode())
+    for name in names:
+        digest.update(name.encode())
     return digest.hexdigest()[:32]
 
 
@@ -78,3 +107,24 @@ def _compute(
             advance(len(maps))
     if out is not None:
         out.flush()
+
+
+@torch.inference_mode()
+def _compute_vectors(
+    encoder: EfficientNetLite, image_size: int, sources: Sequence[Filmed], path: Path, description: str
+) -> None:
+    device = next(encoder.parameters()).device
+    rows = []
+    with progress(len(sources), description, unit="clips") as advance:
+        for start in range(0, len(sources), _SOURCES):
+            clips = [[resize(frame, image_size) for frame in one.frames()] for one in sources[start : start + _SOURCES]]
+            pixels = torch.from_numpy(np.stack([frame for clip in clips for frame in clip])).to(device)
+            vectors = frame_vectors(encoder, pixels).half().cpu().numpy()
+            rows += np.split(vectors, np.cumsum([len(clip) for clip in clips])[:-1])
+            advance(len(clips))
+    most = max(map(len, rows), default=0)
+    out = np.full((len(rows), most, HEAD_CHANNELS), np.nan, np.float16)
+    for row, vectors in enumerate(rows):
+        out[row, : len(vectors)] = vectors
+    with path.open("wb") as file:
+        np.save(file, out)

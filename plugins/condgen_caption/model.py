@@ -11,19 +11,20 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
 from condgen_caption.cnn import HEAD_CHANNELS, EfficientNetLite, normalise
 from condgen_cli.data.image import load_image, resize
 from condgen_cli.data.text import WordVocabulary
-from condgen_cli.errors import UsageError
+from condgen_cli.errors import InputError, UsageError
 from condgen_cli.generation import Axis
 from condgen_cli.model import Item, Memory
 from condgen_cli.nn import DecoderModel, RecurrentDecoder, make_attention
 from condgen_cli.training import check
 
-__all__ = ["CaptionConfig", "CaptionModel", "build", "build_encoder"]
+__all__ = ["CaptionConfig", "CaptionModel", "Captioner", "build", "build_encoder"]
 
 VOCABULARY_FILE = "vocabulary.json"
 
@@ -62,8 +63,8 @@ class CaptionConfig(BaseModel):
     feature_dropout: float = Field(0.2, ge=0, lt=1)
 
 
-class CaptionModel(DecoderModel):
-    """The whole path from photo to words; implements ``condgen_cli.model.Model``."""
+class Captioner(DecoderModel):
+    """What models of photos and of clips have: an encoder of pictures, a projection of its vectors, a decoder of words."""
 
     def __init__(self, config: CaptionConfig, vocabulary: WordVocabulary) -> None:
         super().__init__()
@@ -90,24 +91,34 @@ class CaptionModel(DecoderModel):
             config.dropout,
         )
 
+    def recall(self, features: Any, cut: int) -> Memory:
+        """The memory of what is kept of inputs while the encoder isn't trained, up to its stage ``cut``."""
+        raise NotImplementedError
+
+
+class CaptionModel(Captioner):
+    """The whole path from photo to words; implements ``condgen_cli.model.Model``."""
+
     def example(self) -> Item:
         """An item of the right shape, for looking at the architecture."""
-        from PIL import Image
-
         return Item("example", Image.new("RGB", (self.config.image_size, self.config.image_size), "grey"))
 
     def collate(self, items: Sequence[Item]) -> Tensor:
         """Photos as bytes (batch, 3, image_size, image_size)."""
-        return torch.stack([torch.as_tensor(resize(load_image(item.condition), self.config.image_size)) for item in items])
+        return torch.stack([torch.as_tensor(resize(_photo(item), self.config.image_size)) for item in items])
 
     def condition(self, item: Item) -> Any:
         """The photo that the maps are drawn on."""
-        return load_image(item.condition)
+        return _photo(item)
 
     def encode(self, batch: Tensor) -> Memory:
         """Photos as bytes to a memory of the feature map's cells, row by row."""
         pixels = normalise(batch.to(self.decoder.bias.device)).contiguous(memory_format=torch.channels_last)
         return self.memorise(self.encoder(pixels))
+
+    def recall(self, features: Tensor, cut: int) -> Memory:
+        """The memory of what was kept of photos: the input of encoder stage ``cut`` (photos, channels, h, w)."""
+        return self.memorise(self.encoder(features.float(), cut))
 
     def memorise(self, features: Tensor) -> Memory:
         """The memory of feature maps (batch, 1280, h, w): ``sat`` keeps every cell, ``nic`` their mean."""
@@ -120,6 +131,13 @@ class CaptionModel(DecoderModel):
         axes = (Axis.numbered("row", "grid", height), Axis.numbered("column", "grid", width))
         vector = values.mean(1)
         return Memory(values, self.decoder.attention.keys(values), axes=[axes] * batch, auxiliary={"vector": vector})
+
+
+def _photo(item: Item) -> Image.Image:
+    animation = item.source.lower().endswith(".gif")  # of which the first frame may pass for a photo
+    if hasattr(item.condition, "clip") and not animation:
+        raise InputError(f"{item.source or item.id} is a video, and this model describes photos", "--model sat-video")
+    return load_image(item.condition)
 
 
 def build(config: Mapping[str, Any], files: Mapping[str, Path]) -> CaptionModel:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from condgen_caption.model import CaptionModel
+from condgen_caption.model import Captioner, CaptionModel
 from condgen_cli.decoding import Decoding, decode
 from condgen_cli.training.sequences import teacher_forcing
 
@@ -21,14 +22,15 @@ class TrainingBatch:
     """Photos with their captions.
 
     Args:
-        features: (photos, channels, h, w), the encoder's map at the stage it was cached, see ``features.py``.
+        features: what the model's ``recall`` takes: of photos (photos, channels, h, w), the encoder's map at the stage it was
+            cached, see ``features.py``; of clips their ``FrameVectors``.
         inputs: (photos · captions, steps) tokens read, bos first, grouped by photo.
         targets: (photos · captions, steps) tokens to write, eos last.
         lengths: (photos · captions,) real steps of each row, on the CPU.
         photos: index of each photo in its split.
     """
 
-    features: Tensor
+    features: Any
     inputs: Tensor
     targets: Tensor
     lengths: Tensor
@@ -36,8 +38,9 @@ class TrainingBatch:
 
     def to(self, device: torch.device | str, **options: object) -> TrainingBatch:
         """The batch on a device; lengths stay on the CPU, where steps are planned."""
-        parts = {name: getattr(self, name).to(device) for name in ("features", "inputs", "targets")}
-        return replace(self, **parts)
+        features = self.features
+        moved = features.to(device) if isinstance(features, Tensor) else features._replace(vectors=features.vectors.to(device))
+        return replace(self, features=moved, inputs=self.inputs.to(device), targets=self.targets.to(device))
 
 
 class CrossEntropy(nn.Module):
@@ -52,7 +55,7 @@ class CrossEntropy(nn.Module):
         doubly_stochastic: weight λ of the second term.
     """
 
-    def __init__(self, model: CaptionModel, cut: int, label_smoothing: float = 0.1, doubly_stochastic: float = 1.0) -> None:
+    def __init__(self, model: Captioner, cut: int, label_smoothing: float = 0.1, doubly_stochastic: float = 1.0) -> None:
         super().__init__()
         self.model = model
         self.cut = cut
@@ -61,7 +64,7 @@ class CrossEntropy(nn.Module):
 
     def forward(self, batch: TrainingBatch) -> tuple[Tensor, dict[str, float]]:
         """Loss per token, and how many tokens it was taken over."""
-        memory = self.model.memorise(self.model.encoder(batch.features.float(), self.cut))
+        memory = self.model.recall(batch.features, self.cut)
         forced = self.model.decoder(memory, batch.inputs, batch.lengths)
         loss = self.model.decoder.cross_entropy(forced, batch.targets, self.label_smoothing)
         stats = {"tokens": float(len(forced.kept)), "cross_entropy": loss.item()}
@@ -103,7 +106,7 @@ class ExpectedReward(nn.Module):
     def forward(self, batch: TrainingBatch) -> tuple[Tensor, dict[str, float]]:
         """Loss per token, how many tokens it was taken over, and the mean reward."""
         model, vocabulary, samples = self.model, self.model.vocabulary, self.decoding.nbest
-        memory = model.memorise(model.encoder(batch.features.float(), self.cut))
+        memory = model.recall(batch.features, self.cut)
         drawn = decode(model, memory, self.decoding)
         captions = [sorted((h.ids[:-1] for h in found), key=len, reverse=True) for found in drawn]
         rewards = torch.tensor(
@@ -113,10 +116,10 @@ class ExpectedReward(nn.Module):
             ]
         )
         others = (rewards.sum(1, keepdim=True) - rewards) / (samples - 1)
-        advantage = (rewards - others).flatten().to(batch.features.device)
+        advantage = (rewards - others).flatten().to(batch.inputs.device)
         rows = [caption for found in captions for caption in found]
         inputs, targets, lengths = teacher_forcing(rows, vocabulary.bos, vocabulary.eos, vocabulary.pad)
-        inputs, targets = inputs.to(batch.features.device), targets.to(batch.features.device)
+        inputs, targets = inputs.to(batch.inputs.device), targets.to(batch.inputs.device)
         forced = model.decoder(memory, inputs, lengths)
         written = targets.flatten().index_select(0, forced.kept)
         logits = model.decoder.logits(forced.features) / self.decoding.temperature

@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
-from safetensors.torch import load_file
 from torch import nn
 
 from condgen_caption.cnn import STAGES
@@ -29,6 +28,7 @@ from condgen_cli.plugins import manager
 from condgen_cli.runner import initial_files
 from condgen_cli.training import Recipe, check
 from condgen_cli.training.sequences import batches_of_like_length, dev_scores, export, teacher_forcing
+from condgen_cli.weights import load_weights
 
 __all__ = ["CaptionExperiment"]
 
@@ -140,7 +140,7 @@ class CaptionExperiment:
         weights: dict[str, torch.Tensor] = {}
         for name, path in files.items():
             if name.endswith(".safetensors"):
-                weights |= load_file(path)
+                weights |= load_weights(path)
         if VOCABULARY_FILE in files:
             return weights, WordVocabulary.load(files[VOCABULARY_FILE])
         captions = [caption for item in train for caption in item.references]

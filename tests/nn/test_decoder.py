@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -26,6 +27,14 @@ KINDS: dict[str, dict[str, Any]] = {
     "gated attention": {"attended": True, "gate": True},
     "located attention": {"attended": True, "located": True},
     "located attention after the step": {"attended": True, "located": True, "attend": "after"},
+    "attention and a vector": {"attended": True, "vector_size": CONTEXT},
+    "attention and a vector of a GRU, after the step": {
+        "attended": True,
+        "vector_size": CONTEXT,
+        "cell": "gru",
+        "attend": "after",
+    },
+    "attention, a vector and input feeding": {"attended": True, "vector_size": 5, "attend": "after", "input_feeding": True},
     "vector at every step": {},
     "vector at the first step": {"feed": "first"},
     "vector at the start": {"feed": "start"},
@@ -105,3 +114,16 @@ def test_gradients_reach_every_parameter() -> None:
         forced = decoder(memory, torch.randint(0, WORDS, (4, 3)), torch.tensor([3, 2, 3, 1]))
         decoder.logits(forced.features).log_softmax(-1)[:, 1].sum().backward()
         assert all(parameter.grad is not None and parameter.grad.any() for parameter in decoder.parameters())
+
+
+def test_a_vector_beside_attention_is_read_at_every_step() -> None:
+    changed = {}
+    for size in (0, CONTEXT):
+        decoder = make(attended=True, attend="after", vector_size=size)
+        memory = make_memory(decoder, 2)
+        other = replace(memory, auxiliary={"vector": memory.auxiliary["vector"] + 1})
+        state, token = decoder.start(memory), torch.tensor([3, 4])
+        with torch.no_grad():
+            logits = [decoder.step(token, state, one).logits for one in (memory, other)]
+        changed[size] = not torch.equal(*logits)
+    assert changed == {0: False, CONTEXT: True}

@@ -1,0 +1,115 @@
+"""Attention in two levels: to the words within each turn, and to the turns."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from condgen_cli.generation import AttentionMap, Axis
+from condgen_cli.model import Memory
+from condgen_cli.nn import Attention, MatchFunction
+
+__all__ = ["TurnWordAttention", "continued", "turn_weights"]
+
+
+class TurnWordAttention(Attention):
+    """A word's weight is that of its turn times its own within the turn (after Xing et al. 2018, eq. 3-6, with both levels
+    matched with the decoder's state alone).
+
+    A memory's positions are the words of ``turns`` places for turns, padded to one length.
+
+    Args:
+        word, turn: match functions of the two levels.
+        query_size: of the decoder's state.
+        turns: places for turns.
+    """
+
+    def __init__(self, word: MatchFunction, turn: MatchFunction, query_size: int, turns: int) -> None:
+        super().__init__(word, query_size)
+        self.turn_match = turn
+        self.turns = turns
+
+    def joined(self, keys: Tensor, contexts: Tensor) -> Tensor:
+        """Keys of both levels.
+
+        Args:
+            keys: of the words, (batch, turns, words, key_size).
+            contexts: what turns are matched by, (batch, turns, size).
+        Returns:
+            (batch, turns, words, key_size + key_size of turns)
+        """
+        of_turns = self.turn_match.keys(contexts).unsqueeze(2)
+        return torch.cat([keys, of_turns.expand(-1, -1, keys.shape[2], -1)], 3)
+
+    def forward(
+        self, query: Tensor, values: Tensor, keys: Tensor, mask: Tensor | None = None, previous: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """As of ``Attention``; ``keys`` are of both levels, flattened to (batch, positions, size)."""
+        rows, batch = len(query), len(values)
+        query = query.view(batch, rows // batch, -1)
+        size = self.match.keys(values[:1, :1]).shape[2]
+        real = torch.ones_like(values[..., 0], dtype=torch.bool) if mask is None else mask
+        real = real.view(batch, 1, self.turns, -1)
+        words = self.match(query, keys[..., :size]).view(batch, rows // batch, self.turns, -1)
+        turns = self.turn_match(query, keys.view(batch, self.turns, -1, keys.shape[2])[:, :, 0, size:])
+        weights = _softmax(words, real) * _softmax(turns, real.any(3)).unsqueeze(3)
+        weights = weights.flatten(2)
+        return (weights @ values).flatten(0, 1), weights.flatten(0, 1)
+
+
+def _softmax(scores: Tensor, real: Tensor) -> Tensor:
+    """Over the last axis, zero where not real."""
+    return scores.masked_fill(~real, torch.finfo(scores.dtype).min).softmax(-1).masked_fill(~real, 0.0)
+
+
+def turn_weights(map: AttentionMap, end: str, label: Callable[[str], str]) -> AttentionMap:
+    """Weights over words summed to weights over their turns, each of which ends with the label ``end``."""
+    words = [str(word) for word in map.axes[1].labels]
+    ends = [place + 1 for place, word in enumerate(words) if word == end]
+    starts = [0, *ends][:-1]
+    texts = ["".join(words[start : stop - 1]).replace("▁", " ") for start, stop in zip(starts, ends, strict=True)]
+    weights = np.add.reduceat(map.weights, starts, axis=1) if starts else map.weights
+    turns = Axis("turn", "sentences", tuple(label(text) for text in texts))
+    return AttentionMap(weights, (map.axes[0], turns))
+
+
+def continued(memory: Memory, new: Memory, added: int, places: int, kept: int) -> Memory:
+    """What was attended to, followed by what is new, of which so many places are kept.
+
+    Args:
+        memory, new: with as many rows; (batch, places · length) positions, padded to a length of their own.
+        added: places of ``new``, its last, that hold something.
+        places: of ``memory`` and of ``new`` together with their positions; 0: a place is a position.
+        kept: the most places afterwards.
+    """
+    assert memory.keys is not None
+    assert new.keys is not None
+    assert memory.mask is not None
+    assert new.mask is not None
+    old_length = memory.values.shape[1] // places if places else 1
+    new_length = new.values.shape[1] // places if places else 1
+    length = max(old_length, new_length)
+
+    def joined(old: Tensor, fresh: Tensor) -> Tensor:
+        parts = [
+            F.pad(part.view(len(part), -1, own, part.shape[2]), (0, 0, 0, length - own))
+            for part, own in ((old, old_length), (fresh, new_length))
+        ]
+        return torch.cat([parts[0], parts[1][:, -added:]], 1)[:, -kept:].flatten(1, 2)
+
+    mask = joined(memory.mask.unsqueeze(2), new.mask.unsqueeze(2)).squeeze(2)
+    axes = [
+        _last(old, fresh, int(count)) for old, fresh, count in zip(memory.axes, new.axes, mask.sum(1).tolist(), strict=True)
+    ]
+    return replace(new, values=joined(memory.values, new.values), keys=joined(memory.keys, new.keys), mask=mask, axes=axes)
+
+
+def _last(old: Sequence[Axis], new: Sequence[Axis], count: int) -> tuple[Axis, ...]:
+    axis = old[0]
+    labels = (*axis.labels, *new[0].labels)
+    return (Axis(axis.name, axis.kind, labels[len(labels) - count :]),)

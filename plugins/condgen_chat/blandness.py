@@ -1,0 +1,46 @@
+"""Against bland replies: those that would fit any dialogue lose."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import torch
+from torch import Tensor
+
+from condgen_cli.model import Memory
+from condgen_cli.nn import DecoderState
+
+if TYPE_CHECKING:
+    from condgen_chat.model import ChatModel
+
+__all__ = ["REPLIES", "AntiLanguageModel"]
+
+REPLIES = "mmi"
+FIRST = 5
+"""Tokens that are judged. Blandness is decided by how a reply begins; later the penalty would cost grammar."""
+
+
+class _State(NamedTuple):
+    decoder: DecoderState
+    written: Tensor
+
+
+class AntiLanguageModel:
+    """−log p(reply) for the first few tokens: maximum mutual information as of Li et al. 2016, eq. 9-12, where it is weighed
+    against log p(reply | dialogue). Implements ``condgen_cli.decoding.Scorer``.
+
+    The language model p(reply) is the dialogue model with its context left out, as it has been in a share of its training.
+    """
+
+    def __init__(self, model: ChatModel) -> None:
+        self.model = model
+
+    def start(self, memory: Memory, rows_per_item: int = 1) -> _State:
+        state = self.model.start(self.model.forgotten(memory), rows_per_item)
+        return _State(state, torch.zeros(len(state.hidden), dtype=torch.long, device=state.hidden.device))
+
+    def score(self, token: Tensor, state: _State, memory: Memory) -> tuple[Tensor, _State]:
+        """(rows, vocabulary) for the next token after ``token`` (rows,), and the next state."""
+        step = self.model.step(token, state.decoder, self.model.forgotten(memory))
+        judged = (state.written < FIRST).to(step.logits).unsqueeze(1)
+        return -judged * step.logits.log_softmax(1), _State(step.state, state.written + 1)

@@ -1,0 +1,130 @@
+"""A dialogue with a model that goes on: each turn is read once, and the words of a reply come as they are written."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from condgen_chat.filter import masked
+from condgen_cli.decoding import Decoding, decode
+from condgen_cli.generation import Generation
+from condgen_cli.item import Item
+from condgen_cli.model import Memory, Step
+from condgen_cli.runner import Runner
+
+__all__ = ["Conversation"]
+
+
+class Conversation:
+    """The turns so far, and what the model has made of them.
+
+    A model that ``continues`` reads each new turn with ``extend``; another reads its context again, which is bounded.
+
+    Args:
+        runner: a model of the task ``chat``.
+        decoding: how replies are written.
+        generator: for sampling.
+    """
+
+    def __init__(self, runner: Runner, decoding: Decoding, generator: torch.Generator | None = None) -> None:
+        self.runner = runner
+        self.decoding = decoding
+        self.generator = generator
+        self.turns: list[str] = []
+        self._memory: Memory | None = None
+        self._read = 0
+
+    @property
+    def streams(self) -> bool:
+        """Whether a reply can be told while it is written: where there is one hypothesis at a time."""
+        decoding = self.decoding
+        return decoding.method == "greedy" or (decoding.beam if decoding.method == "beam" else decoding.nbest) == 1
+
+    def reply(self, turn: str, tell: Callable[[str], None] = lambda text: None) -> str:
+        """The reply to a turn. If this is interrupted, the turn has been taken back.
+
+        Args:
+            turn: of the user.
+            tell: is given the reply piece by piece, each some whole words with the blank before them.
+        """
+        self.turns.append(turn)
+        try:
+            reply = self._written(_Teller(self.runner.model, tell) if self.streams else None)
+        except BaseException:
+            self.turns.pop()
+            self._forget()
+            raise
+        if not self.streams:
+            tell(reply)
+        self.turns.append(reply)
+        return reply
+
+    def item(self) -> Item:
+        """The last turn of the user with what came before it; without a turn an empty one."""
+        turns = self.turns[: len(self.turns) - 1 + len(self.turns) % 2]
+        return Item("conversation", tuple(turns), source="conversation")
+
+    def explained(self) -> Generation | None:
+        """The last reply with what the model looked at; None before there is one."""
+        return self.runner(self.item(), force=self.turns[-1]) if self.turns else None
+
+    def undo(self) -> bool:
+        """Take back the last turn and its reply; False if there is none."""
+        taken = bool(self.turns)
+        del self.turns[-2:]
+        self._forget()
+        return taken
+
+    def reset(self) -> None:
+        """Begin anew."""
+        self.turns.clear()
+        self._forget()
+
+    def _forget(self) -> None:
+        self._memory, self._read = None, 0
+
+    @torch.inference_mode()
+    def _written(self, teller: _Teller | None) -> str:
+        model = self.runner.model
+        going_on = self._memory is not None and getattr(model, "continues", False)
+        new = self.turns[self._read :] if going_on else self.turns
+        batch = model.collate([Item("conversation", tuple(new))])
+        self._memory = model.extend(self._memory, batch) if going_on else model.encode(batch)
+        self._read = len(self.turns)
+        ((best, *_),) = decode(model if teller is None else teller, self._memory, self.decoding, self.generator)
+        text = masked(model.vocabulary.decode(best.ids))
+        if teller is not None:
+            teller.finish(text)
+        return text
+
+
+class _Teller:
+    """The model, which tells the words of its only hypothesis as they are chosen: a step reads the token before it."""
+
+    def __init__(self, model: Any, tell: Callable[[str], None]) -> None:
+        self._model = model
+        self._tell = tell
+        self._ids: list[int] = []
+        self._told = 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._model, name)
+
+    def step(self, token: torch.Tensor, state: Any, memory: Memory) -> Step:
+        vocabulary = self._model.vocabulary
+        if int(token[0]) != vocabulary.bos:
+            self._ids.append(int(token[0]))
+            text = masked(vocabulary.decode(self._ids))
+            self._tell_until(text, text.rfind(" "))  # the last word may go on
+        step: Step = self._model.step(token, state, memory)
+        return step
+
+    def finish(self, text: str) -> None:
+        self._tell_until(text, len(text))
+
+    def _tell_until(self, text: str, end: int) -> None:
+        if end > self._told:
+            self._tell(text[self._told : end])
+            self._told = end

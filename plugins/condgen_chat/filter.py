@@ -1,0 +1,42 @@
+"""A word list against abuse: turns of the training data that hold one of its words are left out, and replies show stars for it.
+
+It is a list of words and no more: it knows no meaning, lets through what insults in ordinary words or in odd spelling, and
+stops words that somebody only quotes. Words are kept as hashes, so that the list can be published without printing them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from functools import cache, lru_cache
+from importlib.resources import files
+
+__all__ = ["digest", "is_listed", "masked"]
+
+_WORD = re.compile(r"\w+")
+
+
+def digest(word: str) -> str:
+    """What stands for a word in ``blocked.txt``: 16 digits of the SHA-256 of the word in small letters."""
+    return hashlib.sha256(word.casefold().encode()).hexdigest()[:16]
+
+
+def is_listed(text: str) -> bool:
+    """Whether a text holds a word of the list."""
+    return any(map(_listed, _WORD.findall(text)))
+
+
+def masked(text: str) -> str:
+    """The text with stars for the letters of listed words."""
+    return _WORD.sub(lambda found: "*" * len(found[0]) if _listed(found[0]) else found[0], text)
+
+
+@lru_cache(maxsize=1 << 16)
+def _listed(word: str) -> bool:
+    return digest(word) in _digests()
+
+
+@cache
+def _digests() -> frozenset[str]:
+    text = files("condgen_chat").joinpath("blocked.txt").read_text(encoding="ascii")
+    return frozenset(line for line in text.splitlines() if line and not line.startswith("#"))

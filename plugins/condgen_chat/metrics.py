@@ -1,0 +1,119 @@
+"""Whether replies are bland, and whether they show a memory."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from condgen_cli.generation import Generation
+
+if TYPE_CHECKING:
+    from condgen_cli.item import Item
+
+__all__ = ["Blandness", "ContextProbe", "greets", "words"]
+
+COMMONEST = 10
+_WORD = re.compile(r"\w+(?:['’]\w+)*")
+_GREETING = re.compile(
+    r"\W*(?:(?:oh|well|why|and|ah)\W+)?"
+    r"(?:hi+|he+y+|hello+|hiya|heya|howdy|greetings|sup|good (?:morning|afternoon|evening|day)|what'?s up)\b"
+)
+
+
+def words(text: str) -> list[str]:
+    """The words of a text in small letters, without punctuation."""
+    return _WORD.findall(text.casefold())
+
+
+def greets(text: str) -> bool:
+    """Whether a text begins with a greeting."""
+    return _GREETING.match(text.casefold()) is not None
+
+
+class Blandness:
+    """``distinct1`` and ``distinct2``: n-grams that are different ones among all n-grams of all replies, percent (Li et al.
+    2016); ``reply_length``: words; ``common_replies``: share of the ten commonest replies among all, percent.
+
+    Statistics of a reply: for n = 1, 2 the sum over its n-grams of 1 / how often the n-gram comes in the whole set, and their
+    number; words; whether it is one of the ten commonest. So distinct-n is a ratio of sums like any other score: exact for the
+    set, to first order for a resampling of it, in which copies of an item would otherwise count as repetition. Replies equal
+    but for case and punctuation are equal.
+    """
+
+    keys = ("distinct1", "distinct2", "reply_length", "common_replies")
+    signature = "case:lower|tok:words"
+    item_key = "reply_length"
+
+    def statistics(self, items: Sequence[Item], generations: Sequence[Generation]) -> NDArray[np.float64]:
+        replies = [words(str(one.output)) for one in generations]
+        ngrams = [(reply, list(pairwise(reply))) for reply in replies]
+        counts = [Counter(ngram for both in ngrams for ngram in both[size]) for size in (0, 1)]
+        common = {reply for reply, _ in Counter(map(tuple, replies)).most_common(COMMONEST)}
+        rows = [
+            [
+                *(number for size in (0, 1) for number in (sum(1 / counts[size][one] for one in both[size]), len(both[size]))),
+                len(reply),
+                tuple(reply) in common,
+            ]
+            for reply, both in zip(replies, ngrams, strict=True)
+        ]
+        return np.array(rows, np.float64).reshape(-1, 6)
+
+    def score(self, totals: NDArray[np.float64], n: int) -> dict[str, NDArray[np.float64]]:
+        ones, all_ones, twos, all_twos, length, common = np.moveaxis(totals, -1, 0)
+        return {
+            "distinct1": 100 * ones / np.maximum(all_ones, 1),
+            "distinct2": 100 * twos / np.maximum(all_twos, 1),
+            "reply_length": length / n,
+            "common_replies": 100 * common / n,
+        }
+
+
+def _greets_again(reply: str, item: Item) -> bool:
+    return greets(reply)
+
+
+def _names(reply: str, item: Item) -> bool:
+    """Whether one of the words that the item asks for is in the reply."""
+    return not set(item.meta["words"]).isdisjoint(words(reply))
+
+
+_PROBES: Mapping[str, tuple[str, Callable[[str, Item], bool]]] = {
+    "greets_again": ("greeting", _greets_again),
+    "recalls_first": ("first", _names),
+    "follows_topic": ("topic", _names),
+}
+
+
+class ContextProbe:
+    """Of the data set ``context-probe``, percent of the replies that greet although both have greeted (``greets_again``), that
+    name what was said first when asked for it (``recalls_first``), that name the new topic (``follows_topic``).
+
+    Statistics: for each, replies that do and replies that are asked.
+    """
+
+    keys = tuple(_PROBES)
+    signature = "probe:first-words"
+    item_key = "greets_again"
+    lower_is_better = True
+
+    def statistics(self, items: Sequence[Item], generations: Sequence[Generation]) -> NDArray[np.float64]:
+        rows = []
+        for item, generation in zip(items, generations, strict=True):
+            row = []
+            for kind, does in _PROBES.values():
+                asked = item.meta.get("probe") == kind
+                row += [asked and does(str(generation.output), item), asked]
+            rows.append(row)
+        return np.array(rows, np.float64).reshape(-1, 2 * len(_PROBES))
+
+    def score(self, totals: NDArray[np.float64], n: int) -> dict[str, NDArray[np.float64]]:
+        does, asked = totals[..., 0::2], totals[..., 1::2]
+        share = 100 * np.divide(does, asked, out=np.full_like(does, np.nan), where=asked > 0)
+        return {key: share[..., column] for column, key in enumerate(self.keys)}

@@ -1,0 +1,370 @@
+"""Dialogue models: what somebody said last, or the whole dialogue, is read; a recurrent decoder writes the reply.
+
+* ``hierarchical``: RNN 1 reads each turn, RNN 2 runs over the codes of the turns and remembers the dialogue (Sordoni et al.
+  2015; Serban et al. 2016);
+* ``last-turn``: RNN 1 reads the last turn and nothing else (Vinyals and Le 2015);
+* ``joined``: RNN 1 reads the last few turns as one text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor, nn
+
+from condgen_chat.attention import TurnWordAttention, continued, turn_weights
+from condgen_chat.blandness import REPLIES, AntiLanguageModel
+from condgen_chat.filter import masked
+from condgen_cli.data.subwords import SubwordVocabulary
+from condgen_cli.decoding import Hypothesis, Scorer
+from condgen_cli.errors import UsageError
+from condgen_cli.generation import Axis, Generation
+from condgen_cli.model import Item, Memory
+from condgen_cli.nn import Attention, DecoderModel, Dropout, RecurrentDecoder, make_attention, match_function, recurrent, run
+from condgen_cli.nn.recurrent import RecurrentState
+from condgen_cli.training import check
+
+__all__ = ["VOCABULARY_FILE", "ChatConfig", "ChatModel", "Dialogues", "build", "turns_of"]
+
+VOCABULARY_FILE = "vocabulary.json"
+GROUPS, FULL = 4, 32
+"""Runs that RNN 1 reads a batch's texts in, each of texts of like length; and texts that are enough for a run."""
+_LABEL = 80
+
+
+class ChatConfig(BaseModel):
+    """Options of the dialogue models.
+
+    Args:
+        encoder: what is read of a dialogue.
+        cell: of RNN 1 and the decoder; RNN 2 is a GRU.
+        embedding_size: of a token, read or written.
+        encoder_size: of RNN 1, in each direction.
+        bidirectional: whether RNN 1 reads a turn both ways.
+        dialogue_size: of RNN 2.
+        hidden_size: of the decoder.
+        attention: of the decoder, beside the context that it reads at every step: to ``turns`` (RNN 2's state after each; with
+            ``hierarchical`` only) or to the ``words`` of the last turns.
+        match: name of a match function, or ``module:function``.
+        match_size: of the match function's own hidden layer.
+        turns: whose words are attended to, or that are joined.
+        history: turns that an encoding goes back, and whose states are kept for attention.
+        max_tokens: of a turn; of a longer one the last are read.
+        dropout: on embeddings, codes and the output layer.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    encoder: Literal["hierarchical", "last-turn", "joined"] = "hierarchical"
+    cell: Literal["lstm", "gru"] = "gru"
+    embedding_size: int = Field(128, ge=1)
+    encoder_size: int = Field(96, ge=1)
+    bidirectional: bool = True
+    dialogue_size: int = Field(192, ge=1)
+    hidden_size: int = Field(256, ge=1)
+    attention: Literal["none", "turns", "words"] = "none"
+    match: str = "bilinear"
+    match_size: int = Field(128, ge=1)
+    turns: int = Field(3, ge=1)
+    history: int = Field(32, ge=1)
+    max_tokens: int = Field(60, ge=1)
+    dropout: float = Field(0.2, ge=0, lt=1)
+
+    @property
+    def hierarchical(self) -> bool:
+        return self.encoder == "hierarchical"
+
+    @property
+    def read_turns(self) -> int:
+        """How many turns of a dialogue are read."""
+        return {"hierarchical": self.history, "last-turn": 1, "joined": self.turns}[self.encoder]
+
+    @property
+    def attended_turns(self) -> int:
+        """Places for texts whose words are attended to."""
+        return self.turns if self.hierarchical else 1
+
+
+class Dialogues(NamedTuple):
+    """Dialogues, as texts that RNN 1 reads and the order that they stand in.
+
+    A text is a turn, or the turns that a model without RNN 2 reads as one.
+
+    Args:
+        tokens: (texts, positions) ids, each turn ended, then padding.
+        lengths: (texts,) real positions, at least 1, on the CPU.
+        texts: (dialogues, longest) which texts a dialogue consists of; padded with 0.
+        counts: (dialogues,) how many they are, on the CPU.
+        rows: (rows, 2) for each row of the memory its dialogue, and how many of its texts have been read.
+        labels: for each text what its tokens are shown as, and for each what it is shown as itself.
+    """
+
+    tokens: Tensor
+    lengths: Tensor
+    texts: Tensor
+    counts: Tensor
+    rows: Tensor
+    labels: tuple[Sequence[tuple[str, ...]], Sequence[str]] = ((), ())
+
+    def to(self, device: torch.device | str, **options: object) -> Dialogues:
+        """The batch on a device; lengths and counts stay on the CPU."""
+        return self._replace(tokens=self.tokens.to(device), texts=self.texts.to(device), rows=self.rows.to(device))
+
+
+def turns_of(condition: Any) -> tuple[str, ...]:
+    """The turns of an item's condition, the last one's being to reply to; a text is one turn."""
+    return (condition,) if isinstance(condition, str) else tuple(condition)
+
+
+class ChatModel(DecoderModel):
+    """Implements ``condgen_cli.model.Model``.
+
+    Raises:
+        UsageError: if the config contradicts itself.
+    """
+
+    def __init__(self, config: ChatConfig, vocabulary: SubwordVocabulary) -> None:
+        super().__init__()
+        if config.attention == "turns" and not config.hierarchical:
+            raise UsageError('attention = "turns" needs encoder = "hierarchical"')
+        self.config = config
+        self.vocabulary = vocabulary
+        directions = 2 if config.bidirectional else 1
+        code = directions * config.encoder_size
+        kind = nn.LSTM if config.cell == "lstm" else nn.GRU
+        self.turn_rnn = kind(config.embedding_size, config.encoder_size, batch_first=True, bidirectional=config.bidirectional)
+        self.dialogue_rnn = recurrent("gru", code, config.dialogue_size) if config.hierarchical else None
+        vector = config.dialogue_size if config.hierarchical else code
+        sizes = (config.hidden_size, {"none": vector, "turns": vector, "words": code}[config.attention])
+        attention: Attention | None = None
+        if config.attention == "words" and config.hierarchical:
+            word = match_function(config.match, *sizes, config.match_size)
+            turn = match_function(config.match, config.hidden_size, vector, config.match_size)
+            attention = TurnWordAttention(word, turn, config.hidden_size, config.turns)
+        elif config.attention != "none":
+            attention = make_attention(config.match, *sizes, config.match_size)
+        self.decoder = RecurrentDecoder(
+            len(vocabulary),
+            config.embedding_size,
+            config.hidden_size,
+            sizes[1],
+            attention,
+            dropout=config.dropout,
+            attend="after",
+            cell=config.cell,
+            vector_size=vector,
+        )
+        self.dropout = Dropout(config.dropout)
+
+    @property
+    def continues(self) -> bool:
+        """Whether ``extend`` can go on from a memory."""
+        return self.dialogue_rnn is not None
+
+    def example(self) -> Item:
+        """An item of the right shape, for looking at the architecture."""
+        return Item("example", ("hello", "hi", "how are you?"))
+
+    def condition(self, item: Item) -> str:
+        """The turns, a line each."""
+        return "\n".join(turns_of(item.condition))
+
+    def length(self, item: Item) -> int:
+        """What batches are sorted by."""
+        return sum(map(len, turns_of(item.condition)[-self.config.read_turns :]))
+
+    def collate(self, items: Sequence[Item]) -> Dialogues:
+        """The turns that are read of each item."""
+        dialogues = [turns_of(item.condition)[-self.config.read_turns :] for item in items]
+        ids: list[list[list[int]]] = []
+        shown: list[list[tuple[str, ...]]] = []
+        for turns in dialogues:
+            pieces = [self.vocabulary.pieces(turn)[-self.config.max_tokens :] for turn in turns]
+            ids.append([[piece.id for piece in turn] for turn in pieces])
+            shown.append([tuple(piece.text for piece in turn) for turn in pieces])
+        batch = self.batch(ids, [[len(turns)] for turns in dialogues])
+        end = self.vocabulary.token(self.vocabulary.eos)
+        if self.config.hierarchical:
+            words = [(*turn, end) for turns in shown for turn in turns]
+            names = [_label(turn) for turns in dialogues for turn in turns]
+        else:
+            words = [tuple(word for turn in turns for word in (*turn, end)) for turns in shown]
+            names = [_label(" / ".join(turns)) for turns in dialogues]
+        return batch._replace(labels=(words, names))
+
+    def batch(self, dialogues: Sequence[Sequence[Sequence[int]]], read: Sequence[Sequence[int]]) -> Dialogues:
+        """Dialogues as tensors, with a row of the memory for each of several places in them.
+
+        Args:
+            dialogues: the ids of their turns, without end tokens.
+            read: for each dialogue after how many of its turns there is a row.
+        """
+        eos, size = self.vocabulary.eos, self.config.read_turns
+        if self.config.hierarchical:
+            texts = [[[*turn, eos] for turn in turns] for turns in dialogues]
+            rows = [(place, count) for place, counts in enumerate(read) for count in counts]
+        else:  # each row's turns are a text of their own
+            joined = [
+                [[token for turn in turns[max(0, count - size) : count] for token in (*turn, eos)]]
+                for turns, counts in zip(dialogues, read, strict=True)
+                for count in counts
+            ]
+            texts = [[text for text in one if text] for one in joined]
+            rows = [(place, len(one)) for place, one in enumerate(texts)]
+        flat = [text for turns in texts for text in turns] or [[eos]]
+        lengths = torch.tensor(list(map(len, flat)))
+        tokens = torch.full((len(flat), int(lengths.max())), self.vocabulary.pad)
+        for place, text in enumerate(flat):
+            tokens[place, : len(text)] = torch.tensor(text)
+        counts = torch.tensor(list(map(len, texts)))
+        numbers = torch.zeros(len(texts), max(1, int(counts.max())), dtype=torch.long)
+        first = 0
+        for place, turns in enumerate(texts):
+            numbers[place, : len(turns)] = torch.arange(first, first + len(turns))
+            first += len(turns)
+        return Dialogues(tokens, lengths, numbers, counts, torch.tensor(rows))
+
+    def encode(self, batch: Dialogues) -> Memory:
+        """A row for each of ``batch.rows``: the context after the turns read, and what is attended to."""
+        words, codes = self._read(batch)
+        states = codes[batch.texts.to(codes.device)]
+        if self.dialogue_rnn is not None:
+            states, _ = run(self.dialogue_rnn, states, batch.counts.clamp(min=1))
+        return self._memory(batch, words, states)
+
+    def extend(self, memory: Memory, batch: Dialogues) -> Memory:
+        """The memory after further turns, at the cost of reading these.
+
+        Args:
+            memory: of the dialogues so far.
+            batch: of the new turns alone: one or more, the same number in each row, all of them read.
+        Raises:
+            UsageError: unless the encoder is hierarchical. Without RNN 2 there is nothing to go on from.
+        """
+        if self.dialogue_rnn is None:
+            raise UsageError(f'encoder = "{self.config.encoder}" has no state to go on from')
+        words, codes = self._read(batch)
+        state = RecurrentState(memory.auxiliary["vector"])
+        states, _ = run(self.dialogue_rnn, codes[batch.texts.to(codes.device)], batch.counts, state)
+        new = self._memory(batch, words, states)
+        if new.keys is None:
+            return new
+        places = self.config.turns if self.config.attention == "words" else 0
+        return continued(memory, new, batch.texts.shape[1], places, self._slots())
+
+    def scorers(self) -> Mapping[str, Scorer]:
+        """``mmi``: against replies that fit any dialogue."""
+        return {REPLIES: AntiLanguageModel(self)}
+
+    def forgotten(self, memory: Memory, rows: Tensor | None = None) -> Memory:
+        """The memory with nothing in some rows (rows,), True where; None: in all. What is written from it fits any dialogue."""
+        chosen = torch.ones(len(memory), dtype=torch.bool, device=memory.values.device) if rows is None else rows
+        vector = memory.auxiliary["vector"].masked_fill(chosen.unsqueeze(1), 0.0)
+        if self.decoder.attention is None:
+            return replace(memory, values=vector.unsqueeze(1), auxiliary={"vector": vector})
+        assert memory.mask is not None
+        return replace(memory, mask=memory.mask & ~chosen.unsqueeze(1), auxiliary={"vector": vector})
+
+    def unread(self, item: Item) -> tuple[str, ...]:
+        """The characters of the last turn that the vocabulary lacks."""
+        (*_, last) = ("", *turns_of(item.condition))
+        return tuple(piece.text for piece in self.vocabulary.pieces(last) if piece.id == self.vocabulary.unk)
+
+    def finished(self, generation: Generation, hypothesis: Hypothesis, item: Item) -> Generation:
+        """The reply with words of the list of ``condgen_chat.filter`` masked, and a warning if the turn was too long to be read
+        whole. With attention to the words of several turns, how much of it each turn gets is a map of its own: ``turns``.
+        """
+        attention = dict(generation.attention)
+        if isinstance(self.decoder.attention, TurnWordAttention):
+            end = self.vocabulary.token(self.vocabulary.eos)
+            attention["turns"] = turn_weights(attention["attention"], end, _label)
+        return replace(generation, output=masked(generation.output), attention=attention, warnings=self.warnings(item))
+
+    def warnings(self, item: Item) -> tuple[str, ...]:
+        """What the user should be told of the last turn, a line each: whether it is too long to be read whole."""
+        (*_, last) = ("", *turns_of(item.condition))
+        limit = self.config.max_tokens
+        return (f"only the last {limit} tokens of the turn are read",) if len(self.vocabulary.encode(last)) > limit else ()
+
+    def _slots(self) -> int:
+        """Texts that are kept for attention."""
+        return {"none": 0, "turns": self.config.history, "words": self.config.attended_turns}[self.config.attention]
+
+    def _read(self, batch: Dialogues) -> tuple[Tensor, Tensor]:
+        """RNN 1: of each text its words' states (texts, positions, size) and its code (texts, size)."""
+        tokens = batch.tokens.to(self.decoder.bias.device)
+        order = batch.lengths.argsort()
+        attended = self.config.attention == "words"
+        places, outputs, codes = [], [], []
+        for group in order.tensor_split(min(GROUPS, -(-len(order) // FULL))):
+            lengths = batch.lengths[group]
+            group = group.to(tokens.device)
+            longest = int(lengths.max())
+            found, code = run(self.turn_rnn, self.decoder.embed(tokens[group, :longest]), lengths)
+            places.append(group)
+            outputs.append(F.pad(found, (0, 0, 0, tokens.shape[1] - longest)) if attended else found[:, :0])
+            codes.append(code)
+        back = torch.cat(places).argsort()
+        return self.dropout(torch.cat(outputs)[back]), self.dropout(torch.cat(codes)[back])
+
+    def _memory(self, batch: Dialogues, words: Tensor, states: Tensor) -> Memory:
+        """Rows of the memory.
+
+        Args:
+            words: states of each text's words, (texts, positions, size).
+            states: after each text of a dialogue, (dialogues, longest, size).
+        """
+        dialogue, count = batch.rows.to(states.device).unbind(1)
+        vector = self.dropout(F.pad(states, (0, 0, 1, 0))[dialogue, count])
+        attention = self.decoder.attention
+        if attention is None:
+            return Memory(vector.unsqueeze(1), auxiliary={"vector": vector})
+        slots = self.config.turns if isinstance(attention, TurnWordAttention) else min(self._slots(), states.shape[1])
+        places = count.unsqueeze(1) - slots + torch.arange(slots, device=states.device)
+        real, places = places >= 0, places.clamp(min=0)
+        rows = dialogue.unsqueeze(1)
+        after = states[rows, places]  # (rows, slots, size)
+        if self.config.attention == "turns":
+            values = self.dropout(after)
+            axes = self._axes(batch, "turn", "sentences")
+            return Memory(values, attention.keys(values), real, axes, {"vector": vector})
+        texts = batch.texts.to(states.device)[rows, places]
+        lengths = batch.lengths.to(states.device)[texts]
+        mask = (torch.arange(words.shape[1], device=states.device) < lengths.unsqueeze(2)) & real.unsqueeze(2)
+        keys = attention.keys(words)[texts]  # projected before it is copied
+        if isinstance(attention, TurnWordAttention):
+            keys = attention.joined(keys, after)
+        values = words[texts].flatten(1, 2)
+        return Memory(values, keys.flatten(1, 2), mask.flatten(1), self._axes(batch, "word", "tokens"), {"vector": vector})
+
+    def _axes(self, batch: Dialogues, name: str, kind: str) -> list[tuple[Axis, ...]]:
+        words, names = batch.labels
+        if not names:
+            return []
+        axes: list[tuple[Axis, ...]] = []
+        for dialogue, count in batch.rows.tolist():
+            texts = batch.texts[dialogue, max(0, count - self._slots()) : count].tolist()
+            shown = [names[text] for text in texts] if kind == "sentences" else [one for text in texts for one in words[text]]
+            axes.append((Axis(name, kind, tuple(shown)),))
+        return axes
+
+
+def _label(text: str) -> str:
+    text = " ".join(text.split())
+    return text if len(text) <= _LABEL else f"{text[: _LABEL - 1]}…"
+
+
+def build(config: Mapping[str, Any], files: Mapping[str, Path]) -> ChatModel:
+    """The model of a manifest entry or a run, without its weights.
+
+    Raises:
+        UsageError: for unknown or impossible options.
+    """
+    parsed = check(ChatConfig, config, source="dialogue model")
+    return ChatModel(parsed, SubwordVocabulary.load(files[VOCABULARY_FILE]))

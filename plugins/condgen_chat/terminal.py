@@ -1,0 +1,160 @@
+"""A conversation at a terminal."""
+
+from __future__ import annotations
+
+import json
+from contextlib import suppress
+from pathlib import Path
+
+from condgen_chat.conversation import Conversation
+from condgen_cli import console
+from condgen_cli.errors import CondgenError, InputError, UsageError
+from condgen_cli.tasks import TaskOptions, prepared
+
+__all__ = ["converse"]
+
+HELP = """\
+/reset       begin anew
+/undo        take back your last turn and its reply
+/show        which turns the last reply looked back at
+/save FILE   write the conversation: as a line of JSON if FILE ends in .jsonl, else as text
+/model NAME  go on with another model
+/quit        end, as Ctrl-D does
+A line that ends in \\ goes on in the next one. Ctrl-C stops a reply."""
+_YOU, _BOT, _MORE = "you: ", "bot: ", "...  "
+
+
+def converse(options: TaskOptions) -> int:
+    """Talk until the user ends it; the exit code, 0.
+
+    Raises:
+        CondgenError: if the model can't be had.
+    """
+    with suppress(ImportError):  # line editing and history, where Python has it
+        import readline  # noqa: F401
+    session = _Session(options)
+    console.info(f"{session.conversation.runner.name}; /help tells the commands, Ctrl-D ends")
+    while (turn := _turn()) is not None:
+        try:
+            if not turn.startswith("/"):
+                session.answer(turn)
+            elif not session.command(turn):
+                break
+        except CondgenError as error:
+            console.fail(error)
+    return 0
+
+
+def _turn() -> str | None:
+    """What the user writes; None at the end of input. Ctrl-C empties the line."""
+    lines: list[str] = []
+    while True:
+        try:
+            line = input(_MORE if lines else _YOU)
+        except KeyboardInterrupt:
+            print()
+            lines = []
+            continue
+        except EOFError:
+            print()
+            return None
+        except UnicodeDecodeError:
+            console.warn("that is not in the terminal's encoding")
+            continue
+        if line.endswith("\\"):
+            lines.append(line[:-1])
+        else:
+            return "\n".join([*lines, line])
+
+
+class _Session:
+    """A conversation, and the commands that change or show it."""
+
+    def __init__(self, options: TaskOptions) -> None:
+        self.options = options
+        self.conversation = Conversation(*prepared("chat", options))
+
+    def answer(self, turn: str) -> None:
+        """Print the reply as it is written."""
+        print(_BOT, end="", flush=True)
+        try:
+            self.conversation.reply(turn, lambda text: print(text, end="", flush=True))
+        except KeyboardInterrupt:
+            print()
+            console.info("stopped; your turn is taken back")
+            return
+        print()
+        model, item = self.conversation.runner.model, self.conversation.item()
+        for warning in model.warnings(item):
+            console.warn(warning)
+        if unknown := dict.fromkeys(model.unread(item)):
+            console.warn(f"{self.conversation.runner.name} does not know {' '.join(unknown)}")
+        if self.options.show_attention:
+            self._show()
+
+    def command(self, line: str) -> bool:
+        """Do what a line with a slash says; False if it ends the conversation.
+
+        Raises:
+            CondgenError: if it can't be done.
+        """
+        name, _, argument = line.strip().partition(" ")
+        if name == "/quit":
+            return False
+        if name == "/help":
+            print(HELP)
+        elif name == "/reset":
+            self.conversation.reset()
+        elif name == "/undo":
+            if not self.conversation.undo():
+                raise UsageError("there is nothing to take back")
+        elif name == "/show":
+            self._show()
+        elif name == "/save":
+            self._save(argument.strip())
+        elif name == "/model":
+            self._change(argument.strip())
+        else:
+            raise UsageError(f"no command {name}", "/help")
+        return True
+
+    def _show(self) -> None:
+        from condgen_cli.render import attention_text
+
+        generation = self.conversation.explained()
+        if generation is None:
+            raise UsageError("there is no reply yet")
+        if not generation.attention:
+            raise UsageError(f"{self.conversation.runner.name} has no attention to show")
+        text = attention_text(generation, width=console.width(), color=console.use_color(), encoding=console.encoding())
+        print(f"\n{text.rstrip()}\n")
+
+    def _save(self, name: str) -> None:
+        if not name:
+            raise UsageError("where to?", "/save FILE")
+        path = Path(name).expanduser()
+        turns = [(("you", "bot")[place % 2], turn) for place, turn in enumerate(self.conversation.turns)]
+        if path.suffix == ".jsonl":
+            dialogue = {"turns": [{"speaker": speaker, "text": text} for speaker, text in turns]}
+            content = json.dumps(dialogue, ensure_ascii=False) + "\n"
+        else:
+            content = "".join(f"{speaker}: {text}\n" for speaker, text in turns)
+        try:
+            with path.open("x", encoding="utf-8") as file:
+                file.write(content)
+        except FileExistsError:
+            raise UsageError(f"{path} exists", "/save with another name") from None
+        except OSError as error:
+            raise InputError(f"cannot write {path}: {error.strerror or error}") from None
+        console.info(f"{len(turns)} turns in {path}")
+
+    def _change(self, name: str) -> None:
+        if not name:
+            raise UsageError("which one?", "condgen list --task chat shows them: /model NAME")
+        from dataclasses import replace
+
+        options = replace(self.options, model=name)
+        changed = Conversation(*prepared("chat", options))
+        changed.turns = self.conversation.turns
+        self.options, self.conversation = options, changed
+        console.info(changed.runner.name)

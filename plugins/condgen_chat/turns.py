@@ -1,0 +1,88 @@
+"""Dialogues as JSON has them, put in the form that models read: turns of two speakers who take turns."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+from condgen_cli.errors import InputError
+
+__all__ = ["Message", "alternating", "cleaned", "parsed"]
+
+_PRIVATE = re.compile(
+    r"""
+    \b(?:https?://|www\.)\S+                # an address of the web
+    | [\w.+-]+@[\w-]+\.[\w.-]+              # one of mail
+    | (?<!\w)\+?\d(?:[\d\s().-]*\d){6,}(?!\w)   # a telephone's or another number of seven digits or more
+    """,
+    re.VERBOSE,
+)
+_REMOVED = "…"
+_SUSPECT = re.compile(r"@|://|www\.|\d[\d\s().-]{5}")
+_LISTS = ("turns", "dialogue", "dialog", "messages", "conversation")
+_TEXTS = ("text", "content", "message")
+_SPEAKERS = ("speaker", "role", "sender", "from")
+
+
+class Message(NamedTuple):
+    """What one speaker wrote at once."""
+
+    speaker: str
+    text: str
+
+
+def parsed(document: Any) -> list[Message]:
+    """The messages of a dialogue in JSON.
+
+    It is a list of turns, or an object that holds one as ``turns``, ``dialogue`` or ``messages``. A turn is a string, two
+    speakers taking turns; an object with ``text`` and ``speaker`` (or ``content`` and ``role``); or a list of a speaker and a
+    text or texts.
+
+    Raises:
+        InputError: if it is none of these.
+    """
+    if isinstance(document, dict):
+        document = next((document[name] for name in _LISTS if name in document), None)
+    if not isinstance(document, list):
+        raise InputError("not a dialogue", 'a list of turns, such as ["Hi!", "Hello."], or an object that has it as "turns"')
+    return [message for number, turn in enumerate(document) for message in _messages(turn, number)]
+
+
+def _messages(turn: Any, number: int) -> list[Message]:
+    if isinstance(turn, str):
+        return [Message(str(number % 2), turn)]
+    if isinstance(turn, dict):
+        text = next((turn[name] for name in _TEXTS if name in turn), None)
+        speaker = next((str(turn[name]) for name in _SPEAKERS if name in turn), str(number % 2))
+        if isinstance(text, str):
+            return [Message(speaker, text)]
+    if isinstance(turn, list) and len(turn) == 2 and isinstance(turn[0], int | str):
+        texts = [turn[1]] if isinstance(turn[1], str) else turn[1]
+        if isinstance(texts, list) and all(isinstance(text, str) for text in texts):
+            return [Message(str(turn[0]), text) for text in texts]
+    raise InputError(f"turn {number + 1} is neither a text nor an object with a text")
+
+
+def alternating(messages: Iterable[Message]) -> list[str]:
+    """Turns: the messages that a speaker wrote one after another joined by blanks, empty ones left out."""
+    turns: list[str] = []
+    last = None
+    for speaker, text in messages:
+        text = " ".join(text.split())
+        if not text:
+            continue
+        if speaker == last:
+            turns[-1] += f" {text}"
+        else:
+            turns.append(text)
+        last = speaker
+    return turns
+
+
+def cleaned(text: str) -> str:
+    """The text with addresses of web and mail and long numbers, such as a telephone's, replaced by ``…``.
+
+    Other numbers stay, and are written digit by digit; names stay, as subwords.
+    """
+    return _PRIVATE.sub(_REMOVED, text) if _SUSPECT.search(text) else text

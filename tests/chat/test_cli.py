@@ -1,0 +1,182 @@
+"""``condgen chat`` as a user meets it: replies to what is piped in, and a conversation at a terminal."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from condgen_chat.conversation import Conversation
+from condgen_cli import app
+from condgen_cli.decoding import Decoding
+from condgen_cli.item import Item
+from condgen_cli.runner import load
+
+Trained = Callable[[str], Path]
+ASKED = ["blue car", "ok nice", "which one"]
+
+
+def test_one_turn_or_dialogue(trained: Trained, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    model = str(trained("hierarchical"))
+    assert app.run(["chat", "-m", model, "--once", "red car"]) == 0
+    assert capsys.readouterr().out == "ok nice\n"
+    saved = tmp_path / "map.html"
+    arguments = ["chat", "-m", model, "--once", json.dumps(ASKED), "--show-attention", "--save-attention", str(saved)]
+    assert app.run(arguments) == 0
+    out = capsys.readouterr().out
+    assert out.startswith("blue one\n")
+    assert "which one" in out
+    assert "turns" in saved.read_text()
+    assert app.run(["chat", "-m", model, "--once", json.dumps(ASKED), "--format", "json"]) == 0
+    (row,) = json.loads(capsys.readouterr().out)
+    assert row["output"] == "blue one"
+    assert [axis["kind"] for axis in row["attention"]["turns"]["axes"]] == ["tokens", "sentences"]
+
+
+def test_dialogues_are_answered_in_order_and_bad_ones_harm_no_other(
+    trained: Trained, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    dialogues = [[*ASKED[:count]] for count in (3, 1, 1)]
+    lines = [
+        json.dumps(dialogues[0]),
+        "[1]",
+        json.dumps({"turns": dialogues[1]}),
+        "",
+        json.dumps(dialogues[2]),
+        "red car",
+    ]
+    path = tmp_path / "dialogues.jsonl"
+    path.write_text("\n".join(lines) + "\n")
+    assert app.run(["chat", "-m", str(trained("hierarchical")), "--input", str(path), "--format", "jsonl"]) == 4
+    out, err = capsys.readouterr()
+    rows = [json.loads(line) for line in out.splitlines()]
+    assert [row["output"] for row in rows if row["input"]] == ["blue one", None, "ok nice", "ok nice", "ok nice"]
+    assert rows[1]["error"]["code"] == 1
+    assert f"{path}:2: turn 1" in err
+
+
+def test_decoding_options(trained: Trained, capsys: pytest.CaptureFixture[str]) -> None:
+    model = str(trained("hierarchical"))
+    once = ["chat", "-m", model, "--once", "red car"]
+    assert app.run([*once, "--nbest", "3", "--weight", "mmi=0.4", "--no-repeat-ngram", "2"]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 3
+    drawn = []
+    for _ in range(2):
+        assert app.run([*once, "--sample", "--top-p", "0.9", "--seed", "4"]) == 0
+        drawn.append(capsys.readouterr().out)
+    assert drawn[0] == drawn[1]
+    assert app.run([*once, "--weight", "taste=1"]) == 2
+    assert "no scorer 'taste'" in capsys.readouterr().err
+    assert app.run([*once, "--input", "-"]) == 2
+
+
+def test_a_conversation_reads_each_turn_once_and_tells_words_as_they_come(trained: Trained) -> None:
+    runner = load(trained("hierarchical"))
+    conversation = Conversation(runner, Decoding("greedy", max_length=8))
+    told: list[str] = []
+    for turn in ASKED[0], ASKED[2]:
+        told.clear()
+        reply = conversation.reply(turn, told.append)
+        assert "".join(told) == reply
+    assert len(told) > 1
+    assert conversation.turns[3] == "blue one"
+    assert conversation.item().condition == tuple(conversation.turns[:3])
+    read: list[int] = []
+    encode, extend = runner.model.encode, runner.model.extend
+    runner.model.encode = lambda batch: (read.append(-1), encode(batch))[1]
+    runner.model.extend = lambda memory, batch: (read.append(int(batch.counts)), extend(memory, batch))[1]
+    assert conversation.reply("red") == runner(Item("item", (*conversation.turns[:4], "red"))).output
+    assert read == [2, -1]
+    assert conversation.undo()
+    assert conversation.undo()
+    assert conversation.reply(ASKED[2]) == "blue one"
+    conversation.reset()
+    assert not conversation.undo()
+    assert conversation.explained() is None
+
+
+def test_an_interrupted_reply_takes_the_turn_back(trained: Trained) -> None:
+    conversation = Conversation(load(trained("hierarchical")), Decoding("greedy", max_length=8))
+    first = conversation.reply(ASKED[0])
+
+    def interrupt(text: str) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        conversation.reply("which one", interrupt)
+    assert conversation.turns == [ASKED[0], first]
+    assert conversation.reply(ASKED[2]) == "blue one"
+
+
+class Terminal:
+    """``condgen chat`` at a pseudo-terminal."""
+
+    def __init__(self, arguments: list[str], env: dict[str, str], folder: Path) -> None:
+        self.own, other = pty.openpty()
+        command = [sys.executable, "-m", "condgen_cli", "chat", *arguments]
+        streams = {"stdin": other, "stdout": other, "stderr": other}
+        self.process = subprocess.Popen(command, **streams, env=env, cwd=folder, start_new_session=True, close_fds=True)
+        os.close(other)
+        self.seen = ""
+
+    def expect(self, pattern: str) -> str:
+        """What was printed since the last time, up to a match."""
+        until = time.monotonic() + 120
+        while not (found := re.search(pattern, self.seen)):
+            assert time.monotonic() < until, self.seen
+            try:
+                self.seen += os.read(self.own, 4096).decode()
+            except OSError:  # the other side has closed
+                raise AssertionError(self.seen) from None
+        text, self.seen = self.seen[: found.end()], self.seen[found.end() :]
+        return text
+
+    def say(self, text: str) -> None:
+        os.write(self.own, text.encode())
+
+
+@pytest.fixture
+def terminal(trained: Trained, condgen_env: dict[str, str], tmp_path: Path) -> Iterator[Terminal]:
+    opened = Terminal(["-m", str(trained("hierarchical"))], condgen_env | {"NO_COLOR": "1", "TERM": "dumb"}, tmp_path)
+    yield opened
+    opened.process.kill()
+    opened.process.wait()
+    os.close(opened.own)
+
+
+def test_a_conversation_at_a_terminal(terminal: Terminal, trained: Trained, tmp_path: Path) -> None:
+    terminal.expect(r"Ctrl-D ends\r\n.*you: ")
+    terminal.say("blue \\\ncar\n")
+    terminal.expect("bot: ok nice\r\n")
+    terminal.expect("you: ")
+    terminal.say("which one\n")
+    assert "blue one" in terminal.expect("bot: .*\r\n")
+    terminal.say("/show\n")
+    assert "blue car" in terminal.expect("(?s)turns.*you: ")
+    terminal.say("/undo\n/wrong\n")
+    terminal.expect("error: no command /wrong")
+    terminal.say("/save talk.jsonl\n")
+    terminal.expect("2 turns in talk.jsonl")
+    terminal.say("/save talk.jsonl\n")
+    terminal.expect("error: talk.jsonl exists")
+    terminal.say("something else")
+    time.sleep(0.2)
+    os.killpg(terminal.process.pid, signal.SIGINT)
+    terminal.expect("you: ")
+    terminal.say(f"/model {trained('last-turn')}\n")
+    terminal.expect("last-turn\r\n")
+    terminal.say("/reset\n/show\n")
+    terminal.expect("error: there is no reply yet")
+    terminal.say("\x04")
+    assert terminal.process.wait(60) == 0
+    turns = json.loads((tmp_path / "talk.jsonl").read_text())["turns"]
+    assert turns == [{"speaker": "you", "text": "blue \ncar"}, {"speaker": "bot", "text": "ok nice"}]
