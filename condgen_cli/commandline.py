@@ -60,10 +60,10 @@ class Commands(Group):
         Raises:
             PluginError: if it belongs to a plugin that is broken.
         """
-        plugins = manager()
         if spec := CORE.get(cmd_name):
             target = _attribute(spec.command)
-            return build(spec, target(plugins) if spec.command.endswith(":make") else target)
+            return build(spec, target(manager()) if spec.command.endswith(":make") else target)
+        plugins = manager()
         if found := plugins.tasks.get(cmd_name) or plugins.commands.get(cmd_name):
             return build(found, resolve(found.command))
         if broken := plugins.broken(cmd_name):

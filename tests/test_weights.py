@@ -17,9 +17,7 @@ from condgen_cli.zoo.publish import _smaller
 
 
 @given(
-    st_numpy.arrays(
-        np.float32, st.tuples(st.integers(1, 5), st.integers(1024, 1100)), elements=st.floats(-1e4, 1e4, width=32)
-    )
+    st_numpy.arrays(np.float32, st.tuples(st.integers(1, 5), st.integers(1024, 1100)), elements=st.floats(-1e4, 1e4, width=32))
 )
 def test_each_number_is_off_by_half_a_step_of_its_row_at_most(matrix: np.ndarray) -> None:
     found = eight_bits({"w": matrix})

@@ -1,8 +1,8 @@
-"""3-D grid LSTM over pictures (Kalchbrenner et al. 2015), with a pass from the right as PixelRNN has (van den Oord et al. 2016)."""
+"""3-D grid LSTM over pictures (Kalchbrenner et al. 2015), with a pass from the right as in PixelRNN (van den Oord et al. 2016)."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -79,11 +79,11 @@ class GridLayer(nn.Module):
         gates = self.input(below) + torch.cat([left[:, :size], above[:, :size]], 1) @ self.weight
         if self.places is not None:
             gates = gates + self.rows[row] + self.columns[column]
-        entered, kept, shown, candidate = gates.split(DIRECTIONS * size, 1)
+        entered, kept, shown, candidate = torch.split(gates, DIRECTIONS * size, 1)
         memories = torch.cat([left[:, size:], above[:, size:], memory], 1)
         memories = kept.sigmoid() * memories + entered.sigmoid() * candidate.tanh()
         hidden = shown.sigmoid() * memories.tanh()
-        (right_h, down_h, up_h), (right_m, down_m, up_m) = hidden.split(size, 1), memories.split(size, 1)
+        (right_h, down_h, up_h), (right_m, down_m, up_m) = torch.split(hidden, size, 1), torch.split(memories, size, 1)
         return up_h, up_m, torch.cat([right_h, right_m], 1), torch.cat([down_h, down_m], 1)
 
 
@@ -126,10 +126,10 @@ class GridLstm(nn.Module):
         self.register_buffer("before", before, persistent=False)
         self.register_buffer("row", row, persistent=False)
         lowest, back_lowest = colors * before.shape[1] + (size if back_layers else 0), colors * row.shape[1]
-        self.layers = nn.ModuleList(
+        self.layers: Sequence[GridLayer] = nn.ModuleList(  # type: ignore[assignment]
             GridLayer(size if layer else lowest, size, None if layer else places) for layer in range(layers)
         )
-        self.back_layers = nn.ModuleList(
+        self.back_layers: Sequence[GridLayer] = nn.ModuleList(  # type: ignore[assignment]
             GridLayer(size if layer else back_lowest, size, None if layer else places) for layer in range(back_layers)
         )
 
@@ -202,7 +202,7 @@ class GridLstm(nn.Module):
         grid = top.view(self.height, self.width, -1, self.size).flip(1)
         return F.pad(grid[:-1], (0, 0, 0, 0, 0, 0, 1, 0)).flatten(0, 1)
 
-    def _climb(self, layers: Iterable[nn.Module], below: Tensor) -> Iterable[Tensor]:
+    def _climb(self, layers: Iterable[GridLayer], below: Tensor) -> Iterable[Tensor]:
         """The hidden vectors that each layer sends up, (height · width, batch, size)."""
         memory = below.new_zeros(*below.shape[:2], self.size)
         for layer in layers:

@@ -153,7 +153,7 @@ def pictures(root: Path, split: str, size: str = "20", colors: str = "16", tile:
     if not found["train"] or not found[split]:
         raise NotFoundError(f"{root} holds too few pictures ({', '.join(SUFFIXES)}) for a split {split}")
     palette = _palette(found["train"], count)
-    painted = np.stack([np.asarray(picture.quantize(palette=palette, dither=0)) for picture in found[split]])
+    painted = np.stack([np.asarray(_painted(picture, palette)) for picture in found[split]])
     entries = bytes(palette.getpalette() or ())
     names = [entries[3 * index : 3 * index + 3].hex() for index in range(count)]
     return PictureItems(painted.astype(np.uint8), names, split)
@@ -195,6 +195,12 @@ def _tiles(sheet: Image.Image, tile: int) -> Iterator[tuple[str, Image.Image]]:
     for top in range(1, sheet.height - tile + 1, step):
         for left in range(1, sheet.width - tile + 1, step):
             yield f":{top // step}:{left // step}", sheet.crop((left, top, left + tile, top + tile))
+
+
+def _painted(picture: Image.Image, palette: Image.Image) -> Image.Image:
+    from PIL import Image
+
+    return picture.quantize(palette=palette, dither=Image.Dither.NONE)
 
 
 def _palette(pictures: Sequence[Image.Image], colors: int) -> Image.Image:

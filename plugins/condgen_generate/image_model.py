@@ -95,7 +95,7 @@ class RasterLstm(nn.Module):
         return features.transpose(0, 1)
 
     def start(self, batch: int) -> RasterState:
-        zeros = self.lstm.weight_hh_l0.new_zeros(batch, self.lstm.num_layers, self.lstm.hidden_size)
+        zeros = next(self.parameters()).new_zeros(batch, self.lstm.num_layers, self.lstm.hidden_size)
         return RasterState(zeros, zeros)
 
     def step(self, place: int, pixels: Tensor, state: RasterState) -> tuple[Tensor, RasterState]:
@@ -152,6 +152,11 @@ class ImageModel(nn.Module):
             nn.Linear(width, config.readout_size), nn.ReLU(), nn.Linear(config.readout_size, len(config.palette))
         )
 
+    @property
+    def _like(self) -> Tensor:
+        """A tensor of the model's kind and place."""
+        return next(self.parameters())
+
     def example(self) -> Item:
         """An item of the right shape, for looking at the architecture."""
         return Item("example", None)
@@ -177,7 +182,7 @@ class ImageModel(nn.Module):
         return replace(generation, details=details)
 
     def encode(self, batch: Tensor) -> Memory:
-        return Memory(self.readout[0].weight.new_zeros(len(batch), 0, 1), auxiliary={"known": batch})
+        return Memory(self._like.new_zeros(len(batch), 0, 1), auxiliary={"known": batch})
 
     def start(self, memory: Memory, rows_per_item: int = 1) -> ImageState:
         rows = len(memory) * rows_per_item
@@ -194,7 +199,7 @@ class ImageModel(nn.Module):
             raise InputError("the picture is complete")
         following = state.place + 1
         if place == self.places:
-            end = pixels.new_zeros(len(pixels), 0, dtype=self.readout[0].weight.dtype)
+            end = pixels.new_zeros(len(pixels), 0, dtype=self._like.dtype)
             return Step(self._logits(end, ended=True), ImageState(following, pixels, state.network))
         features, network = self.network.step(place, pixels, state.network)  # type: ignore[arg-type]
         logits = self.readout(features)
@@ -215,7 +220,7 @@ class ImageModel(nn.Module):
 
     def pixel_logits(self, pixels: Tensor) -> Tensor:
         """Pixels (batch, places) to logits (batch, places, colors), each of pixels before its own."""
-        return self.color_logits(F.one_hot(pixels, self.vocabulary.colors).to(self.readout[0].weight.dtype))
+        return self.color_logits(F.one_hot(pixels, self.vocabulary.colors).to(self._like.dtype))
 
     def color_logits(self, colors: Tensor) -> Tensor:
         """The same of one-hot pixels (batch, places, colors), for which there is a gradient."""

@@ -91,7 +91,7 @@ class ImageExperiment:
     def evaluate(self) -> dict[str, float]:
         """Negative log-likelihood of the dev pictures."""
         total = 0.0
-        for pixels in self.dev.split(EVALUATED):
+        for pixels in torch.split(self.dev, EVALUATED):
             logits = self.model.pixel_logits(pixels)
             total += float(F.cross_entropy(logits.flatten(0, 1), pixels.flatten(), reduction="sum"))
         nats = total / len(self.dev)

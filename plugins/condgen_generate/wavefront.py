@@ -105,7 +105,7 @@ class _Wavefront(torch.autograd.Function):
             here += bias[step.cells]
             here[..., : 3 * wide].sigmoid_()
             here[..., 3 * wide :].tanh_()
-            entered, kept, shown, candidate = here.split(wide, 2)
+            entered, kept, shown, candidate = torch.split(here, wide, 2)
             torch.mul(kept, memories[step.cells], out=new[step.cells]).addcmul_(entered, candidate)
             torch.tanh(new[step.cells], out=squashed[step.cells])
             torch.mul(shown, squashed[step.cells], out=emitted[step.cells])
@@ -134,8 +134,8 @@ class _Wavefront(torch.autograd.Function):
             emitted[step.with_below, :, size : 2 * size] = entering[step.below, :, size:]
             new[step.with_right, :, :size] = new[step.right, :, :size]
             new[step.with_below, :, size : 2 * size] = new[step.below, :, size : 2 * size]
-            entered, kept, shown, candidate = gates[step.cells].split(wide, 2)
-            d_entered, d_kept, d_shown, d_candidate = slopes[step.cells].split(wide, 2)
+            entered, kept, shown, candidate = torch.split(gates[step.cells], wide, 2)
+            d_entered, d_kept, d_shown, d_candidate = torch.split(slopes[step.cells], wide, 2)
             tanh, out = squashed[step.cells], emitted[step.cells]
             d_new = new[step.cells].addcmul_(out * shown, 1 - tanh * tanh)
             torch.mul(out, tanh, out=d_shown)
