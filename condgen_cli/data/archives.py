@@ -73,7 +73,7 @@ def member_name(name: str) -> str:
         IntegrityError: if it is empty, absolute, leaves the folder or holds a control character.
     """
     parts = [part for part in re.split(r"[/\\]", name) if part not in ("", ".")]
-    absolute = name[:1] in ("/", "\\") or re.match(r"[A-Za-z]:", name)
+    absolute = name[:1] in ("/", "\\") or any(re.match(r"[A-Za-z]:", part) for part in parts[:1])
     if not parts or absolute or ".." in parts or any(ord(character) < 32 for character in name):
         raise IntegrityError(f"unsafe name {name!r}")
     return "/".join(parts)

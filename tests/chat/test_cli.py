@@ -176,6 +176,7 @@ def test_a_conversation_at_a_terminal(terminal: Terminal, trained: Trained, tmp_
     terminal.expect("last-turn\r\n")
     terminal.say("/reset\n/show\n")
     terminal.expect("error: there is no reply yet")
+    terminal.expect("you: ")
     terminal.say("\x04")
     assert terminal.process.wait(60) == 0
     turns = json.loads((tmp_path / "talk.jsonl").read_text())["turns"]

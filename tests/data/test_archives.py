@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from condgen_cli.data.archives import Member, Tree, extract, member_name, open_tree
@@ -132,6 +132,7 @@ def test_names_that_leave_the_folder_are_refused(tmp_path: Path, kind: str, name
 
 
 @given(st.text(alphabet="ab./\\: C", min_size=1))
+@example(".\\C:")
 def test_a_safe_name_stays_below_any_folder(name: str) -> None:
     try:
         safe = member_name(name)
