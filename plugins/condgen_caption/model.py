@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -63,7 +64,7 @@ class CaptionConfig(BaseModel):
     feature_dropout: float = Field(0.2, ge=0, lt=1)
 
 
-class Captioner(DecoderModel):
+class Captioner(DecoderModel, ABC):
     """What models of photos and of clips have: an encoder of pictures, a projection of its vectors, a decoder of words."""
 
     def __init__(self, config: CaptionConfig, vocabulary: WordVocabulary) -> None:
@@ -91,9 +92,9 @@ class Captioner(DecoderModel):
             config.dropout,
         )
 
+    @abstractmethod
     def recall(self, features: Any, cut: int) -> Memory:
         """The memory of what is kept of inputs while the encoder isn't trained, up to its stage ``cut``."""
-        raise NotImplementedError
 
 
 class CaptionModel(Captioner):
