@@ -89,9 +89,11 @@ def dev_scores(metrics: Suite, items: Sequence[Item], generations: Sequence[Gene
     return {key: float(value) for key, value in metrics.score(statistics.sum(0), len(statistics)).items()}
 
 
-def load_initial(model: nn.Module, name: str, files: Mapping[str, Path]) -> None:
+def load_initial(model: nn.Module, name: str, files: Mapping[str, Path], apart: str = "") -> None:
     """Load the weights among ``files`` of the model ``name`` that a recipe goes on from.
 
+    Args:
+        apart: prefix of the weights that come from elsewhere and stay as they are if ``files`` lack them; empty for none.
     Raises:
         UsageError: if they don't fit the model.
     """
@@ -100,8 +102,9 @@ def load_initial(model: nn.Module, name: str, files: Mapping[str, Path]) -> None
         if file.endswith(".safetensors"):
             weights |= load_weights(path)
     if weights:
+        present = model.state_dict() if apart else {}
         try:
-            model.load_state_dict(weights)
+            model.load_state_dict({name: tensor for name, tensor in present.items() if name.startswith(apart)} | weights)
         except RuntimeError as error:
             raise UsageError(f"recipe: {name} does not fit the model: {error}") from None
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from condgen_cli.hookspecs import hookimpl
-from condgen_cli.specs import Archive, DatasetSpec, MetricSpec, ModelSpec, Option, RecipeSpec, TaskSpec
+from condgen_cli.specs import Archive, DatasetSpec, ExperimentSpec, MetricSpec, ModelSpec, Option, RecipeSpec, TaskSpec
 
 CONDGEN_API = "1"
 
@@ -131,8 +131,15 @@ def condgen_register_recipes() -> list[RecipeSpec]:
     recipes = {
         "las": "Listen, Attend and Spell with CTC and a language model on LibriSpeech.",
         "las-lm": "The language model of las, to be trained first.",
+        "las-acoustic": "The listener and the speller of las without it, to be trained before.",
         "las-an4": "Listen, Attend and Spell with CTC and a language model on AN4.",
         "las-an4-lm": "The language model of las-an4, to be trained first.",
     }
     package = "condgen_transcribe.recipes"
     return [RecipeSpec(name, "transcribe", package, f"{name}.toml", help) for name, help in recipes.items()]
+
+
+@hookimpl
+def condgen_register_experiments() -> list[ExperimentSpec]:
+    help = "One, two, four and all eight hours of speech."
+    return [ExperimentSpec("transcribe-hours", "transcribe", "condgen_transcribe.experiments", "hours.toml", help)]

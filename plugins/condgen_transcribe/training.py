@@ -30,10 +30,12 @@ from condgen_cli.training.sequences import (
     load_initial,
     teacher_forcing,
 )
-from condgen_transcribe.model import RATE, VOCABULARY_FILE, TranscribeConfig, TranscribeModel, pad_features
+from condgen_transcribe.model import RATE, SHIFT, VOCABULARY_FILE, TranscribeConfig, TranscribeModel, pad_features
 from condgen_transcribe.objective import Objective, TrainingBatch
 
 __all__ = ["TranscribeExperiment", "mask"]
+
+LANGUAGE_MODEL_FILE = "language-model.safetensors"
 
 
 class DataOptions(BaseModel):
@@ -43,11 +45,14 @@ class DataOptions(BaseModel):
         options: the data set's own.
         vocabulary_size: of the subwords; too small for any, they are characters.
         longest: longer training utterances, in seconds, are left out.
+        short_epochs: the first so many epochs have none longer than ``short`` seconds: where there is less to search, CTC and
+            attention find sooner what belongs where.
+        short: in seconds.
         speeds: training utterances are heard at each of these (Ko et al. 2015), one drawn for each epoch.
         masks: of SpecAugment (Park et al. 2019), so many in time and as many in frequency; 0 for none.
         mask_frames, mask_bins: what a mask covers at most.
         language_model: a run or a zoo's model of a language model that ``[model.language_model]`` describes; its vocabulary is
-            the speller's, its weights stay as they are.
+            the speller's, its weights stay as they are. The model of ``init`` may have none.
         dev_utterances: how many of the dev split, evenly spread over it, are decoded at each evaluation; 0 for all.
     """
 
@@ -57,6 +62,8 @@ class DataOptions(BaseModel):
     options: dict[str, str] = {}
     vocabulary_size: int = Field(8, ge=8)
     longest: float = Field(17.0, gt=0)
+    short_epochs: int = Field(0, ge=0)
+    short: float = Field(10.0, gt=0)
     speeds: list[float] = Field([1.0], min_length=1)
     masks: int = Field(0, ge=0)
     mask_frames: int = Field(40, ge=1)
@@ -94,10 +101,10 @@ class TranscribeExperiment:
         self.dev = [_decoded(item) for item in _spread(dev, self.data.dev_utterances)]
         files = {} if recipe.init is None else initial_files(recipe.init)
         language_model = initial_files(self.data.language_model) if self.data.language_model else {}
-        self.model = TranscribeModel(config, self._vocabulary(train, {**language_model, **files}))
-        load_initial(self.model, str(recipe.init), files)
+        self.model = TranscribeModel(config, self._vocabulary(train, files, language_model))
+        load_initial(self.model, str(recipe.init), files, apart="language_model.")
         if self.model.language_model is not None:
-            if not (language_model or files):
+            if not (language_model or LANGUAGE_MODEL_FILE in files):
                 raise UsageError("recipe: data.language_model: missing; the weights of model.language_model come from it")
             load_initial(self.model.language_model, self.data.language_model, language_model)
             self.model.language_model.requires_grad_(False)
@@ -109,7 +116,9 @@ class TranscribeExperiment:
     def batches(self, epoch: int) -> _Epoch:
         """Utterances of like length, in an order of the seed and the epoch."""
         rng = np.random.default_rng([self.recipe.seed, epoch])
-        return _Epoch(self, batches_of_like_length(self.sizes, self.recipe.training.batch_size, rng), epoch)
+        chosen = self.short if epoch < self.data.short_epochs else np.arange(len(self.sizes))
+        order = batches_of_like_length(self.sizes[chosen], self.recipe.training.batch_size, rng)
+        return _Epoch(self, chosen[order], epoch)
 
     def evaluate(self) -> dict[str, float]:
         """Free-running scores on the dev split."""
@@ -118,14 +127,17 @@ class TranscribeExperiment:
     def export(self, directory: Path) -> None:
         """The model as ``load`` reads it, the language model in a file of its own."""
         vocabularies = {VOCABULARY_FILE: self.model.vocabulary}
-        parts = {} if self.model.language_model is None else {"language-model.safetensors": "language_model."}
+        parts = {} if self.model.language_model is None else {LANGUAGE_MODEL_FILE: "language_model."}
         export(directory, self.recipe, self.model, self.model.config, vocabularies, parts)
 
-    def _vocabulary(self, train: Sequence[Item], files: Mapping[str, Path]) -> SubwordVocabulary:
-        """That of the model to go on from, else learnt from the transcripts."""
-        if VOCABULARY_FILE in files:
-            return SubwordVocabulary.load(files[VOCABULARY_FILE])
-        return SubwordVocabulary.train([item.references[0] for item in train], self.data.vocabulary_size)
+    def _vocabulary(
+        self, train: Sequence[Item], files: Mapping[str, Path], language_model: Mapping[str, Path]
+    ) -> SubwordVocabulary:
+        """That of the models to go on from, else learnt from the transcripts."""
+        given = [SubwordVocabulary.load(some[VOCABULARY_FILE]) for some in (files, language_model) if VOCABULARY_FILE in some]
+        if len({one.tokens for one in given}) > 1:
+            raise UsageError(f"recipe: {self.recipe.init} and {self.data.language_model} have different vocabularies")
+        return given[0] if given else SubwordVocabulary.train([item.references[0] for item in train], self.data.vocabulary_size)
 
     def _prepare(self, train: Sequence[Item]) -> None:
         """Features of every utterance that is short enough at each speed, and its tokens."""
@@ -140,6 +152,8 @@ class TranscribeExperiment:
                     self.tokens.append(self.model.vocabulary.encode(item.references[0]))
                 advance(1)
         self.sizes: NDArray[np.int64] = np.array([len(one[0]) for one in self.features])
+        seconds = self.sizes * SHIFT * self.data.speeds[0]
+        self.short: NDArray[np.int64] = np.flatnonzero(seconds <= self.data.short)
 
 
 def _spread(items: Sequence[Item], count: int) -> Sequence[Item]:

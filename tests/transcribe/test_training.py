@@ -10,9 +10,11 @@ import soundfile
 import torch
 import torch.nn.functional as F
 
+from condgen_cli.errors import UsageError
 from condgen_cli.runner import load
 from condgen_cli.training import build_experiment, check, parse_recipe, train
 from condgen_cli.training.library import find_recipe
+from condgen_cli.weights import load_weights
 from condgen_transcribe.model import LanguageModelConfig, TranscribeConfig
 from condgen_transcribe.objective import Objective
 from condgen_transcribe.training import TranscribeExperiment, mask
@@ -148,6 +150,73 @@ def test_masks_cover_stripes_no_wider_than_said() -> None:
 def test_long_utterances_are_left_out(tones: Path) -> None:
     everything, short = experiment(tones), experiment(tones, "data.longest=0.3")
     assert 0 < len(short.features) < len(everything.features) == 96
+
+
+def test_first_epochs_are_of_short_utterances(tones: Path) -> None:
+    built = experiment(tones, "data.short_epochs=2", "data.short=0.3", "training.batch_size=4")
+    heard = [sum(len(batch.inputs) for batch in built.batches(epoch)) for epoch in range(3)]
+    short = sum(soundfile.info(tones / f"train{number}.wav").duration <= 0.3 for number in range(96))
+    assert 0 < short - 4 < heard[0] == heard[1] <= short
+    assert heard[2] == 96
+
+
+def write_language_model(tones: Path, name: str, letters: str) -> Path:
+    """A run of a language model of utterances that have these letters."""
+    folder = tones / name
+    folder.mkdir()
+    for split in ("train", "dev"):
+        lines = (f"{number}.wav\t{letter}\n" for number, letter in enumerate(letters * 8))
+        (folder / f"{split}.tsv").write_text("".join(lines))
+    recipe = parse_recipe(
+        """
+        name = "letters"
+        task = "transcribe"
+        seed = 1
+        [model]
+        architecture = "speech-language-model"
+        embedding_size = 4
+        hidden_size = 8
+        [data]
+        dataset = "audio-folder"
+        [training]
+        epochs = 1
+        batch_size = 8
+        metric = "nats_per_token"
+        mode = "min"
+        """,
+        "letters.toml",
+    )
+    train(recipe, build_experiment(recipe, folder, folder / "run"), folder / "run")
+    return folder / "run"
+
+
+def with_language_model(run: Path | str) -> tuple[str, ...]:
+    return (f"data.language_model={run}", "model.language_model.embedding_size=4", "model.language_model.hidden_size=8")
+
+
+def test_a_recipe_goes_on_from_a_model_without_a_language_model(tones: Path) -> None:
+    letters = write_language_model(tones, "letters", "ABCD")
+    recipe = parse_recipe(RECIPE, "tones.toml", ("training.epochs=1",))
+    train(recipe, build_experiment(recipe, tones, tones / "run"), tones / "run")
+    built = experiment(tones, f"init={tones / 'run'}", *with_language_model(letters))
+    before, after = load(str(tones / "run")).model.state_dict(), built.model.state_dict()
+    spoken = load_weights(letters / "model.safetensors")
+    assert all(torch.equal(after.pop(name), tensor) for name, tensor in before.items())
+    assert {name.removeprefix("language_model."): tensor.shape for name, tensor in after.items()} == {
+        name: tensor.shape for name, tensor in spoken.items()
+    }
+    assert all(torch.equal(after[f"language_model.{name}"], tensor) for name, tensor in spoken.items())
+
+
+def test_a_language_model_must_be_given_and_fit(tones: Path) -> None:
+    recipe = parse_recipe(RECIPE, "tones.toml", ("training.epochs=1",))
+    train(recipe, build_experiment(recipe, tones, tones / "run"), tones / "run")
+    for init in ((), (f"init={tones / 'run'}",)):
+        with pytest.raises(UsageError, match=r"data\.language_model: missing"):
+            experiment(tones, *init, *with_language_model(""))
+    other = write_language_model(tones, "other", "AXYZ")
+    with pytest.raises(UsageError, match="different vocabularies"):
+        experiment(tones, f"init={tones / 'run'}", *with_language_model(other))
 
 
 def test_the_dev_utterances_are_spread_over_the_split(tones: Path) -> None:
