@@ -63,7 +63,7 @@ class Plain(nn.Module):
         size = vectors.shape[2]
         place = torch.arange(1, words.shape[1] + 1) / known.sum(1, keepdim=True).clamp(min=1)
         unit = torch.arange(1, size + 1) / size
-        weights = (1 - place)[:, :, None] - unit * (1 - 2 * place)[:, :, None]
+        weights = 2 * ((1 - place)[:, :, None] - unit * (1 - 2 * place)[:, :, None])
         return (vectors * weights * known[:, :, None]).sum(1)
 
     def forward(self, batch: Stories) -> Tensor:

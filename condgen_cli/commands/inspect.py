@@ -142,7 +142,7 @@ def _inspect_inputs(runner: Any, inputs: Sequence[str], format: ReportFormat) ->
         if format is ReportFormat.json:
             reports.append(result_report(result))
         elif not result.error:
-            _print(("\n\n" if count > 1 else "") + _result_text(result))
+            _print(("\n\n" if count > 1 else "") + _result_text(result, runner.task))
     if count == 1 and failed and failed[0].error:
         raise failed[0].error
     if format is ReportFormat.json:
@@ -158,7 +158,8 @@ def _failure(result: Result) -> str:
     return message if result.source in message else f"{result.source}: {message}"
 
 
-def _result_text(result: Result) -> str:
+def _result_text(result: Result, task: str) -> str:
+    from condgen_cli.plugins import manager
     from condgen_cli.render import attention_text, entropy_table
 
     best = result.generations[0]
@@ -167,7 +168,9 @@ def _result_text(result: Result) -> str:
     encoding = console.encoding()
     maps = attention_text(best, width=width, color=color, encoding=encoding)
     if not best.attention:
-        return f"{heading}\n\n{maps}"
+        told = manager().tasks[task].steps
+        steps = resolve(told)(best, width, color, encoding) if told else ""
+        return f"{heading}\n\n{steps or maps}"
     return f"{heading}\n\n{maps}\n\n{entropy_table(best, width=width, color=color, encoding=encoding)}"
 
 

@@ -209,7 +209,10 @@ class QaModel(nn.Module):
         return self._last_states(words) if self.config.encoding == "rnn" else self._sums(words)
 
     def _sums(self, words: Tensor) -> Tensor:
-        """Weighted sums of words: all 1, or l_kj = (1 - j/J) - (k/d)(1 - 2j/J) (section 4.1) for the j-th of J words.
+        """Weighted sums of words: all 1, or 2 l_kj = 2 ((1 - j/J) - (k/d)(1 - 2j/J)) for the j-th of J words.
+
+        That is twice the paper's l_kj (section 4.1), so that weights are 1 on average here too: with half of it the paper's
+        steps of gradient descent are too short for the attention to become sharp.
 
         l_kj is 1 - j/J plus k/d times a second such number: two matrices (texts, tokens) hold both for every word, whose
         product with embeddings and embeddings times k/d is the sum for all texts, embeddings and units at once.
@@ -222,7 +225,7 @@ class QaModel(nn.Module):
         else:
             count = known.sum(1, keepdim=True).clamp(min=1)
             place = torch.arange(1, words.shape[1] + 1, device=words.device) / count
-            parts = (1 - place) * known, (2 * place - 1) * known
+            parts = 2 * (1 - place) * known, 2 * (2 * place - 1) * known
             weights = torch.cat([_scattered(part, indices, len(self.vocabulary)) for part in parts], 1)
             embeddings = torch.cat([embeddings, embeddings * self.ramp], 1)
         return (weights @ embeddings.flatten(2)).view(len(embeddings), len(words), *embeddings.shape[2:])

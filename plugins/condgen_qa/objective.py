@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -13,7 +14,7 @@ from condgen_qa.model import QaModel, Stories
 __all__ = ["Objective", "TrainingBatch"]
 
 MICRO = 1_000_000
-LATEST = 0.25
+LATEST = 0.1
 
 
 class TrainingBatch(NamedTuple):
@@ -31,6 +32,7 @@ class Objective(nn.Module):
         linear_start: without softmax in the attention, for each restart until its loss on the dev split stops falling
             (Sukhbaatar et al. 2015, section 4.1), at most for a share ``LATEST`` of the training.
         memory: how much of the latest step goes into ``training_loss``.
+        clip: the longest gradient that each parameter of each restart takes; 0 for any.
     Attributes:
         training_loss: (restarts,) a moving average.
         linear: (restarts,) True for those that are still without softmax.
@@ -40,9 +42,12 @@ class Objective(nn.Module):
     linear: Tensor
     lowest: Tensor
 
-    def __init__(self, model: QaModel, linear_start: bool, memory: float) -> None:
+    def __init__(self, model: QaModel, linear_start: bool, memory: float, clip: float = 0.0) -> None:
         super().__init__()
         self.model = model
+        if clip:
+            for parameter in model.parameters():
+                parameter.register_hook(partial(_clipped, clip))
         self.memory = memory
         many = model.config.restarts
         self.register_buffer("training_loss", torch.full((many,), float("inf")))
@@ -77,3 +82,9 @@ class Objective(nn.Module):
         now = (losses.double() * MICRO).round().long()
         self.linear &= now < self.lowest
         self.lowest.copy_(torch.minimum(self.lowest, now))
+
+
+def _clipped(clip: float, gradient: Tensor) -> Tensor:
+    """Each restart's part scaled down to the length ``clip`` if it is longer."""
+    lengths = gradient.flatten(1).norm(dim=1).view(-1, *[1] * (gradient.dim() - 1))
+    return gradient * (clip / lengths.clamp(min=clip))

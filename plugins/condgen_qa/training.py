@@ -52,6 +52,7 @@ class ObjectiveOptions(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     linear_start: bool = False
+    clip: float = Field(0.0, ge=0)
 
 
 class QuestionSet:
@@ -126,7 +127,7 @@ class QaExperiment:
         self.steps = len(self.train) // recipe.training.batch_size
         if not self.steps:
             raise UsageError(f"recipe: training.batch_size: {len(self.train)} training questions are fewer than one batch")
-        self._objective = Objective(self.model, options.linear_start, memory=1 / self.steps)
+        self._objective = Objective(self.model, options.linear_start, 1 / self.steps, options.clip)
 
     @property
     def objective(self) -> nn.Module:

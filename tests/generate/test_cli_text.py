@@ -149,6 +149,15 @@ def test_in_place_of_attention_surprise_is_shown(generate: Generate) -> None:
         assert row.count("#") == min(12, round(bits))
 
 
+def test_inspect_shows_surprise_too(models: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert app.run(["inspect", str(models / "shakespeare"), "To be"]) == 0
+    first, _, header = capsys.readouterr().out.partition("\nstep ")
+    assert first.startswith("To be\n")
+    assert "no attention" not in first + header
+    assert header.splitlines()[2].split()[0] == "1"
+    assert header.splitlines()[2].count("%") == 5
+
+
 def test_unknown_characters_are_told_of_and_kept(generate: Generate) -> None:
     code, out, err = generate("poem", "--acrostic", "龘夏秋冬", "--form", "5x4")
     assert code == 0

@@ -50,7 +50,7 @@ def encoded(net: QaModel, restart: int, text: str, which: int) -> Tensor:
     for j, word in enumerate(words, 1):
         place = j / len(words)
         for k in range(1, size + 1):
-            weight = (1 - place) - (k / size) * (1 - 2 * place) if net.config.encoding == "position" else 1.0
+            weight = 2 * ((1 - place) - (k / size) * (1 - 2 * place)) if net.config.encoding == "position" else 1.0
             total[k - 1] += weight * word[k - 1]
     return total
 

@@ -111,6 +111,18 @@ def test_the_loss_is_the_sum_of_the_restarts_own(folder: Path) -> None:
     assert objective.best == int(each.argmin())
 
 
+def test_each_restarts_gradients_are_clipped_on_their_own(folder: Path) -> None:
+    free, clipped = (experiment(folder, *more) for more in ((), ("objective.clip=0.01",)))
+    for one in (free, clipped):
+        one.objective(next(iter(one.batches(0))))[0].backward()
+    for before, after in zip(free.model.parameters(), clipped.model.parameters(), strict=True):
+        assert before.grad is not None
+        assert after.grad is not None
+        for long, short in zip(before.grad, after.grad, strict=True):
+            assert long.norm() > 0.01
+            torch.testing.assert_close(short, long * 0.01 / long.norm())
+
+
 def test_the_linear_start_ends_for_each_restart_when_its_loss_stops_falling(folder: Path) -> None:
     objective = Objective(experiment(folder).model, linear_start=True, memory=0.5)
     seen = []
@@ -118,9 +130,9 @@ def test_the_linear_start_ends_for_each_restart_when_its_loss_stops_falling(fold
         objective.end_linear_start(torch.tensor(losses))
         seen.append(objective.linear.tolist())
     assert seen == [[True, True, True], [True, False, True], [False, False, True]]
-    objective.set_progress(0.2)
+    objective.set_progress(0.05)
     assert objective.linear.any()
-    objective.set_progress(0.25)
+    objective.set_progress(0.1)
     assert not objective.linear.any()
 
 
