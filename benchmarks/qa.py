@@ -98,7 +98,7 @@ def main() -> None:
     rows = torch.arange(len(data)).view(-1, BATCH).numpy()
     first = data.batch(rows[0]).stories
     torch.testing.assert_close(plain(first), model(first).logits[0], rtol=1e-4, atol=1e-4)
-    objective = Objective(model, linear_start=False, memory=0.1)
+    objective = Objective(model, linear_start=0.0, memory=0.1)
     optimizers = {name: torch.optim.AdamW(one.parameters(), fused=True) for name, one in (("condgen", model), ("plain", plain))}
 
     def train(name: str) -> float:

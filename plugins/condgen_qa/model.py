@@ -180,13 +180,12 @@ class QaModel(nn.Module):
     answer_ids: Tensor
     rectifying: Tensor
 
-    def forward(self, batch: Stories, linear: Tensor | None = None) -> Read:
+    def forward(self, batch: Stories, linear: bool = False) -> Read:
         """Answer questions.
 
         Args:
             batch: the questions.
-            linear: (restarts,) True for networks whose attention is the scores themselves, without softmax (section 4.2,
-                "linear start").
+            linear: the attention is the scores themselves, without softmax (section 4.2, "linear start").
         """
         config, sharing = self.config, self.sharing
         encoded = self.encode(batch.words)  # (restarts, texts, sets, size)
@@ -454,14 +453,9 @@ class _Scores(nn.Module):
         return scores
 
 
-def _attention(scores: Tensor, mask: Tensor, linear: Tensor | None) -> Tensor:
-    """Scores (restarts, batch, sentences) as weights: their softmax; for ``linear`` restarts themselves."""
-    if linear is not None and bool(linear.all()):
-        return scores * mask
-    weights = scores.masked_fill(~mask, -torch.inf).softmax(-1)
-    if linear is None or not bool(linear.any()):
-        return weights
-    return torch.where(linear[:, None, None], scores * mask, weights)
+def _attention(scores: Tensor, mask: Tensor, linear: bool) -> Tensor:
+    """Scores (restarts, batch, sentences) as weights: their softmax; if ``linear`` themselves."""
+    return scores * mask if linear else scores.masked_fill(~mask, -torch.inf).softmax(-1)
 
 
 def _scattered(weights: Tensor, indices: Tensor, tokens: int) -> Tensor:

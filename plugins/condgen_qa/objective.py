@@ -13,9 +13,6 @@ from condgen_qa.model import QaModel, Stories
 
 __all__ = ["Objective", "TrainingBatch"]
 
-MICRO = 1_000_000
-LATEST = 0.1
-
 
 class TrainingBatch(NamedTuple):
     """Questions and the places of their answers among the model's, (batch,); -1 for one that it doesn't have."""
@@ -29,31 +26,28 @@ class Objective(nn.Module):
 
     Args:
         model: the networks.
-        linear_start: without softmax in the attention, for each restart until its loss on the dev split stops falling
-            (Sukhbaatar et al. 2015, section 4.1), at most for a share ``LATEST`` of the training.
+        linear_start: share of the training, at its beginning, without softmax in the attention (Sukhbaatar et al. 2015, section
+            4.2, who end it when the loss on the dev split stops falling: that is a matter of chance where steps are large).
         memory: how much of the latest step goes into ``training_loss``.
         clip: the longest gradient that each parameter of each restart takes; 0 for any.
     Attributes:
         training_loss: (restarts,) a moving average.
-        linear: (restarts,) True for those that are still without softmax.
+        linear: True while there is no softmax.
     """
 
     training_loss: Tensor
-    linear: Tensor
-    lowest: Tensor
 
-    def __init__(self, model: QaModel, linear_start: bool, memory: float, clip: float = 0.0) -> None:
+    def __init__(self, model: QaModel, linear_start: float, memory: float, clip: float = 0.0) -> None:
         super().__init__()
         self.model = model
         if clip:
             for parameter in model.parameters():
-                parameter.register_hook(partial(_clipped, clip))
+                parameter.register_hook(partial(_clipped, clip))  # type: ignore[no-untyped-call]
         self.memory = memory
         many = model.config.restarts
         self.register_buffer("training_loss", torch.full((many,), float("inf")))
-        self.register_buffer("linear", torch.full((many,), linear_start))
-        # in millionths: averages of weights leave whole numbers alone
-        self.register_buffer("lowest", torch.full((many,), 2**62))
+        self.linear_start = linear_start
+        self.linear = linear_start > 0
 
     def forward(self, batch: TrainingBatch) -> tuple[Tensor, dict[str, float]]:
         """The sum of the losses; stats have the best restart's."""
@@ -69,19 +63,12 @@ class Objective(nn.Module):
 
     def set_progress(self, fraction: float) -> None:
         """Called before each step with the share of the training done."""
-        if fraction >= LATEST:
-            self.linear.fill_(False)
+        self.linear = fraction < self.linear_start
 
     @property
     def best(self) -> int:
         """The restart with the smallest training loss."""
         return int(self.training_loss.argmin())
-
-    def end_linear_start(self, losses: Tensor) -> None:
-        """Put the softmax back where a dev loss (restarts,) hasn't become smaller."""
-        now = (losses.double() * MICRO).round().long()
-        self.linear &= now < self.lowest
-        self.lowest.copy_(torch.minimum(self.lowest, now))
 
 
 def _clipped(clip: float, gradient: Tensor) -> Tensor:

@@ -51,7 +51,7 @@ class ObjectiveOptions(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    linear_start: bool = False
+    linear_start: float = Field(0.0, ge=0, le=1)
     clip: float = Field(0.0, ge=0)
 
 
@@ -140,15 +140,12 @@ class QaExperiment:
     def evaluate(self) -> dict[str, float]:
         """Loss, error in percent and groups with an error above 5 percent, of the best restart on the dev split."""
         objective = self._objective
-        if bool(objective.linear.any()):
-            objective.end_linear_start(self._scores(objective.linear).loss)
-        scores, best = self._scores(None), objective.best
+        scores, best = self._scores(), objective.best
         return {
             "error": 100 * float(scores.error[best]),
             "loss": float(scores.loss[best]),
             "train_loss": float(objective.training_loss[best]),
             "failed": float((scores.by_group[best] > 0.05).sum()),
-            "linear": float(objective.linear[best]),
         }
 
     def export(self, directory: Path) -> None:
@@ -162,12 +159,12 @@ class QaExperiment:
         config = self.model.config.model_copy(update={"restarts": 1})
         write_description(directory, self.recipe, config.model_dump(), [WEIGHTS_FILE, VOCABULARY_FILE])
 
-    def _scores(self, linear: Tensor | None) -> Scores:
+    def _scores(self) -> Scores:
         device = self.model.ramp.device
         losses, wrong = [], []
         for rows in np.array_split(np.arange(len(self.dev)), -(-len(self.dev) // EVALUATED)):
             batch = self.dev.batch(rows)
-            read = self.model(Stories(*(tensor.to(device) for tensor in batch.stories)), linear)
+            read = self.model(Stories(*(tensor.to(device) for tensor in batch.stories)), self._objective.linear)
             log_probs, answers = read.logits.log_softmax(-1), batch.answers.to(device)
             known = log_probs.gather(2, answers.clamp(min=0).expand(len(log_probs), -1)[..., None]).squeeze(2)
             # an answer that was never seen in training can't be given: its loss is that of a guess

@@ -102,7 +102,7 @@ def test_time_noise_leaves_gaps_between_sentences_in_their_order(folder: Path) -
 def test_the_loss_is_the_sum_of_the_restarts_own(folder: Path) -> None:
     own = experiment(folder)
     batch = own.train.batch(np.arange(20))
-    objective = Objective(own.model, linear_start=False, memory=0.5)
+    objective = Objective(own.model, linear_start=0.0, memory=0.5)
     loss, stats = objective(batch)
     each = torch.stack([F.cross_entropy(logits, batch.answers) for logits in own.model(batch.stories).logits]).detach()
     torch.testing.assert_close(loss.detach(), each.sum())
@@ -123,20 +123,20 @@ def test_each_restarts_gradients_are_clipped_on_their_own(folder: Path) -> None:
             torch.testing.assert_close(short, long * 0.01 / long.norm())
 
 
-def test_the_linear_start_ends_for_each_restart_when_its_loss_stops_falling(folder: Path) -> None:
-    objective = Objective(experiment(folder).model, linear_start=True, memory=0.5)
-    seen = []
-    for losses in ([3.0, 3.0, 3.0], [2.0, 3.5, 2.9], [2.5, 1.0, 2.8]):
-        objective.end_linear_start(torch.tensor(losses))
-        seen.append(objective.linear.tolist())
-    assert seen == [[True, True, True], [True, False, True], [False, False, True]]
-    objective.set_progress(0.05)
-    assert objective.linear.any()
-    objective.set_progress(0.1)
-    assert not objective.linear.any()
+def test_the_linear_start_lasts_for_its_share_of_the_training(folder: Path) -> None:
+    own = experiment(folder)
+    batch = own.train.batch(np.arange(20))
+    objective = Objective(own.model, linear_start=0.25, memory=0.5)
+    softmax, scores = (
+        torch.stack([F.cross_entropy(logits, batch.answers) for logits in own.model(batch.stories, linear).logits]).sum()
+        for linear in (False, True)
+    )
+    for progress, expected in ((0.0, scores), (0.24, scores), (0.25, softmax), (1.0, softmax)):
+        objective.set_progress(progress)
+        torch.testing.assert_close(objective(batch)[0], expected)
 
 
-@pytest.mark.parametrize("overrides", [(), ("objective.linear_start=true", "model.encoding=rnn", "model.tying=layerwise")])
+@pytest.mark.parametrize("overrides", [(), ("objective.linear_start=0.2", "model.encoding=rnn", "model.tying=layerwise")])
 def test_one_fact_is_learnt_and_the_best_restart_exported(folder: Path, tmp_path: Path, overrides: tuple[str, ...]) -> None:
     recipe = parse_recipe(RECIPE, "toy.toml", overrides)
     own = build_experiment(recipe, folder, tmp_path)
@@ -152,7 +152,7 @@ def test_one_fact_is_learnt_and_the_best_restart_exported(folder: Path, tmp_path
 
 
 def test_a_resumed_run_goes_on_with_the_same_bits(folder: Path, tmp_path: Path) -> None:
-    settings = ("objective.linear_start=true", "training.evaluate_every=12", "training.epochs=4")
+    settings = ("objective.linear_start=0.2", "training.evaluate_every=12", "training.epochs=4")
     recipe = parse_recipe(RECIPE, "toy.toml", settings)
     whole, halves = tmp_path / "whole", tmp_path / "halves"
     train(recipe, build_experiment(recipe, folder, whole), whole, device="cpu")
