@@ -47,10 +47,13 @@ def text_file(root: Path, split: str, file: str = "input.txt") -> Iterator[Item]
         NotFoundError: if there is no such file.
         InputError: if one can't be read, or all are empty.
     """
+    wrong = UsageError(f"file={file!r} is no name or pattern below {root}", "such as file=*.txt")
+    if Path(file).anchor:
+        raise wrong
     try:
         paths = sorted(path for path in root.glob(file) if path.is_file())
-    except (ValueError, NotImplementedError):
-        raise UsageError(f"file={file!r} is no name or pattern below {root}", "such as file=*.txt") from None
+    except ValueError:
+        raise wrong from None
     if not paths:
         raise NotFoundError(f"{root} holds no {file}", "--set file=NAME names the text, or several: file=*.txt")
     text = "".join(map(_read, paths))
