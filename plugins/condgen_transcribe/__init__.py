@@ -131,7 +131,7 @@ def condgen_register_recipes() -> list[RecipeSpec]:
     recipes = {
         "las": "Listen, Attend and Spell with CTC and a language model on LibriSpeech.",
         "las-lm": "The language model of las, to be trained first.",
-        "las-acoustic": "The listener and the speller of las without it, to be trained before.",
+        "las-listener": "The listener of las, learnt by CTC alone, to be trained before.",
         "las-an4": "Listen, Attend and Spell with CTC and a language model on AN4.",
         "las-an4-lm": "The language model of las-an4, to be trained first.",
     }

@@ -40,7 +40,7 @@ class Objective(nn.Module):
     """(1 - λ) · cross-entropy + λ · CTC, each per token.
 
     Args:
-        ctc: λ; the model must have the listener's own output layer.
+        ctc: λ; the model must have the listener's own output layer. With 1 the speller doesn't run.
         label_smoothing: share of the speller's target spread over the vocabulary.
         sampling: share of the speller's inputs that are its own outputs at the end of training (Bengio et al. 2015), rising
             from 0 over the training's first half. They are drawn from a first, teacher-forced run, all steps at once
@@ -61,16 +61,20 @@ class Objective(nn.Module):
     def forward(self, batch: TrainingBatch) -> tuple[Tensor, dict[str, float]]:
         """Loss per token, and how many tokens it was taken over."""
         memory = self.model.encode(batch.speech)
-        decoder = self.model.decoder
-        forced = decoder(memory, self._sampled(memory, batch) if self.probability else batch.inputs, batch.lengths)
-        tokens = len(forced.kept)
-        loss = decoder.cross_entropy(forced, batch.targets, self.label_smoothing)
-        stats = {"tokens": float(tokens), "cross_entropy": loss.item()}
+        tokens = int(batch.lengths.sum())
+        stats = {"tokens": float(tokens)}
+        losses = []
+        if self.ctc < 1:
+            decoder = self.model.decoder
+            forced = decoder(memory, self._sampled(memory, batch) if self.probability else batch.inputs, batch.lengths)
+            spelled = decoder.cross_entropy(forced, batch.targets, self.label_smoothing)
+            stats["cross_entropy"] = spelled.item()
+            losses.append((1 - self.ctc) * spelled)
         if self.ctc:
             heard = self._ctc(memory.auxiliary["ctc"], memory.mask, batch) / tokens
             stats["ctc"] = heard.item()
-            loss = (1 - self.ctc) * loss + self.ctc * heard
-        return loss, stats
+            losses.append(self.ctc * heard)
+        return torch.stack(losses).sum(), stats
 
     def _ctc(self, log_probs: Tensor, mask: Tensor | None, batch: TrainingBatch) -> Tensor:
         """Summed over utterances; those with more labels than the listener has positions count as 0."""

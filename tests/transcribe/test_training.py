@@ -108,6 +108,16 @@ def test_the_loss_weighs_speller_and_listener(tones: Path) -> None:
     assert loss.item() == pytest.approx(0.75 * spelt.item() + 0.25 * heard / tokens, rel=1e-4)
 
 
+def test_by_ctc_alone_the_speller_is_left_as_it_is(tones: Path) -> None:
+    built = experiment(tones, "objective.ctc=1")
+    loss, stats = built.objective(next(iter(built.batches(0))))
+    assert loss.item() == pytest.approx(stats["ctc"])
+    assert "cross_entropy" not in stats
+    loss.backward()
+    assert all(parameter.grad is None for parameter in built.model.decoder.parameters())
+    assert all(parameter.grad is not None for parameter in built.model.listener.parameters())
+
+
 def test_scheduled_sampling_replaces_inputs_but_the_first(tones: Path) -> None:
     built = experiment(tones, "objective.sampling=1.0")
     objective = built.objective
