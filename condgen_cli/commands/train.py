@@ -45,8 +45,13 @@ def train(
 
     resolved = parse_recipe(*find_recipe(recipe), overrides or ())
     run_dir = output or (Path(recipe) if resume and Path(recipe).is_dir() else Path("runs") / resolved.name)
-    RunDirectory(run_dir).check(resolved, resume, force)
+    run = RunDirectory(run_dir)
+    run.check(resolved, resume, force)
+    if resume and data_dir is None:
+        data_dir = run.data_dir
     experiment = build_experiment(resolved, data_dir, run_dir)
+    if is_main_process():
+        run.remember(data_dir)
     summary = run_training(resolved, experiment, run_dir, resume, force=force, device=device.value)
     if not is_main_process():
         return

@@ -31,6 +31,23 @@ class RunDirectory:
         self.log = path / "log.jsonl"
         self.curve = path / "curve.png"
         self.checkpoints = path / "checkpoints"
+        self._data_dir = path / "data-dir.txt"
+
+    @property
+    def data_dir(self) -> Path | None:
+        """Where the run's data lay, if it was told."""
+        try:
+            return Path(self._data_dir.read_text(encoding="utf-8", errors="surrogateescape").rstrip("\n"))
+        except OSError:
+            return None
+
+    def remember(self, data_dir: Path | None) -> None:
+        """Note where the data lie, for a run that goes on."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        if data_dir is None:
+            self._data_dir.unlink(missing_ok=True)
+        else:
+            write_atomically(self._data_dir, f"{data_dir.absolute()}\n".encode("utf-8", "surrogateescape"))
 
     def check(self, recipe: Recipe, resume: bool, force: bool = False) -> None:
         """See that the run may start, or go on, here; nothing is written.

@@ -81,3 +81,39 @@ def test_faults(arguments: list[str], code: int, message: str, capsys: pytest.Ca
     assert message in printed.err
     assert printed.out == ""
     assert not Path("runs").exists()
+
+
+SENTENCES = """
+name = "pairs"
+task = "translate"
+[model]
+architecture = "translate"
+embedding_size = 8
+hidden_size = 8
+match_size = 8
+[data]
+dataset = "parallel"
+options = { source = "{split}.de", target = "{split}.en" }
+vocabulary_size = 40
+[training]
+epochs = 1
+batch_size = 8
+metric = "bleu"
+"""
+
+
+def test_a_run_that_goes_on_remembers_where_its_data_lie(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("pairs.toml").write_text(SENTENCES)
+    Path("data").mkdir()
+    for split in ("train", "dev"):
+        Path(f"data/{split}.de").write_text("eins zwei\nzwei drei\n" * 4)
+        Path(f"data/{split}.en").write_text("one two\ntwo three\n" * 4)
+    assert run(["train", "pairs.toml", "--data-dir", "data"]) == 0, capsys.readouterr().err
+    assert run(["train", "runs/pairs", "--resume", "training.epochs=2"]) == 0, capsys.readouterr().err
+    assert "after epoch 2" in capsys.readouterr().out
+
+    Path("data").rename("moved")
+    assert run(["train", "runs/pairs", "--resume", "training.epochs=3"]) == 3
+    assert str(tmp_path / "data") in capsys.readouterr().err
+    assert run(["train", "runs/pairs", "--resume", "training.epochs=3", "--data-dir", "moved"]) == 0
+    assert run(["train", "runs/pairs", "--resume", "training.epochs=4"]) == 0
