@@ -7,7 +7,7 @@ padded or gathered. The gradient is written by hand, from what the forward pass 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -90,29 +90,32 @@ class _Wavefront(torch.autograd.Function):
         steps, places, back = diagonals(height, width)
         places, back = places.to(memory.device), back.to(memory.device)
         cells, batch, size = memory.shape
-        hidden = memory.new_zeros(cells, batch, len(weight))
-        hidden[:, :, 2 * size :] = below.index_select(0, places)
+        wide = DIRECTIONS * size
         bias = bias.index_select(0, places).unsqueeze(1)
         gates = memory.new_empty(cells, batch, weight.shape[1])
-        memories = memory.new_zeros(cells, batch, DIRECTIONS * size)
+        hidden = memory.new_zeros(cells, batch, len(weight))
+        hidden[:, :, 2 * size :] = below.index_select(0, places)
+        memories = memory.new_zeros(cells, batch, wide)
         memories[:, :, 2 * size :] = memory.index_select(0, places)
-        squashed = torch.empty_like(memories)
-        wide = DIRECTIONS * size
-        emitted, new = torch.empty_like(memories), torch.empty_like(memories)
-        for step in steps:
-            here = gates[step.cells]
-            torch.mm(hidden[step.cells].flatten(0, 1), weight, out=here.flatten(0, 1))
-            here += bias[step.cells]
-            here[..., : 3 * wide].sigmoid_()
-            here[..., 3 * wide :].tanh_()
-            entered, kept, shown, candidate = torch.split(here, wide, 2)
-            torch.mul(kept, memories[step.cells], out=new[step.cells]).addcmul_(entered, candidate)
-            torch.tanh(new[step.cells], out=squashed[step.cells])
-            torch.mul(shown, squashed[step.cells], out=emitted[step.cells])
-            hidden[step.right, :, :size] = emitted[step.with_right, :, :size]
-            hidden[step.below, :, size : 2 * size] = emitted[step.with_below, :, size : 2 * size]
-            memories[step.right, :, :size] = new[step.with_right, :, :size]
-            memories[step.below, :, size : 2 * size] = new[step.with_below, :, size : 2 * size]
+        squashed, emitted, new = torch.empty_like(memories), torch.empty_like(memories), torch.empty_like(memories)
+        # a diagonal's part of each, and of all cells what goes to the right and below, made once: slices cost as much as sums
+        parts = _by_diagonal(steps, gates, bias, hidden, memories, squashed, emitted, new)
+        to_right = [(hidden[..., :size], emitted[..., :size]), (memories[..., :size], new[..., :size])]
+        down = slice(size, 2 * size)
+        to_below = [(hidden[..., down], emitted[..., down]), (memories[..., down], new[..., down])]
+        for step, (gate, biased, read, known, squash, out, fresh) in zip(steps, parts, strict=True):
+            torch.mm(read.flatten(0, 1), weight, out=gate.flatten(0, 1))
+            gate += biased
+            gate[..., : 3 * wide].sigmoid_()
+            gate[..., 3 * wide :].tanh_()
+            entered, kept, shown, candidate = torch.split(gate, wide, 2)
+            torch.mul(kept, known, out=fresh).addcmul_(entered, candidate)
+            torch.tanh(fresh, out=squash)
+            torch.mul(shown, squash, out=out)
+            for target, source in to_right:
+                target[step.right] = source[step.with_right]
+            for target, source in to_below:
+                target[step.below] = source[step.with_below]
         ctx.shape = height, width
         ctx.save_for_backward(gates, hidden, memories, squashed, weight)
         return emitted[..., 2 * size :].index_select(0, back), new[..., 2 * size :].index_select(0, back)
@@ -129,25 +132,35 @@ class _Wavefront(torch.autograd.Function):
         new[..., 2 * size :] = to_memory.index_select(0, places)
         slopes, entering = torch.empty_like(gates), torch.empty_like(hidden[..., : 2 * size])
         transposed = weight[: 2 * size].t().contiguous()
-        for step in reversed(steps):
-            emitted[step.with_right, :, :size] = entering[step.right, :, :size]
-            emitted[step.with_below, :, size : 2 * size] = entering[step.below, :, size:]
-            new[step.with_right, :, :size] = new[step.right, :, :size]
-            new[step.with_below, :, size : 2 * size] = new[step.below, :, size : 2 * size]
-            entered, kept, shown, candidate = torch.split(gates[step.cells], wide, 2)
-            d_entered, d_kept, d_shown, d_candidate = torch.split(slopes[step.cells], wide, 2)
-            tanh, out = squashed[step.cells], emitted[step.cells]
-            d_new = new[step.cells].addcmul_(out * shown, 1 - tanh * tanh)
+        sigmoid_backward, tanh_backward = torch.ops.aten.sigmoid_backward, torch.ops.aten.tanh_backward
+        parts = _by_diagonal(steps, gates, slopes, memories, squashed, emitted, new, entering)
+        from_right = [(emitted[..., :size], entering[..., :size]), (new[..., :size], new[..., :size])]
+        down = slice(size, 2 * size)
+        from_below = [(emitted[..., down], entering[..., down]), (new[..., down], new[..., down])]
+        for step, (gate, slope, known, tanh, out, d_new, d_read) in zip(reversed(steps), reversed(parts), strict=True):
+            for target, source in from_right:
+                target[step.with_right] = source[step.right]
+            for target, source in from_below:
+                target[step.with_below] = source[step.below]
+            entered, kept, shown, candidate = torch.split(gate, wide, 2)
+            d_entered, d_kept, d_shown, d_candidate = torch.split(slope, wide, 2)
+            d_new += tanh_backward(out * shown, tanh)
             torch.mul(out, tanh, out=d_shown)
             torch.mul(d_new, candidate, out=d_entered)
-            torch.mul(d_new, memories[step.cells], out=d_kept)
+            torch.mul(d_new, known, out=d_kept)
             torch.mul(d_new, entered, out=d_candidate)
-            opened = gates[step.cells][..., : 3 * wide]
-            slopes[step.cells][..., : 3 * wide].mul_(opened - opened * opened)
-            d_candidate.mul_(1 - candidate * candidate)
-            d_new.mul_(kept)  # from here on the gradient of the memory that came in
-            torch.mm(slopes[step.cells].flatten(0, 1), transposed, out=entering[step.cells].flatten(0, 1))
+            opened = slope[..., : 3 * wide]
+            sigmoid_backward(opened, gate[..., : 3 * wide], grad_input=opened)
+            tanh_backward(d_candidate, candidate, grad_input=d_candidate)
+            d_new *= kept  # from here on the gradient of the memory that came in
+            torch.mm(slope.flatten(0, 1), transposed, out=d_read.flatten(0, 1))
         to_weight = hidden.flatten(0, 1).t() @ slopes.flatten(0, 1)
         to_bias = slopes.sum(1).index_select(0, back)
         to_below = (slopes @ weight[2 * size :].t()).index_select(0, back) if ctx.needs_input_grad[0] else None
         return to_below, new[..., 2 * size :].index_select(0, back), to_weight, to_bias, None, None
+
+
+def _by_diagonal(steps: Sequence[Diagonal], *tensors: Tensor) -> list[tuple[Tensor, ...]]:
+    """For each diagonal its part of each tensor (cells in diagonal order, …)."""
+    counts = [step.cells.stop - step.cells.start for step in steps]
+    return list(zip(*(tensor.split(counts) for tensor in tensors), strict=True))
