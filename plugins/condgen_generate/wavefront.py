@@ -163,4 +163,4 @@ class _Wavefront(torch.autograd.Function):
 def _by_diagonal(steps: Sequence[Diagonal], *tensors: Tensor) -> list[tuple[Tensor, ...]]:
     """For each diagonal its part of each tensor (cells in diagonal order, …)."""
     counts = [step.cells.stop - step.cells.start for step in steps]
-    return list(zip(*(tensor.split(counts) for tensor in tensors), strict=True))
+    return list(zip(*(torch.split(tensor, counts) for tensor in tensors), strict=True))
