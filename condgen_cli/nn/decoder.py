@@ -45,12 +45,14 @@ class TeacherForced(NamedTuple):
     Args:
         features: (n, embedding_size), for ``RecurrentDecoder.logits``.
         kept: (n,) where each stands in the flattened (rows, steps) tokens.
+        weights: (n, positions) attention weights of each; None without attention.
         attended: (rows, positions) attention weights summed over a row's steps; None without attention.
     """
 
     features: Tensor
     kept: Tensor
-    attended: Tensor | None
+    weights: Tensor | None = None
+    attended: Tensor | None = None
 
 
 class _Products(NamedTuple):
@@ -296,16 +298,16 @@ class RecurrentDecoder(nn.Module):
         attended = torch.cat(weights).index_select(0, real)
         summed = attended.new_zeros(rows, attended.shape[1]).index_add(0, kept // steps, attended)
         if self.input_feeding:
-            return TeacherForced(torch.cat(features).index_select(0, real), kept, summed)
+            return TeacherForced(torch.cat(features).index_select(0, real), kept, attended, summed)
         states, found, reads = (part.index_select(0, real) for part in (torch.cat(hidden), torch.cat(contexts), embedded))
-        return TeacherForced(self._features(states, found, reads, self.readout), kept, summed)
+        return TeacherForced(self._features(states, found, reads, self.readout), kept, attended, summed)
 
     def _run_fused(self, memory: Memory, tokens: Tensor, lengths: Tensor) -> TeacherForced:
         """Nothing that the recurrent layer reads depends on what it does: one fused run, and all steps attend at once."""
         rows, steps = tokens.shape
         embedded = self.embed(tokens)
         state = self.start(memory, rows // len(memory))
-        inputs, context, attended = embedded, None, None
+        inputs, context, weights, attended = embedded, None, None, None
         if self.vector_size or (self.attention is None and self.feeds_every_step):
             vector = memory.auxiliary["vector"].repeat_interleave(rows // len(memory), 0)
             context = vector.unsqueeze(1).expand(-1, steps, -1)
@@ -319,9 +321,10 @@ class RecurrentDecoder(nn.Module):
             context = found.view(rows, steps, -1)
             attended = (weights.view(rows, steps, -1) * real.to(weights).unsqueeze(2)).sum(1)
         kept = real.flatten().nonzero().squeeze(1).to(tokens.device)
+        weights = None if weights is None else weights.index_select(0, kept)
         hidden, embedded = (part.flatten(0, 1).index_select(0, kept) for part in (hidden, embedded))
         context = None if context is None else context.flatten(0, 1).index_select(0, kept)
-        return TeacherForced(self._features(hidden, context, embedded, self.readout), kept, attended)
+        return TeacherForced(self._features(hidden, context, embedded, self.readout), kept, weights, attended)
 
 
 class DecoderModel(nn.Module):

@@ -1,4 +1,5 @@
-"""What is minimised: the speller's cross-entropy and the listener's CTC loss (Kim et al. 2017, eq. 13)."""
+"""What is minimised: the speller's cross-entropy and the listener's CTC loss (Kim et al. 2017, eq. 13), and how far from the
+diagonal the speller listens (Tachibana et al. 2018)."""
 
 from __future__ import annotations
 
@@ -8,11 +9,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from condgen_cli.model import Memory
+from condgen_cli.nn.decoder import TeacherForced
 from condgen_cli.training import sampling_probability
 from condgen_transcribe.ctc import BLANK
 from condgen_transcribe.model import Speech, TranscribeModel
 
 __all__ = ["Objective", "TrainingBatch"]
+
+BAND = 0.1
+"""Half the width of the diagonal within which listening costs little, as a share of an utterance."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +43,7 @@ class TrainingBatch:
 
 
 class Objective(nn.Module):
-    """(1 - λ) · cross-entropy + λ · CTC, each per token.
+    """(1 - λ) · (cross-entropy + γ · guidance) + λ · CTC, each per token.
 
     Args:
         ctc: λ; the model must have the listener's own output layer. With 1 the speller doesn't run.
@@ -45,14 +51,24 @@ class Objective(nn.Module):
         sampling: share of the speller's inputs that are its own outputs at the end of training (Bengio et al. 2015), rising
             from 0 over the training's first half. They are drawn from a first, teacher-forced run, all steps at once
             (Duckworth et al. 2019).
+        guidance: γ, what attention off the diagonal costs: people speak at an even pace, more or less, and a speller that
+            knows so from the start finds out sooner what to listen to.
     """
 
-    def __init__(self, model: TranscribeModel, ctc: float = 0.3, label_smoothing: float = 0.1, sampling: float = 0.0) -> None:
+    def __init__(
+        self,
+        model: TranscribeModel,
+        ctc: float = 0.3,
+        label_smoothing: float = 0.1,
+        sampling: float = 0.0,
+        guidance: float = 0.0,
+    ) -> None:
         super().__init__()
         self.model = model
         self.ctc = ctc
         self.label_smoothing = label_smoothing
         self.sampling = sampling
+        self.guidance = guidance
         self.probability = 0.0
 
     def set_progress(self, fraction: float) -> None:
@@ -70,6 +86,10 @@ class Objective(nn.Module):
             spelled = decoder.cross_entropy(forced, batch.targets, self.label_smoothing)
             stats["cross_entropy"] = spelled.item()
             losses.append((1 - self.ctc) * spelled)
+            if self.guidance:
+                astray = _astray(forced, memory, batch)
+                stats["astray"] = astray.item()
+                losses.append((1 - self.ctc) * self.guidance * astray)
         if self.ctc:
             heard = self._ctc(memory.auxiliary["ctc"], memory.mask, batch) / tokens
             stats["ctc"] = heard.item()
@@ -85,7 +105,7 @@ class Objective(nn.Module):
         )
 
     @torch.no_grad()
-    def _sampled(self, memory: object, batch: TrainingBatch) -> Tensor:
+    def _sampled(self, memory: Memory, batch: TrainingBatch) -> Tensor:
         """Inputs of which a share is drawn from what the speller would have written there."""
         decoder = self.model.decoder
         forced = decoder(memory, batch.inputs, batch.lengths)
@@ -97,3 +117,15 @@ class Objective(nn.Module):
         within = within[torch.rand(len(within), device=drawn.device) < self.probability]
         places = forced.kept.index_select(0, within) + 1
         return batch.inputs.flatten().index_copy(0, places, drawn.index_select(0, within)).view_as(batch.inputs)
+
+
+def _astray(forced: TeacherForced, memory: Memory, batch: TrainingBatch) -> Tensor:
+    """Mean over steps of Σₜ αₙₜ · (1 - exp(-(n/N - t/T)² / 2g²)), the N steps and T positions being an utterance's own."""
+    assert forced.weights is not None
+    assert memory.mask is not None
+    steps = batch.inputs.shape[1]
+    rows = forced.kept // steps
+    step = (forced.kept % steps) / batch.lengths.to(rows.device)[rows]
+    position = torch.arange(memory.mask.shape[1], device=rows.device) / memory.mask.sum(1, keepdim=True)
+    distance = step.unsqueeze(1) - position[rows]
+    return (forced.weights * (1 - (-((distance / BAND) ** 2) / 2).exp())).sum(1).mean()

@@ -80,6 +80,7 @@ class ObjectiveOptions(BaseModel):
     ctc: float = Field(0.3, ge=0, le=1)
     label_smoothing: float = Field(0.1, ge=0, lt=1)
     sampling: float = Field(0.0, ge=0, le=1)
+    guidance: float = Field(0.0, ge=0)
 
 
 class TranscribeExperiment:
@@ -109,7 +110,7 @@ class TranscribeExperiment:
             load_initial(self.model.language_model, self.data.language_model, language_model)
             self.model.language_model.requires_grad_(False)
         self._prepare(train)
-        self.objective: nn.Module = Objective(self.model, options.ctc, options.label_smoothing, options.sampling)
+        self.objective: nn.Module = Objective(self.model, **options.model_dump())
         self.decoding = recipe.make_decoding()
         self.metrics = build_suite(("wer", "cer"), manager().metrics)
 

@@ -63,17 +63,20 @@ def test_teacher_forcing_equals_repeated_steps(kind: str, lengths: list[int]) ->
     with torch.no_grad():
         forced = decoder(memory, tokens, torch.tensor(lengths))
         logits = decoder.logits(forced.features)
-        state, stepped, attended = decoder.start(memory, 2), [], torch.zeros(6, 4)
+        state, stepped, weights = decoder.start(memory, 2), [], []
         for position in range(5):
             step = decoder.step(tokens[:, position], state, memory)
             state = step.state
             stepped.append(step.logits)
             if step.attention:
-                attended += step.attention["attention"] * (torch.tensor(lengths) > position).unsqueeze(1)
+                weights.append(step.attention["attention"])
     assert sorted(forced.kept.tolist()) == [row * 5 + step for row in range(6) for step in range(lengths[row])]
     torch.testing.assert_close(logits, torch.stack(stepped, 1).flatten(0, 1)[forced.kept], atol=1e-5, rtol=1e-5)
-    if forced.attended is not None:
-        torch.testing.assert_close(forced.attended, attended, atol=1e-5, rtol=1e-5)
+    if forced.weights is not None:
+        each = torch.stack(weights, 1)
+        torch.testing.assert_close(forced.weights, each.flatten(0, 1)[forced.kept], atol=1e-5, rtol=1e-5)
+        real = torch.arange(5) < torch.tensor(lengths).unsqueeze(1)
+        torch.testing.assert_close(forced.attended, (each * real.unsqueeze(2)).sum(1), atol=1e-5, rtol=1e-5)
     else:
         assert "attention" not in kind
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -136,6 +137,29 @@ def test_scheduled_sampling_replaces_inputs_but_the_first(tones: Path) -> None:
         assert sampled[row, 1:steps].eq(built.model.vocabulary.unk).all()
         assert sampled[row, steps:].eq(batch.inputs[row, steps:]).all()
     assert before.isfinite()
+
+
+def test_guidance_is_what_listening_off_the_diagonal_costs(tones: Path) -> None:
+    plain, built = (experiment(tones, "objective.ctc=0.25", *more) for more in ((), ("objective.guidance=2",)))
+    plain.objective.eval()
+    built.objective.eval()
+    batch = next(iter(built.batches(0)))
+    memory = built.model.encode(batch.speech)
+    assert memory.mask is not None
+    state, costs = built.model.start(memory), []
+    for number in range(batch.inputs.shape[1]):
+        step = built.model.step(batch.inputs[:, number], state, memory)
+        state = step.state
+        for row, steps in enumerate(batch.lengths.tolist()):
+            positions = int(memory.mask[row].sum())
+            weights = step.attention["attention"][row].tolist()
+            distances = [number / steps - position / positions for position in range(positions)]
+            cost = sum(w * (1 - math.exp(-(d**2) / (2 * 0.1**2))) for w, d in zip(weights, distances, strict=False))
+            costs += [cost] if number < steps else []
+    loss, stats = built.objective(batch)
+    assert stats["astray"] == pytest.approx(sum(costs) / len(costs), rel=1e-4)
+    assert stats["astray"] > 0.01
+    assert loss.item() == pytest.approx(plain.objective(batch)[0].item() + 0.75 * 2 * stats["astray"], rel=1e-4)
 
 
 def test_batches_are_a_function_of_seed_and_epoch(tones: Path) -> None:
