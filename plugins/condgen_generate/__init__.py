@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from condgen_cli.hookspecs import hookimpl
-from condgen_cli.specs import Archive, DatasetSpec, InspectorSpec, MetricSpec, ModelSpec, Option, RecipeSpec, TaskSpec
+from condgen_cli.specs import Archive, DatasetSpec, ExperimentSpec, InspectorSpec, MetricSpec, ModelSpec, Option, RecipeSpec, TaskSpec
 
 CONDGEN_API = "1"
 
@@ -137,6 +137,12 @@ def condgen_register_metrics() -> list[MetricSpec]:
 def condgen_register_inspectors() -> list[InspectorSpec]:
     help = "How much each earlier pixel counts for the next one."
     return [InspectorSpec("influence", "image", "condgen_generate.influence:influence", help)]
+
+
+@hookimpl
+def condgen_register_experiments() -> list[ExperimentSpec]:
+    help = "Raster LSTM and grid LSTM by number of parameters."
+    return [ExperimentSpec("generate-size", "generate", "condgen_generate.experiments", "size.toml", help)]
 
 
 @hookimpl
