@@ -3,7 +3,17 @@
 from __future__ import annotations
 
 from condgen_cli.hookspecs import hookimpl
-from condgen_cli.specs import Archive, DatasetSpec, ExperimentSpec, InspectorSpec, MetricSpec, ModelSpec, Option, RecipeSpec, TaskSpec
+from condgen_cli.specs import (
+    Archive,
+    DatasetSpec,
+    ExperimentSpec,
+    InspectorSpec,
+    MetricSpec,
+    ModelSpec,
+    Option,
+    RecipeSpec,
+    TaskSpec,
+)
 
 CONDGEN_API = "1"
 
