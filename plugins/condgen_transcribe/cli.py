@@ -56,7 +56,7 @@ FormatOpt = Annotated[
 
 def transcribe(
     recordings: RecordingsArg,
-    model: ModelOpt = "las-an4",
+    model: ModelOpt = "las",
     beam: BeamOpt = None,
     nbest: NBestOpt = 1,
     length_penalty: LengthPenaltyOpt = None,
