@@ -12,12 +12,16 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from condgen_cli.app import run
 from condgen_cli.entry_points import EntryPoint
 from condgen_cli.errors import UsageError
+from condgen_cli.experiments.curves import draw_curves, median_curve, run_curve
 from condgen_cli.experiments.definition import parse_experiment
+from condgen_cli.experiments.run import Run
 from condgen_cli.plugins import Plugins
+from condgen_cli.training.recipe import parse_recipe
 
 PLUGIN = """
 from __future__ import annotations
@@ -184,6 +188,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setattr("condgen_cli.plugins._manager", lambda third_party: plugins)
     # drawing takes longer than all else here
     monkeypatch.setattr("condgen_cli.training.loop.draw_curve", lambda *arguments: None)
+    monkeypatch.setattr("condgen_cli.experiments.curves.draw_curves", lambda *arguments: False)
     yield tmp_path
     for name in ("copying", "copying_model", "copying_files"):
         sys.modules.pop(name, None)
@@ -334,6 +339,34 @@ def test_seeds(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = capsys.readouterr().out
     assert "words dev, mean and range of 2 seeds" in out
     assert "65.00 [50.00, 80.00]" in next(line for line in out.splitlines() if line.startswith("few"))
+
+
+def test_curves_are_drawn(place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr("condgen_cli.experiments.curves.draw_curves", draw_curves)
+    change(place, "question", "seeds = [3, 4]\nquestion")
+    assert experiment("training.epochs=1") == 0
+    assert "curves: runs/experiments/mistakes/curves.png" in capsys.readouterr().err
+    with Image.open(place / "runs/experiments/mistakes/curves.png") as picture:
+        assert picture.width > picture.height > 100
+
+
+def test_curves_of_nothing(place: Path) -> None:
+    runs = [Run("many", parse_recipe(RECIPE, "copier.toml", ["training.metric=errors"]), place / "none")]
+    assert not draw_curves(runs, "mistakes", place / "curves.png")
+    log = [{"step": 2, "loss": 1.0}, {"step": 2, "dev": {"errors": 8.0}}, {"step": 4, "dev": {"errors": 0.5}}]
+    (place / "none").mkdir()
+    (place / "none" / "log.jsonl").write_text("".join(json.dumps(record) + "\n" for record in log))
+    assert run_curve(runs[0]) == {64: 8.0, 128: 0.5}
+    other = Run("few", parse_recipe(RECIPE, "copier.toml", []), place / "none")
+    assert not draw_curves([*runs, other], "two metrics", place / "curves.png")
+    assert not (place / "curves.png").exists()
+
+
+def test_the_median_of_curves() -> None:
+    whole = {10: 9.0, 20: 5.0, 30: 1.0, 40: 0.0}
+    ended = {10: 7.0, 20: 6.0}
+    between = {10: 8.0, 15: 7.0, 20: 4.0, 30: 3.0, 40: 2.0}
+    assert median_curve([whole, ended, between]) == {10: 8.0, 20: 5.0, 30: 3.0, 40: 2.0}
 
 
 def test_groups_in_text_and_markdown(place: Path, capsys: pytest.CaptureFixture[str]) -> None:

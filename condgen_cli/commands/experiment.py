@@ -22,6 +22,9 @@ __all__ = ["app"]
 
 app = typer.Typer(no_args_is_help=True)
 
+CURVES = "curves.png"
+"""In the folder of the runs."""
+
 NameArg = Annotated[str, typer.Argument(metavar="NAME|FILE", help="An experiment, see condgen experiment ls, or a TOML file.")]
 
 
@@ -71,15 +74,20 @@ def run(
     device: DeviceOpt = Device.auto,
     format: Annotated[PageFormat, typer.Option("--format", help="How the tables are printed.")] = PageFormat.text,
 ) -> None:
-    """Train and score every variant and print the table; called again, it goes on where it was interrupted."""
+    """Train and score every variant, print the table and draw the curves; called again, it goes on where it was interrupted."""
     from condgen_cli.experiments import report
+    from condgen_cli.experiments.curves import draw_curves
     from condgen_cli.experiments.definition import find_experiment, parse_experiment
     from condgen_cli.experiments.run import plan, run_all, scoring_of
 
     experiment = parse_experiment(*find_experiment(name))
-    runs = plan(experiment, output or Path("runs") / "experiments" / experiment.name, overrides or (), only or ())
+    folder = output or Path("runs") / "experiments" / experiment.name
+    runs = plan(experiment, folder, overrides or (), only or ())
     scoring = scoring_of(experiment.evaluate, runs, limit)
     outcomes = run_all(runs, scoring, data_dir, device.value)
+    done = [outcome.run for outcome in outcomes if outcome.record]
+    if draw_curves(done, experiment.name, folder / CURVES):
+        console.info(f"curves: {folder / CURVES}")
     if format is PageFormat.json:
         print(json.dumps(report.as_json(experiment, outcomes), ensure_ascii=False))
     elif format is PageFormat.markdown:

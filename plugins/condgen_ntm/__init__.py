@@ -7,6 +7,15 @@ from condgen_cli.specs import DatasetSpec, ExperimentSpec, MetricSpec, ModelSpec
 
 CONDGEN_API = "1"
 
+TASKS = {
+    "copy": "copying up to 20 vectors",
+    "repeat-copy": "copying up to 10 vectors up to 10 times",
+    "associative-recall": "recalling one of up to 6 items",
+    "n-grams": "predicting bits by 6-grams",
+    "priority-sort": "sorting 20 vectors",
+}
+"""Of the paper, with what each is."""
+
 _COUNT = Option("Sequences of each size.", "100")
 
 
@@ -80,17 +89,10 @@ def condgen_register_metrics() -> list[MetricSpec]:
 
 @hookimpl
 def condgen_register_recipes() -> list[RecipeSpec]:
-    tasks = {
-        "copy": "copying up to 20 vectors",
-        "repeat-copy": "copying up to 10 vectors up to 10 times",
-        "associative-recall": "recalling one of up to 6 items",
-        "n-grams": "predicting bits by 6-grams",
-        "priority-sort": "sorting 20 vectors",
-    }
     kinds = {"": "Neural Turing machine", "-lstm": "LSTM"}
     return [
         RecipeSpec(f"ntm-{task}{suffix}", "ntm", "condgen_ntm.recipes", f"{task}{suffix}.toml", f"{kind}: {what}.")
-        for task, what in tasks.items()
+        for task, what in TASKS.items()
         for suffix, kind in kinds.items()
     ]
 
@@ -99,8 +101,8 @@ def condgen_register_recipes() -> list[RecipeSpec]:
 def condgen_register_experiments() -> list[ExperimentSpec]:
     experiments = {
         "addressing": "Full addressing against addressing by content alone.",
-        "controller": "A feed-forward controller against an LSTM, and an LSTM without a memory.",
         "initial-memory": "A constant memory at first against a learned one.",
+        **{f"controller-{task}": f"Controllers, heads, and an LSTM without a memory: {what}." for task, what in TASKS.items()},
     }
     return [
         ExperimentSpec(f"ntm-{name}", "ntm", "condgen_ntm.experiments", f"{name}.toml", help)
