@@ -25,7 +25,7 @@ __all__ = ["FRAME_SECONDS", "POSITIONS", "THEN", "MovingPhotos", "PhotoClips", "
 POSITIONS = 4
 """Crops of a photo that the camera may show, in the order of its path."""
 
-LONGEST_SCENE = 5
+LONGEST_SCENE = 16
 """Frames of a scene at most; at least 2. A path that ends before its scene does is gone back."""
 
 FRAME_SECONDS = 0.5

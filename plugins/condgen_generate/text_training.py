@@ -41,6 +41,8 @@ class DataOptions(BaseModel):
         options: the data set's own.
         steps: characters of a row of a batch of a stream, through which the gradient flows.
         least: characters that come less often in the training data are unknown.
+        with_dev: whether the dev split is trained on as well, once it has served to choose everything; what is measured on it
+            then says nothing about other texts.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -49,6 +51,7 @@ class DataOptions(BaseModel):
     options: dict[str, str] = {}
     steps: int = Field(128, ge=1)
     least: int = Field(1, ge=1)
+    with_dev: bool = False
 
 
 class StreamBatch(NamedTuple):
@@ -129,6 +132,8 @@ class TextExperiment:
         )
         if not self.dev:
             raise UsageError(f"the split dev of {self.data.dataset} has no items: there is nothing to choose the model by")
+        if self.data.with_dev:
+            train += self.dev
         files = {} if recipe.init is None else initial_files(recipe.init)
         if VOCABULARY_FILE in files:
             vocabulary = CharacterVocabulary.load(files[VOCABULARY_FILE])

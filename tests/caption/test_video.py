@@ -164,7 +164,8 @@ def test_references_tell_scenes_in_order_and_frames_know_theirs() -> None:
         assert list(scenes) == sorted(scenes)
         assert set(scenes) == {0, 1, 2}
         made = load_clip(item.condition)
-        assert len(made.frames) == len(scenes)
+        assert made.decoded == len(scenes)
+        assert len(made.frames) == min(len(scenes), 16)
         assert {frame.size for frame in made.frames} == {(60, 40)}
 
 

@@ -87,6 +87,14 @@ def test_rows_of_a_stream_go_on_from_batch_to_batch(folder: Path) -> None:
     assert len(begins) > 1
 
 
+def test_the_dev_split_may_be_learnt_too(folder: Path) -> None:
+    without, whole = build(folder), build(folder, "data.with_dev=true")
+    text = "".join(item.references[0] for item in whole.dev)
+    assert text
+    decode = whole.model.vocabulary.decode
+    assert decode(whole.stream.tolist()) == decode(without.stream.tolist()) + text
+
+
 def test_the_state_is_carried_on_within_an_epoch_and_no_further(folder: Path) -> None:
     experiment = build(folder)
     objective = experiment.objective.eval()
