@@ -23,6 +23,9 @@ __all__ = ["FAINT", "Tape", "as_arrays", "is_tape", "relative_weights", "tape_li
 FAINT = 0.05
 """Share of a map's largest weight below which a slot counts as not looked at."""
 
+SPREAD = 0.15
+"""Largest weight below which a head looks at no slot in particular: as a tape it would be a grey wall."""
+
 
 @dataclass(frozen=True)
 class Tape:
@@ -58,15 +61,18 @@ def as_arrays(generation: Generation) -> dict[str, NDArray[np.float32]]:
 def tape_lines(panel: Panel, width: int, color: bool, levels: str) -> Lines:
     """Slots down, steps across, what a step reads or writes above its column; slots that are never looked at are left out.
 
-    Steps that don't fit beside each other go on below.
+    Steps that don't fit beside each other go on below. A head that looks at no slot in particular is told in a line.
     """
+    peak = panel.weights.max(initial=0.0)
+    if peak < SPREAD:
+        return wrapped(f"Spread over the slots, {peak:.2f} at most on one.", width, "dim")
     relative = relative_weights(panel)
     names = [str(name) for name in panel.axes[0].labels]
     name_width = max(map(len, names)) + 1
     room = width - name_width
     across = 2 if 2 * len(panel.steps) <= room else 1
     scale = "Bright is" if color else f'Shades "{SHADES}" go from 0 to'
-    legend = f"{scale} {panel.weights.max(initial=0.0):.2f}. Down: {panel.axes[0].name}. Across: {panel.step_axis[0]}."
+    legend = f"{scale} {peak:.2f}. Down: {panel.axes[0].name}. Across: {panel.step_axis[0]}."
     lines = wrapped(legend, width, "dim")
     for start in range(0, len(panel.steps), room // across):
         part = slice(start, start + room // across)

@@ -46,6 +46,20 @@ def test_steps_that_do_not_fit_go_on_below() -> None:
     assert sum(line.startswith("0 ") and "@" in line for line in text.splitlines()) == 2
 
 
+def test_a_head_that_looks_nowhere_in_particular_is_a_line() -> None:
+    one = generation()
+    weights = np.full((4, 20), 0.05, np.float32)
+    weights[2, 3] = 0.11
+    axes = (one.attention["write"].axes[0], Axis.numbered("slot", "slots", 20))
+    spread = AttentionMap(weights, axes)
+    text = attention_text(Generation("01", attention={"read": spread}, condition=one.condition), width=60, color=False)
+    assert text.splitlines()[-1] == "Spread over the slots, 0.11 at most on one."
+    weights[2, 3] = 0.4
+    assert "go from 0 to 0.40" in attention_text(
+        Generation("01", attention={"read": AttentionMap(weights, axes)}, condition=one.condition), width=60, color=False
+    )
+
+
 def test_slots_without_a_tape_stay_across() -> None:
     lines = attention_text(generation(tape=False), width=40, color=False).splitlines()
     assert [line[:2] for line in lines[-4:]] == ["00", "01", "02", "03"]
