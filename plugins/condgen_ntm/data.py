@@ -96,6 +96,7 @@ class BitTask:
         flags: input channels that mark where something begins or ends.
         rows: what the vectors of a sequence must come in multiples of, and how many there must be at least.
         online: whether it answers while it reads.
+        priority: input channel that tells the priority of a vector, from -1 to 1, if there is one.
     """
 
     name: str
@@ -109,6 +110,7 @@ class BitTask:
     flags: tuple[int, ...]
     rows: tuple[int, int] = (1, 1)
     online: bool = False
+    priority: int | None = None
 
 
 def copy(vectors: Bits) -> Sequences:
@@ -305,6 +307,7 @@ TASKS: Mapping[str, BitTask] = {
             _draw_priority_sort,
             _read_priority_sort,
             (9,),
+            priority=8,
         ),
     )
 }

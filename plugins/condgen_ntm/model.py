@@ -189,8 +189,12 @@ class NtmModel(nn.Module):
         return maps
 
     def _labels(self, inputs: Floats, tokens: Sequence[str]) -> tuple[str, ...]:
-        """The bits that a step reads, ``|`` where it reads a flag, and after ``>`` the bits that it writes."""
+        """The bits that a step reads, and after a blank their priority in tenths of its range, 0 to 9; ``|`` where it reads a
+        flag, and after ``>`` the bits that it writes."""
         read = ["".join("01"[int(bit)] for bit in vector[: self.task.bits]) for vector in inputs]
+        if self.task.priority is not None:
+            tenths = np.floor(5 * (inputs[:, self.task.priority] + 1)).clip(0, 9)
+            read = [f"{bits} {tenth:.0f}" for bits, tenth in zip(read, tenths, strict=True)]
         flagged = [bool(vector[list(self.task.flags)].any()) for vector in inputs]
         labels = ["|" if flag else bits for flag, bits in zip(flagged, read, strict=True)]
         for step, token in enumerate(tokens, len(labels) - len(tokens)):

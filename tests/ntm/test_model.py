@@ -20,7 +20,7 @@ from condgen_cli.render.tape import Tape
 from condgen_cli.runner import load
 from condgen_cli.testing import check_plugin
 from condgen_cli.training import Recipe, build_experiment, parse_recipe, train
-from condgen_ntm.data import TASKS, as_item
+from condgen_ntm.data import TASKS, as_item, priority_sort
 from condgen_ntm.metrics import BitErrors
 from condgen_ntm.model import NtmModel, build
 
@@ -85,6 +85,15 @@ def test_n_grams_answer_while_they_read() -> None:
     labels = generation.attention["read"].steps.labels
     assert labels[:4] == tuple((item.text or "").split()[:4])
     assert labels[4] == f"{(item.text or '').split()[4]}>{generation.tokens[0]}"
+
+
+def test_priorities_stand_beside_their_vectors() -> None:
+    made = model("priority-sort")
+    vectors = np.array([[[1, 0] * 4, [0, 1] * 4, [1, 1] * 4]], np.uint8)
+    item = as_item(TASKS["priority-sort"], priority_sort(vectors, np.array([[-1.0, 0.25, 1.0]])), 0, "x")
+    with torch.inference_mode():
+        (generation,) = made.predict(made.collate([item]))
+    assert generation.attention["read"].steps.labels[:4] == ("10101010 0", "01010101 6", "11111111 9", "|")
 
 
 def test_more_than_the_memory_holds_is_warned_of_and_another_task_refused() -> None:
