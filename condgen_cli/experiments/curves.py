@@ -23,8 +23,9 @@ _WIDE = 100
 def run_curve(run: Run) -> Curve:
     """What a run's log says of the metric that it selects by; empty if nothing was evaluated."""
     settings = run.recipe.training
+    items = settings.batch_size * settings.accumulate
     records = [record for record in read_log(run.folder / "log.jsonl") if "dev" in record]
-    return {record["step"] * settings.batch_size: record["dev"][settings.metric] for record in records}
+    return {record["step"] * items: record["dev"][settings.metric] for record in records}
 
 
 def median_curve(curves: Sequence[Curve]) -> Curve:
