@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import io
 import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from condgen_cli.experiments.run import Run
-from condgen_cli.training.checkpoint import write_atomically
+from condgen_cli.training.curve import save_chart
 from condgen_cli.training.log import read_log
 
 __all__ = ["Curve", "draw_curves", "median_curve", "run_curve"]
@@ -47,7 +46,6 @@ def draw_curves(runs: Sequence[Run], title: str, path: Path) -> bool:
     Returns:
         whether there was anything to draw: something was evaluated, by one metric alone.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     metrics = {run.recipe.training.metric for run in runs}
@@ -60,7 +58,6 @@ def draw_curves(runs: Sequence[Run], title: str, path: Path) -> bool:
     if not curves:
         return False
     figure = Figure(figsize=(9, 4.2), layout="constrained")
-    FigureCanvasAgg(figure)
     panel = figure.subplots()
     for number, (label, found) in enumerate(curves.items()):
         color = f"C{number % 10}"
@@ -75,10 +72,6 @@ def draw_curves(runs: Sequence[Run], title: str, path: Path) -> bool:
     panel.set_title(title)
     panel.set_xlabel("training items read")
     panel.set_ylabel(f"dev {metrics.pop()}")
-    panel.grid(alpha=0.3)
-    panel.spines[["top", "right"]].set_visible(False)
     panel.legend(frameon=False)
-    picture = io.BytesIO()
-    figure.savefig(picture, format="png", dpi=120)
-    write_atomically(path, picture.getvalue())
+    save_chart(figure, path)
     return True

@@ -5,11 +5,14 @@ from __future__ import annotations
 import io
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from condgen_cli.training.checkpoint import write_atomically
 
-__all__ = ["draw_curve"]
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["draw_curve", "save_chart"]
 
 
 def draw_curve(records: Iterable[Mapping[str, Any]], metric: str, title: str, path: Path) -> None:
@@ -22,14 +25,12 @@ def draw_curve(records: Iterable[Mapping[str, Any]], metric: str, title: str, pa
         path: of the picture, replaced atomically.
     """
     # The object interface: pyplot keeps figures alive and picks a window system.
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     records = list(records)
     training = [record for record in records if "loss" in record]
     evaluations = [record for record in records if "dev" in record]
     figure = Figure(figsize=(9, 3.4))
-    FigureCanvasAgg(figure)
     figure.suptitle(title)
     left, right = figure.subplots(1, 2, gridspec_kw={"left": 0.08, "right": 0.98, "bottom": 0.15, "top": 0.88, "wspace": 0.2})
 
@@ -49,9 +50,17 @@ def draw_curve(records: Iterable[Mapping[str, Any]], metric: str, title: str, pa
     right.set_ylabel(f"dev {metric}")
     for panel in (left, right):
         panel.set_xlabel("steps")
+    save_chart(figure, path)
+
+
+def save_chart(figure: Figure, path: Path) -> None:
+    """Write a figure's panels with a faint grid and two axes each as PNG, replaced atomically."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    for panel in figure.axes:
         panel.grid(alpha=0.3)
         panel.spines[["top", "right"]].set_visible(False)
-
     picture = io.BytesIO()
+    FigureCanvasAgg(figure)
     figure.savefig(picture, format="png", dpi=120)
     write_atomically(path, picture.getvalue())
