@@ -65,7 +65,10 @@ class CaptionConfig(BaseModel):
 
 
 class Captioner(DecoderModel, ABC):
-    """What models of photos and of clips have: an encoder of pictures, a projection of its vectors, a decoder of words."""
+    """What models of photos and of clips have: an encoder of pictures, a projection of its vectors, a decoder of words.
+
+    Both implement ``condgen_cli.model.Model``.
+    """
 
     def __init__(self, config: CaptionConfig, vocabulary: WordVocabulary) -> None:
         super().__init__()
@@ -93,12 +96,24 @@ class Captioner(DecoderModel, ABC):
         )
 
     @abstractmethod
+    def collate(self, items: Sequence[Item]) -> Any:
+        """What ``encode`` takes, of several items."""
+
+    @abstractmethod
+    def condition(self, item: Item) -> Any:
+        """The picture or clip that attention is drawn on."""
+
+    @abstractmethod
+    def encode(self, batch: Any) -> Memory:
+        """The memory of inputs."""
+
+    @abstractmethod
     def recall(self, features: Any, cut: int) -> Memory:
         """The memory of what is kept of inputs while the encoder isn't trained, up to its stage ``cut``."""
 
 
 class CaptionModel(Captioner):
-    """The whole path from photo to words; implements ``condgen_cli.model.Model``."""
+    """The whole path from photo to words."""
 
     def example(self) -> Item:
         """An item of the right shape, for looking at the architecture."""

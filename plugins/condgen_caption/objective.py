@@ -4,17 +4,60 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
+from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
-from condgen_caption.model import Captioner, CaptionModel
+from condgen_caption.model import Captioner
+from condgen_caption.reward import CiderReward, bleu_reward
 from condgen_cli.decoding import Decoding, decode
 from condgen_cli.training.sequences import teacher_forcing
 
-__all__ = ["CrossEntropy", "ExpectedReward", "TrainingBatch"]
+__all__ = ["CrossEntropy", "ExpectedReward", "ObjectiveOptions", "TrainingBatch", "make_objective"]
+
+
+class ObjectiveOptions(BaseModel):
+    """``[objective]`` of a recipe.
+
+    Args:
+        kind: ``cross-entropy``, or ``reward`` for self-critical training on CIDEr-D plus ``bleu`` times BLEU-4 of a sentence.
+        label_smoothing, doubly_stochastic: of the cross-entropy.
+        samples, temperature: of the captions drawn for each photo or clip by ``reward``.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    kind: Literal["cross-entropy", "reward"] = "cross-entropy"
+    label_smoothing: float = Field(0.1, ge=0, lt=1)
+    doubly_stochastic: float = Field(0.0, ge=0)
+    samples: int = Field(5, ge=2)
+    temperature: float = Field(1.0, gt=0)
+    bleu: float = Field(0.0, ge=0)
+
+
+def make_objective(
+    model: Captioner, cut: int, options: ObjectiveOptions, corpus: Sequence[Sequence[Sequence[int]]], max_length: int
+) -> nn.Module:
+    """What a recipe's options name.
+
+    Args:
+        model, cut: as in ``CrossEntropy``.
+        corpus: the training captions of each photo or clip as token ids, of which a reward knows how usual its n-grams are.
+        max_length: of a sample.
+    """
+    if options.kind == "cross-entropy":
+        return CrossEntropy(model, cut, options.label_smoothing, options.doubly_stochastic)
+    eos = model.vocabulary.eos
+    cider = CiderReward([[[*caption, eos] for caption in captions] for captions in corpus])
+
+    def reward(references: Sequence[Sequence[int]], captions: Sequence[Sequence[int]]) -> list[float]:
+        both = zip(cider(references, captions), bleu_reward(references, captions), strict=True)
+        return [first + options.bleu * second for first, second in both]
+
+    return ExpectedReward(model, cut, reward, options.samples, options.temperature, max_length)
 
 
 @dataclass(frozen=True)
@@ -35,6 +78,12 @@ class TrainingBatch:
     targets: Tensor
     lengths: Tensor
     photos: Tensor
+
+    def references(self) -> list[list[list[int]]]:
+        """The captions of each photo as token ids, eos last."""
+        rows = [row[:length] for row, length in zip(self.targets.tolist(), self.lengths.tolist(), strict=True)]
+        each = len(rows) // len(self.photos)
+        return [rows[start : start + each] for start in range(0, len(rows), each)]
 
     def to(self, device: torch.device | str, **options: object) -> TrainingBatch:
         """The batch on a device; lengths stay on the CPU, where steps are planned."""
@@ -74,8 +123,8 @@ class CrossEntropy(nn.Module):
         return loss, stats
 
 
-Reward = Callable[[int, Sequence[int]], float]
-"""What a caption (token ids, end token last) of a training photo, by its index, is worth."""
+Reward = Callable[[Sequence[Sequence[int]], Sequence[Sequence[int]]], list[float]]
+"""What each of the second, captions of one photo or clip, is worth beside the first, its references; end tokens last."""
 
 
 class ExpectedReward(nn.Module):
@@ -87,7 +136,7 @@ class ExpectedReward(nn.Module):
 
     Args:
         cut: as in ``CrossEntropy``.
-        reward: of a caption; photos are indexed as ``TrainingBatch.photos``.
+        reward: of captions.
         samples: captions drawn for each photo, at least 2.
         temperature: of the policy, which is softmax(logits / temperature) both where it draws and where it is differentiated.
             After cross-entropy with smoothed labels its samples are far worse than its beam; below 1 they are close to it.
@@ -95,7 +144,7 @@ class ExpectedReward(nn.Module):
     """
 
     def __init__(
-        self, model: CaptionModel, cut: int, reward: Reward, samples: int = 5, temperature: float = 1.0, max_length: int = 20
+        self, model: Captioner, cut: int, reward: Reward, samples: int = 5, temperature: float = 1.0, max_length: int = 20
     ) -> None:
         super().__init__()
         self.model = model
@@ -109,12 +158,8 @@ class ExpectedReward(nn.Module):
         memory = model.recall(batch.features, self.cut)
         drawn = decode(model, memory, self.decoding)
         captions = [sorted((h.ids[:-1] for h in found), key=len, reverse=True) for found in drawn]
-        rewards = torch.tensor(
-            [
-                [self.reward(photo, caption if self._cut(caption) else [*caption, vocabulary.eos]) for caption in found]
-                for photo, found in zip(batch.photos.tolist(), captions, strict=True)
-            ]
-        )
+        ended = [[caption if self._cut(caption) else [*caption, vocabulary.eos] for caption in found] for found in captions]
+        rewards = torch.tensor(list(map(self.reward, batch.references(), ended)))
         others = (rewards.sum(1, keepdim=True) - rewards) / (samples - 1)
         advantage = (rewards - others).flatten().to(batch.inputs.device)
         rows = [caption for found in captions for caption in found]

@@ -9,7 +9,7 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-__all__ = ["BleuReward", "CiderReward"]
+__all__ = ["CiderReward", "bleu_reward"]
 
 ORDERS = 4
 SIGMA = 6.0
@@ -26,30 +26,32 @@ def _ngrams(tokens: Tokens) -> Counter[tuple[int, ...]]:
 
 
 class CiderReward:
-    """CIDEr-D of captions against the references of their photo, document frequencies being those of all the photos.
+    """CIDEr-D of captions against the references of their photo or clip.
 
     Args:
-        references: for each photo its references as token ids.
+        corpus: for each of many photos or clips its references as token ids; document frequencies are taken of them.
     """
 
-    def __init__(self, references: Sequence[Sequence[Tokens]]) -> None:
-        counts = [[_ngrams(reference) for reference in photo] for photo in references]
-        self.frequency = Counter(ngram for photo in counts for ngram in set().union(*photo))
-        self.log_photos = math.log(len(references)) if references else 0.0
-        self.references = [[self._vector(reference) for reference in photo] for photo in counts]
+    def __init__(self, corpus: Sequence[Sequence[Tokens]]) -> None:
+        self.frequency = Counter(ngram for photo in corpus for ngram in set().union(*map(_ngrams, photo)))
+        self.log_photos = math.log(len(corpus)) if corpus else 0.0
 
-    def __call__(self, photo: int, caption: Tokens) -> float:
-        """CIDEr-D of one caption of a photo, by its index; 10 at most."""
-        weights, norms, length = self._vector(_ngrams(caption))
+    def __call__(self, references: Sequence[Tokens], captions: Sequence[Tokens]) -> list[float]:
+        """CIDEr-D of each caption of one photo or clip, which has these references; 10 at most."""
+        theirs = [self._vector(_ngrams(reference)) for reference in references]
+        return [self._score(theirs, self._vector(_ngrams(caption))) for caption in captions]
+
+    def _score(self, references: Sequence[Vector], caption: Vector) -> float:
+        weights, norms, length = caption
         total = 0.0
-        for their_weights, their_norms, their_length in self.references[photo]:
+        for their_weights, their_norms, their_length in references:
             penalty = math.exp(-((length - their_length) ** 2) / (2 * SIGMA**2))
             for order in range(ORDERS):
                 if norms[order] and their_norms[order]:
                     theirs = their_weights[order]
                     product = sum(min(weight, theirs[n]) * theirs[n] for n, weight in weights[order].items() if n in theirs)
                     total += penalty * product / (norms[order] * their_norms[order])
-        return 10.0 * total / (ORDERS * len(self.references[photo]))
+        return 10.0 * total / (ORDERS * len(references))
 
     def _vector(self, counts: Counter[tuple[int, ...]]) -> Vector:
         weights: list[dict[tuple[int, ...], float]] = [{} for _ in range(ORDERS)]
@@ -59,29 +61,24 @@ class CiderReward:
         return weights, norms, sum(count for ngram, count in counts.items() if len(ngram) == 2)
 
 
-class BleuReward:
-    """BLEU-4 of one caption against its photo's references, one added to the counts of 2- to 4-grams (Lin & Och 2004).
+def bleu_reward(references: Sequence[Tokens], captions: Sequence[Tokens]) -> list[float]:
+    """BLEU-4 of each caption of one photo or clip, one added to the counts of 2- to 4-grams (Lin & Och 2004); 1 at most."""
+    most = _most(map(_ngrams, references))
+    lengths = [len(reference) for reference in references]
+    return [_sentence_bleu(most, lengths, caption) for caption in captions]
 
-    Args:
-        references: for each photo its references as token ids.
-    """
 
-    def __init__(self, references: Sequence[Sequence[Tokens]]) -> None:
-        self.lengths = [[len(reference) for reference in photo] for photo in references]
-        self.most = [_most(map(_ngrams, photo)) for photo in references]
-
-    def __call__(self, photo: int, caption: Tokens) -> float:
-        """BLEU-4 of one caption of a photo, by its index; 1 at most."""
-        if not caption:
-            return 0.0
-        right, written = [0] * ORDERS, [max(len(caption) - order, 0) for order in range(ORDERS)]
-        for ngram, count in _ngrams(caption).items():
-            right[len(ngram) - 1] += min(count, self.most[photo][ngram])
-        if not right[0]:
-            return 0.0
-        logs = [math.log((right[n] + (n > 0)) / (written[n] + (n > 0))) for n in range(ORDERS)]
-        closest = min(self.lengths[photo], key=lambda length: (abs(length - len(caption)), length))
-        return math.exp(sum(logs) / ORDERS + min(0.0, 1.0 - closest / len(caption)))
+def _sentence_bleu(most: Counter[tuple[int, ...]], lengths: Sequence[int], caption: Tokens) -> float:
+    if not caption:
+        return 0.0
+    right, written = [0] * ORDERS, [max(len(caption) - order, 0) for order in range(ORDERS)]
+    for ngram, count in _ngrams(caption).items():
+        right[len(ngram) - 1] += min(count, most[ngram])
+    if not right[0]:
+        return 0.0
+    logs = [math.log((right[n] + (n > 0)) / (written[n] + (n > 0))) for n in range(ORDERS)]
+    closest = min(lengths, key=lambda length: (abs(length - len(caption)), length))
+    return math.exp(sum(logs) / ORDERS + min(0.0, 1.0 - closest / len(caption)))
 
 
 def _most(counts: Iterable[Counter[tuple[int, ...]]]) -> Counter[tuple[int, ...]]:

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
-from torch import nn
 
 from condgen_caption.cnn import STAGES
 from condgen_caption.features import cached_maps
 from condgen_caption.model import VOCABULARY_FILE, CaptionConfig, CaptionModel
-from condgen_caption.objective import CrossEntropy, ExpectedReward, TrainingBatch
-from condgen_caption.reward import BleuReward, CiderReward
+from condgen_caption.objective import ObjectiveOptions, TrainingBatch, make_objective
 from condgen_cli.data.store import open_dataset
 from condgen_cli.data.text import WordVocabulary
 from condgen_cli.decoding import decode
@@ -57,24 +54,14 @@ class DataOptions(BaseModel):
     dev_photos: int = Field(0, ge=0)
 
 
-class ObjectiveOptions(BaseModel):
-    """``[objective]``.
+class PhotoObjectiveOptions(ObjectiveOptions):
+    """``[objective]`` of photos.
 
     Args:
-        kind: ``cross-entropy``, or ``reward`` for self-critical training on CIDEr-D plus ``bleu`` times BLEU-4 of a sentence.
-        label_smoothing, doubly_stochastic: of the cross-entropy.
-        samples, temperature: of the captions drawn for each photo by ``reward``.
         train_from: the first encoder stage (0 the first, 7 the head) that is trained; 8: the encoder stays as it is.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    kind: Literal["cross-entropy", "reward"] = "cross-entropy"
-    label_smoothing: float = Field(0.1, ge=0, lt=1)
     doubly_stochastic: float = Field(0.1, ge=0)
-    samples: int = Field(5, ge=2)
-    temperature: float = Field(1.0, gt=0)
-    bleu: float = Field(0.0, ge=0)
     train_from: int = Field(len(STAGES) + 1, ge=1, le=len(STAGES) + 1)
 
 
@@ -91,7 +78,7 @@ class CaptionExperiment:
         self.recipe = recipe
         config = check(CaptionConfig, recipe.model.options, "model")
         self.data = check(DataOptions, recipe.data.model_dump(), "data")
-        self.options = check(ObjectiveOptions, recipe.objective, "objective")
+        self.options = check(PhotoObjectiveOptions, recipe.objective, "objective")
         train = list(open_dataset(self.data.dataset, "train", data_dir))[: self.data.photos or None]
         dev = list(open_dataset(self.data.dataset, "dev", data_dir))
         self.dev = dev[: self.data.dev_photos or None]
@@ -105,8 +92,8 @@ class CaptionExperiment:
         self._freeze(cut)
         self._prepare_captions(train)
         self.cut = cut
-        self.objective: nn.Module = self._make_objective(cut)
         self.decoding = recipe.make_decoding()
+        self.objective = make_objective(self.model, cut, self.options, self.captions, self.decoding.max_length)
         task = manager().tasks[recipe.task]
         self.metrics = build_suite(task.metrics, manager().metrics)
 
@@ -173,19 +160,6 @@ class CaptionExperiment:
         self.sizes = np.array([sum(map(len, photo)) for photo in self.captions])
         words = self.model.vocabulary.words
         self.sided = np.array([any(SIDES & set(words(text)) for text in item.references) for item in train])
-
-    def _make_objective(self, cut: int) -> nn.Module:
-        options = self.options
-        if options.kind == "cross-entropy":
-            return CrossEntropy(self.model, cut, options.label_smoothing, options.doubly_stochastic)
-        eos = self.model.vocabulary.eos
-        references = [[[*caption, eos] for caption in photo] for photo in self.captions]
-        cider, bleu = CiderReward(references), BleuReward(references)
-
-        def reward(photo: int, caption: Sequence[int]) -> float:
-            return cider(photo, caption) + options.bleu * bleu(photo, caption)
-
-        return ExpectedReward(self.model, cut, reward, options.samples, options.temperature)
 
 
 class _Epoch:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,7 +18,7 @@ from torch import Tensor
 from condgen_caption.clips import MovingPhotos, PhotoClips
 from condgen_caption.features import Filmed, cached_vectors
 from condgen_caption.model import VOCABULARY_FILE
-from condgen_caption.objective import CrossEntropy, TrainingBatch
+from condgen_caption.objective import ObjectiveOptions, TrainingBatch, make_objective
 from condgen_caption.video import FrameVectors, VideoConfig, VideoModel
 from condgen_cli.data.store import open_dataset
 from condgen_cli.data.text import WordVocabulary
@@ -63,16 +63,6 @@ class DataOptions(BaseModel):
     dev_clips: int = Field(0, ge=0)
 
 
-class ObjectiveOptions(BaseModel):
-    """``[objective]``, as of photos: ``label_smoothing`` and ``doubly_stochastic`` of the cross-entropy."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    kind: Literal["cross-entropy"] = "cross-entropy"
-    label_smoothing: float = Field(0.1, ge=0, lt=1)
-    doubly_stochastic: float = Field(0.0, ge=0)
-
-
 @dataclass(frozen=True)
 class _Video:
     """One clip of a data set of videos."""
@@ -114,8 +104,9 @@ class VideoExperiment:
         self.model.encoder.requires_grad_(False)
         self.vectors = self._vectors(self.train, "training frames")
         self.dev_vectors = self._vectors(self.dev, "dev frames")
-        self.objective = CrossEntropy(self.model, 0, options.label_smoothing, options.doubly_stochastic)
         self.decoding = recipe.make_decoding()
+        corpus = [self.captions(item) for item in self.train]
+        self.objective = make_objective(self.model, 0, options, corpus, self.decoding.max_length)
         self.metrics = build_suite(manager().tasks[recipe.task].metrics, manager().metrics)
 
     def batches(self, epoch: int) -> _Epoch:
@@ -182,6 +173,11 @@ class VideoExperiment:
             raise UsageError(f"recipe: init: {self.recipe.init} does not fit the model, for instance {(misfits + absent)[0]}")
         self.model.load_state_dict(weights, strict=False)
 
+    def captions(self, item: Item) -> list[list[int]]:
+        """Token ids of an item's captions, longest first as the decoder likes them."""
+        encode, limit = self.model.vocabulary.encode, self.data.max_length
+        return sorted((encode(text)[:limit] for text in item.references), key=len, reverse=True)
+
     def _vectors(self, items: Sequence[Item], what: str) -> _Vectors:
         config = self.model.config
         sources: Sequence[Filmed]
@@ -226,8 +222,7 @@ class _Epoch:
     def __init__(self, experiment: VideoExperiment, items: Sequence[Item], rng: np.random.Generator) -> None:
         self.experiment = experiment
         self.items = items
-        encode, limit = experiment.model.vocabulary.encode, experiment.data.max_length
-        self.captions = [sorted((encode(text)[:limit] for text in item.references), key=len, reverse=True) for item in items]
+        self.captions = [experiment.captions(item) for item in items]
         fewest = min(map(len, self.captions))
         self.captions = [captions[:fewest] for captions in self.captions]
         sizes = np.array([sum(map(len, captions)) for captions in self.captions])

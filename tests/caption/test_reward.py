@@ -8,7 +8,7 @@ import random
 import pytest
 from pycocoevalcap.cider.cider_scorer import CiderScorer
 
-from condgen_caption.reward import BleuReward, CiderReward
+from condgen_caption.reward import CiderReward, bleu_reward
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -25,19 +25,17 @@ def test_equals_coco_caption(seed: int) -> None:
     for words, theirs in zip(captions, references, strict=True):
         scorer += (" ".join(map(str, words)), [" ".join(map(str, reference)) for reference in theirs])
     _, expected = scorer.compute_score()
-    assert [reward(photo, words) for photo, words in enumerate(captions)] == pytest.approx(list(expected), abs=1e-9)
+    rewards = [reward(theirs, [words])[0] for theirs, words in zip(references, captions, strict=True)]
+    assert rewards == pytest.approx(list(expected), abs=1e-9)
 
 
 def test_an_empty_caption_is_worth_nothing() -> None:
-    assert CiderReward([[[1, 2, 3]], [[4, 5]]])(0, []) == 0.0
+    assert CiderReward([[[1, 2, 3]], [[4, 5]]])([[1, 2, 3]], [[], [1, 2, 3]])[0] == 0.0
 
 
 def test_bleu_of_a_sentence_by_hand() -> None:
-    reward = BleuReward([[[1, 2, 3, 4, 5], [1, 2, 9]]])
+    references = [[1, 2, 3, 4, 5], [1, 2, 9]]
     # 4 of 4 words, 2 + 1 of 3 + 1 pairs, 1 + 1 of 2 + 1 triples, 0 + 1 of 1 + 1 fours; of 5 and 3 words the shorter counts
     expected = (4 / 4 * 3 / 4 * 2 / 3 * 1 / 2) ** 0.25
-    assert reward(0, [1, 2, 3, 9]) == pytest.approx(expected)
-    assert reward(0, [1, 2, 3, 4, 5]) == pytest.approx(1.0)
-    assert reward(0, [1, 2]) == pytest.approx(math.exp(1 - 3 / 2))
-    assert reward(0, [7]) == 0.0
-    assert reward(0, []) == 0.0
+    captions = [[1, 2, 3, 9], [1, 2, 3, 4, 5], [1, 2], [7], []]
+    assert bleu_reward(references, captions) == pytest.approx([expected, 1.0, math.exp(1 - 3 / 2), 0.0, 0.0])

@@ -96,7 +96,9 @@ def test_self_critical_training_finds_the_rewarded_captions() -> None:
 def test_the_end_of_a_cut_sample_is_not_pushed() -> None:
     """Every sample of at most one token is cut, so the loss is that of first tokens alone, whatever comes after them."""
     model = make(kind="nic").eval()
-    objective = ExpectedReward(model, 7, lambda photo, caption: float(caption[0]), samples=4, max_length=1)
+    objective = ExpectedReward(
+        model, 7, lambda _, captions: [float(caption[0]) for caption in captions], samples=4, max_length=1
+    )
     data = batch([[4], [5]], photos=2)
     torch.manual_seed(3)
     loss, stats = objective(data)
@@ -117,7 +119,7 @@ def test_the_end_of_a_cut_sample_is_not_pushed() -> None:
 def test_tokens_that_are_never_drawn_are_not_pushed_either() -> None:
     """Else the unknown token would gather the probability that bad captions lose, until nothing else is likely."""
     model = make(kind="nic").eval()
-    objective = ExpectedReward(model, 7, lambda photo, caption: float(len(caption)), samples=4, max_length=5)
+    objective = ExpectedReward(model, 7, lambda _, captions: list(map(float, map(len, captions))), samples=4, max_length=5)
     loss, _ = objective(batch([[4], [5]], photos=2))
     loss.backward()
     gradient = model.decoder.bias.grad

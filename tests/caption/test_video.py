@@ -13,6 +13,7 @@ from PIL import Image
 
 from condgen_caption.clips import MovingPhotos, PhotoClips, PhotoPath, flickr8k_clips
 from condgen_caption.metrics import Grounding
+from condgen_caption.objective import ExpectedReward
 from condgen_caption.video import FrameVectors, VideoConfig, VideoModel
 from condgen_caption.video_data import msr_vtt, msvd
 from condgen_caption.video_training import VideoExperiment
@@ -316,6 +317,21 @@ def test_a_run_gives_a_model_and_another_goes_on_from_it(photos: Path, monkeypat
     assert baseline.model.decoder.attention is None
     assert baseline.model.recurrent is not None
     torch.testing.assert_close(baseline.model.recurrent.weight_ih_l0, runner.model.recurrent.weight_ih_l0)
+
+
+def test_rewards_are_of_the_clips_that_were_seen(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every epoch makes other clips: each is rewarded against its own captions, which are worth more than any other's."""
+    recipe, built = experiment(photos, monkeypatch, "objective.kind=reward", "objective.bleu=1.0", "training.epochs=1")
+    assert isinstance(built.objective, ExpectedReward)
+    for epoch in (1, 2):
+        for batch in built.batches(epoch):
+            references = batch.references()
+            words = [{built.model.vocabulary.decode(row[:-1]) for row in rows} for rows in references]
+            clips = built.train.redrawn(epoch)
+            assert words == [{text.lower() for text in clips[index].references} for index in batch.photos.tolist()]
+            own, *others = (built.objective.reward(references[0], rows)[0] for rows in references)
+            assert all(other < own for other, rows in zip(others, references[1:], strict=True) if rows != references[0])
+    assert train(recipe, built, photos / "run").steps == 3
 
 
 def test_kept_vectors_are_what_the_model_sees(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
