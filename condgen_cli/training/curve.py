@@ -30,9 +30,9 @@ def draw_curve(records: Iterable[Mapping[str, Any]], metric: str, title: str, pa
     records = list(records)
     training = [record for record in records if "loss" in record]
     evaluations = [record for record in records if "dev" in record]
-    figure = Figure(figsize=(9, 3.4))
+    figure = Figure(figsize=(9, 3.4), layout="constrained")
     figure.suptitle(title)
-    left, right = figure.subplots(1, 2, gridspec_kw={"left": 0.08, "right": 0.98, "bottom": 0.15, "top": 0.88, "wspace": 0.2})
+    left, right = figure.subplots(1, 2)
 
     left.plot([record["step"] for record in training], [record["loss"] for record in training], label="training")
     if metric != "loss" and any("loss" in record["dev"] for record in evaluations):

@@ -92,12 +92,5 @@ def condgen_register_recipes() -> list[RecipeSpec]:
 
 @hookimpl
 def condgen_register_experiments() -> list[ExperimentSpec]:
-    experiments = {
-        "hops": "One, two and three hops.",
-        "tying": "Embeddings of the hops tied adjacent, layer-wise, or not at all.",
-        "encoding": "Sentences as bags of words, by position, or through an RNN; with time and without.",
-        "linear-start": "With the linear start and without.",
-    }
-    return [
-        ExperimentSpec(f"qa-{name}", "qa", "condgen_qa.experiments", f"{name}.toml", help) for name, help in experiments.items()
-    ]
+    help = "Hops, tying, encodings, linear start: what each brings."
+    return [ExperimentSpec("qa-choices", "qa", "condgen_qa.experiments", "choices.toml", help)]
