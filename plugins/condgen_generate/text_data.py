@@ -13,7 +13,17 @@ from condgen_cli.item import Item
 from condgen_generate.prompt import Prompt
 from condgen_generate.verse import form_of, lines_of, normalised
 
-__all__ = ["CONTEXT", "SEGMENT", "SPLITS", "chinese_poetry", "segments", "split_poems", "text_file", "tinyshakespeare"]
+__all__ = [
+    "CONTEXT",
+    "SEGMENT",
+    "SPLITS",
+    "chinese_poetry",
+    "read_text",
+    "segments",
+    "split_poems",
+    "text_file",
+    "tinyshakespeare",
+]
 
 SPLITS = ("train", "dev", "test")
 SEGMENT = 1000
@@ -34,7 +44,7 @@ def tinyshakespeare(root: Path, split: str) -> Iterator[Item]:
         NotFoundError: if the file isn't there.
         InputError: if it can't be read.
     """
-    return segments(_read(_first(root, _SHAKESPEARE)), split)
+    return segments(read_text(_first(root, _SHAKESPEARE)), split)
 
 
 def text_file(root: Path, split: str, file: str = "input.txt") -> Iterator[Item]:
@@ -56,7 +66,7 @@ def text_file(root: Path, split: str, file: str = "input.txt") -> Iterator[Item]
         raise wrong from None
     if not paths:
         raise NotFoundError(f"{root} holds no {file}", "--set file=NAME names the text, or several: file=*.txt")
-    text = "".join(map(_read, paths))
+    text = "".join(map(read_text, paths))
     if not text.strip():
         raise InputError(f"{', '.join(path.name for path in paths)}: there is no text in it")
     return segments(text, split)
@@ -124,7 +134,7 @@ def _poems(root: Path) -> Iterator[str]:
     """All poems: from a file with one in each line, or from the publisher's many with a list each."""
     parts = sorted(root.glob(_TANG_PARTS))
     for path in parts or [_first(root, _TANG)]:
-        text = _read(path)
+        text = read_text(path)
         for number, document in enumerate([text] if parts else text.split("\n"), 1):
             if document.strip():
                 try:
@@ -142,7 +152,13 @@ def _first(root: Path, names: Sequence[str]) -> Path:
     raise NotFoundError(f"{root} holds no {names[0]}")
 
 
-def _read(path: Path) -> str:
+def read_text(path: Path) -> str:
+    """A text file in UTF-8; one that ends in .xz is unpacked.
+
+    Raises:
+        NotFoundError: if there is no such file.
+        InputError: if it is damaged or isn't UTF-8.
+    """
     try:
         if path.suffix == ".xz":
             with lzma.open(path) as file:
@@ -152,5 +168,7 @@ def _read(path: Path) -> str:
         return data.decode("utf-8-sig").replace("\r\n", "\n")
     except UnicodeDecodeError as error:
         raise InputError(f"{path} is not UTF-8 (byte {error.start + 1})") from None
+    except FileNotFoundError:
+        raise NotFoundError(f"there is no file {path}") from None
     except (OSError, EOFError, lzma.LZMAError) as error:
         raise InputError(f"{path} can't be read: {error}") from None

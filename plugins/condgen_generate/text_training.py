@@ -24,6 +24,7 @@ from condgen_cli.pipeline import batched
 from condgen_cli.runner import initial_files
 from condgen_cli.training import Recipe, check
 from condgen_cli.training.sequences import batches_of_like_length, dev_scores, export, load_initial, teacher_forcing
+from condgen_generate.text_data import read_text
 from condgen_generate.text_model import VOCABULARY_FILE, TextConfig, TextModel
 from condgen_generate.verse import FORMS
 from condgen_generate.vocabulary import CharacterVocabulary
@@ -43,6 +44,9 @@ class DataOptions(BaseModel):
         least: characters that come less often in the training data are unknown.
         with_dev: whether the dev split is trained on as well, once it has served to choose everything; what is measured on it
             then says nothing about other texts.
+        text: a file below the data folder that a stream has before the training split, so that words are known which the
+            split is too short to have; one in capitals alone, as transcripts of speech are, is read in small letters.
+        text_parts: the file is cut into so many parts, and an epoch has one of them, in turn.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -52,6 +56,8 @@ class DataOptions(BaseModel):
     steps: int = Field(128, ge=1)
     least: int = Field(1, ge=1)
     with_dev: bool = False
+    text: str = ""
+    text_parts: int = Field(1, ge=1)
 
 
 class StreamBatch(NamedTuple):
@@ -121,6 +127,8 @@ class TextExperiment:
         run_dir: unused.
     Raises:
         UsageError: if there is too little text for a batch, or none to evaluate on.
+        NotFoundError: if ``text`` isn't there.
+        InputError: if it can't be read.
     """
 
     def __init__(self, recipe: Recipe, data_dir: Path | None, run_dir: Path) -> None:
@@ -146,6 +154,9 @@ class TextExperiment:
         rows = recipe.training.batch_size
         if config.kind == "stream":
             self.stream = np.array(vocabulary.encode("".join(item.references[0] for item in train)))
+            text = read_text((data_dir or Path()) / self.data.text) if self.data.text else ""
+            before = np.array(vocabulary.encode(text.lower() if text.isupper() else text), self.stream.dtype)
+            self.before = np.array_split(before, self.data.text_parts)
             if len(self.stream) <= rows * self.data.steps:
                 raise UsageError(
                     f"{len(self.stream):,} characters are too few for batches of {rows} x {self.data.steps}",
@@ -162,9 +173,10 @@ class TextExperiment:
         rows, steps = self.recipe.training.batch_size, self.data.steps
         if self.model.config.kind == "verse":
             return _VerseEpoch(self, batches_of_like_length(self.sizes, rows, rng, parts=4))
-        pieces = (len(self.stream) - 1) // (rows * steps)
-        spare = len(self.stream) - 1 - pieces * rows * steps
-        return _StreamEpoch(self.stream[rng.integers(spare + 1) :], rows, steps, pieces)
+        stream = np.concatenate([self.before[epoch % len(self.before)], self.stream])
+        pieces = (len(stream) - 1) // (rows * steps)
+        spare = len(stream) - 1 - pieces * rows * steps
+        return _StreamEpoch(stream[rng.integers(spare + 1) :], rows, steps, pieces)
 
     def evaluate(self) -> dict[str, float]:
         """How well the dev split is foretold."""

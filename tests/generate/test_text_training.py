@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from condgen_cli.errors import UsageError
+from condgen_cli.errors import NotFoundError, UsageError
 from condgen_cli.item import Item
 from condgen_cli.likelihood import reference_log_probs
 from condgen_cli.runner import load
@@ -93,6 +93,32 @@ def test_the_dev_split_may_be_learnt_too(folder: Path) -> None:
     assert text
     decode = whole.model.vocabulary.decode
     assert decode(whole.stream.tolist()) == decode(without.stream.tolist()) + text
+
+
+def test_another_part_of_a_further_text_is_read_before_the_split_in_each_epoch(folder: Path) -> None:
+    books = [f"NOT TO {'BE' * count} OR BE\n" for count in range(1, 21)]
+    (folder / "books.txt").write_text("".join(books))
+    parts = ("data.text=books.txt", "data.text_parts=2", "training.batch_size=1")
+    alone, experiment = build(folder), build(folder, *parts)
+    vocabulary = experiment.model.vocabulary
+    assert vocabulary.characters == alone.model.vocabulary.characters
+    read = [vocabulary.decode([int(i) for batch in experiment.batches(epoch) for i in batch.inputs[0]]) for epoch in range(3)]
+    first, second = "".join(books)[: sum(map(len, books)) // 2].lower(), "".join(books)[-50:].lower()
+    begin = slice(20, 200)  # an epoch begins a few characters later than another
+    assert first[begin] in read[0]
+    assert first[begin] in read[2]
+    assert first[begin] not in read[1]
+    assert second in read[1]
+    assert second not in read[0]
+    assert all("To be, or not to be.\n" * 40 in one for one in read)
+    (folder / "own.txt").write_text("To beet or not. " * 9)
+    cased = build(folder, "data.text=own.txt", "training.batch_size=1")
+    assert "To beet or not. " * 7 in vocabulary.decode([int(i) for batch in cased.batches(0) for i in batch.inputs[0]])
+
+
+def test_a_further_text_that_is_missing_is_named(folder: Path) -> None:
+    with pytest.raises(NotFoundError, match=r"nowhere\.txt"):
+        build(folder, "data.text=nowhere.txt")
 
 
 def test_the_state_is_carried_on_within_an_epoch_and_no_further(folder: Path) -> None:
