@@ -138,7 +138,10 @@ class QaExperiment:
         return _Epoch(self, epoch)
 
     def evaluate(self) -> dict[str, float]:
-        """Loss, error in percent and groups with an error above 5 percent, of the best restart on the dev split."""
+        """Loss, error in percent and groups with an error above 5 percent, of the best restart on the dev split.
+
+        With softmax, as an exported model has it, in the linear start too.
+        """
         objective = self._objective
         scores, best = self._scores(), objective.best
         return {
@@ -164,7 +167,7 @@ class QaExperiment:
         losses, wrong = [], []
         for rows in np.array_split(np.arange(len(self.dev)), -(-len(self.dev) // EVALUATED)):
             batch = self.dev.batch(rows)
-            read = self.model(Stories(*(tensor.to(device) for tensor in batch.stories)), self._objective.linear)
+            read = self.model(Stories(*(tensor.to(device) for tensor in batch.stories)))
             log_probs, answers = read.logits.log_softmax(-1), batch.answers.to(device)
             known = log_probs.gather(2, answers.clamp(min=0).expand(len(log_probs), -1)[..., None]).squeeze(2)
             # an answer that was never seen in training can't be given: its loss is that of a guess
