@@ -65,7 +65,8 @@ def draw_curves(runs: Sequence[Run], title: str, path: Path) -> bool:
             panel.plot(list(curve), list(curve.values()), color=color, alpha=0.3, linewidth=0.8)
         middle = median_curve(found)
         name = f"{label}, median of {len(found)}" if len(found) > 1 else label
-        panel.plot(list(middle), list(middle.values()), ".-", color=color, label=name)
+        style = ".-" if number < 10 else ".--"  # there are ten colours
+        panel.plot(list(middle), list(middle.values()), style, color=color, label=name)
     values = [value for found in curves.values() for curve in found for value in curve.values()]
     if min(values) > 0 and max(values) > _WIDE * min(values):
         panel.set_yscale("log")
