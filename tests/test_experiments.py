@@ -19,7 +19,8 @@ from condgen_cli.entry_points import EntryPoint
 from condgen_cli.errors import UsageError
 from condgen_cli.experiments.curves import draw_curves, median_curve, run_curve
 from condgen_cli.experiments.definition import parse_experiment
-from condgen_cli.experiments.run import Run
+from condgen_cli.experiments.run import Outcome, Run
+from condgen_cli.experiments.sizes import draw_sizes, points
 from condgen_cli.plugins import Plugins
 from condgen_cli.training.recipe import parse_recipe
 
@@ -367,6 +368,30 @@ def test_the_median_of_curves() -> None:
     ended = {10: 7.0, 20: 6.0}
     between = {10: 8.0, 15: 7.0, 20: 4.0, 30: 3.0, 40: 2.0}
     assert median_curve([whole, ended, between]) == {10: 8.0, 20: 5.0, 30: 3.0, 40: 2.0}
+
+
+def test_scores_are_drawn_over_numbers_of_parameters(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    change(place, 'label = "few"', 'label = "few"\nseries = "copiers"')
+    assert experiment("training.epochs=1") == 0
+    assert "scores by size: runs/experiments/mistakes/parameters.png" in capsys.readouterr().err
+    with Image.open(place / "runs/experiments/mistakes/parameters.png") as picture:
+        assert picture.width > picture.height > 100
+
+
+def test_a_series_has_its_scored_runs_in_order_of_size(place: Path) -> None:
+    text = EXPERIMENT.replace('label = "few"', 'label = "few"\nseries = "copiers"')
+    text = text.replace('label = "many"', 'label = "many"\nseries = "copiers"')
+    described = parse_experiment(text + '\n[[variants]]\nlabel = "else"\n', "mistakes.toml")
+    recipe = parse_recipe(RECIPE, "copier.toml", [])
+
+    def outcome(label: str, parameters: int, **score: float | None) -> Outcome:
+        record = {"parameters": parameters, "result": {"metrics": {"errors": {"low": None, "high": None, **score}}}}
+        return Outcome(Run(label, recipe, place / label), record if score else None)
+
+    outcomes = [outcome("few", 9, value=1.0, low=0.5, high=2.0), outcome("many", 4, value=3.0), outcome("else", 7, value=2.0)]
+    assert points(described, outcomes, "errors") == {"copiers": [(4, 3.0, 3.0, 3.0), (9, 1.0, 0.5, 2.0)]}
+    assert not draw_sizes(described, [outcome("few", 9), outcomes[2]], "errors", place / "parameters.png")
+    assert not (place / "parameters.png").exists()
 
 
 def test_groups_in_text_and_markdown(place: Path, capsys: pytest.CaptureFixture[str]) -> None:

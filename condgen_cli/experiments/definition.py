@@ -47,11 +47,13 @@ class Variant(_Section):
         label: also the name of the run's folder.
         settings: ``key.path=value`` each, after the experiment's.
         recipe: in place of the experiment's.
+        series: variants of one differ in size; their scores are drawn as a line over the number of parameters.
     """
 
     label: str = Field(pattern=_NAME)
     settings: list[str] = []
     recipe: str | None = None
+    series: str | None = None
 
 
 class ExperimentFile(_Section):

@@ -4,7 +4,7 @@ from condgen_cli.nn.attention import Attention, LocationAttention, make_attentio
 from condgen_cli.nn.decoder import DecoderModel, DecoderState, RecurrentDecoder, make_embedding
 from condgen_cli.nn.dropout import Dropout
 from condgen_cli.nn.language_model import LanguageModel, LanguageModelScorer
-from condgen_cli.nn.loss import linear_cross_entropy
+from condgen_cli.nn.loss import Candidates, CandidateSampler, linear_cross_entropy, sampled_cross_entropy
 from condgen_cli.nn.match import (
     AdditiveMatch,
     BilinearMatch,
@@ -20,6 +20,8 @@ __all__ = [
     "AdditiveMatch",
     "Attention",
     "BilinearMatch",
+    "CandidateSampler",
+    "Candidates",
     "CosineMatch",
     "DecoderModel",
     "DecoderState",
@@ -37,4 +39,5 @@ __all__ = [
     "match_function",
     "recurrent",
     "run",
+    "sampled_cross_entropy",
 ]

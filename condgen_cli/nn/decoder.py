@@ -14,7 +14,7 @@ from condgen_cli.errors import UsageError
 from condgen_cli.model import Memory, Step
 from condgen_cli.nn.attention import Attention
 from condgen_cli.nn.dropout import Dropout
-from condgen_cli.nn.loss import linear_cross_entropy
+from condgen_cli.nn.loss import Candidates, linear_cross_entropy, sampled_cross_entropy
 from condgen_cli.nn.recurrent import GRU, LSTM, RecurrentState, StepwiseLinear, recurrent, run
 
 __all__ = ["DecoderModel", "DecoderState", "RecurrentDecoder", "TeacherForced", "make_embedding"]
@@ -199,10 +199,18 @@ class RecurrentDecoder(nn.Module):
         """(n, embedding_size) to (n, vocabulary_size)."""
         return F.linear(self.dropout(features), self.embedding.weight, self.bias)
 
-    def cross_entropy(self, forced: TeacherForced, targets: Tensor, label_smoothing: float = 0.0) -> Tensor:
-        """Mean per real token of the targets (rows, steps) of the inputs that ``forced`` was made from."""
+    def cross_entropy(
+        self, forced: TeacherForced, targets: Tensor, label_smoothing: float = 0.0, candidates: Candidates | None = None
+    ) -> Tensor:
+        """Mean per real token of the targets (rows, steps) of the inputs that ``forced`` was made from.
+
+        With ``candidates`` it is estimated from these alone, without label smoothing.
+        """
         wanted = targets.flatten().index_select(0, forced.kept)
-        return linear_cross_entropy(self.dropout(forced.features), self.embedding.weight, self.bias, wanted, label_smoothing)
+        features = self.dropout(forced.features)
+        if candidates is not None:
+            return sampled_cross_entropy(features, self.embedding.weight, self.bias, wanted, candidates)
+        return linear_cross_entropy(features, self.embedding.weight, self.bias, wanted, label_smoothing)
 
     def embed(self, tokens: Tensor) -> Tensor:
         """Tokens as the recurrent layer reads them, (..., embedding_size)."""

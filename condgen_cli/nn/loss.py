@@ -1,13 +1,13 @@
-"""Cross-entropy of a large vocabulary, without keeping what it is made from."""
+"""Cross-entropy of a large vocabulary: without keeping what it is made from, and over a sample of it."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-__all__ = ["linear_cross_entropy"]
+__all__ = ["CandidateSampler", "Candidates", "linear_cross_entropy", "sampled_cross_entropy"]
 
 ROWS = 128
 """Rows whose logits are made at a time, so that they stay in a core's cache."""
@@ -15,7 +15,9 @@ ROWS = 128
 
 class _LinearCrossEntropy(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, features: Tensor, weight: Tensor, bias: Tensor, targets: Tensor, smoothing: float) -> Tensor:
+    def forward(
+        ctx: Any, features: Tensor, weight: Tensor, bias: Tensor, targets: Tensor, smoothing: float, own: Tensor | None
+    ) -> Tensor:
         count, size = len(features), len(weight)
         to_features, to_weight, to_bias = torch.empty_like(features), torch.zeros_like(weight), torch.zeros_like(bias)
         logits_of_rows = features.new_empty(min(ROWS, count), size)
@@ -24,6 +26,8 @@ class _LinearCrossEntropy(torch.autograd.Function):
             rows = features[start : start + ROWS]
             target = targets[start : start + ROWS].unsqueeze(1)
             logits = torch.addmm(bias, rows, weight.t(), out=logits_of_rows[: len(rows)])
+            if own is not None:
+                logits.scatter_add_(1, target, own[target])
             peak = logits.amax(1, keepdim=True)
             wanted = (1 - smoothing) * logits.gather(1, target) + smoothing * logits.mean(1, keepdim=True)
             total = logits.sub_(peak).exp_().sum(1, keepdim=True)
@@ -38,7 +42,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        return *(part * gradient for part in ctx.saved_tensors), None, None
+        return *(part * gradient for part in ctx.saved_tensors), None, None, None
 
 
 def linear_cross_entropy(features: Tensor, weight: Tensor, bias: Tensor, targets: Tensor, smoothing: float = 0.0) -> Tensor:
@@ -46,5 +50,60 @@ def linear_cross_entropy(features: Tensor, weight: Tensor, bias: Tensor, targets
 
     The gradient is computed with the loss, while the logits are in the cache.
     """
-    loss: Tensor = _LinearCrossEntropy.apply(features, weight, bias, targets, smoothing)  # type: ignore[no-untyped-call]
+    loss: Tensor = _LinearCrossEntropy.apply(features, weight, bias, targets, smoothing, None)  # type: ignore[no-untyped-call]
+    return loss
+
+
+class Candidates(NamedTuple):
+    """Tokens that stand for the vocabulary in a training step.
+
+    Args:
+        tokens: (n,) ids, in order.
+        places: (vocabulary_size,) where each of them stands in ``tokens``; of others undefined.
+        offsets: (n,) logarithm of the probability with which each was to become a candidate.
+    """
+
+    tokens: Tensor
+    places: Tensor
+    offsets: Tensor
+
+
+class CandidateSampler(nn.Module):
+    """Draws the candidates of a step: all of its targets, and tokens from the whole vocabulary, each with the same chance.
+
+    Args:
+        counts: (vocabulary_size,) how often each token is a target in training.
+        drawn: tokens drawn beside the targets.
+    """
+
+    frequencies: Tensor
+
+    def __init__(self, counts: Tensor, drawn: int) -> None:
+        super().__init__()
+        self.register_buffer("frequencies", counts / counts.sum(), persistent=False)
+        self.drawn = min(drawn, len(counts))
+
+    def forward(self, targets: Tensor) -> Candidates:
+        """Candidates for targets (n,)."""
+        size = len(self.frequencies)
+        chosen = torch.zeros(size, dtype=torch.bool, device=targets.device)
+        chosen[targets] = True
+        chosen[torch.randperm(size, device=targets.device)[: self.drawn]] = True
+        tokens = chosen.nonzero().squeeze(1)
+        missed = (1 - self.frequencies[tokens]) ** len(targets) * (1 - self.drawn / size)
+        return Candidates(tokens, chosen.cumsum(0) - 1, (1 - missed).log())
+
+
+def sampled_cross_entropy(features: Tensor, weight: Tensor, bias: Tensor, targets: Tensor, candidates: Candidates) -> Tensor:
+    """An estimate of ``linear_cross_entropy`` that only makes the candidates' logits (Jean et al. 2015, section 3).
+
+    The sum over the vocabulary, in the softmax, becomes one over the candidates, each divided by the probability of being one;
+    the target, which always is, counts as itself. The mean of such sums is the whole sum.
+
+    Args:
+        candidates: all ``targets`` are among them.
+    """
+    tokens, places, offsets = candidates
+    chosen, shifted = weight.index_select(0, tokens), bias.index_select(0, tokens) - offsets
+    loss: Tensor = _LinearCrossEntropy.apply(features, chosen, shifted, places[targets], 0.0, offsets)  # type: ignore[no-untyped-call]
     return loss

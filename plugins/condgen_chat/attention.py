@@ -53,10 +53,11 @@ class TurnWordAttention(Attention):
         rows, batch = len(query), len(values)
         query = query.view(batch, rows // batch, -1)
         size = self.match.keys(values[:1, :1]).shape[2]
+        of_words, of_turns = keys.tensor_split((size,), 2)
         real = torch.ones_like(values[..., 0], dtype=torch.bool) if mask is None else mask
         real = real.view(batch, 1, self.turns, -1)
-        words = self.match(query, keys[..., :size]).view(batch, rows // batch, self.turns, -1)
-        turns = self.turn_match(query, keys.view(batch, self.turns, -1, keys.shape[2])[:, :, 0, size:])
+        words = self.match(query, of_words).view(batch, rows // batch, self.turns, -1)
+        turns = self.turn_match(query, of_turns[:, :: of_turns.shape[1] // self.turns])
         weights = _softmax(words, real) * _softmax(turns, real.any(3)).unsqueeze(3)
         weights = weights.flatten(2)
         return (weights @ values).flatten(0, 1), weights.flatten(0, 1)

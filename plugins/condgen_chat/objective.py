@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from condgen_chat.model import ChatModel, Dialogues
+from condgen_cli.nn import CandidateSampler
 
 __all__ = ["CrossEntropy", "Replies", "TrainingBatch"]
 
@@ -58,11 +59,19 @@ class CrossEntropy(nn.Module):
         label_smoothing: share of the target spread over the vocabulary (Szegedy et al. 2016).
         context_dropout: share of replies that are learnt without their context, so that the model also knows how likely a
             reply is in itself.
+        candidates: in training, sum over a sample of the vocabulary; None: over all of it.
     """
 
-    def __init__(self, model: ChatModel, label_smoothing: float = 0.0, context_dropout: float = 0.1) -> None:
+    def __init__(
+        self,
+        model: ChatModel,
+        label_smoothing: float = 0.0,
+        context_dropout: float = 0.1,
+        candidates: CandidateSampler | None = None,
+    ) -> None:
         super().__init__()
         self.model = model
+        self.candidates = candidates
         self.label_smoothing = label_smoothing
         self.context_dropout = context_dropout
 
@@ -73,10 +82,14 @@ class CrossEntropy(nn.Module):
             forgotten = torch.rand(len(memory), device=memory.values.device) < self.context_dropout
             memory = self.model.forgotten(memory, forgotten)
         smoothing = self.label_smoothing if self.training else 0.0
+        candidates = None
+        if self.training and self.candidates is not None:
+            targets = torch.cat([part.targets.flatten() for part in batch.replies])
+            candidates = self.candidates(targets[targets != self.model.vocabulary.pad])
         decoder, losses, tokens = self.model.decoder, [], 0
         for part in batch.replies:
             forced = decoder(memory.select(part.rows), part.inputs, part.lengths)
             count = len(forced.kept)
-            losses.append(decoder.cross_entropy(forced, part.targets, smoothing) * count)
+            losses.append(decoder.cross_entropy(forced, part.targets, smoothing, candidates) * count)
             tokens += count
         return torch.stack(losses).sum() / tokens, {"tokens": float(tokens)}

@@ -14,13 +14,14 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from pydantic import BaseModel, ConfigDict, Field
-from torch import nn
+from torch import Tensor, nn
 
 from condgen_chat.model import VOCABULARY_FILE, ChatConfig, ChatModel, turns_of
 from condgen_chat.objective import CrossEntropy, Replies, TrainingBatch
 from condgen_cli.data.store import open_dataset
 from condgen_cli.data.subwords import SubwordVocabulary
 from condgen_cli.model import Item
+from condgen_cli.nn import CandidateSampler
 from condgen_cli.pipeline import batched
 from condgen_cli.runner import initial_files
 from condgen_cli.training import Recipe, check
@@ -60,12 +61,17 @@ class DataOptions(BaseModel):
 
 
 class ObjectiveOptions(BaseModel):
-    """``[objective]``: see ``CrossEntropy``."""
+    """``[objective]``: see ``CrossEntropy``.
+
+    Args:
+        candidates: tokens drawn beside a step's targets, which together stand for the vocabulary; 0: all of it counts.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     label_smoothing: float = Field(0.0, ge=0, lt=1)
     context_dropout: float = Field(0.1, ge=0, lt=1)
+    candidates: int = Field(0, ge=0)
 
 
 class Stretch(NamedTuple):
@@ -108,7 +114,8 @@ class ChatExperiment:
         self.stretches = [stretch for turns in train for stretch in self._stretches(turns)]
         self.sizes = np.array([sum(map(len, stretch.turns)) for stretch in self.stretches])
         self.dev = {name: [stretch for turns in found for stretch in self._stretches(turns)] for name, found in dev.items()}
-        self.objective: nn.Module = CrossEntropy(self.model, options.label_smoothing, options.context_dropout)
+        sampler = CandidateSampler(self._counts(), options.candidates) if options.candidates else None
+        self.objective: nn.Module = CrossEntropy(self.model, options.label_smoothing, options.context_dropout, sampler)
 
     def batches(self, epoch: int) -> _Epoch:
         """Dialogues of like size, in an order of the seed and the epoch."""
@@ -159,6 +166,15 @@ class ChatExperiment:
         for before, end in pairwise([1, *ends]):
             first = max(0, before - overlap)
             yield Stretch(ids[first:end], before - first)
+
+    def _counts(self) -> Tensor:
+        """How often each token is written in an epoch."""
+        replies = [turn[: self.data.max_length] for stretch in self.stretches for turn in stretch.turns[stretch.first :]]
+        counts = np.bincount(
+            np.concatenate([np.array(turn, np.int64) for turn in replies]), minlength=len(self.model.vocabulary)
+        )
+        counts[self.model.vocabulary.eos] += len(replies)
+        return torch.from_numpy(counts)
 
     @torch.inference_mode()
     def _likelihood(self, stretches: Sequence[Stretch]) -> tuple[float, float]:

@@ -76,6 +76,19 @@ def test_replies_without_context_are_learnt_in_training_only(colours: Path) -> N
     assert losses[2] == losses[3]
 
 
+def test_candidates_stand_for_the_vocabulary_in_training_only(colours: Path) -> None:
+    built = experiment(colours, "objective.candidates=2", "objective.context_dropout=0", "model.dropout=0")
+    whole = experiment(colours, "objective.candidates=100000", "objective.context_dropout=0", "model.dropout=0")
+    whole.model.load_state_dict(built.model.state_dict())
+    batch = built.batch(built.stretches[:8])
+    sampled, every = float(built.objective(batch)[0].detach()), float(whole.objective(batch)[0].detach())
+    built.objective.eval()
+    loss = float(built.objective(batch)[0].detach())
+    assert every == pytest.approx(loss, abs=1e-5)
+    assert sampled != pytest.approx(loss, abs=1e-5)
+    assert sampled == pytest.approx(loss, abs=0.5)
+
+
 def test_a_memory_pays_and_the_run_is_loaded_and_scored(colours: Path, trained: Callable[[str], Path]) -> None:
     perplexities = {}
     suite = build_suite(("perplexity", "distinct1"), manager().metrics)
