@@ -21,7 +21,6 @@ from torch import Tensor
 from condgen_cli.decoding import Decoding, decode
 from condgen_generate.image_model import ImageConfig, ImageModel
 
-BATCH = 32
 PIXELS = 784
 SOME = 8
 """Pixels that are drawn the long way."""
@@ -49,16 +48,16 @@ def by_cells(model: ImageModel, pictures: Tensor) -> Tensor:
     return F.cross_entropy(model.readout(torch.stack(features, 1)).flatten(0, 1), pictures.flatten())
 
 
-def sampled(model: ImageModel) -> None:
+def sampled(model: ImageModel, batch: int) -> None:
     """A batch of samples, each cell once."""
     memory = model.encode(model.collate([model.example()]))
-    decode(model, memory, Decoding("sample", nbest=BATCH, max_length=PIXELS), torch.Generator().manual_seed(0))
+    decode(model, memory, Decoding("sample", nbest=batch, max_length=PIXELS), torch.Generator().manual_seed(0))
 
 
 @torch.inference_mode()
-def sampled_anew(model: ImageModel, steps: int) -> None:
+def sampled_anew(model: ImageModel, batch: int, steps: int) -> None:
     """The first pixels of a batch of samples, the network run over the whole picture for each."""
-    pictures = torch.zeros(BATCH, PIXELS, dtype=torch.int64)
+    pictures = torch.zeros(batch, PIXELS, dtype=torch.int64)
     for place in range(steps):
         probabilities = model.pixel_logits(pictures)[:, place].softmax(1)
         pictures[:, place] = torch.multinomial(probabilities, 1).squeeze(1)
@@ -66,11 +65,13 @@ def sampled_anew(model: ImageModel, steps: int) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--rounds", type=int, default=5)
-    rounds = parser.parse_args().rounds
+    options = parser.parse_args()
+    batch = options.batch
     torch.set_num_threads(1)
     model = make("grid-lstm")
-    pictures = (torch.rand(BATCH, PIXELS, generator=torch.Generator().manual_seed(0)) < 0.2).long()
+    pictures = (torch.rand(batch, PIXELS, generator=torch.Generator().manual_seed(0)) < 0.2).long()
     with torch.no_grad():
         torch.testing.assert_close(by_diagonals(model, pictures[:2]), by_cells(model, pictures[:2]))
     raster = make("pixel-lstm")
@@ -78,13 +79,13 @@ def main() -> None:
         "training, by diagonals": lambda: by_diagonals(model, pictures).backward(),
         "training, cell by cell": lambda: by_cells(model, pictures).backward(),
         "training, raster LSTM of the same size": lambda: by_diagonals(raster, pictures).backward(),
-        "sampling": lambda: sampled(model),
-        f"sampling, the whole anew for each of {SOME} pixels": lambda: sampled_anew(model, SOME),
+        "sampling": lambda: sampled(model, batch),
+        f"sampling, the whole anew for each of {SOME} pixels": lambda: sampled_anew(model, batch, SOME),
     }
-    found = medians({name: partial(timed, action) for name, action in actions.items()}, rounds)
+    found = medians({name: partial(timed, action) for name, action in actions.items()}, options.rounds)
     for name, seconds in found.items():
         share = SOME / PIXELS if "anew" in name else 1
-        print(f"{name:<50} {BATCH * share / seconds:8.2f} pictures per CPU second")
+        print(f"{name:<50} {batch * share / seconds:8.2f} pictures per CPU second")
 
 
 def timed(action: Callable[[], None]) -> float:

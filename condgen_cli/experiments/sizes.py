@@ -48,7 +48,7 @@ def draw_sizes(experiment: ExperimentFile, outcomes: Sequence[Outcome], metric: 
         panel.errorbar(sizes, scores, (below, above), fmt=".-", capsize=3, label=name)
     panel.set_xscale("log")
     panel.set_xticks([size for size, *_ in max(found.values(), key=len)])  # other series' sizes are about the same
-    panel.xaxis.set_major_formatter(EngFormatter(sep=""))
+    panel.xaxis.set_major_formatter(EngFormatter(places=0, sep=""))
     panel.xaxis.set_minor_locator(NullLocator())
     panel.set_title(experiment.name)
     panel.set_xlabel("parameters")
