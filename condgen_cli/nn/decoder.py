@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from condgen_cli.errors import UsageError
 from condgen_cli.model import Memory, Step
 from condgen_cli.nn.attention import Attention
+from condgen_cli.nn.copying import SOURCE, Copies, Copying
 from condgen_cli.nn.dropout import Dropout
 from condgen_cli.nn.loss import Candidates, linear_cross_entropy, sampled_cross_entropy
 from condgen_cli.nn.recurrent import GRU, LSTM, RecurrentState, StepwiseLinear, recurrent, run
@@ -47,12 +48,14 @@ class TeacherForced(NamedTuple):
         kept: (n,) where each stands in the flattened (rows, steps) tokens.
         weights: (n, positions) attention weights of each; None without attention.
         attended: (rows, positions) attention weights summed over a row's steps; None without attention.
+        copies: what may be copied in each; None from a decoder that copies nothing.
     """
 
     features: Tensor
     kept: Tensor
     weights: Tensor | None = None
     attended: Tensor | None = None
+    copies: Copies | None = None
 
 
 class _Products(NamedTuple):
@@ -97,8 +100,9 @@ class RecurrentDecoder(nn.Module):
         cell: ``lstm`` or ``gru``.
         vector_size: with attention, size of ``memory.auxiliary["vector"]`` where the recurrent layer reads it too, at every
             step, beside what it attends to; 0: the vector, of ``context_size``, is where its state starts from and no more.
+        copying: write tokens of ``memory.auxiliary["source"]`` again; see ``Copying``.
     Raises:
-        UsageError: if ``input_feeding`` is asked for where the context is read before the step.
+        UsageError: for ``input_feeding`` where the context is read before the step, and for ``copying`` without attention.
     """
 
     def __init__(
@@ -116,8 +120,11 @@ class RecurrentDecoder(nn.Module):
         input_feeding: bool = False,
         cell: str = "lstm",
         vector_size: int = 0,
+        copying: bool = False,
     ) -> None:
         super().__init__()
+        if copying and attention is None:
+            raise UsageError("copying needs attention")
         self.attention = attention
         self.after = attention is not None and attend == "after"
         if input_feeding and not self.after:
@@ -137,6 +144,7 @@ class RecurrentDecoder(nn.Module):
         self.gate = nn.Linear(hidden_size, 1) if gate and attention is not None else None
         self.readout = nn.Linear(hidden_size + context_size * self.feeds_every_step, embedding_size)
         self.bias = nn.Parameter(torch.zeros(vocabulary_size))
+        self.copying = Copying(embedding_size) if copying else None
         self.dropout = Dropout(dropout)
 
     @property
@@ -177,7 +185,11 @@ class RecurrentDecoder(nn.Module):
         if self.input_feeding:
             state = state._replace(fed=features)
         attention = {} if weights is None else {"attention": weights}
-        return Step(self.logits(features), state, attention, {} if beta is None else {"gate": beta.squeeze(1)})
+        extras = {} if beta is None else {"gate": beta.squeeze(1)}
+        copies = self._copies(features, weights, memory, torch.arange(len(token), device=token.device), len(token))
+        if copies is not None:
+            extras["copied"] = copies.shares.sum(1)
+        return Step(self.logits(features, copies), state, attention, extras)
 
     def forward(self, memory: Memory, tokens: Tensor, lengths: Tensor | None = None) -> TeacherForced:
         """Teacher forcing.
@@ -191,26 +203,29 @@ class RecurrentDecoder(nn.Module):
         rows, steps = tokens.shape
         if lengths is None:
             lengths = torch.full((rows,), steps)
-        if self.attention is None or (self.after and not self.input_feeding and not self.attention.located):
-            return self._run_fused(memory, tokens, lengths)
-        return self._run_steps(memory, tokens, lengths)
+        fused = self.attention is None or (self.after and not self.input_feeding and not self.attention.located)
+        forced = self._run_fused(memory, tokens, lengths) if fused else self._run_steps(memory, tokens, lengths)
+        copies = self._copies(forced.features, forced.weights, memory, forced.kept // steps, rows)
+        return forced._replace(copies=copies)
 
-    def logits(self, features: Tensor) -> Tensor:
-        """(n, embedding_size) to (n, vocabulary_size)."""
-        return F.linear(self.dropout(features), self.embedding.weight, self.bias)
+    def logits(self, features: Tensor, copies: Copies | None = None) -> Tensor:
+        """(n, embedding_size) to (n, vocabulary_size); with ``copies`` they are log-probabilities, of both together."""
+        logits = F.linear(self.dropout(features), self.embedding.weight, self.bias)
+        return logits if copies is None else copies.mixed(logits)
 
     def cross_entropy(
         self, forced: TeacherForced, targets: Tensor, label_smoothing: float = 0.0, candidates: Candidates | None = None
     ) -> Tensor:
         """Mean per real token of the targets (rows, steps) of the inputs that ``forced`` was made from.
 
-        With ``candidates`` it is estimated from these alone, without label smoothing.
+        With ``candidates`` it is estimated from these alone. With these, and where tokens are copied, there is no smoothing.
         """
         wanted = targets.flatten().index_select(0, forced.kept)
-        features = self.dropout(forced.features)
+        output = self.dropout(forced.features), self.embedding.weight, self.bias, wanted
+        mixture = None if forced.copies is None else forced.copies.mixture(wanted)
         if candidates is not None:
-            return sampled_cross_entropy(features, self.embedding.weight, self.bias, wanted, candidates)
-        return linear_cross_entropy(features, self.embedding.weight, self.bias, wanted, label_smoothing)
+            return sampled_cross_entropy(*output, candidates, mixture)
+        return linear_cross_entropy(*output, 0.0 if mixture else label_smoothing, mixture)
 
     def embed(self, tokens: Tensor) -> Tensor:
         """Tokens as the recurrent layer reads them, (..., embedding_size)."""
@@ -266,6 +281,15 @@ class RecurrentDecoder(nn.Module):
     ) -> Tensor:
         inputs = hidden if context is None else torch.cat([hidden, context], -1)
         return (readout(self.dropout(inputs)) + embedded).tanh()
+
+    def _copies(self, features: Tensor, weights: Tensor | None, memory: Memory, row: Tensor, rows: int) -> Copies | None:
+        """For features (n, embedding_size) and attention weights of the decoder rows ``row`` (n,), of ``rows`` in all."""
+        if self.copying is None:
+            return None
+        assert weights is not None
+        tokens = memory.auxiliary[SOURCE].index_select(0, row // (rows // len(memory)))
+        copies: Copies = self.copying(features, weights, tokens)
+        return copies
 
     def _run_steps(self, memory: Memory, tokens: Tensor, lengths: Tensor) -> TeacherForced:
         """What a step reads depends on the one before: one by one. What depends on tokens alone is one product."""
@@ -350,7 +374,8 @@ class DecoderModel(nn.Module):
         """Teacher-forced logits (rows, steps, vocabulary) for inputs (rows, steps)."""
         forced = self.decoder(memory, targets)
         order = forced.kept.argsort()
-        return self.decoder.logits(forced.features.index_select(0, order)).view(*targets.shape, -1)
+        logits = self.decoder.logits(forced.features, forced.copies)
+        return logits.index_select(0, order).view(*targets.shape, -1)
 
 
 def make_embedding(vocabulary_size: int, embedding_size: int) -> nn.Embedding:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-__all__ = ["CandidateSampler", "Candidates", "linear_cross_entropy", "sampled_cross_entropy"]
+__all__ = ["CandidateSampler", "Candidates", "Mixture", "linear_cross_entropy", "sampled_cross_entropy"]
 
 ROWS = 128
 """Rows whose logits are made at a time, so that they stay in a core's cache."""
@@ -16,12 +16,21 @@ ROWS = 128
 class _LinearCrossEntropy(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, features: Tensor, weight: Tensor, bias: Tensor, targets: Tensor, smoothing: float, own: Tensor | None
+        ctx: Any,
+        features: Tensor,
+        weight: Tensor,
+        bias: Tensor,
+        targets: Tensor,
+        smoothing: float,
+        own: Tensor | None,
+        share: Tensor | None,
+        elsewhere: Tensor | None,
     ) -> Tensor:
         count, size = len(features), len(weight)
         to_features, to_weight, to_bias = torch.empty_like(features), torch.zeros_like(weight), torch.zeros_like(bias)
         logits_of_rows = features.new_empty(min(ROWS, count), size)
         loss = features.new_zeros(())
+        of_share = None if share is None else torch.empty_like(share)
         for start in range(0, count, ROWS):
             rows = features[start : start + ROWS]
             target = targets[start : start + ROWS].unsqueeze(1)
@@ -31,26 +40,68 @@ class _LinearCrossEntropy(torch.autograd.Function):
             peak = logits.amax(1, keepdim=True)
             wanted = (1 - smoothing) * logits.gather(1, target) + smoothing * logits.mean(1, keepdim=True)
             total = logits.sub_(peak).exp_().sum(1, keepdim=True)
-            loss += (total.log() + peak - wanted).sum()
+            losses = total.log() + peak - wanted
             logits.div_(total * count).sub_(smoothing / (size * count))
             logits.scatter_add_(1, target, logits.new_full((len(rows), 1), (smoothing - 1) / count))
+            if share is not None:
+                assert elsewhere is not None
+                assert of_share is not None
+                here = share[start : start + ROWS].unsqueeze(1) - losses
+                losses = -torch.logaddexp(here, elsewhere[start : start + ROWS].unsqueeze(1))
+                chance = (here + losses).exp_()  # that the target comes from here
+                logits.mul_(chance)
+                of_share[start : start + ROWS] = chance.squeeze(1)
+            loss += losses.sum()
             torch.mm(logits, weight, out=to_features[start : start + ROWS])
             to_weight.addmm_(logits.t(), rows)
             to_bias += logits.sum(0)
-        ctx.save_for_backward(to_features, to_weight, to_bias)
+        gradients = [to_features, to_weight, to_bias]
+        if of_share is not None:
+            gradients += [of_share / -count, (of_share - 1) / count]
+        ctx.save_for_backward(*gradients)
         return loss / count
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        return *(part * gradient for part in ctx.saved_tensors), None, None, None
+        to_features, to_weight, to_bias, *to_mixture = (part * gradient for part in ctx.saved_tensors)
+        return to_features, to_weight, to_bias, None, None, None, *(to_mixture or (None, None))
 
 
-def linear_cross_entropy(features: Tensor, weight: Tensor, bias: Tensor, targets: Tensor, smoothing: float = 0.0) -> Tensor:
-    """``F.cross_entropy(F.linear(features, weight, bias), targets, label_smoothing=smoothing)``, a few rows at a time.
+class Mixture(NamedTuple):
+    """What a distribution over the vocabulary is mixed with: p = share · softmax + elsewhere.
+
+    Args:
+        share: (rows,) logarithm of the softmax's share.
+        elsewhere: (rows,) logarithm of the target's probability by the other part, with that one's share in it.
+    """
+
+    share: Tensor
+    elsewhere: Tensor
+
+
+def linear_cross_entropy(
+    features: Tensor, weight: Tensor, bias: Tensor, targets: Tensor, smoothing: float = 0.0, mixture: Mixture | None = None
+) -> Tensor:
+    """``F.cross_entropy(F.linear(features, weight, bias), targets, label_smoothing=smoothing)``, a few rows at a time; with a
+    ``mixture``, that of the target's probability in it, without label smoothing.
 
     The gradient is computed with the loss, while the logits are in the cache.
     """
-    loss: Tensor = _LinearCrossEntropy.apply(features, weight, bias, targets, smoothing, None)  # type: ignore[no-untyped-call]
+    assert mixture is None or not smoothing
+    return _loss(features, weight, bias, targets, smoothing, None, mixture)
+
+
+def _loss(
+    features: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    targets: Tensor,
+    smoothing: float,
+    own: Tensor | None,
+    mixture: Mixture | None,
+) -> Tensor:
+    parts = mixture or (None, None)
+    loss: Tensor = _LinearCrossEntropy.apply(features, weight, bias, targets, smoothing, own, *parts)  # type: ignore[no-untyped-call]
     return loss
 
 
@@ -94,7 +145,14 @@ class CandidateSampler(nn.Module):
         return Candidates(tokens, chosen.cumsum(0) - 1, (1 - missed).log())
 
 
-def sampled_cross_entropy(features: Tensor, weight: Tensor, bias: Tensor, targets: Tensor, candidates: Candidates) -> Tensor:
+def sampled_cross_entropy(
+    features: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    targets: Tensor,
+    candidates: Candidates,
+    mixture: Mixture | None = None,
+) -> Tensor:
     """An estimate of ``linear_cross_entropy`` that only makes the candidates' logits (Jean et al. 2015, section 3).
 
     The sum over the vocabulary, in the softmax, becomes one over the candidates, each divided by the probability of being one;
@@ -102,8 +160,8 @@ def sampled_cross_entropy(features: Tensor, weight: Tensor, bias: Tensor, target
 
     Args:
         candidates: all ``targets`` are among them.
+        mixture: as of ``linear_cross_entropy``.
     """
     tokens, places, offsets = candidates
     chosen, shifted = weight.index_select(0, tokens), bias.index_select(0, tokens) - offsets
-    loss: Tensor = _LinearCrossEntropy.apply(features, chosen, shifted, places[targets], 0.0, offsets)  # type: ignore[no-untyped-call]
-    return loss
+    return _loss(features, chosen, shifted, places[targets], 0.0, offsets, mixture)

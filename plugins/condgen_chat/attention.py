@@ -12,7 +12,7 @@ from torch import Tensor
 
 from condgen_cli.generation import AttentionMap, Axis
 from condgen_cli.model import Memory
-from condgen_cli.nn import Attention, MatchFunction
+from condgen_cli.nn import SOURCE, Attention, MatchFunction
 
 __all__ = ["TurnWordAttention", "continued", "turn_weights"]
 
@@ -103,11 +103,18 @@ def continued(memory: Memory, new: Memory, added: int, places: int, kept: int) -
         ]
         return torch.cat([parts[0], parts[1][:, -added:]], 1)[:, -kept:].flatten(1, 2)
 
-    mask = joined(memory.mask.unsqueeze(2), new.mask.unsqueeze(2)).squeeze(2)
+    def joined_flat(old: Tensor, fresh: Tensor) -> Tensor:
+        return joined(old.unsqueeze(2), fresh.unsqueeze(2)).squeeze(2)
+
+    mask = joined_flat(memory.mask, new.mask)
+    auxiliary = dict(new.auxiliary)
+    if SOURCE in auxiliary:
+        auxiliary[SOURCE] = joined_flat(memory.auxiliary[SOURCE], auxiliary[SOURCE])
     axes = [
         _last(old, fresh, int(count)) for old, fresh, count in zip(memory.axes, new.axes, mask.sum(1).tolist(), strict=True)
     ]
-    return replace(new, values=joined(memory.values, new.values), keys=joined(memory.keys, new.keys), mask=mask, axes=axes)
+    values, keys = joined(memory.values, new.values), joined(memory.keys, new.keys)
+    return replace(new, values=values, keys=keys, mask=mask, axes=axes, auxiliary=auxiliary)
 
 
 def _last(old: Sequence[Axis], new: Sequence[Axis], count: int) -> tuple[Axis, ...]:

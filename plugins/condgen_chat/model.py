@@ -26,7 +26,17 @@ from condgen_cli.decoding import Hypothesis, Scorer
 from condgen_cli.errors import UsageError
 from condgen_cli.generation import Axis, Generation
 from condgen_cli.model import Item, Memory
-from condgen_cli.nn import Attention, DecoderModel, Dropout, RecurrentDecoder, make_attention, match_function, recurrent, run
+from condgen_cli.nn import (
+    SOURCE,
+    Attention,
+    DecoderModel,
+    Dropout,
+    RecurrentDecoder,
+    make_attention,
+    match_function,
+    recurrent,
+    run,
+)
 from condgen_cli.nn.recurrent import RecurrentState
 from condgen_cli.training import check
 
@@ -51,6 +61,7 @@ class ChatConfig(BaseModel):
         hidden_size: of the decoder.
         attention: of the decoder, beside the context that it reads at every step: to ``turns`` (RNN 2's state after each; with
             ``hierarchical`` only) or to the ``words`` of the last turns.
+        copying: words that are attended to may be written again; with attention to ``words``.
         match: name of a match function, or ``module:function``.
         match_size: of the match function's own hidden layer.
         turns: whose words are attended to, or that are joined.
@@ -69,6 +80,7 @@ class ChatConfig(BaseModel):
     dialogue_size: int = Field(192, ge=1)
     hidden_size: int = Field(256, ge=1)
     attention: Literal["none", "turns", "words"] = "none"
+    copying: bool = False
     match: str = "bilinear"
     match_size: int = Field(128, ge=1)
     turns: int = Field(3, ge=1)
@@ -133,6 +145,8 @@ class ChatModel(DecoderModel):
         super().__init__()
         if config.attention == "turns" and not config.hierarchical:
             raise UsageError('attention = "turns" needs encoder = "hierarchical"')
+        if config.copying and config.attention != "words":
+            raise UsageError('copying needs attention = "words"')
         self.config = config
         self.vocabulary = vocabulary
         directions = 2 if config.bidirectional else 1
@@ -159,6 +173,7 @@ class ChatModel(DecoderModel):
             attend="after",
             cell=config.cell,
             vector_size=vector,
+            copying=config.copying,
         )
         self.dropout = Dropout(config.dropout)
 
@@ -269,7 +284,7 @@ class ChatModel(DecoderModel):
         if self.decoder.attention is None:
             return replace(memory, values=vector.unsqueeze(1), auxiliary={"vector": vector})
         assert memory.mask is not None
-        return replace(memory, mask=memory.mask & ~chosen.unsqueeze(1), auxiliary={"vector": vector})
+        return replace(memory, mask=memory.mask & ~chosen.unsqueeze(1), auxiliary={**memory.auxiliary, "vector": vector})
 
     def unread(self, item: Item) -> tuple[str, ...]:
         """The characters of the last turn that the vocabulary lacks."""
@@ -341,7 +356,10 @@ class ChatModel(DecoderModel):
         if isinstance(attention, TurnWordAttention):
             keys = attention.joined(keys, after)
         values = words[texts].flatten(1, 2)
-        return Memory(values, keys.flatten(1, 2), mask.flatten(1), self._axes(batch, "word", "tokens"), {"vector": vector})
+        auxiliary = {"vector": vector}
+        if self.config.copying:
+            auxiliary[SOURCE] = batch.tokens.to(states.device)[texts].flatten(1)
+        return Memory(values, keys.flatten(1, 2), mask.flatten(1), self._axes(batch, "word", "tokens"), auxiliary)
 
     def _axes(self, batch: Dialogues, name: str, kind: str) -> list[tuple[Axis, ...]]:
         words, names = batch.labels

@@ -27,8 +27,10 @@ MODELS: dict[str, dict[str, Any]] = {
     "hierarchical, turns": {"attention": "turns", "history": 4},
     "hierarchical, words": {"attention": "words", "turns": 2},
     "hierarchical, additive words": {"attention": "words", "match": "additive", "cell": "lstm", "bidirectional": False},
+    "hierarchical, copied words": {"attention": "words", "turns": 2, "copying": True},
     "last turn": {"encoder": "last-turn"},
     "last turn, words": {"encoder": "last-turn", "attention": "words"},
+    "last turn, copied words": {"encoder": "last-turn", "attention": "words", "copying": True},
     "joined": {"encoder": "joined", "turns": 2, "cell": "lstm"},
     "joined, words": {"encoder": "joined", "attention": "words"},
 }
