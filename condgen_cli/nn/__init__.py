@@ -1,7 +1,7 @@
 """Layers that the plugins share: match functions, attention, recurrent layers, the recurrent decoder."""
 
 from condgen_cli.nn.attention import Attention, LocationAttention, make_attention
-from condgen_cli.nn.copying import SOURCE, Copies
+from condgen_cli.nn.cache import CACHE
 from condgen_cli.nn.decoder import DecoderModel, DecoderState, RecurrentDecoder, make_embedding
 from condgen_cli.nn.dropout import Dropout
 from condgen_cli.nn.language_model import LanguageModel, LanguageModelScorer
@@ -18,13 +18,12 @@ from condgen_cli.nn.match import (
 from condgen_cli.nn.recurrent import recurrent, run
 
 __all__ = [
-    "SOURCE",
+    "CACHE",
     "AdditiveMatch",
     "Attention",
     "BilinearMatch",
     "CandidateSampler",
     "Candidates",
-    "Copies",
     "CosineMatch",
     "DecoderModel",
     "DecoderState",

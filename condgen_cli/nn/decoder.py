@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from condgen_cli.errors import UsageError
 from condgen_cli.model import Memory, Step
 from condgen_cli.nn.attention import Attention
-from condgen_cli.nn.copying import SOURCE, Copies, Copying
+from condgen_cli.nn.cache import CACHE, Cache, Cached
 from condgen_cli.nn.dropout import Dropout
 from condgen_cli.nn.loss import Candidates, linear_cross_entropy, sampled_cross_entropy
 from condgen_cli.nn.recurrent import GRU, LSTM, RecurrentState, StepwiseLinear, recurrent, run
@@ -48,14 +48,14 @@ class TeacherForced(NamedTuple):
         kept: (n,) where each stands in the flattened (rows, steps) tokens.
         weights: (n, positions) attention weights of each; None without attention.
         attended: (rows, positions) attention weights summed over a row's steps; None without attention.
-        copies: what may be copied in each; None from a decoder that copies nothing.
+        cached: what the cache says in each; None without a cache.
     """
 
     features: Tensor
     kept: Tensor
     weights: Tensor | None = None
     attended: Tensor | None = None
-    copies: Copies | None = None
+    cached: Cached | None = None
 
 
 class _Products(NamedTuple):
@@ -100,9 +100,9 @@ class RecurrentDecoder(nn.Module):
         cell: ``lstm`` or ``gru``.
         vector_size: with attention, size of ``memory.auxiliary["vector"]`` where the recurrent layer reads it too, at every
             step, beside what it attends to; 0: the vector, of ``context_size``, is where its state starts from and no more.
-        copying: write tokens of ``memory.auxiliary["source"]`` again; see ``Copying``.
+        cache: a memory may have what was written before, in ``auxiliary``; see ``Cache``.
     Raises:
-        UsageError: for ``input_feeding`` where the context is read before the step, and for ``copying`` without attention.
+        UsageError: if ``input_feeding`` is asked for where the context is read before the step.
     """
 
     def __init__(
@@ -120,11 +120,9 @@ class RecurrentDecoder(nn.Module):
         input_feeding: bool = False,
         cell: str = "lstm",
         vector_size: int = 0,
-        copying: bool = False,
+        cache: bool = False,
     ) -> None:
         super().__init__()
-        if copying and attention is None:
-            raise UsageError("copying needs attention")
         self.attention = attention
         self.after = attention is not None and attend == "after"
         if input_feeding and not self.after:
@@ -144,7 +142,7 @@ class RecurrentDecoder(nn.Module):
         self.gate = nn.Linear(hidden_size, 1) if gate and attention is not None else None
         self.readout = nn.Linear(hidden_size + context_size * self.feeds_every_step, embedding_size)
         self.bias = nn.Parameter(torch.zeros(vocabulary_size))
-        self.copying = Copying(embedding_size) if copying else None
+        self.cache = Cache(embedding_size) if cache else None
         self.dropout = Dropout(dropout)
 
     @property
@@ -186,10 +184,10 @@ class RecurrentDecoder(nn.Module):
             state = state._replace(fed=features)
         attention = {} if weights is None else {"attention": weights}
         extras = {} if beta is None else {"gate": beta.squeeze(1)}
-        copies = self._copies(features, weights, memory, torch.arange(len(token), device=token.device), len(token))
-        if copies is not None:
-            extras["copied"] = copies.shares.sum(1)
-        return Step(self.logits(features, copies), state, attention, extras)
+        cached = self._cached(features, torch.arange(len(token), device=token.device), len(token), memory)
+        if cached is not None:
+            extras["cache"] = cached.shares.sum(1)
+        return Step(self.logits(features, cached), state, attention, extras)
 
     def forward(self, memory: Memory, tokens: Tensor, lengths: Tensor | None = None) -> TeacherForced:
         """Teacher forcing.
@@ -205,24 +203,23 @@ class RecurrentDecoder(nn.Module):
             lengths = torch.full((rows,), steps)
         fused = self.attention is None or (self.after and not self.input_feeding and not self.attention.located)
         forced = self._run_fused(memory, tokens, lengths) if fused else self._run_steps(memory, tokens, lengths)
-        copies = self._copies(forced.features, forced.weights, memory, forced.kept // steps, rows)
-        return forced._replace(copies=copies)
+        return forced._replace(cached=self._cached(forced.features, forced.kept, rows * steps, memory))
 
-    def logits(self, features: Tensor, copies: Copies | None = None) -> Tensor:
-        """(n, embedding_size) to (n, vocabulary_size); with ``copies`` they are log-probabilities, of both together."""
+    def logits(self, features: Tensor, cached: Cached | None = None) -> Tensor:
+        """(n, embedding_size) to (n, vocabulary_size); with ``cached`` they are log-probabilities, of both together."""
         logits = F.linear(self.dropout(features), self.embedding.weight, self.bias)
-        return logits if copies is None else copies.mixed(logits)
+        return logits if cached is None else cached.mixed(logits)
 
     def cross_entropy(
         self, forced: TeacherForced, targets: Tensor, label_smoothing: float = 0.0, candidates: Candidates | None = None
     ) -> Tensor:
         """Mean per real token of the targets (rows, steps) of the inputs that ``forced`` was made from.
 
-        With ``candidates`` it is estimated from these alone. With these, and where tokens are copied, there is no smoothing.
+        With ``candidates`` it is estimated from these alone. With these, and with a cache, there is no smoothing.
         """
         wanted = targets.flatten().index_select(0, forced.kept)
         output = self.dropout(forced.features), self.embedding.weight, self.bias, wanted
-        mixture = None if forced.copies is None else forced.copies.mixture(wanted)
+        mixture = None if forced.cached is None else forced.cached.mixture(wanted)
         if candidates is not None:
             return sampled_cross_entropy(*output, candidates, mixture)
         return linear_cross_entropy(*output, 0.0 if mixture else label_smoothing, mixture)
@@ -282,14 +279,11 @@ class RecurrentDecoder(nn.Module):
         inputs = hidden if context is None else torch.cat([hidden, context], -1)
         return (readout(self.dropout(inputs)) + embedded).tanh()
 
-    def _copies(self, features: Tensor, weights: Tensor | None, memory: Memory, row: Tensor, rows: int) -> Copies | None:
-        """For features (n, embedding_size) and attention weights of the decoder rows ``row`` (n,), of ``rows`` in all."""
-        if self.copying is None:
+    def _cached(self, features: Tensor, kept: Tensor, count: int, memory: Memory) -> Cached | None:
+        if self.cache is None or CACHE.keys not in memory.auxiliary:
             return None
-        assert weights is not None
-        tokens = memory.auxiliary[SOURCE].index_select(0, row // (rows // len(memory)))
-        copies: Copies = self.copying(features, weights, tokens)
-        return copies
+        cached: Cached = self.cache(features, kept, count, memory)
+        return cached
 
     def _run_steps(self, memory: Memory, tokens: Tensor, lengths: Tensor) -> TeacherForced:
         """What a step reads depends on the one before: one by one. What depends on tokens alone is one product."""
@@ -374,7 +368,7 @@ class DecoderModel(nn.Module):
         """Teacher-forced logits (rows, steps, vocabulary) for inputs (rows, steps)."""
         forced = self.decoder(memory, targets)
         order = forced.kept.argsort()
-        logits = self.decoder.logits(forced.features, forced.copies)
+        logits = self.decoder.logits(forced.features, forced.cached)
         return logits.index_select(0, order).view(*targets.shape, -1)
 
 

@@ -18,7 +18,8 @@ DECAY = 0.95
 
 
 def make_optimizer(training: Training, model: nn.Module) -> torch.optim.Optimizer:
-    """AdamW, SGD or RMSprop over the parameters that want gradients, one group for each multiplier of the learning rate.
+    """AdamW, SGD or RMSprop over the parameters that want gradients, one group for each multiplier of the learning rate. Those
+    with a multiplier of 0 want none any more.
 
     Raises:
         UsageError: if a prefix in ``lr_multipliers`` fits no parameter.
@@ -69,13 +70,18 @@ def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Te
 def _groups(multipliers: Mapping[str, float], model: nn.Module) -> list[dict[str, Any]]:
     named = [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]
     groups: dict[str, dict[str, Any]] = {}
+    seen = set()
     for name, parameter in named:
         prefix = max((prefix for prefix in multipliers if name.startswith(prefix)), key=len, default="")
+        seen.add(prefix)
+        if multipliers.get(prefix) == 0:
+            parameter.requires_grad_(False)
+            continue
         group = groups.setdefault(prefix, {"params": [], "names": [], "multiplier": multipliers.get(prefix, 1.0)})
         group["params"].append(parameter)
         group["names"].append(name)
     for prefix in multipliers:
-        if prefix not in groups:
+        if prefix not in seen:
             known = sorted({name.split(".")[0] for name, _ in named})
             raise UsageError(f"training.lr_multipliers: no parameter starts with {prefix!r}", f"known: {', '.join(known)}")
     if not groups:

@@ -60,6 +60,7 @@ class Training(_Section):
         accumulate: batches whose gradients make one step.
         optimizer: ``momentum`` is SGD's and RMSprop's, ``betas`` are AdamW's.
         lr: highest learning rate. ``lr_multipliers`` scales it for parameters by the prefix of their names; the longest wins.
+            Those with 0 stay as they are.
         clip: greatest norm of the gradient; 0: no clipping.
         schedule: of the learning rate. ``cosine`` and ``linear`` fall to ``floor`` (a share of ``lr``) over all epochs;
             ``plateau`` multiplies by ``plateau_factor`` after ``plateau_patience`` evaluations without a better metric, down
@@ -79,7 +80,7 @@ class Training(_Section):
     accumulate: int = Field(1, ge=1)
     optimizer: Literal["adamw", "sgd", "rmsprop"] = "adamw"
     lr: float = Field(1e-3, gt=0)
-    lr_multipliers: dict[str, Annotated[float, Field(gt=0)]] = {}
+    lr_multipliers: dict[str, Annotated[float, Field(ge=0)]] = {}
     weight_decay: float = Field(0.0, ge=0)
     momentum: float = Field(0.9, ge=0, lt=1)
     betas: tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]] = Field((0.9, 0.999), strict=False)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from condgen_cli.generation import AttentionMap, Axis
 from condgen_cli.model import Memory
-from condgen_cli.nn import SOURCE, Attention, MatchFunction
+from condgen_cli.nn import Attention, MatchFunction
 
 __all__ = ["TurnWordAttention", "continued", "turn_weights"]
 
@@ -79,12 +79,11 @@ def turn_weights(map: AttentionMap, end: str, label: Callable[[str], str]) -> At
     return AttentionMap(weights, (map.axes[0], turns))
 
 
-def continued(memory: Memory, new: Memory, added: int, places: int, kept: int) -> Memory:
-    """What was attended to, followed by what is new, of which so many places are kept.
+def continued(memory: Memory, new: Memory, places: int, kept: int) -> Memory:
+    """What was attended to, followed by one new place, of which so many are kept.
 
     Args:
         memory, new: with as many rows; (batch, places · length) positions, padded to a length of their own.
-        added: places of ``new``, its last, that hold something.
         places: of ``memory`` and of ``new`` together with their positions; 0: a place is a position.
         kept: the most places afterwards.
     """
@@ -101,20 +100,13 @@ def continued(memory: Memory, new: Memory, added: int, places: int, kept: int) -
             F.pad(part.view(len(part), -1, own, part.shape[2]), (0, 0, 0, length - own))
             for part, own in ((old, old_length), (fresh, new_length))
         ]
-        return torch.cat([parts[0], parts[1][:, -added:]], 1)[:, -kept:].flatten(1, 2)
+        return torch.cat([parts[0], parts[1][:, -1:]], 1)[:, -kept:].flatten(1, 2)
 
-    def joined_flat(old: Tensor, fresh: Tensor) -> Tensor:
-        return joined(old.unsqueeze(2), fresh.unsqueeze(2)).squeeze(2)
-
-    mask = joined_flat(memory.mask, new.mask)
-    auxiliary = dict(new.auxiliary)
-    if SOURCE in auxiliary:
-        auxiliary[SOURCE] = joined_flat(memory.auxiliary[SOURCE], auxiliary[SOURCE])
+    mask = joined(memory.mask.unsqueeze(2), new.mask.unsqueeze(2)).squeeze(2)
     axes = [
         _last(old, fresh, int(count)) for old, fresh, count in zip(memory.axes, new.axes, mask.sum(1).tolist(), strict=True)
     ]
-    values, keys = joined(memory.values, new.values), joined(memory.keys, new.keys)
-    return replace(new, values=values, keys=keys, mask=mask, axes=axes, auxiliary=auxiliary)
+    return replace(new, values=joined(memory.values, new.values), keys=joined(memory.keys, new.keys), mask=mask, axes=axes)
 
 
 def _last(old: Sequence[Axis], new: Sequence[Axis], count: int) -> tuple[Axis, ...]:

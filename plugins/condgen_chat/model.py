@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from condgen_chat.attention import TurnWordAttention, continued, turn_weights
 from condgen_chat.blandness import REPLIES, AntiLanguageModel
+from condgen_chat.cache import Entries, joined, last_real, remembered, remembering
 from condgen_chat.filter import masked
 from condgen_cli.data.subwords import SubwordVocabulary
 from condgen_cli.decoding import Hypothesis, Scorer
@@ -27,7 +28,7 @@ from condgen_cli.errors import UsageError
 from condgen_cli.generation import Axis, Generation
 from condgen_cli.model import Item, Memory
 from condgen_cli.nn import (
-    SOURCE,
+    CACHE,
     Attention,
     DecoderModel,
     Dropout,
@@ -43,6 +44,8 @@ from condgen_cli.training import check
 __all__ = ["VOCABULARY_FILE", "ChatConfig", "ChatModel", "Dialogues", "build", "turns_of"]
 
 VOCABULARY_FILE = "vocabulary.json"
+CHUNK = 256
+"""Turns that are written at once for the cache."""
 GROUPS, FULL = 4, 32
 """Runs that RNN 1 reads a batch's texts in, each of texts of like length; and texts that are enough for a run."""
 _LABEL = 80
@@ -61,11 +64,12 @@ class ChatConfig(BaseModel):
         hidden_size: of the decoder.
         attention: of the decoder, beside the context that it reads at every step: to ``turns`` (RNN 2's state after each; with
             ``hierarchical`` only) or to the ``words`` of the last turns.
-        copying: words that are attended to may be written again; with attention to ``words``.
         match: name of a match function, or ``module:function``.
         match_size: of the match function's own hidden layer.
         turns: whose words are attended to, or that are joined.
         history: turns that an encoding goes back, and whose states are kept for attention.
+        cache: so many tokens of the dialogue, whoever wrote them, are likely again in places like theirs; see
+            ``condgen_cli.nn.Cache``. With ``hierarchical`` only, which the cache goes back as far as.
         max_tokens: of a turn; of a longer one the last are read.
         dropout: on embeddings, codes and the output layer.
     """
@@ -80,11 +84,11 @@ class ChatConfig(BaseModel):
     dialogue_size: int = Field(192, ge=1)
     hidden_size: int = Field(256, ge=1)
     attention: Literal["none", "turns", "words"] = "none"
-    copying: bool = False
     match: str = "bilinear"
     match_size: int = Field(128, ge=1)
     turns: int = Field(3, ge=1)
     history: int = Field(32, ge=1)
+    cache: int = Field(0, ge=0)
     max_tokens: int = Field(60, ge=1)
     dropout: float = Field(0.2, ge=0, lt=1)
 
@@ -145,8 +149,8 @@ class ChatModel(DecoderModel):
         super().__init__()
         if config.attention == "turns" and not config.hierarchical:
             raise UsageError('attention = "turns" needs encoder = "hierarchical"')
-        if config.copying and config.attention != "words":
-            raise UsageError('copying needs attention = "words"')
+        if config.cache and not config.hierarchical:
+            raise UsageError('a cache needs encoder = "hierarchical"')
         self.config = config
         self.vocabulary = vocabulary
         directions = 2 if config.bidirectional else 1
@@ -173,7 +177,7 @@ class ChatModel(DecoderModel):
             attend="after",
             cell=config.cell,
             vector_size=vector,
-            copying=config.copying,
+            cache=config.cache > 0,
         )
         self.dropout = Dropout(config.dropout)
 
@@ -251,7 +255,8 @@ class ChatModel(DecoderModel):
         states = codes[batch.texts.to(codes.device)]
         if self.dialogue_rnn is not None:
             states, _ = run(self.dialogue_rnn, states, batch.counts.clamp(min=1))
-        return self._memory(batch, words, states)
+        memory = self._memory(batch, words, states)
+        return remembering(memory, self._entries(batch, words, states)) if self.config.cache else memory
 
     def extend(self, memory: Memory, batch: Dialogues) -> Memory:
         """The memory after further turns, at the cost of reading these.
@@ -265,13 +270,30 @@ class ChatModel(DecoderModel):
         if self.dialogue_rnn is None:
             raise UsageError(f'encoder = "{self.config.encoder}" has no state to go on from')
         words, codes = self._read(batch)
-        state = RecurrentState(memory.auxiliary["vector"])
-        states, _ = run(self.dialogue_rnn, codes[batch.texts.to(codes.device)], batch.counts, state)
-        new = self._memory(batch, words, states)
-        if new.keys is None:
-            return new
-        places = self.config.turns if self.config.attention == "words" else 0
-        return continued(memory, new, batch.texts.shape[1], places, self._slots())
+        rows = torch.arange(len(memory))
+        for text in batch.texts.unbind(1):
+            turn = batch._replace(
+                texts=text.unsqueeze(1),
+                counts=torch.ones_like(batch.counts),
+                rows=torch.stack([rows, torch.ones_like(rows)], 1),
+            )
+            memory = self._extended(memory, turn, words, codes)
+        return memory
+
+    def _extended(self, memory: Memory, turn: Dialogues, words: Tensor, codes: Tensor) -> Memory:
+        """The memory after one further turn of each dialogue, given what RNN 1 makes of them."""
+        assert self.dialogue_rnn is not None
+        texts = turn.texts.to(codes.device)
+        states, _ = run(self.dialogue_rnn, codes[texts], turn.counts, RecurrentState(memory.auxiliary["vector"]))
+        new = self._memory(turn, words, states)
+        if new.keys is not None:
+            new = continued(memory, new, self.config.turns if self.config.attention == "words" else 0, self._slots())
+        if self.config.cache:
+            keys, lengths = self._written(memory, turn, texts[:, 0])
+            mask = torch.arange(keys.shape[1], device=keys.device) < lengths.unsqueeze(1)
+            fresh = Entries(keys, turn.tokens.to(keys.device)[texts[:, 0]], mask)
+            new = remembering(new, joined([remembered(memory), fresh], self.config.cache))
+        return new
 
     def scorers(self) -> Mapping[str, Scorer]:
         """``mmi``: against replies that fit any dialogue."""
@@ -282,9 +304,14 @@ class ChatModel(DecoderModel):
         chosen = torch.ones(len(memory), dtype=torch.bool, device=memory.values.device) if rows is None else rows
         vector = memory.auxiliary["vector"].masked_fill(chosen.unsqueeze(1), 0.0)
         if self.decoder.attention is None:
-            return replace(memory, values=vector.unsqueeze(1), auxiliary={"vector": vector})
-        assert memory.mask is not None
-        return replace(memory, mask=memory.mask & ~chosen.unsqueeze(1), auxiliary={**memory.auxiliary, "vector": vector})
+            memory = replace(memory, values=vector.unsqueeze(1))
+        else:
+            assert memory.mask is not None
+            memory = replace(memory, mask=memory.mask & ~chosen.unsqueeze(1))
+        auxiliary = {**memory.auxiliary, "vector": vector}
+        if self.config.cache:
+            auxiliary[CACHE.mask] = auxiliary[CACHE.mask] & ~chosen.unsqueeze(1)
+        return replace(memory, auxiliary=auxiliary)
 
     def unread(self, item: Item) -> tuple[str, ...]:
         """The characters of the last turn that the vocabulary lacks."""
@@ -356,10 +383,43 @@ class ChatModel(DecoderModel):
         if isinstance(attention, TurnWordAttention):
             keys = attention.joined(keys, after)
         values = words[texts].flatten(1, 2)
-        auxiliary = {"vector": vector}
-        if self.config.copying:
-            auxiliary[SOURCE] = batch.tokens.to(states.device)[texts].flatten(1)
-        return Memory(values, keys.flatten(1, 2), mask.flatten(1), self._axes(batch, "word", "tokens"), auxiliary)
+        return Memory(values, keys.flatten(1, 2), mask.flatten(1), self._axes(batch, "word", "tokens"), {"vector": vector})
+
+    @torch.no_grad()
+    def _entries(self, batch: Dialogues, words: Tensor, states: Tensor) -> Entries:
+        """For each row of the memory what the cache remembers of the turns before; arguments as of ``_memory``."""
+        device, length = states.device, batch.tokens.shape[1]
+        dialogue, count = batch.rows.to(device).unbind(1)
+        history = min(self.config.history, max(1, int(count.max())))
+        places = count.unsqueeze(1) - history + torch.arange(history, device=device)
+        texts = batch.texts.to(device)[dialogue.unsqueeze(1), places.clamp(min=0)]
+        positions = torch.arange(length, device=device)
+        mask = (positions < batch.lengths.to(device)[texts].unsqueeze(2)) & (places >= 0).unsqueeze(2)
+        # which position of which text, before anything of their size is copied
+        found = (texts.unsqueeze(2) * length + positions).flatten(1)
+        order = last_real(mask.flatten(1), self.config.cache)
+        found, mask = found.gather(1, order), mask.flatten(1).gather(1, order)
+        features = self._features(batch, words, states).flatten(0, 1)
+        return Entries(features[found], batch.tokens.to(device).flatten()[found], mask)
+
+    def _features(self, batch: Dialogues, words: Tensor, states: Tensor) -> Tensor:
+        """The decoder's output vectors (texts, positions, size) where each turn is written, given the turns before it."""
+        owner = [(dialogue, place) for dialogue, count in enumerate(batch.counts.tolist()) for place in range(count)]
+        before = torch.tensor(owner or [(0, 0)])
+        features = []
+        for texts in torch.split(torch.arange(len(before), device=states.device), CHUNK):
+            rows = batch._replace(rows=before[texts.cpu()], labels=((), ()))
+            features.append(self._written(self._memory(rows, words, states), batch, texts)[0])
+        return torch.cat(features)
+
+    def _written(self, memory: Memory, batch: Dialogues, texts: Tensor) -> tuple[Tensor, Tensor]:
+        """Output vectors (n, positions, size) and lengths (n,) of texts (n,), each written for its row of a memory."""
+        tokens = batch.tokens.to(texts.device)[texts]
+        lengths = batch.lengths[texts.cpu()]
+        inputs = F.pad(tokens[:, :-1], (1, 0), value=self.vocabulary.bos)
+        forced = self.decoder(memory, inputs, lengths)
+        features = forced.features.new_zeros(tokens.numel(), forced.features.shape[1])
+        return features.index_copy(0, forced.kept, forced.features).view(*tokens.shape, -1), lengths.to(texts.device)
 
     def _axes(self, batch: Dialogues, name: str, kind: str) -> list[tuple[Axis, ...]]:
         words, names = batch.labels

@@ -110,7 +110,7 @@ class ChatExperiment:
         else:
             vocabulary = SubwordVocabulary.train((turn for turns in train for turn in turns), self.data.vocabulary_size)
         self.model = ChatModel(config, vocabulary)
-        load_initial(self.model, str(recipe.init), files)
+        load_initial(self.model, str(recipe.init), files, apart="decoder.cache.")
         self.stretches = [stretch for turns in train for stretch in self._stretches(turns)]
         self.sizes = np.array([sum(map(len, stretch.turns)) for stretch in self.stretches])
         self.dev = {name: [stretch for turns in found for stretch in self._stretches(turns)] for name, found in dev.items()}

@@ -10,12 +10,14 @@ import pytest
 import torch
 
 from condgen_chat.blandness import FIRST
+from condgen_chat.cache import Entries
 from condgen_chat.model import VOCABULARY_FILE, ChatConfig, ChatModel, build
 from condgen_cli.data.subwords import SubwordVocabulary
 from condgen_cli.decoding import Decoding, decode
 from condgen_cli.errors import UsageError
 from condgen_cli.generation import AttentionMap
 from condgen_cli.model import Item, Memory
+from condgen_cli.nn import CACHE
 from condgen_cli.runner import Bundle, Runner
 from condgen_cli.testing import check_model
 
@@ -27,10 +29,10 @@ MODELS: dict[str, dict[str, Any]] = {
     "hierarchical, turns": {"attention": "turns", "history": 4},
     "hierarchical, words": {"attention": "words", "turns": 2},
     "hierarchical, additive words": {"attention": "words", "match": "additive", "cell": "lstm", "bidirectional": False},
-    "hierarchical, copied words": {"attention": "words", "turns": 2, "copying": True},
+    "hierarchical, cache": {"cache": 200},
+    "hierarchical, words and a short cache": {"attention": "words", "turns": 2, "cache": 9},
     "last turn": {"encoder": "last-turn"},
     "last turn, words": {"encoder": "last-turn", "attention": "words"},
-    "last turn, copied words": {"encoder": "last-turn", "attention": "words", "copying": True},
     "joined": {"encoder": "joined", "turns": 2, "cell": "lstm"},
     "joined, words": {"encoder": "joined", "attention": "words"},
 }
@@ -98,6 +100,39 @@ def test_a_memory_stays_bounded_and_goes_back_further_than_what_it_keeps() -> No
     assert memory.values.shape[1] == 3
     assert len(memory.axes[0][0]) == 3
     assert not torch.equal(memory.auxiliary["vector"], other.auxiliary["vector"])
+
+
+def test_the_cache_holds_where_each_token_was_written() -> None:
+    model = make(attention="words", cache=30)
+    remembered = Entries(*(read(model, *DIALOGUES).auxiliary[name] for name in CACHE))
+    for row, dialogue in enumerate(DIALOGUES):
+        tokens, keys = [], []
+        for place, turn in enumerate(dialogue):
+            targets = [*model.vocabulary.encode(turn), model.vocabulary.eos]
+            inputs = torch.tensor([[model.vocabulary.bos, *targets[:-1]]])
+            with torch.no_grad():
+                keys.append(model.decoder(read(model, dialogue[:place]), inputs).features)
+            tokens += targets
+        real = remembered.mask[row]
+        assert remembered.tokens[row, real].tolist() == tokens[-30:]
+        torch.testing.assert_close(remembered.keys[row, real], torch.cat(keys)[-30:])
+
+
+def test_what_has_been_said_is_likelier_with_the_cache() -> None:
+    model = make(cache=30)
+    assert model.decoder.cache is not None
+    with torch.no_grad():
+        model.decoder.cache.gate.bias.fill_(3.0)
+    memory = read(model, ("films films films",))
+    film = model.vocabulary.encode("films")[0]
+    forgotten = model.forgotten(memory)
+    chances = [first_logits(model, one).softmax(1)[0, film] for one in (memory, forgotten)]
+    assert chances[0] > 2 * chances[1]
+
+
+def test_a_cache_needs_two_levels() -> None:
+    with pytest.raises(UsageError, match="a cache needs"):
+        make(encoder="last-turn", cache=10)
 
 
 def test_only_a_model_with_two_levels_goes_on() -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from condgen_cli.errors import UsageError
 from condgen_cli.model import Memory
-from condgen_cli.nn import SOURCE, CandidateSampler, RecurrentDecoder, make_attention
+from condgen_cli.nn import CACHE, CandidateSampler, RecurrentDecoder, make_attention
 
 WORDS, EMBEDDING, HIDDEN, CONTEXT = 9, 6, 7, 5
 
@@ -35,8 +35,8 @@ KINDS: dict[str, dict[str, Any]] = {
         "attend": "after",
     },
     "attention, a vector and input feeding": {"attended": True, "vector_size": 5, "attend": "after", "input_feeding": True},
-    "copying": {"attended": True, "copying": True},
-    "copying after a GRU's step": {"attended": True, "copying": True, "cell": "gru", "attend": "after"},
+    "attention and a cache": {"attended": True, "cache": True},
+    "vector and a cache of a GRU": {"cache": True, "cell": "gru"},
     "vector at every step": {},
     "vector at the first step": {"feed": "first"},
     "vector at the start": {"feed": "start"},
@@ -52,8 +52,15 @@ def make(attended: bool = False, located: bool = False, **options: Any) -> Recur
 def make_memory(decoder: RecurrentDecoder, batch: int) -> Memory:
     values = torch.randn(batch, 4, CONTEXT)
     keys = None if decoder.attention is None else decoder.attention.keys(values)
-    auxiliary = {"vector": values.mean(1)} | ({SOURCE: torch.randint(WORDS, (batch, 4))} if decoder.copying else {})
-    return Memory(values, keys, auxiliary=auxiliary)
+    memory = Memory(values, keys, auxiliary={"vector": values.mean(1)})
+    if decoder.cache is None:
+        return memory
+    mask = torch.arange(4) >= torch.arange(batch).unsqueeze(1)  # the first has all four entries, the others fewer
+    return remember(memory, torch.randn(batch, 4, EMBEDDING), torch.randint(WORDS, (batch, 4)), mask)
+
+
+def remember(memory: Memory, keys: torch.Tensor, tokens: torch.Tensor, mask: torch.Tensor) -> Memory:
+    return replace(memory, auxiliary={**memory.auxiliary, **dict(zip(CACHE, (keys, tokens, mask), strict=True))})
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -65,7 +72,7 @@ def test_teacher_forcing_equals_repeated_steps(kind: str, lengths: list[int]) ->
     tokens = torch.randint(0, WORDS, (6, 5))
     with torch.no_grad():
         forced = decoder(memory, tokens, torch.tensor(lengths))
-        logits = decoder.logits(forced.features, forced.copies)
+        logits = decoder.logits(forced.features, forced.cached)
         state, stepped, weights = decoder.start(memory, 2), [], []
         for position in range(5):
             step = decoder.step(tokens[:, position], state, memory)
@@ -89,48 +96,47 @@ def test_input_feeding_needs_attention_after_the_step() -> None:
         make(attended=True, input_feeding=True)
 
 
-def test_copying_needs_attention() -> None:
-    with pytest.raises(UsageError, match="copying"):
-        make(copying=True)
-
-
-def test_what_is_attended_to_is_copied() -> None:
-    decoder = make(attended=True, copying=True)
-    memory = make_memory(decoder, 1)
-    source = torch.tensor([[3, 5, 3, 8]])
-    memory = replace(memory, auxiliary={**memory.auxiliary, SOURCE: source})
-    assert decoder.copying is not None
+def test_what_was_written_in_a_like_place_is_likely_again() -> None:
+    decoder = make(cache=True)
+    plain = make_memory(decoder, 1)
+    keys, tokens = torch.randn(1, 5, EMBEDDING), torch.tensor([[3, 5, 3, 8, 1]])
+    memory = remember(plain, keys, tokens, torch.tensor([[True, True, True, True, False]]))
+    assert decoder.cache is not None
+    token, state = torch.tensor([4]), decoder.start(memory)
     with torch.no_grad():
-        decoder.copying.gate.bias.fill_(-100.0)
-        written = decoder.step(torch.tensor([4]), decoder.start(memory), memory)
-        decoder.copying.gate.bias.fill_(0.5)
-        both = decoder.step(torch.tensor([4]), decoder.start(memory), memory)
-    share = torch.tensor(0.5).sigmoid()
+        decoder.cache.gate.bias.fill_(0.5)
+        decoder.cache.sharpness.fill_(0.7)
+        features = decoder(memory, token.unsqueeze(1)).features
+        found = decoder.step(token, state, memory)
+        written = decoder.step(token, state, replace(memory, auxiliary={"vector": memory.auxiliary["vector"]}))
+    share, sharpness = torch.tensor(0.5).sigmoid(), torch.tensor(0.7).exp()
+    weights = torch.stack([sharpness * features[0] @ key for key in keys[0, :4]]).softmax(0)
     expected = (1 - share) * written.logits[0].softmax(0)
-    for token, weight in zip(source[0].tolist(), both.attention["attention"][0], strict=True):
-        expected[token] += share * weight
-    torch.testing.assert_close(both.logits[0].exp(), expected)
-    torch.testing.assert_close(both.extras["copied"], share.view(1))
-    assert float(written.extras["copied"]) == 0.0
+    for place, weight in zip(tokens[0].tolist(), weights, strict=False):
+        expected[place] += share * weight
+    torch.testing.assert_close(found.logits[0].exp(), expected)
+    torch.testing.assert_close(found.extras["cache"], share.view(1))
+    assert "cache" not in written.extras
 
 
-def test_where_nothing_can_be_read_nothing_is_copied() -> None:
-    decoder = make(attended=True, copying=True)
-    memory = replace(make_memory(decoder, 1), mask=torch.zeros(1, 4, dtype=torch.bool))
+def test_an_empty_cache_says_nothing() -> None:
+    decoder = make(attended=True, cache=True)
+    memory = make_memory(decoder, 1)
+    empty = remember(memory, torch.randn(1, 4, EMBEDDING), torch.zeros(1, 4, dtype=torch.long), torch.zeros(1, 4).bool())
     with torch.no_grad():
-        step = decoder.step(torch.tensor([4]), decoder.start(memory), memory)
-    assert float(step.extras["copied"]) == 0.0
+        step = decoder.step(torch.tensor([4]), decoder.start(empty), empty)
+    assert float(step.extras["cache"]) == 0.0
     assert float(step.logits.exp().sum()) == pytest.approx(1.0, abs=1e-5)
 
 
 @pytest.mark.parametrize("sampled", [False, True])
-def test_the_loss_of_a_copying_decoder_is_that_of_its_logits(sampled: bool) -> None:
-    decoder = make(attended=True, copying=True)
+def test_with_a_cache_the_loss_is_that_of_the_logits(sampled: bool) -> None:
+    decoder = make(attended=True, cache=True)
     memory = make_memory(decoder, 2)
     inputs, targets = torch.randint(0, WORDS, (2, 4, 5))
     forced = decoder(memory, inputs, torch.tensor([5, 3, 4, 1]))
     wanted = targets.flatten()[forced.kept]
-    expected = -decoder.logits(forced.features, forced.copies).gather(1, wanted.unsqueeze(1)).mean()
+    expected = -decoder.logits(forced.features, forced.cached).gather(1, wanted.unsqueeze(1)).mean()
     candidates = CandidateSampler(torch.ones(WORDS), WORDS)(wanted) if sampled else None
     found = decoder.cross_entropy(forced, targets, candidates=candidates)
     torch.testing.assert_close(found, expected)
@@ -168,7 +174,7 @@ def test_gradients_reach_every_parameter() -> None:
         decoder = make(**options)
         memory = make_memory(decoder, 2)
         forced = decoder(memory, torch.randint(0, WORDS, (4, 3)), torch.tensor([3, 2, 3, 1]))
-        decoder.logits(forced.features, forced.copies).log_softmax(-1)[:, 1].sum().backward()
+        decoder.logits(forced.features, forced.cached).log_softmax(-1)[:, 1].sum().backward()
         assert all(parameter.grad is not None and parameter.grad.any() for parameter in decoder.parameters())
 
 

@@ -137,14 +137,19 @@ class TestTraining:
     def test_learning_rate_multipliers_take_the_longest_prefix(self, toy: ModuleType, tmp_path: Path) -> None:
         settings = ("training.epochs=1", "training.optimizer=sgd", "training.momentum=0.0", "training.clip=0", "data.batches=1")
         changes = []
-        for multipliers in ("{}", '{gru = 0.5, "gru.weight" = 0.25}'):
+        for multipliers in ("{}", '{gru = 0.5, "gru.weight" = 0.25, "gru.weight_ih" = 0.0}'):
             recipe = parse_recipe(toy.RECIPE, "toy.toml", (*settings, f"training.lr_multipliers={multipliers}"))
             experiment = toy.Experiment(recipe)
             before = {name: tensor.clone() for name, tensor in experiment.objective.named_parameters()}
             train(recipe, experiment, tmp_path / str(len(changes)), device="cpu")
             changes.append({name: tensor - before[name] for name, tensor in experiment.objective.named_parameters()})
         plain, scaled = changes
-        for name, factor in {"gru.bias_hh_l0": 0.5, "gru.weight_hh_l0": 0.25, "output.weight": 1.0}.items():
+        for name, factor in {
+            "gru.bias_hh_l0": 0.5,
+            "gru.weight_hh_l0": 0.25,
+            "gru.weight_ih_l0": 0.0,
+            "output.weight": 1.0,
+        }.items():
             assert torch.allclose(scaled[name], factor * plain[name], atol=1e-7)
 
     def test_progress_runs_from_0_towards_1(self, toy: ModuleType, tmp_path: Path) -> None:

@@ -63,7 +63,11 @@ class TestParsing:
             ("training.epochs=true", "training.epochs: input should be a valid integer (is True)", None),
             ("training.optimizer=adam", "training.optimizer: input should be 'adamw', 'sgd' or 'rmsprop' (is 'adam')", None),
             ("training.average=last-0", "training.average: string should match pattern", None),
-            ("training.lr_multipliers.encoder=-1", "training.lr_multipliers.encoder: input should be greater than 0", None),
+            (
+                "training.lr_multipliers.encoder=-1",
+                "training.lr_multipliers.encoder: input should be greater than or equal to 0",
+                None,
+            ),
             ("name='../elsewhere'", "name: string should match pattern", None),
             ("model={}", "model.architecture: missing", None),
             ("name.first=x", "name is not a section, so name.first can't be set", None),

@@ -1,0 +1,82 @@
+"""The continuous cache: what was written before in a place like this one is likely again (Grave et al. 2017)."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from condgen_cli.model import Memory
+from condgen_cli.nn.loss import Mixture
+
+__all__ = ["CACHE", "Cache", "Cached"]
+
+
+class _Names(NamedTuple):
+    keys: str = "cache_keys"
+    tokens: str = "cache_tokens"
+    mask: str = "cache_mask"
+
+
+CACHE = _Names()
+"""Names in ``Memory.auxiliary``: the output layer's vectors in earlier places (batch, positions, size), the tokens that were
+written there (batch, positions), and which positions are real (batch, positions)."""
+SHARPNESS, SHARE = 0.15, 0.07
+"""At first: θ and the cache's share."""
+TINY = 1e-30
+
+
+class Cached(NamedTuple):
+    """What the cache says of the next token in each of n steps.
+
+    Args:
+        tokens: (n, positions) that have been written.
+        shares: (n, positions) probability of each to be written again; what they leave of 1 is the vocabulary's.
+    """
+
+    tokens: Tensor
+    shares: Tensor
+
+    @property
+    def left(self) -> Tensor:
+        """(n,) logarithm of the vocabulary's share."""
+        return torch.log1p(-self.shares.sum(1).clamp(max=1 - 1e-6))
+
+    def mixed(self, logits: Tensor) -> Tensor:
+        """Log-probabilities (n, vocabulary) from the vocabulary's logits."""
+        cached = torch.zeros_like(logits).scatter_add(1, self.tokens, self.shares)
+        return torch.logaddexp(self.left.unsqueeze(1) + logits.log_softmax(1), cached.clamp(min=TINY).log())
+
+    def mixture(self, targets: Tensor) -> Mixture:
+        """The same for the loss of targets (n,)."""
+        cached = (self.shares * (self.tokens == targets.unsqueeze(1))).sum(1)
+        return Mixture(self.left, cached.clamp(min=TINY).log())
+
+
+class Cache(nn.Module):
+    """p(w) = (1 - λ) · softmax + λ · Σ_i [w_i = w] exp(θ · o·o_i) / Σ_i exp(θ · o·o_i) (Grave et al. 2017, eq. 3-4).
+
+    o is the output layer's vector here, o_i that of an earlier place where w_i was written. θ is learned, and λ = σ(v·o + b).
+
+    Args:
+        size: of the output layer's vector.
+    """
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.sharpness = nn.Parameter(torch.tensor(math.log(SHARPNESS)))
+        self.gate = nn.Linear(size, 1)
+        nn.init.zeros_(self.gate.weight)
+        nn.init.constant_(self.gate.bias, math.log(SHARE / (1 - SHARE)))
+
+    def forward(self, features: Tensor, kept: Tensor, count: int, memory: Memory) -> Cached:
+        """Of features (n, size), which stand at ``kept`` (n,) of ``count`` places, as many for each row of the memory."""
+        keys, tokens, mask = (memory.auxiliary[name] for name in CACHE)
+        padded = features.new_zeros(count, features.shape[1]).index_copy(0, kept, features)
+        scores = self.sharpness.exp() * (padded.view(len(keys), -1, features.shape[1]) @ keys.transpose(1, 2))
+        empty = ~mask.unsqueeze(1)
+        weights = scores.masked_fill(empty, torch.finfo(scores.dtype).min).softmax(2).masked_fill(empty, 0.0)
+        shares = self.gate(features).sigmoid() * weights.flatten(0, 1).index_select(0, kept)
+        return Cached(tokens.index_select(0, kept // (count // len(keys))), shares)

@@ -1,0 +1,57 @@
+"""What the cache remembers of a dialogue: for each token written, the decoder's output vector where it was written."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from condgen_cli.model import Memory
+from condgen_cli.nn import CACHE
+
+__all__ = ["Entries", "joined", "last_real", "remembered", "remembering"]
+
+
+class Entries(NamedTuple):
+    """See ``condgen_cli.nn.CACHE``.
+
+    Args:
+        keys: (rows, positions, size).
+        tokens: (rows, positions).
+        mask: (rows, positions), True where there is one.
+    """
+
+    keys: Tensor
+    tokens: Tensor
+    mask: Tensor
+
+
+def joined(parts: Sequence[Entries], most: int) -> Entries:
+    """Entries one after the other, those that are real moved to the end; of more than so many the last."""
+    mask = torch.cat([part.mask for part in parts], 1)
+    order = last_real(mask, most)
+    keys = torch.cat([part.keys for part in parts], 1)
+    tokens = torch.cat([part.tokens for part in parts], 1)
+    rows = torch.arange(len(mask), device=mask.device).unsqueeze(1)
+    return Entries(keys[rows, order], tokens[rows, order], mask[rows, order])
+
+
+def last_real(mask: Tensor, most: int) -> Tensor:
+    """(rows, n) positions of a mask (rows, positions): a row's real ones in their order, at the end; of more than so many the
+    last. n is what the longest row needs.
+    """
+    needed = min(most, max(1, int(mask.sum(1).max())))
+    return mask.int().argsort(dim=1, stable=True)[:, -needed:]
+
+
+def remembered(memory: Memory) -> Entries:
+    """The entries of a memory."""
+    return Entries(*(memory.auxiliary[name] for name in CACHE))
+
+
+def remembering(memory: Memory, entries: Entries) -> Memory:
+    """The memory with these entries."""
+    return replace(memory, auxiliary={**memory.auxiliary, **dict(zip(CACHE, entries, strict=True))})
