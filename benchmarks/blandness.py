@@ -9,8 +9,6 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-import torch
-
 from condgen_chat.metrics import Blandness
 from condgen_cli.data.store import open_dataset
 from condgen_cli.decoding import Decoding
@@ -41,7 +39,6 @@ def main() -> None:
     for name in options.model:
         runner = load(name, "cpu")
         for label, settings in DECODINGS.items():
-            torch.manual_seed(0)
             results = runner.stream(items, Decoding(**{"max_length": 40, **settings}), batch_size=64, draw=False)
             replies = [result.generations[0] for result in results]
             scores = metric.score(metric.statistics(items, replies).sum(0), len(items))

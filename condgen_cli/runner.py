@@ -184,16 +184,17 @@ class Runner:
             items: read lazily, in a thread of their own.
             decoding: default: the model's.
             force: the output that the model is made to write for every item.
-            generator: for sampling, on the model's device.
+            generator: for sampling, on the model's device; default: one with seed 0.
             draw: give generations what attention is drawn on; False spares reading it again.
             live: items come as somebody writes them: take those that are there, rather than wait until a batch is full.
             joined: False gives a Result for each part, see ``by_input`` and ``whole``.
             outputs: False writes nothing: a generation's output is empty.
             references: give generations the log-probabilities of their items' references.
         """
-        run = _Run(
-            self.model, self.device, decoding or self.decoding, self._forced(force), generator, draw, outputs, references
-        )
+        decoding = decoding or self.decoding
+        if generator is None and decoding.method == "sample":
+            generator = torch.Generator(self.device).manual_seed(0)
+        run = _Run(self.model, self.device, decoding, self._forced(force), generator, draw, outputs, references)
         by_length = hasattr(self.model, "length")
         window = batch_size * WINDOW if by_length else batch_size
         windows = available(items, window) if live else _windows(items, window, batch_size)

@@ -105,7 +105,7 @@ def prepared(task: str, options: TaskOptions) -> tuple[Runner, Decoding, Any]:
     """
     _check(manager().tasks[task], options, several=False)
     runner, decoding = _loaded(task, options)
-    return runner, decoding, _generator(runner, options)
+    return runner, decoding, _generator(runner, decoding, options)
 
 
 def _loaded(task: str, options: TaskOptions) -> tuple[Runner, Decoding]:
@@ -214,7 +214,7 @@ class _Session:
             self.decoding,
             options.batch_size,
             options.force,
-            _generator(self.runner, options),
+            _generator(self.runner, self.decoding, options),
             draw=options.show_attention or options.save_attention is not None,
             live=self.live,
             joined=False,
@@ -600,8 +600,8 @@ def _decoding(runner: Runner, options: TaskOptions, weights: Mapping[str, float]
     return replace(default, **changes)
 
 
-def _generator(runner: Runner, options: TaskOptions) -> Any:
-    if not options.sample:
+def _generator(runner: Runner, decoding: Decoding, options: TaskOptions) -> Any:
+    if decoding.method != "sample":
         return None
     import torch
 

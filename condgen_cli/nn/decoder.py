@@ -186,7 +186,7 @@ class RecurrentDecoder(nn.Module):
         extras = {} if beta is None else {"gate": beta.squeeze(1)}
         cached = self._cached(features, torch.arange(len(token), device=token.device), len(token), memory)
         if cached is not None:
-            extras["cache"] = cached.shares.sum(1)
+            extras |= {"cache": cached.shares.sum(1), "cache_shares": cached.shares}
         return Step(self.logits(features, cached), state, attention, extras)
 
     def forward(self, memory: Memory, tokens: Tensor, lengths: Tensor | None = None) -> TeacherForced:

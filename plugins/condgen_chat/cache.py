@@ -6,13 +6,20 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
+from condgen_cli.generation import AttentionMap, Axis
 from condgen_cli.model import Memory
 from condgen_cli.nn import CACHE
 
-__all__ = ["Entries", "joined", "last_real", "remembered", "remembering"]
+__all__ = ["Entries", "joined", "last_real", "recalled", "remembered", "remembering"]
+
+
+SHOWN = 0.01
+"""Shares that are worth a column."""
 
 
 class Entries(NamedTuple):
@@ -55,3 +62,19 @@ def remembered(memory: Memory) -> Entries:
 def remembering(memory: Memory, entries: Entries) -> Memory:
     """The memory with these entries."""
     return replace(memory, auxiliary={**memory.auxiliary, **dict(zip(CACHE, entries, strict=True))})
+
+
+def recalled(shares: NDArray[np.float32], steps: Axis, words: Sequence[str]) -> dict[str, AttentionMap]:
+    """The map ``cache``: how much of each step's probability comes from which word of the dialogue. Words that never give more
+    than a hundredth are left out; if all are, there is no map.
+
+    Args:
+        shares: (steps, positions), the last positions being the last words.
+    """
+    count = min(len(words), shares.shape[1])
+    shares, words = shares[:, shares.shape[1] - count :], words[len(words) - count :]
+    chosen = np.flatnonzero((shares >= SHOWN).any(0))
+    if not len(chosen):
+        return {}
+    places = Axis("word", "tokens", tuple(words[place] for place in chosen))
+    return {"cache": AttentionMap(shares[:, chosen], (steps, places))}

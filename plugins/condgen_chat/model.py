@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from condgen_chat.attention import TurnWordAttention, continued, turn_weights
 from condgen_chat.blandness import REPLIES, AntiLanguageModel
-from condgen_chat.cache import Entries, joined, last_real, remembered, remembering
+from condgen_chat.cache import Entries, joined, last_real, recalled, remembered, remembering
 from condgen_chat.filter import masked
 from condgen_cli.data.subwords import SubwordVocabulary
 from condgen_cli.decoding import Hypothesis, Scorer
@@ -196,11 +196,11 @@ class ChatModel(DecoderModel):
 
     def length(self, item: Item) -> int:
         """What batches are sorted by."""
-        return sum(map(len, turns_of(item.condition)[-self.config.read_turns :]))
+        return sum(map(len, self._turns(item)))
 
     def collate(self, items: Sequence[Item]) -> Dialogues:
         """The turns that are read of each item."""
-        dialogues = [turns_of(item.condition)[-self.config.read_turns :] for item in items]
+        dialogues = [self._turns(item) for item in items]
         ids: list[list[list[int]]] = []
         shown: list[list[tuple[str, ...]]] = []
         for turns in dialogues:
@@ -320,12 +320,16 @@ class ChatModel(DecoderModel):
 
     def finished(self, generation: Generation, hypothesis: Hypothesis, item: Item) -> Generation:
         """The reply with words of the list of ``condgen_chat.filter`` masked, and a warning if the turn was too long to be read
-        whole. With attention to the words of several turns, how much of it each turn gets is a map of its own: ``turns``.
+        whole. With attention to the words of several turns, how much of it each turn gets is a map of its own: ``turns``. So is
+        what the cache recalls: ``cache``.
         """
         attention = dict(generation.attention)
         if isinstance(self.decoder.attention, TurnWordAttention):
             end = self.vocabulary.token(self.vocabulary.eos)
             attention["turns"] = turn_weights(attention["attention"], end, _label)
+        if "cache_shares" in hypothesis.extras:
+            steps = Axis("token", "tokens", generation.tokens)
+            attention |= recalled(hypothesis.extras["cache_shares"], steps, self._words(item))
         return replace(generation, output=masked(generation.output), attention=attention, warnings=self.warnings(item))
 
     def warnings(self, item: Item) -> tuple[str, ...]:
@@ -333,6 +337,16 @@ class ChatModel(DecoderModel):
         (*_, last) = ("", *turns_of(item.condition))
         limit = self.config.max_tokens
         return (f"only the last {limit} tokens of the turn are read",) if len(self.vocabulary.encode(last)) > limit else ()
+
+    def _words(self, item: Item) -> list[str]:
+        """The tokens of the turns that are read, each turn ended."""
+        end = self.vocabulary.token(self.vocabulary.eos)
+        pieces = [self.vocabulary.pieces(turn)[-self.config.max_tokens :] for turn in self._turns(item)]
+        return [text for turn in pieces for text in (*(piece.text for piece in turn), end)]
+
+    def _turns(self, item: Item) -> tuple[str, ...]:
+        """The turns that are read."""
+        return turns_of(item.condition)[-self.config.read_turns :]
 
     def _slots(self) -> int:
         """Texts that are kept for attention."""

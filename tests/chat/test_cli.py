@@ -6,6 +6,7 @@ import json
 import os
 import pty
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -77,6 +78,23 @@ def test_decoding_options(trained: Trained, capsys: pytest.CaptureFixture[str]) 
     assert app.run([*once, "--weight", "taste=1"]) == 2
     assert "no scorer 'taste'" in capsys.readouterr().err
     assert app.run([*once, "--input", "-"]) == 2
+
+
+def test_a_model_that_samples_of_itself_does_so_by_the_seed(
+    trained: Trained, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = tmp_path / "sampler"
+    shutil.copytree(trained("hierarchical"), model)
+    description = json.loads((model / "model.json").read_text())
+    description["decoding"] = {"method": "sample", "temperature": 5.0, "max_length": 8}
+    (model / "model.json").write_text(json.dumps(description))
+
+    def drawn(*seed: str) -> str:
+        assert app.run(["chat", "-m", str(model), "--once", "red car", *seed]) == 0
+        return capsys.readouterr().out
+
+    assert drawn() == drawn() == drawn("--seed", "0")
+    assert len({drawn("--seed", str(seed)) for seed in range(4)}) > 1
 
 
 def test_a_conversation_reads_each_turn_once_and_tells_words_as_they_come(trained: Trained) -> None:

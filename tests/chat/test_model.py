@@ -10,12 +10,12 @@ import pytest
 import torch
 
 from condgen_chat.blandness import FIRST
-from condgen_chat.cache import Entries
+from condgen_chat.cache import Entries, recalled
 from condgen_chat.model import VOCABULARY_FILE, ChatConfig, ChatModel, build
 from condgen_cli.data.subwords import SubwordVocabulary
 from condgen_cli.decoding import Decoding, decode
 from condgen_cli.errors import UsageError
-from condgen_cli.generation import AttentionMap
+from condgen_cli.generation import AttentionMap, Axis
 from condgen_cli.model import Item, Memory
 from condgen_cli.nn import CACHE
 from condgen_cli.runner import Bundle, Runner
@@ -128,6 +128,32 @@ def test_what_has_been_said_is_likelier_with_the_cache() -> None:
     forgotten = model.forgotten(memory)
     chances = [first_logits(model, one).softmax(1)[0, film] for one in (memory, forgotten)]
     assert chances[0] > 2 * chances[1]
+
+
+@pytest.mark.parametrize("force", [None, "how are you ?"])
+def test_what_the_cache_recalls_is_a_map(force: str | None) -> None:
+    model = make(attention="words", cache=12)
+    assert model.decoder.cache is not None
+    with torch.no_grad():
+        model.decoder.cache.gate.bias.fill_(3.0)
+        model.decoder.cache.sharpness.fill_(-9.0)  # all alike
+    item = Item("item", tuple(TURNS[:3]))
+    generation = runner(model, max_length=5)(item, force=force)
+    cache = generation.attention["cache"]
+    end = model.vocabulary.token(model.vocabulary.eos)
+    words = [word for turn in TURNS[:3] for word in (*(piece.text for piece in model.vocabulary.pieces(turn)), end)]
+    assert list(cache.axes[1].labels) == words[-12:]
+    np.testing.assert_allclose(cache.weights.sum(1), generation.extras["cache"], atol=1e-5)
+    np.testing.assert_allclose(cache.weights[0], cache.weights[0, :1].repeat(12), rtol=1e-2)
+
+
+def test_words_that_the_cache_hardly_recalls_are_left_out() -> None:
+    steps = Axis("token", "tokens", ("a", "b"))
+    shares = np.array([[0.9, 0.001, 0.02], [0.9, 0.002, 0.0]], np.float32)
+    (cache,) = recalled(shares, steps, ["x", "y"]).values()
+    assert cache.axes[1].labels == ("y",)
+    np.testing.assert_array_equal(cache.weights, shares[:, 2:])
+    assert recalled(shares[:, 1:2], steps, ["x"]) == {}
 
 
 def test_a_cache_needs_two_levels() -> None:
