@@ -97,7 +97,8 @@ def condgen_register_metrics() -> list[MetricSpec]:
 @hookimpl
 def condgen_register_recipes() -> list[RecipeSpec]:
     recipes = {
-        "hred": "Hierarchical recurrent encoder-decoder: remembers the dialogue.",
+        "hred-words": "Hierarchical recurrent encoder-decoder: remembers the dialogue.",
+        "hred": "hred-words with a cache: remembers words, and where they stood.",
         "seq2seq-chat": "The same size, but reads the last turn alone.",
         "seq2seq-chat-3": "The same size, but reads the last three turns as one text.",
     }
