@@ -20,10 +20,10 @@ from condgen_cli.decoding import Decoding
 from condgen_cli.runner import Bundle, Runner
 
 HISTORIES = (1, 10, 100)
-DECODING = Decoding("greedy", min_length=20, max_length=20, no_repeat_ngram=3, weights={"mmi": 0.3})
+DECODING = Decoding("greedy", min_length=20, max_length=20, no_repeat_ngram=3)
 MODELS = {
-    "hred": ChatConfig(attention="turns", history=128),
-    "seq2seq-chat": ChatConfig(encoder="last-turn", encoder_size=155),
+    "hred": ChatConfig(attention="words", max_tokens=32, cache=500),
+    "seq2seq-chat": ChatConfig(encoder="last-turn", encoder_size=160, max_tokens=32),
 }
 
 
