@@ -259,15 +259,21 @@ def test_the_dev_utterances_are_spread_over_the_split(tones: Path) -> None:
     assert len(experiment(tones, "data.dev_utterances=99").dev) == len(everything.dev) == 12
 
 
-@pytest.mark.parametrize("name", ["las", "las-an4"])
-def test_a_recipe_describes_the_language_model_that_its_other_recipe_trains(name: str) -> None:
-    speech, text = (parse_recipe(*find_recipe(one), ()) for one in (name, f"{name}-lm"))
+@pytest.mark.parametrize(("name", "other"), [("las-speller", "las-lm"), ("las-an4", "las-an4-lm")])
+def test_a_recipe_describes_the_language_model_that_its_other_recipe_trains(name: str, other: str) -> None:
+    speech, text = (parse_recipe(*find_recipe(one), ()) for one in (name, other))
     described = check(TranscribeConfig, speech.model.options, "model").language_model
     trained = check(LanguageModelConfig, text.model.options, "model")
     assert described is not None
     assert described.make(8).state_dict().keys() == trained.make(8).state_dict().keys()
     assert (described.embedding_size, described.hidden_size) == (trained.embedding_size, trained.hidden_size)
-    assert (speech.data.dataset, speech.data.options["language_model"]) == (text.data.dataset, f"runs/{name}-lm")
+    assert (speech.data.dataset, speech.data.options["language_model"]) == (text.data.dataset, f"runs/{other}")
+
+
+def test_the_recipes_of_one_model_describe_it_alike() -> None:
+    names = ("las-speller", "las-listener-2", "las")
+    models = [check(TranscribeConfig, parse_recipe(*find_recipe(name), ()).model.options, "model") for name in names]
+    assert len({model.model_copy(update={"dropout": 0.0}).model_dump_json() for model in models}) == 1
 
 
 def test_a_run_learns_to_read_tones(tones: Path) -> None:
