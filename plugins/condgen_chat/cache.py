@@ -73,8 +73,8 @@ def recalled(shares: NDArray[np.float32], steps: Axis, words: Sequence[str]) -> 
     """
     count = min(len(words), shares.shape[1])
     shares, words = shares[:, shares.shape[1] - count :], words[len(words) - count :]
-    chosen = np.flatnonzero((shares >= SHOWN).any(0))
-    if not len(chosen):
+    chosen = np.flatnonzero((shares >= SHOWN).any(0)).tolist()
+    if not chosen:
         return {}
     places = Axis("word", "tokens", tuple(words[place] for place in chosen))
     return {"cache": AttentionMap(shares[:, chosen], (steps, places))}
