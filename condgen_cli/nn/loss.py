@@ -88,20 +88,11 @@ def linear_cross_entropy(
     The gradient is computed with the loss, while the logits are in the cache.
     """
     assert mixture is None or not smoothing
-    return _loss(features, weight, bias, targets, smoothing, None, mixture)
+    return _loss(features, weight, bias, targets, smoothing, None, mixture=mixture)
 
 
-def _loss(
-    features: Tensor,
-    weight: Tensor,
-    bias: Tensor,
-    targets: Tensor,
-    smoothing: float,
-    own: Tensor | None,
-    mixture: Mixture | None,
-) -> Tensor:
-    parts = mixture or (None, None)
-    loss: Tensor = _LinearCrossEntropy.apply(features, weight, bias, targets, smoothing, own, *parts)  # type: ignore[no-untyped-call]
+def _loss(*inputs: Tensor | float | None, mixture: Mixture | None) -> Tensor:
+    loss: Tensor = _LinearCrossEntropy.apply(*inputs, *(mixture or (None, None)))  # type: ignore[no-untyped-call]
     return loss
 
 
@@ -164,4 +155,4 @@ def sampled_cross_entropy(
     """
     tokens, places, offsets = candidates
     chosen, shifted = weight.index_select(0, tokens), bias.index_select(0, tokens) - offsets
-    return _loss(features, chosen, shifted, places[targets], 0.0, offsets, mixture)
+    return _loss(features, chosen, shifted, places[targets], 0.0, offsets, mixture=mixture)
