@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import signal
 import threading
 import time
@@ -20,7 +21,7 @@ from types import FrameType
 from typing import Any
 
 import torch
-from accelerate import Accelerator, PartialState
+from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list, send_to_device, set_seed
 from pydantic import TypeAdapter, ValidationError
 from torch import Tensor, nn
@@ -103,8 +104,12 @@ def train(
 
 
 def is_main_process() -> bool:
-    """Whether this process is the one that reports, of those that train together; to be asked after ``train``."""
-    return bool(PartialState().is_main_process)
+    """Whether this process is the one that reports, of those that ``accelerate launch`` or ``torchrun`` started together.
+
+    Their environment is asked, not ``PartialState``: asked before ``train`` has chosen the device, that would settle for good
+    that there is one process.
+    """
+    return os.environ.get("RANK", "0") == "0"
 
 
 @dataclass

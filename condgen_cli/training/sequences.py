@@ -89,11 +89,11 @@ def dev_scores(metrics: Suite, items: Sequence[Item], generations: Sequence[Gene
     return {key: float(value) for key, value in metrics.score(statistics.sum(0), len(statistics)).items()}
 
 
-def load_initial(model: nn.Module, name: str, files: Mapping[str, Path], apart: str = "") -> None:
+def load_initial(model: nn.Module, name: str, files: Mapping[str, Path], apart: str | tuple[str, ...] = "") -> None:
     """Load the weights among ``files`` of the model ``name`` that a recipe goes on from.
 
     Args:
-        apart: prefix of the weights that come from elsewhere and stay as they are if ``files`` lack them; empty for none.
+        apart: prefixes of the weights that come from elsewhere and stay as they are if ``files`` lack them; empty for none.
     Raises:
         UsageError: if they don't fit the model.
     """

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from condgen_cli.model import Memory
 
-__all__ = ["BLANK", "CTCPrefixScorer", "PrefixState"]
+__all__ = ["BLANK", "NEVER", "CTCPrefixScorer", "PrefixState", "places"]
 
 BLANK = 0
 """The blank's id: the padding's, which no transcript holds."""
@@ -106,3 +107,41 @@ def _run(entering: Tensor, staying: Tensor) -> Tensor:
     """x[t] = log(exp x[t-1] + exp entering[t]) + staying[t], from x[-1] = log 0, as one cumulative sum."""
     total = staying.cumsum(1)
     return total + (entering - (total - staying)).logcumsumexp(1)
+
+
+@torch.no_grad()
+def places(log_probs: Tensor, labels: Tensor, counts: Tensor) -> Tensor:
+    """Where CTC hears each label of a transcript: on the likeliest path that is read so (Viterbi's algorithm over the states of
+    Graves et al. 2006, section 4.1), the position at which it is likeliest.
+
+    Args:
+        log_probs: (batch, positions, vocabulary); a row's padded positions hold a blank for sure.
+        labels: (batch, longest), none of them the blank but where padded.
+        counts: (batch,) real labels of each.
+    Returns:
+        (batch, longest) positions, 0 where padded. Those of a row with fewer positions than it needs mean nothing.
+    """
+    batch, longest = labels.shape
+    state = torch.full((batch, 2 * longest + 1), BLANK, device=labels.device)  # a blank before, between and after labels
+    state[:, 1::2] = labels
+    emitted = log_probs.gather(2, state.unsqueeze(1).expand(-1, log_probs.shape[1], -1))
+    # a label may follow another one at once, unless it is the same
+    leap = torch.full_like(emitted[:, 0], NEVER)
+    leap[:, 3::2] = torch.where(labels[:, 1:] == labels[:, :-1], NEVER, 0.0)
+    score = torch.full_like(leap, NEVER)
+    score[:, :2] = emitted[:, 0, :2]
+    moves = []
+    for at_position in emitted.unbind(1)[1:]:
+        reached = [score, F.pad(score, (1, -1), value=NEVER), F.pad(score, (2, -2), value=NEVER) + leap]
+        score, move = torch.stack(reached).max(0)
+        score = score + at_position
+        moves.append(move)
+    end = 2 * counts.to(labels.device).unsqueeze(1)
+    ends = torch.cat([end, (end - 1).clamp(min=0)], 1)
+    here = ends.gather(1, score.gather(1, ends).argmax(1, keepdim=True))
+    path = [here]
+    for move in reversed(moves):
+        here = here - move.gather(1, here)
+        path.append(here)
+    taken = torch.cat(path[::-1], 1).unsqueeze(2) == torch.arange(1, 2 * longest, 2, device=labels.device)
+    return emitted[:, :, 1::2].masked_fill(~taken, -torch.inf).argmax(1)

@@ -22,6 +22,7 @@ from condgen_cli.data.audio import Sound, load_audio
 from condgen_cli.data.filterbank import Filterbank, normalise
 from condgen_cli.data.subwords import SubwordVocabulary
 from condgen_cli.decoding import Scorer
+from condgen_cli.errors import IntegrityError
 from condgen_cli.generation import Axis
 from condgen_cli.model import Item, Memory
 from condgen_cli.nn import (
@@ -35,10 +36,22 @@ from condgen_cli.nn import (
 )
 from condgen_cli.training import check
 from condgen_transcribe.ctc import BLANK, NEVER, CTCPrefixScorer
+from condgen_transcribe.words import Lexicon, WordModel, WordScorer
 
-__all__ = ["VOCABULARY_FILE", "LanguageModelConfig", "Speech", "TranscribeConfig", "TranscribeModel", "build", "pad_features"]
+__all__ = [
+    "LEXICON_FILE",
+    "VOCABULARY_FILE",
+    "LanguageModelConfig",
+    "Speech",
+    "TranscribeConfig",
+    "TranscribeModel",
+    "WordsConfig",
+    "build",
+    "pad_features",
+]
 
 VOCABULARY_FILE = "vocabulary.json"
+LEXICON_FILE = "lexicon.json"
 RATE = 16000
 SHIFT = 0.01
 """Seconds from one frame to the next."""
@@ -58,12 +71,22 @@ class LanguageModelConfig(BaseModel):
         return LanguageModel(vocabulary_size, self.embedding_size, self.hidden_size, self.layers, self.dropout)
 
 
+class WordsConfig(BaseModel):
+    """Sizes of a bigram model of words, which training counts; see ``condgen_transcribe.words.WordModel``."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    words: int = Field(ge=1)
+    bigrams: int = Field(ge=0)
+
+
 class TranscribeConfig(BaseModel):
     """Options of the speech models.
 
     Args:
         bins: of the log-mel filter banks.
-        convolutions: layers before the recurrent ones, each halving time and frequency; channels: of each.
+        convolutions: layers before the recurrent ones, each halving frequency; channels: of each.
+        halvings: how many of them, counted from the first, halve time too; None: all.
         layers: bidirectional LSTM layers of the listener, ``listener_size`` in each direction.
         pyramid: how many of them, counted from the second, read pairs of positions as one (Chan et al. 2016, eq. 5).
         embedding_size, hidden_size: of the speller.
@@ -73,12 +96,14 @@ class TranscribeConfig(BaseModel):
         ctc: the listener has an output layer of its own.
         dropout: on embeddings, between the listener's layers, on the memory and on the output layer.
         language_model: one that judges hypotheses too; None for none.
+        words: bigrams of words that judge them as well; None for none.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     bins: int = Field(80, ge=1)
     convolutions: int = Field(2, ge=0)
+    halvings: int | None = Field(None, ge=0)
     channels: int = Field(32, ge=1)
     layers: int = Field(3, ge=1)
     pyramid: int = Field(0, ge=0)
@@ -91,6 +116,7 @@ class TranscribeConfig(BaseModel):
     ctc: bool = True
     dropout: float = Field(0.3, ge=0, lt=1)
     language_model: LanguageModelConfig | None = None
+    words: WordsConfig | None = None
 
 
 class Speech(NamedTuple):
@@ -118,7 +144,7 @@ def pad_features(features: Sequence[Tensor]) -> Speech:
 
 
 class Listener(nn.Module):
-    """Convolutions that halve time and frequency, then a pyramid of bidirectional LSTMs (Chan et al. 2016, section 3.1).
+    """Convolutions that halve frequency and mostly time, then a pyramid of bidirectional LSTMs (Chan et al. 2016, section 3.1).
 
     What each LSTM reads, and what the last one writes, is normalised: without, so little of the sound is left above three LSTMs
     with weights as they are at first that CTC needs many epochs to hear any of it.
@@ -127,8 +153,10 @@ class Listener(nn.Module):
     def __init__(self, config: TranscribeConfig) -> None:
         super().__init__()
         channels = [1, *[config.channels] * config.convolutions]
+        self.halvings = config.convolutions if config.halvings is None else min(config.halvings, config.convolutions)
         self.convolutions = nn.ModuleList(
-            nn.Conv2d(before, after, 3, stride=2, padding=1) for before, after in pairwise(channels)
+            nn.Conv2d(before, after, 3, stride=(2 if number < self.halvings else 1, 2), padding=1)
+            for number, (before, after) in enumerate(pairwise(channels))
         )
         bins = config.bins
         for _ in self.convolutions:
@@ -143,8 +171,9 @@ class Listener(nn.Module):
     def forward(self, features: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """(batch, frames, bins) to (batch, positions, 2 · listener_size), zero where padded, and real positions (batch,)."""
         maps = features.unsqueeze(1)
-        for convolution in self.convolutions:
-            lengths = _halved(lengths)
+        for number, convolution in enumerate(self.convolutions):
+            if number < self.halvings:
+                lengths = _halved(lengths)
             maps = _masked(convolution(maps).relu(), lengths, 2)
         outputs = maps.transpose(1, 2).flatten(2)
         for index, layer in enumerate(self.layers):
@@ -157,7 +186,7 @@ class Listener(nn.Module):
         return _masked(self.norms[-1](outputs), lengths, 1), lengths
 
     def frames_per_position(self) -> int:
-        return int(2 ** (len(self.convolutions) + sum(map(self._halves, range(len(self.layers))))))
+        return int(2 ** (self.halvings + sum(map(self._halves, range(len(self.layers))))))
 
     def _halves(self, layer: int) -> bool:
         return 0 < layer <= self.pyramid
@@ -176,12 +205,17 @@ def _masked(maps: Tensor, lengths: Tensor, dimension: int) -> Tensor:
 
 
 class TranscribeModel(DecoderModel):
-    """Implements ``condgen_cli.model.Model``."""
+    """Implements ``condgen_cli.model.Model``.
 
-    def __init__(self, config: TranscribeConfig, vocabulary: SubwordVocabulary) -> None:
+    Args:
+        lexicon: the words of ``config.words``.
+    """
+
+    def __init__(self, config: TranscribeConfig, vocabulary: SubwordVocabulary, lexicon: Lexicon | None = None) -> None:
         super().__init__()
         self.config = config
         self.vocabulary = vocabulary
+        self.lexicon = lexicon
         self.filterbank = Filterbank(bins=config.bins, rate=RATE)
         self.listener = Listener(config)
         value_size = 2 * config.listener_size
@@ -191,15 +225,21 @@ class TranscribeModel(DecoderModel):
         )
         self.ctc = nn.Linear(value_size, len(vocabulary)) if config.ctc else None
         self.language_model = None if config.language_model is None else config.language_model.make(len(vocabulary))
+        self.words = None if config.words is None else WordModel(config.words.words, config.words.bigrams)
+        self.word_scorer: WordScorer | None = None
         self.dropout = Dropout(config.dropout)
 
     def scorers(self) -> dict[str, Scorer]:
-        """``ctc``: the listener's own judgement of a hypothesis; ``language_model``."""
+        """``ctc``: the listener's own judgement of a hypothesis; ``language_model``; ``words``."""
         scorers: dict[str, Scorer] = {}
         if self.ctc is not None:
             scorers["ctc"] = CTCPrefixScorer(self.vocabulary.bos, self.vocabulary.eos)
         if self.language_model is not None:
             scorers["language_model"] = LanguageModelScorer(self.language_model)
+        if self.words is not None and self.lexicon is not None:
+            # made when the numbers are loaded, and kept, since it remembers where words go on
+            self.word_scorer = self.word_scorer or WordScorer(self.words, self.lexicon, self.vocabulary)
+            scorers["words"] = self.word_scorer
         return scorers
 
     def example(self) -> Item:
@@ -253,6 +293,12 @@ def build(config: Mapping[str, Any], files: Mapping[str, Path]) -> TranscribeMod
 
     Raises:
         UsageError: for unknown or impossible options.
+        IntegrityError: if the lexicon isn't one, or another one.
     """
     parsed = check(TranscribeConfig, config, source="speech model")
-    return TranscribeModel(parsed, SubwordVocabulary.load(files[VOCABULARY_FILE]))
+    lexicon = None
+    if parsed.words is not None:
+        lexicon = Lexicon.load(files[LEXICON_FILE])
+        if len(lexicon) != parsed.words.words:
+            raise IntegrityError(f"{files[LEXICON_FILE]} has {len(lexicon)} words, the model {parsed.words.words}")
+    return TranscribeModel(parsed, SubwordVocabulary.load(files[VOCABULARY_FILE]), lexicon)

@@ -1,5 +1,5 @@
-"""What is minimised: the speller's cross-entropy and the listener's CTC loss (Kim et al. 2017, eq. 13), and how far from the
-diagonal the speller listens (Tachibana et al. 2018)."""
+"""What is minimised: the speller's cross-entropy and the listener's CTC loss (Kim et al. 2017, eq. 13), how far from the
+diagonal the speller listens (Tachibana et al. 2018), and how much of it listens elsewhere than where CTC hears the token."""
 
 from __future__ import annotations
 
@@ -12,13 +12,17 @@ from torch import Tensor, nn
 from condgen_cli.model import Memory
 from condgen_cli.nn.decoder import TeacherForced
 from condgen_cli.training import sampling_probability
-from condgen_transcribe.ctc import BLANK
+from condgen_transcribe.ctc import BLANK, places
 from condgen_transcribe.model import Speech, TranscribeModel
 
 __all__ = ["Objective", "TrainingBatch"]
 
 BAND = 0.1
 """Half the width of the diagonal within which listening costs little, as a share of an utterance."""
+NEAR = 2
+"""Positions to either side of where CTC hears a token that are there as well."""
+LITTLE = 1e-6
+"""Attention that is counted where there is none."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +47,7 @@ class TrainingBatch:
 
 
 class Objective(nn.Module):
-    """(1 - λ) · (cross-entropy + γ · guidance) + λ · CTC, each per token.
+    """(1 - λ) · (cross-entropy + γ · guidance + δ · alignment) + λ · CTC, each per token.
 
     Args:
         ctc: λ; the model must have the listener's own output layer. With 1 the speller doesn't run.
@@ -53,6 +57,7 @@ class Objective(nn.Module):
             (Duckworth et al. 2019).
         guidance: γ, what attention off the diagonal costs: people speak at an even pace, more or less, and a speller that
             knows so from the start finds out sooner what to listen to.
+        alignment: δ, what attention costs that isn't where CTC hears the token, for a listener that has learnt to hear.
     """
 
     def __init__(
@@ -62,6 +67,7 @@ class Objective(nn.Module):
         label_smoothing: float = 0.1,
         sampling: float = 0.0,
         guidance: float = 0.0,
+        alignment: float = 0.0,
     ) -> None:
         super().__init__()
         self.model = model
@@ -69,7 +75,12 @@ class Objective(nn.Module):
         self.label_smoothing = label_smoothing
         self.sampling = sampling
         self.guidance = guidance
+        self.alignment = alignment
         self.probability = 0.0
+        # what has no part in the loss gets no gradients, which several processes would wait for
+        model.decoder.requires_grad_(ctc < 1)
+        if model.ctc is not None:
+            model.ctc.requires_grad_(ctc > 0)
 
     def set_progress(self, fraction: float) -> None:
         self.probability = sampling_probability(fraction, self.sampling, end=0.5)
@@ -90,6 +101,10 @@ class Objective(nn.Module):
                 astray = _astray(forced, memory, batch)
                 stats["astray"] = astray.item()
                 losses.append((1 - self.ctc) * self.guidance * astray)
+            if self.alignment:
+                apart = _apart(forced, memory, batch)
+                stats["apart"] = apart.item()
+                losses.append((1 - self.ctc) * self.alignment * apart)
         if self.ctc:
             heard = self._ctc(memory.auxiliary["ctc"], memory.mask, batch) / tokens
             stats["ctc"] = heard.item()
@@ -129,3 +144,16 @@ def _astray(forced: TeacherForced, memory: Memory, batch: TrainingBatch) -> Tens
     position = torch.arange(memory.mask.shape[1], device=rows.device) / memory.mask.sum(1, keepdim=True)
     distance = step.unsqueeze(1) - position[rows]
     return (forced.weights * (1 - (-((distance / BAND) ** 2) / 2).exp())).sum(1).mean()
+
+
+def _apart(forced: TeacherForced, memory: Memory, batch: TrainingBatch) -> Tensor:
+    """Mean over steps of -log Σₜ αₙₜ, t being near where CTC hears token n; the end token's place is that of the last one."""
+    assert forced.weights is not None
+    steps = batch.inputs.shape[1]
+    labels = (batch.lengths - 1).to(batch.targets.device)
+    beyond = torch.arange(steps, device=labels.device) >= labels.unsqueeze(1)
+    heard = places(memory.auxiliary["ctc"], batch.targets.masked_fill(beyond, BLANK), labels)
+    last = heard.gather(1, (labels - 1).clamp(min=0).unsqueeze(1))
+    place = torch.where(beyond, last, heard).flatten()[forced.kept].unsqueeze(1)
+    near = (torch.arange(forced.weights.shape[1], device=place.device) - place).abs() <= NEAR
+    return -((forced.weights * near).sum(1) + LITTLE).log().mean()

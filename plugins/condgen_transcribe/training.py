@@ -23,6 +23,7 @@ from condgen_cli.plugins import manager
 from condgen_cli.runner import initial_files
 from condgen_cli.training import Recipe, check
 from condgen_cli.training.sequences import (
+    SavedVocabulary,
     batches_of_like_length,
     dev_scores,
     export,
@@ -30,12 +31,39 @@ from condgen_cli.training.sequences import (
     load_initial,
     teacher_forcing,
 )
-from condgen_transcribe.model import RATE, SHIFT, VOCABULARY_FILE, TranscribeConfig, TranscribeModel, pad_features
+from condgen_transcribe.language_model import read_lines
+from condgen_transcribe.model import (
+    LEXICON_FILE,
+    RATE,
+    SHIFT,
+    VOCABULARY_FILE,
+    TranscribeConfig,
+    TranscribeModel,
+    WordsConfig,
+    pad_features,
+)
 from condgen_transcribe.objective import Objective, TrainingBatch
+from condgen_transcribe.words import Lexicon, WordModel
 
 __all__ = ["TranscribeExperiment", "mask"]
 
 LANGUAGE_MODEL_FILE = "language-model.safetensors"
+WORDS_FILE = "words.safetensors"
+
+
+class WordOptions(BaseModel):
+    """``[data.words]``: what a bigram model of words is counted from, beside the transcripts.
+
+    Args:
+        text: see ``condgen_transcribe.language_model.DataOptions``.
+        word_count, bigram_count: rarer words and pairs are left out.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    text: str = ""
+    word_count: int = Field(2, ge=1)
+    bigram_count: int = Field(2, ge=1)
 
 
 class DataOptions(BaseModel):
@@ -53,6 +81,7 @@ class DataOptions(BaseModel):
         mask_frames, mask_bins: what a mask covers at most.
         language_model: a run or a zoo's model of a language model that ``[model.language_model]`` describes; its vocabulary is
             the speller's, its weights stay as they are. The model of ``init`` may have none.
+        words: of a bigram model of words that judges hypotheses too; None for none.
         dev_utterances: how many of the dev split, evenly spread over it, are decoded at each evaluation; 0 for all.
     """
 
@@ -69,6 +98,7 @@ class DataOptions(BaseModel):
     mask_frames: int = Field(40, ge=1)
     mask_bins: int = Field(27, ge=1)
     language_model: str = ""
+    words: WordOptions | None = None
     dev_utterances: int = Field(0, ge=0)
 
 
@@ -81,6 +111,7 @@ class ObjectiveOptions(BaseModel):
     label_smoothing: float = Field(0.1, ge=0, lt=1)
     sampling: float = Field(0.0, ge=0, le=1)
     guidance: float = Field(0.0, ge=0)
+    alignment: float = Field(0.0, ge=0)
 
 
 class TranscribeExperiment:
@@ -102,8 +133,15 @@ class TranscribeExperiment:
         self.dev = [_decoded(item) for item in _spread(dev, self.data.dev_utterances)]
         files = {} if recipe.init is None else initial_files(recipe.init)
         language_model = initial_files(self.data.language_model) if self.data.language_model else {}
-        self.model = TranscribeModel(config, self._vocabulary(train, files, language_model))
-        load_initial(self.model, str(recipe.init), files, apart="language_model.")
+        words, lexicon = self._words(train, data_dir)
+        sizes = None if words is None or lexicon is None else WordsConfig(words=len(lexicon), bigrams=len(words.second))
+        if config.words not in (None, sizes):
+            raise UsageError("recipe: model.words: the sizes are those of what data.words counts")
+        config = config.model_copy(update={"words": sizes})
+        self.model = TranscribeModel(config, self._vocabulary(train, files, language_model), lexicon)
+        learnt = {name: path for name, path in files.items() if name != WORDS_FILE}
+        load_initial(self.model, str(recipe.init), learnt, apart=("language_model.", "words."))
+        self.model.words = words
         if self.model.language_model is not None:
             if not (language_model or LANGUAGE_MODEL_FILE in files):
                 raise UsageError("recipe: data.language_model: missing; the weights of model.language_model come from it")
@@ -127,9 +165,22 @@ class TranscribeExperiment:
 
     def export(self, directory: Path) -> None:
         """The model as ``load`` reads it, the language model in a file of its own."""
-        vocabularies = {VOCABULARY_FILE: self.model.vocabulary}
+        vocabularies: dict[str, SavedVocabulary] = {VOCABULARY_FILE: self.model.vocabulary}
         parts = {} if self.model.language_model is None else {LANGUAGE_MODEL_FILE: "language_model."}
+        if self.model.words is not None:
+            parts[WORDS_FILE] = "words."
+        if self.model.lexicon is not None:
+            vocabularies[LEXICON_FILE] = self.model.lexicon
         export(directory, self.recipe, self.model, self.model.config, vocabularies, parts)
+
+    def _words(self, train: Sequence[Item], data_dir: Path | None) -> tuple[WordModel | None, Lexicon | None]:
+        """Bigrams of the transcripts and of the further text, and their words."""
+        options = self.data.words
+        if options is None:
+            return None, None
+        further = read_lines((data_dir or Path()) / options.text) if options.text else []
+        transcripts = [item.references[0] for item in train]
+        return WordModel.counted(transcripts + further, options.word_count, options.bigram_count)
 
     def _vocabulary(
         self, train: Sequence[Item], files: Mapping[str, Path], language_model: Mapping[str, Path]

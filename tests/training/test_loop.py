@@ -106,6 +106,18 @@ def test_learns_and_leaves_a_loadable_model_log_and_curve(toy: ModuleType, tmp_p
 
 
 @pytest.mark.usefixtures("without_curve")
+def installed(toy: ModuleType, folder: Path) -> dict[str, str]:
+    """The environment of a command that finds the toy's plugin, with its recipe in ``folder``."""
+    plugin = folder / "plugin"
+    metadata = plugin / "toy-1.0.dist-info"
+    metadata.mkdir(parents=True)
+    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: toy\nVersion: 1.0\n")
+    (metadata / "entry_points.txt").write_text("[condgen]\ntoy = toy\n")
+    (plugin / "toy.py").write_bytes(Path(toy.__file__ or "").read_bytes())
+    (folder / "toy.toml").write_text(toy.RECIPE)
+    return os.environ | {"PYTHONPATH": str(plugin), "OMP_NUM_THREADS": "1", "CONDGEN_HOME": str(folder / "home")}
+
+
 class TestTraining:
     def test_the_log_is_a_mean_over_tokens_since_the_last_line(self, toy: ModuleType, tmp_path: Path) -> None:
         run(toy, tmp_path / "fine", "training.log_every=1", "training.epochs=1")
@@ -245,16 +257,9 @@ class TestResume:
 
     def test_killed_in_the_middle_of_an_epoch(self, toy: ModuleType, tmp_path: Path, references: dict[Any, Path]) -> None:
         """A real ``condgen train`` of a plugin's architecture, ``kill -9``, and ``--resume`` in another process."""
-        plugin = tmp_path / "plugin"
-        metadata = plugin / "toy-1.0.dist-info"
-        metadata.mkdir(parents=True)
-        (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: toy\nVersion: 1.0\n")
-        (metadata / "entry_points.txt").write_text("[condgen]\ntoy = toy\n")
-        (plugin / "toy.py").write_bytes(Path(toy.__file__ or "").read_bytes())
-        (tmp_path / "toy.toml").write_text(toy.RECIPE)
         overrides = [*EVERYTHING, "training.checkpoint_every=1"]
+        environment = installed(toy, tmp_path)
         command = [sys.executable, "-m", "condgen_cli", "train", "toy.toml", *overrides, "--device", "cpu", "--format", "json"]
-        environment = os.environ | {"PYTHONPATH": str(plugin), "OMP_NUM_THREADS": "1", "CONDGEN_HOME": str(tmp_path / "home")}
 
         process = subprocess.Popen(command, cwd=tmp_path, env=environment | {"TOY_HANG": "9"}, stderr=subprocess.PIPE)
         while not (tmp_path / "hanging").exists():
@@ -273,6 +278,21 @@ class TestResume:
         assert "epoch 2  step 4" not in done.stderr
         assert "epoch 3  step 9" in done.stderr
         assert_same_run(tmp_path / "runs" / "toy", references[EVERYTHING])
+
+    def test_several_processes_are_one_run(self, toy: ModuleType, tmp_path: Path) -> None:
+        """Five batches are two rounds for two processes; one of them reports, and what it wrote can be resumed."""
+        launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "condgen_cli"]
+        command = [*launcher, "train", "toy.toml", "--data-dir", ".", "--device", "cpu", "--format", "json"]
+        environment = installed(toy, tmp_path)
+        for options, epochs in (([], 3), (["training.epochs=4", "--resume"], 4)):
+            done = subprocess.run(
+                [*command, *options], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+            )
+            assert done.returncode == 0, done.stderr
+            summary = json.loads(done.stdout)
+            assert (summary["epochs"], summary["steps"]) == (epochs, 2 * epochs)
+            evaluated = [record for record in records(tmp_path / "runs" / "toy") if "dev" in record]
+            assert [record["step"] for record in evaluated] == [2 * epoch for epoch in range(1, epochs + 1)]
 
     def test_a_finished_run_can_be_made_longer(self, toy: ModuleType, tmp_path: Path) -> None:
         path = tmp_path / "run"

@@ -12,7 +12,7 @@ from torch import Tensor
 from condgen_cli.decoding import Decoding, decode
 from condgen_cli.errors import UsageError
 from condgen_cli.model import Memory, Step, select_state
-from condgen_transcribe.ctc import BLANK, CTCPrefixScorer
+from condgen_transcribe.ctc import BLANK, CTCPrefixScorer, places
 
 LABELS, EOS, BOS, SIZE = (1, 2), 3, 4, 5
 POSITIONS = 4
@@ -87,3 +87,27 @@ def test_a_beam_finds_what_the_listener_heard() -> None:
 def test_only_scorers_that_a_model_has_can_be_weighed() -> None:
     with pytest.raises(UsageError, match="no scorer 'lm'"):
         decode(Indifferent(), make_memory(), Decoding(weights={"lm": 0.5}))  # type: ignore[arg-type]
+
+
+def read(path: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(label for label, _ in groupby(path) if label != BLANK)
+
+
+@pytest.mark.parametrize("text", [(1,), (1, 1), (1, 2), (2, 1, 2), (1, 2, 1, 2)])
+@pytest.mark.parametrize("lengths", [(5, 5), (5, 4)])
+def test_places_are_those_of_the_likeliest_path(text: tuple[int, ...], lengths: tuple[int, int]) -> None:
+    log_probs = (2 * torch.randn(2, 5, 3, generator=torch.Generator().manual_seed(len(text)))).log_softmax(-1)
+    log_probs[1, lengths[1] :] = -1e30
+    log_probs[1, lengths[1] :, BLANK] = 0.0
+    labels = torch.tensor([[*text, BLANK], [*text, BLANK]])
+    found = places(log_probs, labels, torch.tensor([len(text)] * 2))
+    for row, length in enumerate(lengths):
+        paths = [path for path in product(range(3), repeat=length) if read(path) == text]
+        best = max(paths, key=lambda path: sum(float(log_probs[row, place, label]) for place, label in enumerate(path)))
+        place, expected = 0, []
+        for label, run in groupby(best):
+            count = len(list(run))
+            if label != BLANK:
+                expected.append(max(range(place, place + count), key=lambda at: float(log_probs[row, at, label])))
+            place += count
+        assert found[row, : len(text)].tolist() == expected

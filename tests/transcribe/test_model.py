@@ -22,6 +22,7 @@ KINDS: dict[str, dict[str, object]] = {
     "content only": {"location": False, "layers": 1},
     "dot products": {"match": "dot", "hidden_size": 12},
     "no ctc": {"ctc": False},
+    "fine": {"convolutions": 3, "halvings": 1},
 }
 
 

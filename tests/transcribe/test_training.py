@@ -16,6 +16,7 @@ from condgen_cli.runner import load
 from condgen_cli.training import build_experiment, check, parse_recipe, train
 from condgen_cli.training.library import find_recipe
 from condgen_cli.weights import load_weights
+from condgen_transcribe.ctc import places
 from condgen_transcribe.model import LanguageModelConfig, TranscribeConfig
 from condgen_transcribe.objective import Objective
 from condgen_transcribe.training import TranscribeExperiment, mask
@@ -160,6 +161,29 @@ def test_guidance_is_what_listening_off_the_diagonal_costs(tones: Path) -> None:
     assert stats["astray"] == pytest.approx(sum(costs) / len(costs), rel=1e-4)
     assert stats["astray"] > 0.01
     assert loss.item() == pytest.approx(plain.objective(batch)[0].item() + 0.75 * 2 * stats["astray"], rel=1e-4)
+
+
+def test_alignment_is_what_listening_elsewhere_than_ctc_costs(tones: Path) -> None:
+    plain, built = (experiment(tones, "objective.ctc=0.25", *more) for more in ((), ("objective.alignment=2",)))
+    plain.objective.eval()
+    built.objective.eval()
+    batch = next(iter(built.batches(0)))
+    memory = built.model.encode(batch.speech)
+    state, costs = built.model.start(memory), []
+    for number in range(batch.inputs.shape[1]):
+        step = built.model.step(batch.inputs[:, number], state, memory)
+        state = step.state
+        for row, steps in enumerate(batch.lengths.tolist()):
+            if number < steps:
+                labels = batch.targets[row : row + 1, : steps - 1]
+                heard = places(memory.auxiliary["ctc"][row : row + 1], labels, torch.tensor([steps - 1]))[0]
+                place = int(heard[min(number, steps - 2)])  # the end token is where the last one was
+                near = step.attention["attention"][row, max(0, place - 2) : place + 3]
+                costs.append(-math.log(float(near.sum()) + 1e-6))
+    loss, stats = built.objective(batch)
+    assert stats["apart"] == pytest.approx(sum(costs) / len(costs), rel=1e-4)
+    assert stats["apart"] > 0.1
+    assert loss.item() == pytest.approx(plain.objective(batch)[0].item() + 0.75 * 2 * stats["apart"], rel=1e-4)
 
 
 def test_batches_are_a_function_of_seed_and_epoch(tones: Path) -> None:

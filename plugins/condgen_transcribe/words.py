@@ -1,0 +1,296 @@
+"""A bigram model of words beside a speller of subwords, with look-ahead within words (Hori et al. 2018).
+
+A recurrent network over subwords needs much text until it knows which words there are; counts know it at once. Every subword is
+judged by how much of the bigrams' probability goes on with it: the share of all words with such a beginning.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from condgen_cli.data.subwords import BLANK, SubwordVocabulary
+from condgen_cli.errors import IntegrityError, UsageError
+from condgen_cli.model import Memory
+from condgen_cli.zoo.store import write_atomically
+
+__all__ = ["Lexicon", "WordModel", "WordScorer", "WordState"]
+
+DISCOUNT = 0.75
+MOST = 2**16 - 1
+"""Words of a lexicon: their numbers have 16 bits."""
+STEPS = 20.0
+"""Of a bigram's stored log-probability in a nat: 255 of them are 12.75 nats."""
+UNKNOWN = math.log(0.01)
+"""Log-probability that a word is in no lexicon."""
+LETTER = math.log(0.05)
+"""Log-probability of each letter of such a word."""
+OUTSIDE, START = 0, 1
+"""Nodes: within a word that is in no lexicon; before the first word."""
+NODES = 20_000
+"""Beginnings of words that are kept from one search to the next."""
+
+
+class Lexicon:
+    """Different words, in the order of their UTF-8 bytes, so that those with a common beginning lie together.
+
+    Raises:
+        UsageError: for more words than 16 bits can count.
+    """
+
+    def __init__(self, words: Iterable[str]) -> None:
+        self.words = sorted(set(words))
+        if len(self.words) > MOST:
+            raise UsageError(f"a lexicon of {len(self.words)} words is too large", f"{MOST} at most")
+
+    def __len__(self) -> int:
+        return len(self.words)
+
+    @classmethod
+    def load(cls, path: Path) -> Lexicon:
+        """Read what ``save`` wrote.
+
+        Raises:
+            IntegrityError: if it is something else.
+        """
+        try:
+            words = json.loads(path.read_text(encoding="utf-8"))["words"]
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise IntegrityError(f"{path} is not a lexicon: {error}") from None
+        if not isinstance(words, list) or not all(isinstance(word, str) for word in words) or words != sorted(set(words)):
+            raise IntegrityError(f"{path} is not a lexicon: it must be a sorted list of different words")
+        return cls(words)
+
+    def save(self, path: Path) -> None:
+        """Write JSON, ``{"words": [...]}``."""
+        write_atomically(path, json.dumps({"words": self.words}, ensure_ascii=False, separators=(",", ":")).encode())
+
+
+class WordModel(nn.Module):
+    """Interpolated Kneser-Ney bigrams (Chen and Goodman 1999, eq. 23), rare ones left out: p(w | h) = s(h, w) + λ(h) · p(w).
+
+    A history h is a word's number; ``words`` at the beginning of a text, and one more where the word is unknown. A successor w
+    is a word's number; ``words`` for the end.
+
+    Args:
+        words: in the lexicon.
+        bigrams: that are stored, of the buffers' sizes.
+    """
+
+    unigram: Tensor
+    """(words + 1,) log p(w)."""
+    first: Tensor
+    """(words + 2,) where each history's bigrams begin, the beginning's last, and where they end."""
+    second: Tensor
+    """(bigrams,) successors, ascending for each history."""
+    share: Tensor
+    """(bigrams,) -20 · log s."""
+
+    def __init__(self, words: int, bigrams: int) -> None:
+        super().__init__()
+        self.words = words
+        self.register_buffer("unigram", torch.zeros(words + 1))
+        self.register_buffer("first", torch.zeros(words + 2, dtype=torch.int32))
+        self.register_buffer("second", torch.zeros(bigrams, dtype=torch.uint16))
+        self.register_buffer("share", torch.zeros(bigrams, dtype=torch.uint8))
+
+    @classmethod
+    def counted(cls, texts: Iterable[str], word_count: int, bigram_count: int) -> tuple[WordModel, Lexicon]:
+        """Count words and pairs in texts whose words are divided by blanks.
+
+        Args:
+            texts: sentences.
+            word_count, bigram_count: rarer ones are left out.
+        Raises:
+            UsageError: if no word is left, or too many.
+        """
+        sentences = [text.split() for text in texts]
+        counts = Counter(word for sentence in sentences for word in sentence)
+        lexicon = Lexicon(word for word, count in counts.items() if count >= word_count)
+        if not len(lexicon):
+            raise UsageError("no word is as frequent as the lexicon asks for")
+        numbers = {word: number for number, word in enumerate(lexicon.words)}
+        edge = len(lexicon)
+        pairs: Counter[tuple[int, int]] = Counter()
+        for sentence in sentences:
+            known = [edge, *(numbers.get(word, -1) for word in sentence), edge]
+            pairs.update(pairwise(known))
+        found = [(history, word, count) for (history, word), count in pairs.items() if history >= 0 and word >= 0]
+        table = np.array(sorted(found), dtype=np.int64).reshape(-1, 3)
+        # a word is as likely in new company as many different words it has followed
+        company = np.maximum(np.bincount(table[:, 1], minlength=edge + 1), DISCOUNT)
+        totals = np.bincount(table[:, 0], table[:, 2], minlength=edge + 1)
+        table = table[table[:, 2] >= bigram_count]
+        model = cls(edge, len(table))
+        model.unigram.copy_(torch.from_numpy(np.log(company / company.sum())))
+        model.first[1:] = torch.from_numpy(np.bincount(table[:, 0], minlength=edge + 1).cumsum())
+        model.second.copy_(torch.from_numpy(table[:, 1]))
+        shares = (table[:, 2] - DISCOUNT) / totals[table[:, 0]]
+        model.share.copy_(torch.from_numpy(np.rint(-STEPS * np.log(shares)).clip(0, 255)))
+        return model, lexicon
+
+
+class WordState(NamedTuple):
+    """Where a hypothesis stands, (rows,) each: the node of what is written of its last word, and the history before that."""
+
+    node: Tensor
+    history: Tensor
+
+
+class _Node(NamedTuple):
+    """The beginning of a word: its words are those from ``low`` to ``high``, the first of them itself if ``whole``; with each
+    token after it those from ``lows`` to ``highs`` (vocabulary,)."""
+
+    text: str
+    low: int
+    high: int
+    whole: bool
+    lows: Tensor
+    highs: Tensor
+
+
+class _Here(NamedTuple):
+    """Of each row's node (rows,): its words, whether it is one, and the history if that ends here."""
+
+    low: Tensor
+    high: Tensor
+    whole: Tensor
+    after: Tensor
+
+
+class WordScorer:
+    """Judges subwords by words: implements ``condgen_cli.decoding.Scorer``; it looks at no memory.
+
+    A token's score is the log of p(words that the text may go on with, the token written) / p(those without it). A word in no
+    lexicon costs ``UNKNOWN`` and for each letter ``LETTER``.
+
+    Args:
+        model: of the lexicon's words, with its numbers final.
+        lexicon: its words.
+        vocabulary: of the tokens; a word begins with ``▁``.
+    """
+
+    def __init__(self, model: WordModel, lexicon: Lexicon, vocabulary: SubwordVocabulary) -> None:
+        self.bos, self.eos = vocabulary.bos, vocabulary.eos
+        self.edge = len(lexicon)
+        self.texts = vocabulary.tokens
+        self.bytes = np.array([word.encode() for word in lexicon.words])
+        device = model.unigram.device
+        shares = (model.share.double() / -STEPS).exp()
+        self.bigrams = _cumulative(shares)
+        self.unigrams = _cumulative(model.unigram.double().exp())
+        first = model.first.long()
+        histories = torch.arange(self.edge + 1, device=device).repeat_interleave(first.diff())
+        self.pairs = histories * (self.edge + 1) + model.second.long()
+        kept = self.bigrams[first[1:]] - self.bigrams[first[:-1]]
+        self.left = torch.cat([1 - kept, kept.new_ones(1)])
+        # an end is the beginning of something too
+        self.begins = torch.tensor([text.startswith(BLANK) for text in self.texts], device=device)
+        self.begins[self.eos] = True
+        self.spelled = LETTER * torch.tensor([len(text.removeprefix(BLANK)) for text in self.texts], device=device).double()
+        self.spelled[self.eos] = 0.0
+        self._forget()
+
+    def start(self, memory: Memory, rows_per_item: int = 1) -> WordState:
+        """Before the first word."""
+        if len(self.nodes) > NODES:
+            self._forget()
+        rows = len(memory) * rows_per_item
+        node = torch.full((rows,), START, device=memory.values.device)
+        return WordState(node, torch.full_like(node, self.edge))
+
+    def score(self, token: Tensor, state: WordState, memory: Memory) -> tuple[Tensor, WordState]:
+        """Scores (rows, vocabulary) of what may follow ``token`` (rows,), and the state after it."""
+        if int(token[0]) != self.bos:
+            state = self._extended(token, state)
+        here = self._here(state)
+        written = self._mass(state.history, here.low, here.high).log()
+        ended = self._mass(state.history, here.low, here.low + 1).log() - written
+        # whoever is outside already has paid for it
+        outside = here.low == here.high
+        ended = torch.where(here.whole, ended, torch.where(outside, 0.0, UNKNOWN)).unsqueeze(1)
+        after = torch.where(self.begins, here.after.unsqueeze(1), state.history.unsqueeze(1))
+        nodes = [self.nodes[number] for number in state.node.tolist()]
+        lows, highs = (torch.stack(parts) for parts in zip(*((node.lows, node.highs) for node in nodes), strict=True))
+        ahead = self._mass(after, lows, highs).log()
+        within = torch.where(self.begins, ended, -written.unsqueeze(1)) + ahead
+        fee = torch.where(self.begins, ended + UNKNOWN, torch.where(outside, 0.0, UNKNOWN).unsqueeze(1))
+        return torch.where(ahead.isfinite(), within, fee + self.spelled).float(), state
+
+    def _extended(self, token: Tensor, state: WordState) -> WordState:
+        """The state after one more token."""
+        pairs = zip(token.tolist(), state.node.tolist(), strict=True)
+        node = torch.tensor([self._node(self.texts[number], before) for number, before in pairs], device=token.device)
+        return WordState(node, torch.where(self.begins[token], self._here(state).after, state.history))
+
+    def _here(self, state: WordState) -> _Here:
+        nodes = [self.nodes[number] for number in state.node.tolist()]
+        facts = torch.tensor([(node.low, node.high, node.whole) for node in nodes], device=state.node.device)
+        low, high, whole = facts[:, 0], facts[:, 1], facts[:, 2].bool()
+        after = torch.where(whole, low, self.edge + 1)
+        return _Here(low, high, whole, torch.where(state.node == START, state.history, after))
+
+    def _mass(self, history: Tensor, low: Tensor, high: Tensor) -> Tensor:
+        """p(one of the words from ``low`` to ``high`` | history), of tensors of one shape."""
+        ends = torch.stack([low, high])
+        places = torch.searchsorted(self.pairs, history * (self.edge + 1) + ends)
+        bigrams, unigrams = (self.bigrams[places], self.unigrams[ends])
+        return bigrams[1] - bigrams[0] + self.left[history] * (unigrams[1] - unigrams[0])
+
+    def _node(self, token: str, before: int) -> int:
+        """The node after a token."""
+        if token.startswith(BLANK):
+            text = token.removeprefix(BLANK)
+        elif before in (OUTSIDE, START):
+            return OUTSIDE
+        else:
+            text = self.nodes[before].text + token
+        number = self.numbers.get(text)
+        if number is None:
+            node = self._made(text)
+            number = OUTSIDE if node.low == node.high else len(self.nodes)
+            self.numbers[text] = number
+            if number != OUTSIDE:
+                self.nodes.append(node)
+        return number
+
+    def _made(self, text: str) -> _Node:
+        low, high = self._range([text])
+        following = [token.removeprefix(BLANK) if token.startswith(BLANK) else text + token for token in self.texts]
+        lows, highs = self._range(following)
+        whole = low[0] < high[0] and self.bytes[low[0]] == text.encode()
+        return self._with_ends(_Node(text, int(low[0]), int(high[0]), bool(whole), *map(torch.from_numpy, (lows, highs))))
+
+    def _range(self, beginnings: Sequence[str]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """From where to where the words with each beginning lie."""
+        keys = [beginning.encode() for beginning in beginnings]
+        return np.searchsorted(self.bytes, keys), np.searchsorted(self.bytes, [key + b"\xff" for key in keys])
+
+    def _with_ends(self, node: _Node) -> _Node:
+        node.lows[self.eos], node.highs[self.eos] = self.edge, self.edge + 1
+        device = self.begins.device
+        return node._replace(lows=node.lows.to(device), highs=node.highs.to(device))
+
+    def _forget(self) -> None:
+        """Nothing but the two nodes that are no beginnings of words: after them only new words lead into the lexicon."""
+        start = self._made("")
+        begins = self.begins
+        lows, highs = start.lows * begins, start.highs * begins
+        nowhere = _Node("", 0, 0, False, lows, highs)
+        self.nodes: list[_Node] = [nowhere, nowhere]
+        self.numbers: dict[str, int] = {}
+
+
+def _cumulative(values: Tensor) -> Tensor:
+    """Sums of the first 0, 1, 2, … of them."""
+    return torch.cat([values.new_zeros(1), values.cumsum(0)])
