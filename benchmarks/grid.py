@@ -65,16 +65,22 @@ def sampled_anew(model: ImageModel, batch: int, steps: int) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--batch", type=int, default=32)
+    parser.add_argument("--batch", type=int, nargs="+", default=[1, 4, 8, 32], help="pictures at once")
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
-    batch = options.batch
     torch.set_num_threads(1)
-    model = make("grid-lstm")
-    pictures = (torch.rand(batch, PIXELS, generator=torch.Generator().manual_seed(0)) < 0.2).long()
-    with torch.no_grad():
-        torch.testing.assert_close(by_diagonals(model, pictures[:2]), by_cells(model, pictures[:2]))
-    raster = make("pixel-lstm")
+    model, raster = make("grid-lstm"), make("pixel-lstm")
+    for batch in options.batch:
+        pictures = (torch.rand(batch, PIXELS, generator=torch.Generator().manual_seed(0)) < 0.2).long()
+        with torch.no_grad():
+            torch.testing.assert_close(by_diagonals(model, pictures[:2]), by_cells(model, pictures[:2]))
+        print(f"batches of {batch}: pictures per CPU second")
+        report(model, raster, pictures, options.rounds)
+
+
+def report(model: ImageModel, raster: ImageModel, pictures: Tensor, rounds: int) -> None:
+    """Medians for one batch."""
+    batch = len(pictures)
     actions = {
         "training, by diagonals": lambda: by_diagonals(model, pictures).backward(),
         "training, cell by cell": lambda: by_cells(model, pictures).backward(),
@@ -82,10 +88,10 @@ def main() -> None:
         "sampling": lambda: sampled(model, batch),
         f"sampling, the whole anew for each of {SOME} pixels": lambda: sampled_anew(model, batch, SOME),
     }
-    found = medians({name: partial(timed, action) for name, action in actions.items()}, options.rounds)
+    found = medians({name: partial(timed, action) for name, action in actions.items()}, rounds)
     for name, seconds in found.items():
         share = SOME / PIXELS if "anew" in name else 1
-        print(f"{name:<50} {batch * share / seconds:8.2f} pictures per CPU second")
+        print(f"  {name:<50} {batch * share / seconds:8.2f}")
 
 
 def timed(action: Callable[[], None]) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,8 @@ import soundfile
 import torch
 import torch.nn.functional as F
 
-from condgen_cli.errors import UsageError
+from condgen_cli.decoding import Decoding, decode
+from condgen_cli.errors import IntegrityError, UsageError
 from condgen_cli.runner import load
 from condgen_cli.training import build_experiment, check, parse_recipe, train
 from condgen_cli.training.library import find_recipe
@@ -20,6 +22,7 @@ from condgen_transcribe.ctc import places
 from condgen_transcribe.model import LanguageModelConfig, TranscribeConfig
 from condgen_transcribe.objective import Objective
 from condgen_transcribe.training import TranscribeExperiment, mask
+from condgen_transcribe.words import Lexicon
 
 TONES = {"A": 400, "B": 900, "C": 1700, "D": 3000}
 RATE = 16000
@@ -277,6 +280,44 @@ def test_a_language_model_must_be_given_and_fit(tones: Path) -> None:
         experiment(tones, f"init={tones / 'run'}", *with_language_model(other))
 
 
+def test_words_are_counted_and_judge_with_the_exported_model(tones: Path) -> None:
+    (tones / "more.txt").write_text("ABC ABC\nDAD ABC\nDAD ABC\n")
+    words = ('data.words={text="more.txt", word_count=2, bigram_count=2}', "training.epochs=1")
+    recipe = parse_recipe(RECIPE, "tones.toml", words)
+    built = build_experiment(recipe, tones, tones / "run")
+    train(recipe, built, tones / "run")
+    model = load(str(tones / "run")).model
+    transcripts = [line.split("\t")[1] for line in (tones / "train.tsv").read_text().splitlines()]
+    counts = Counter([*transcripts, "ABC", "ABC", "DAD", "ABC", "DAD", "ABC"])
+    assert model.lexicon.words == sorted(word for word, count in counts.items() if count >= 2)
+    assert model.config.words.bigrams == len(model.words.second) > 0
+    assert isinstance(built, TranscribeExperiment)
+    assert built.model.words is not None
+    assert all(torch.equal(model.words.state_dict()[name], tensor) for name, tensor in built.model.words.state_dict().items())
+    # a word of the lexicon outweighs what was heard
+    memory = model.encode(model.collate(built.dev))
+    heavy = decode(model, memory, Decoding(max_length=8, weights={"words": 50.0}))
+    assert {model.vocabulary.decode(best.ids) for best, *_ in heavy} <= set(model.lexicon.words) | {"ABC ABC", "DAD ABC"}
+
+    # who goes on from it counts anew, or goes without
+    plain = experiment(tones, f"init={tones / 'run'}")
+    assert plain.model.words is None
+    assert torch.equal(plain.model.decoder.bias, model.decoder.bias)
+    again = experiment(tones, f"init={tones / 'run'}", "data.words={}")
+    assert again.model.words is not None
+    assert again.model.config.words != model.config.words
+    with pytest.raises(UsageError, match=r"model\.words"):
+        experiment(tones, "model.words={words=1, bigrams=1}")
+
+
+def test_a_lexicon_of_another_model_is_refused(tones: Path) -> None:
+    recipe = parse_recipe(RECIPE, "tones.toml", ("training.epochs=1", "data.words={}"))
+    train(recipe, build_experiment(recipe, tones, tones / "run"), tones / "run")
+    Lexicon(["ABC"]).save(tones / "run" / "lexicon.json")
+    with pytest.raises(IntegrityError, match="has 1 words"):
+        load(str(tones / "run"))
+
+
 def test_the_dev_utterances_are_spread_over_the_split(tones: Path) -> None:
     everything, some = experiment(tones), experiment(tones, "data.dev_utterances=3")
     assert [item.id for item in some.dev] == [everything.dev[index].id for index in (0, 4, 8)]
@@ -294,8 +335,9 @@ def test_a_recipe_describes_the_language_model_that_its_other_recipe_trains(name
     assert (speech.data.dataset, speech.data.options["language_model"]) == (text.data.dataset, f"runs/{other}")
 
 
-def test_the_recipes_of_one_model_describe_it_alike() -> None:
-    recipes = [parse_recipe(*find_recipe(name), ()) for name in ("las-speller", "las")]
+@pytest.mark.parametrize("names", [("las-speller", "las-listener-2"), ("las-fine", "las")])
+def test_the_recipes_of_one_model_describe_it_alike(names: tuple[str, str]) -> None:
+    recipes = [parse_recipe(*find_recipe(name), ()) for name in names]
     models = [check(TranscribeConfig, recipe.model.options, "model") for recipe in recipes]
     assert len({model.model_copy(update={"dropout": 0.0}).model_dump_json() for model in models}) == 1
 
