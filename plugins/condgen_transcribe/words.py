@@ -92,7 +92,7 @@ class WordModel(nn.Module):
     first: Tensor
     """(words + 2,) where each history's bigrams begin, the beginning's last, and where they end."""
     second: Tensor
-    """(bigrams,) successors, ascending for each history."""
+    """(bigrams, 2) successors, ascending for each history: 256 times the first number, and the second."""
     share: Tensor
     """(bigrams,) -20 · log s."""
 
@@ -101,8 +101,12 @@ class WordModel(nn.Module):
         self.words = words
         self.register_buffer("unigram", torch.zeros(words + 1))
         self.register_buffer("first", torch.zeros(words + 2, dtype=torch.int32))
-        self.register_buffer("second", torch.zeros(bigrams, dtype=torch.uint16))
+        self.register_buffer("second", torch.zeros(bigrams, 2, dtype=torch.uint8))
         self.register_buffer("share", torch.zeros(bigrams, dtype=torch.uint8))
+
+    def successors(self) -> Tensor:
+        """(bigrams,) the second words' numbers."""
+        return 256 * self.second[:, 0].long() + self.second[:, 1].long()
 
     @classmethod
     def counted(cls, texts: Iterable[str], word_count: int, bigram_count: int) -> tuple[WordModel, Lexicon]:
@@ -134,7 +138,7 @@ class WordModel(nn.Module):
         model = cls(edge, len(table))
         model.unigram.copy_(torch.from_numpy(np.log(company / company.sum())))
         model.first[1:] = torch.from_numpy(np.bincount(table[:, 0], minlength=edge + 1).cumsum())
-        model.second.copy_(torch.from_numpy(table[:, 1]))
+        model.second.copy_(torch.from_numpy(np.stack(np.divmod(table[:, 1], 256), 1)))
         shares = (table[:, 2] - DISCOUNT) / totals[table[:, 0]]
         model.share.copy_(torch.from_numpy(np.rint(-STEPS * np.log(shares)).clip(0, 255)))
         return model, lexicon
@@ -191,7 +195,7 @@ class WordScorer:
         self.unigrams = _cumulative(model.unigram.double().exp())
         first = model.first.long()
         histories = torch.arange(self.edge + 1, device=device).repeat_interleave(first.diff())
-        self.pairs = histories * (self.edge + 1) + model.second.long()
+        self.pairs = histories * (self.edge + 1) + model.successors()
         kept = self.bigrams[first[1:]] - self.bigrams[first[:-1]]
         self.left = torch.cat([1 - kept, kept.new_ones(1)])
         # an end is the beginning of something too

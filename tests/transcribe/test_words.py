@@ -116,7 +116,7 @@ def test_rare_words_and_pairs_are_left_out() -> None:
     assert lexicon.words == ["A", "ATE", "CAT", "SAT", "THE"]
     number = {word: place for place, word in enumerate(lexicon.words)}
     first = model.first.tolist()
-    seconds = model.second.tolist()
+    seconds = model.successors().tolist()
     kept = {(h, w) for h in range(len(lexicon) + 1) for w in seconds[first[h] : first[h + 1]]}
     edge = len(lexicon)
     pairs = {("<s>", "A"), ("<s>", "THE"), ("A", "CAT"), ("CAT", "SAT"), ("SAT", "</s>"), ("THE", "CAT"), ("CAT", "</s>")}
