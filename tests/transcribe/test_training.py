@@ -182,7 +182,7 @@ def test_alignment_is_what_listening_elsewhere_than_ctc_costs(tones: Path) -> No
                 heard = places(memory.auxiliary["ctc"][row : row + 1], labels, torch.tensor([steps - 1]))[0]
                 place = int(heard[min(number, steps - 2)])  # the end token is where the last one was
                 near = step.attention["attention"][row, max(0, place - 2) : place + 3]
-                costs.append(-math.log(float(near.sum()) + 1e-6))
+                costs.append(-math.log(near.sum().item() + 1e-6))
     loss, stats = built.objective(batch)
     assert stats["apart"] == pytest.approx(sum(costs) / len(costs), rel=1e-4)
     assert stats["apart"] > 0.1
