@@ -70,10 +70,6 @@ class Filterbank(BaseModel):
         """How many frames a sound of so many samples has."""
         return max(0, 1 + (samples - self.window_size) // self.shift_size)
 
-    def centres(self) -> Tensor:
-        """Frequencies (bins,) in hertz of which each band has most."""
-        return _hertz(self._edges[1:-1]).float()
-
     def __call__(self, samples: NDArray[np.floating[Any]] | Tensor) -> Tensor:
         """Filter banks (frames, bins) of samples (n,) in [-1, 1]; no frame if they are fewer than a window.
 
@@ -107,16 +103,11 @@ class Filterbank(BaseModel):
         return torch.hann_window(self.window_size, periodic=False, dtype=torch.float64).pow(0.85).float()
 
     @cached_property
-    def _edges(self) -> Tensor:
-        """Where bands begin, are highest and end (bins + 2,), evenly spread over the mel scale."""
-        low, high = _mel(torch.tensor([self.low_frequency, self._top], dtype=torch.float64)).tolist()
-        return torch.linspace(low, high, self.bins + 2, dtype=torch.float64)
-
-    @cached_property
     def _banks(self) -> Tensor:
         """Weights (fft_size / 2, bins) of the frequencies from 0 to below half the rate in each band."""
         frequencies = torch.arange(self._fft_size // 2, dtype=torch.float64) * (self.rate / self._fft_size)
-        edges = self._edges
+        low, high = _mel(torch.tensor([self.low_frequency, self._top], dtype=torch.float64)).tolist()
+        edges = torch.linspace(low, high, self.bins + 2, dtype=torch.float64)
         mels = _mel(frequencies)[:, None]
         rising = (mels - edges[:-2]) / (edges[1:-1] - edges[:-2])
         falling = (edges[2:] - mels) / (edges[2:] - edges[1:-1])
@@ -150,7 +141,3 @@ def deltas(features: Tensor) -> Tensor:
 
 def _mel(frequencies: Tensor) -> Tensor:
     return 1127.0 * torch.log1p(frequencies / 700.0)
-
-
-def _hertz(mels: Tensor) -> Tensor:
-    return 700.0 * torch.expm1(mels / 1127.0)

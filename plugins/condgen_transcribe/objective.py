@@ -1,6 +1,5 @@
 """What is minimised: the speller's cross-entropy and the listener's CTC loss (Kim et al. 2017, eq. 13), how far from the
-diagonal the speller listens (Tachibana et al. 2018), how much of it listens elsewhere than where CTC hears the token, and how
-differently CTC hears two views of an utterance (Yao et al. 2025)."""
+diagonal the speller listens (Tachibana et al. 2018), and how much of it listens elsewhere than where CTC hears the token."""
 
 from __future__ import annotations
 
@@ -48,7 +47,7 @@ class TrainingBatch:
 
 
 class Objective(nn.Module):
-    """(1 - λ) · (cross-entropy + γ · guidance + δ · alignment) + λ · (CTC + κ · consistency), each per token.
+    """(1 - λ) · (cross-entropy + γ · guidance + δ · alignment) + λ · CTC, each per token.
 
     Args:
         ctc: λ; the model must have the listener's own output layer. With 1 the speller doesn't run.
@@ -59,8 +58,6 @@ class Objective(nn.Module):
         guidance: γ, what attention off the diagonal costs: people speak at an even pace, more or less, and a speller that
             knows so from the start finds out sooner what to listen to.
         alignment: δ, what attention costs that isn't where CTC hears the token, for a listener that has learnt to hear.
-        consistency: κ, what it costs that CTC hears different things in two views of an utterance, the second half of a batch
-            being other views of the first.
     """
 
     def __init__(
@@ -71,7 +68,6 @@ class Objective(nn.Module):
         sampling: float = 0.0,
         guidance: float = 0.0,
         alignment: float = 0.0,
-        consistency: float = 0.0,
     ) -> None:
         super().__init__()
         self.model = model
@@ -80,7 +76,6 @@ class Objective(nn.Module):
         self.sampling = sampling
         self.guidance = guidance
         self.alignment = alignment
-        self.consistency = consistency
         self.probability = 0.0
         # what has no part in the loss gets no gradients, which several processes would wait for
         model.decoder.requires_grad_(ctc < 1)
@@ -114,10 +109,6 @@ class Objective(nn.Module):
             heard = self._ctc(memory.auxiliary["ctc"], memory.mask, batch) / tokens
             stats["ctc"] = heard.item()
             losses.append(self.ctc * heard)
-            if self.consistency:
-                unlike = _unlike(memory.auxiliary["ctc"], memory.mask) / tokens
-                stats["unlike"] = unlike.item()
-                losses.append(self.ctc * self.consistency * unlike)
         return torch.stack(losses).sum(), stats
 
     def _ctc(self, log_probs: Tensor, mask: Tensor | None, batch: TrainingBatch) -> Tensor:
@@ -166,11 +157,3 @@ def _apart(forced: TeacherForced, memory: Memory, batch: TrainingBatch) -> Tenso
     place = torch.where(beyond, last, heard).flatten()[forced.kept].unsqueeze(1)
     near = (torch.arange(forced.weights.shape[1], device=place.device) - place).abs() <= NEAR
     return -((forced.weights * near).sum(1) + LITTLE).log().mean()
-
-
-def _unlike(log_probs: Tensor, mask: Tensor | None) -> Tensor:
-    """Σₜ D(p'ₜ ‖ pₜ) over the positions of all rows, p' being what CTC hears in a row's other view, as a target (Yao et al.
-    2025, eq. 4)."""
-    assert mask is not None
-    other = torch.cat(log_probs.chunk(2)[::-1]).detach()
-    return (F.kl_div(log_probs, other, reduction="none", log_target=True).sum(2) * mask).sum()

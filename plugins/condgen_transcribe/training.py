@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import soxr
-import torch
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
@@ -46,13 +45,10 @@ from condgen_transcribe.model import (
 from condgen_transcribe.objective import Objective, TrainingBatch
 from condgen_transcribe.words import Lexicon, WordModel
 
-__all__ = ["TranscribeExperiment", "mask", "warp"]
+__all__ = ["TranscribeExperiment", "mask"]
 
 LANGUAGE_MODEL_FILE = "language-model.safetensors"
 WORDS_FILE = "words.safetensors"
-
-WARPED = 4800.0
-"""Up to here, in hertz, where the formants are, ``warp`` moves everything by the same factor."""
 
 
 class WordOptions(BaseModel):
@@ -83,8 +79,6 @@ class DataOptions(BaseModel):
         speeds: training utterances are heard at each of these (Ko et al. 2015), one drawn for each epoch.
         masks: of SpecAugment (Park et al. 2019), so many in time and as many in frequency; 0 for none.
         mask_frames, mask_bins: what a mask covers at most.
-        mask_rate: masks in time for each second, rather than ``masks`` for each utterance; 0 for the latter.
-        warp: formants are moved by a factor between 1 - warp and 1 + warp, as if by another vocal tract (Jaitly & Hinton 2013).
         language_model: a run or a zoo's model of a language model that ``[model.language_model]`` describes; its vocabulary is
             the speller's, its weights stay as they are. The model of ``init`` may have none.
         words: of a bigram model of words that judges hypotheses too; None for none.
@@ -103,8 +97,6 @@ class DataOptions(BaseModel):
     masks: int = Field(0, ge=0)
     mask_frames: int = Field(40, ge=1)
     mask_bins: int = Field(27, ge=1)
-    mask_rate: float = Field(0.0, ge=0)
-    warp: float = Field(0.0, ge=0, lt=0.5)
     language_model: str = ""
     words: WordOptions | None = None
     dev_utterances: int = Field(0, ge=0)
@@ -120,7 +112,6 @@ class ObjectiveOptions(BaseModel):
     sampling: float = Field(0.0, ge=0, le=1)
     guidance: float = Field(0.0, ge=0)
     alignment: float = Field(0.0, ge=0)
-    consistency: float = Field(0.0, ge=0)
 
 
 class TranscribeExperiment:
@@ -137,7 +128,6 @@ class TranscribeExperiment:
         config = check(TranscribeConfig, recipe.model.options, "model")
         self.data = check(DataOptions, recipe.data.model_dump(), "data")
         options = check(ObjectiveOptions, recipe.objective, "objective")
-        self.views = 2 if options.consistency else 1
         train = list(open_dataset(self.data.dataset, "train", data_dir, self.data.options))
         dev = list(open_dataset(self.data.dataset, "dev", data_dir, self.data.options))
         self.dev = [_decoded(item) for item in _spread(dev, self.data.dev_utterances)]
@@ -203,7 +193,6 @@ class TranscribeExperiment:
 
     def _prepare(self, train: Sequence[Item]) -> None:
         """Features of every utterance that is short enough at each speed, and its tokens."""
-        self.centres = self.model.filterbank.centres()
         self.features: list[list[Tensor]] = []
         self.tokens: list[list[int]] = []
         with progress(len(train), "features") as advance:
@@ -236,42 +225,24 @@ def _at(samples: NDArray[np.float32], speed: float) -> NDArray[np.float32]:
     return samples if speed == 1 else np.asarray(soxr.resample(samples, RATE * speed, RATE), np.float32)
 
 
-def mask(features: Tensor, masks: tuple[int, int], frames: int, bins: int, rng: np.random.Generator) -> Tensor:
+def mask(features: Tensor, masks: int, frames: int, bins: int, rng: np.random.Generator) -> Tensor:
     """SpecAugment (Park et al. 2019, section 2): stripes of random width are set to the mean, which is 0.
 
     Args:
         features: (frames, bins), normalised.
-        masks: so many in time, and in frequency.
+        masks: in time, and in frequency.
         frames, bins: the widest; in time also a fifth of the utterance.
     """
     features = features.clone()
     length, size = features.shape
-    for _ in range(masks[0]):
+    for _ in range(masks):
         width = int(rng.integers(min(frames, length // 5) + 1))
         start = int(rng.integers(length - width + 1))
         features[start : start + width] = 0
-    for _ in range(masks[1]):
         width = int(rng.integers(min(bins, size) + 1))
         start = int(rng.integers(size - width + 1))
         features[:, start : start + width] = 0
     return features
-
-
-def warp(features: Tensor, centres: Tensor, factor: float) -> Tensor:
-    """What a vocal tract that is shorter by a factor would have said (Jaitly & Hinton 2013, section 2): each band holds what
-    the one at its frequency over the factor did, and so that the highest stays where it is, more of it towards there.
-
-    Args:
-        features: (frames, bins).
-        centres: (bins,) frequencies of the bands in hertz, rising.
-    """
-    hertz, bins = centres.numpy(), np.arange(len(centres))
-    top = hertz[-1]
-    knee = WARPED * min(factor, 1.0)
-    from_where = np.interp(hertz, [0.0, knee, top], [0.0, knee / factor, top])
-    place = torch.from_numpy(np.interp(from_where, hertz, bins))
-    below = place.floor().long().clamp(max=len(bins) - 2)
-    return torch.lerp(features[:, below], features[:, below + 1], (place - below).float())
 
 
 class _Epoch:
@@ -288,17 +259,10 @@ class _Epoch:
     def __iter__(self) -> Iterator[TrainingBatch]:
         own = self.experiment
         rng = np.random.default_rng([own.recipe.seed, self.epoch, 1])
-        vocabulary = own.model.vocabulary
+        vocabulary, data = own.model.vocabulary, own.data
         for indices in self.order:
-            drawn = [own.features[index][rng.integers(len(own.data.speeds))].float() for index in indices]
-            heard = [self._augmented(one, rng) for _ in range(own.views) for one in drawn]
-            texts = [own.tokens[index] for index in indices] * own.views
+            drawn = [own.features[index][rng.integers(len(data.speeds))].float() for index in indices]
+            masked = [mask(one, data.masks, data.mask_frames, data.mask_bins, rng) for one in drawn]
+            texts = [own.tokens[index] for index in indices]
             inputs, targets, steps = teacher_forcing(texts, vocabulary.bos, vocabulary.eos, vocabulary.pad)
-            yield TrainingBatch(pad_features(heard), inputs, targets, steps)
-
-    def _augmented(self, features: Tensor, rng: np.random.Generator) -> Tensor:
-        data = self.experiment.data
-        if data.warp:
-            features = warp(features, self.experiment.centres, 1 + data.warp * rng.uniform(-1, 1))
-        in_time = round(data.mask_rate * len(features) * SHIFT) if data.mask_rate else data.masks
-        return mask(features, (in_time, data.masks), data.mask_frames, data.mask_bins, rng)
+            yield TrainingBatch(pad_features(masked), inputs, targets, steps)
