@@ -22,6 +22,8 @@ from condgen_cli.nn.denormals import flushed_denormals
 
 __all__ = ["Decoding", "Hypothesis", "Scorer", "decode", "force", "reweighted"]
 
+SECOND = 4
+"""Hypotheses of an input that a second pass judges."""
 BLOCK = 64
 """Tokens of the vocabulary that the search for the best looks at together."""
 
@@ -41,7 +43,13 @@ class Decoding:
         top_p: sample among the likeliest tokens that together reach this probability.
         max_length, min_length: in tokens, without the end token.
         no_repeat_ngram: nothing is written that ends in so many tokens that stand in it before; 0: no such rule.
+        recombine: of hypotheses with the same last so many tokens only the best one is gone on with, as what is still to come
+            will hardly change their order; 0: no such rule. A beam holds more that is different then.
+        threshold: hypotheses that score so much less than the best one of their input are given up; 0 for none.
         weights: of the model's further scorers, by their names, its own being 1; those that aren't named have no say.
+        second_pass: a beam goes by these scorers alone, and the model itself judges what they find (Sainath et al. 2019): it
+            adds its log-probability to the scores of the best. For scorers that know better than the model. Without any it
+            searches itself.
     Raises:
         UsageError: for values outside their range.
     """
@@ -56,7 +64,10 @@ class Decoding:
     max_length: int = 50
     min_length: int = 1
     no_repeat_ngram: int = 0
+    recombine: int = 0
+    threshold: float = 0.0
     weights: Mapping[str, float] = field(default_factory=dict)
+    second_pass: bool = False
 
     def __post_init__(self) -> None:
         faults = {
@@ -70,6 +81,8 @@ class Decoding:
             "top_p must lie in (0, 1]": not 0 < self.top_p <= 1,
             "max_length must be at least 1, and at least min_length": self.max_length < max(1, self.min_length),
             "no_repeat_ngram can't be negative": self.no_repeat_ngram < 0,
+            "recombine can't be negative": self.recombine < 0,
+            "threshold can't be negative": not self.threshold >= 0,
             "weights can't be negative": any(not weight >= 0 for weight in self.weights.values()),
         }
         for message, wrong in faults.items():
@@ -126,11 +139,15 @@ def decode(
         return []
     if scorers is None:
         scorers = _weighted(_scorers(model), decoding.weights)
-    scoring = _Scoring(model, scorers, decoding.no_repeat_ngram)
+    second_pass = decoding.second_pass and decoding.method != "sample" and bool(scorers)
+    scoring = _Scoring(model, scorers, decoding, own=not second_pass)
     with flushed_denormals():
         if decoding.method == "sample":
             return _sample(scoring, memory, decoding, generator)
-        return _beam_search(scoring, memory, decoding)
+        if not second_pass:
+            return _beam_search(scoring, memory, decoding)
+        found = _beam_search(scoring, memory, replace(decoding, nbest=min(decoding.beam, max(SECOND, decoding.nbest))))
+        return _judged(model, memory, found, decoding)
 
 
 def reweighted(decoding: Decoding, model: Any, weights: Mapping[str, float]) -> Decoding:
@@ -161,14 +178,18 @@ def _weighted(scorers: Mapping[str, Scorer], weights: Mapping[str, float]) -> li
 
 @torch.inference_mode()
 def force(model: Model, memory: Memory, ids: Sequence[Sequence[int]]) -> list[Hypothesis]:
-    """What the model looks at when made to write ``ids``, one sequence for each memory row, and their log-probabilities."""
+    """What the model looks at when made to write ``ids``, and their log-probabilities.
+
+    Args:
+        ids: sequences, as many for each memory row, those of a row together.
+    """
     vocabulary = model.vocabulary
     device = memory.values.device
     longest = max(map(len, ids), default=0)
     targets = torch.full((len(ids), longest), vocabulary.pad, device=device)
     for row, sequence in enumerate(ids):
         targets[row, : len(sequence)] = torch.tensor(list(sequence), device=device)
-    state = model.start(memory)
+    state = model.start(memory, len(ids) // len(memory))
     token = torch.full((len(ids),), vocabulary.bos, device=device)
     same, log_prob, trace = torch.arange(len(ids), device=device), torch.zeros(len(ids), device=device), _Trace()
     chosen: list[Tensor] = []
@@ -184,16 +205,34 @@ def force(model: Model, memory: Memory, ids: Sequence[Sequence[int]]) -> list[Hy
     ]
 
 
-class _Scoring:
-    """The model and the further scorers as one.
+def _judged(model: Model, memory: Memory, found: list[list[Hypothesis]], decoding: Decoding) -> list[list[Hypothesis]]:
+    """What a first pass found, the model's log-probability added to its scores: the best of each input."""
+    width = max(map(len, found))
+    rows = [(hypotheses * width)[:width] for hypotheses in found]  # those of an input with fewer come again
+    forced = force(model, memory, [hypothesis.ids for row in rows for hypothesis in row])
+    judged = []
+    for number, hypotheses in enumerate(found):
+        own = forced[number * width : number * width + len(hypotheses)]
+        scored = [
+            replace(mine, score=first.score + mine.score / len(mine.ids) ** decoding.length_penalty)
+            for first, mine in zip(hypotheses, own, strict=True)
+        ]
+        judged.append(sorted(scored, key=lambda hypothesis: -hypothesis.score)[: decoding.nbest])
+    return judged
 
-    Their states are followed by what has been written, (rows, steps) with ``bos``, if an n-gram must not come twice.
+
+class _Scoring:
+    """The model, unless its ``own`` judgement isn't asked for yet, and the further scorers as one.
+
+    Their states are followed by what has been written, (rows, steps) with ``bos``, if decoding looks back at it.
     """
 
-    def __init__(self, model: Model, scorers: Sequence[tuple[Scorer, float]], no_repeat_ngram: int = 0) -> None:
+    def __init__(self, model: Model, scorers: Sequence[tuple[Scorer, float]], decoding: Decoding, own: bool = True) -> None:
         self.model = model
+        self.own = own
         self.scorers = scorers
-        self.no_repeat_ngram = no_repeat_ngram
+        self.no_repeat_ngram = decoding.no_repeat_ngram
+        self.looks_back = bool(decoding.no_repeat_ngram or decoding.recombine)
         vocabulary = model.vocabulary
         self.eos = vocabulary.eos
         self.bos = vocabulary.bos
@@ -201,16 +240,22 @@ class _Scoring:
         self.never = [vocabulary.pad, vocabulary.bos, *([] if copies else [vocabulary.unk])]
 
     def start(self, memory: Memory, rows_per_item: int = 1) -> list[Any]:
-        states = [self.model.start(memory, rows_per_item), *(scorer.start(memory, rows_per_item) for scorer, _ in self.scorers)]
-        if self.no_repeat_ngram:
+        own = self.model.start(memory, rows_per_item) if self.own else None
+        states = [own, *(scorer.start(memory, rows_per_item) for scorer, _ in self.scorers)]
+        if self.looks_back:
             states.append(torch.zeros(len(memory) * rows_per_item, 0, dtype=torch.long, device=memory.values.device))
         return states
 
     def step(self, token: Tensor, states: list[Any], memory: Memory, can_end: bool) -> _Scored:
         """Score every next token."""
-        step = self.model.step(token, states[0], memory)
-        logits = step.logits.float()
-        norm = logits.logsumexp(1)
+        if self.own:
+            step = self.model.step(token, states[0], memory)
+            logits = step.logits.float()
+            norm = logits.logsumexp(1)
+        else:
+            logits = memory.values.new_zeros(len(token), len(self.model.vocabulary), dtype=torch.float32)
+            norm = logits.new_zeros(len(token))
+            step = Step(logits, None)
         total, next_states = logits, [step.state]
         for (scorer, weight), state in zip(self.scorers, states[1:], strict=False):
             added, state = scorer.score(token, state, memory)
@@ -218,12 +263,13 @@ class _Scoring:
             next_states.append(state)
         # in place, without scorers in the logits too: what may not be written is never asked for again
         total[:, self.never if can_end else [*self.never, self.eos]] = -torch.inf
+        if self.looks_back:
+            next_states.append(torch.cat([states[-1], token.unsqueeze(1)], 1))
         if self.no_repeat_ngram:
-            written = torch.cat([states[-1], token.unsqueeze(1)], 1)
+            written = next_states[-1]
             rows, tokens = _repeating(written, self.no_repeat_ngram)
             ended = tokens == self.eos  # rows that have ended go on with the end token, however often
             total[rows[~ended], tokens[~ended]] = -torch.inf
-            next_states.append(written)
         return _Scored(total, logits, norm, next_states, step)
 
     def only_end(self, scored: _Scored) -> _Scored:
@@ -348,7 +394,10 @@ def _beam_search(scoring: _Scoring, memory: Memory, decoding: Decoding) -> list[
         if position == decoding.max_length:
             scored = scoring.only_end(scored)
         # with twice the beam's candidates there are enough to go on with even if the best all end
-        best, row, chosen = _best(scored.total, scores - scored.norm.view(scores.shape), 2 * beam)
+        number = beam * (4 if decoding.recombine else 2)
+        best, row, chosen = _best(scored.total, scores - scored.norm.view(scores.shape), number)
+        if decoding.recombine:
+            best = best.masked_fill(_again(scored.states[-1][row], chosen, decoding.recombine), -torch.inf)
         ends = chosen == scoring.eos
         ended = scored.log_prob(row, chosen).tolist() if ends.any() else []
         for item, rank in (ends & best.isfinite()).nonzero().tolist():
@@ -357,6 +406,9 @@ def _beam_search(scoring: _Scoring, memory: Memory, decoding: Decoding) -> list[
                 end = _Finished(score, position, int(row[item, rank]), scoring.eos, ended[item][rank])
                 finished[alive[item]].append(end)
         scores, keep = best.masked_fill(ends, -torch.inf).topk(min(beam, best.shape[1]), 1)
+        if decoding.threshold:
+            width = int((scores >= scores[:, :1] - decoding.threshold).sum(1).max())
+            scores, keep = scores[:, :width], keep[:, :width]
         heads = scores[:, 0].tolist()
         going = [item for item, head in enumerate(heads) if _open(finished[alive[item]], head, position, decoding)]
         if not going:
@@ -394,6 +446,24 @@ def _best(logits: Tensor, added: Tensor, number: int) -> tuple[Tensor, Tensor, T
     scores = logits[row.unsqueeze(2), token] + added.gather(1, block // blocks).unsqueeze(2)
     best, place = scores.masked_fill(beyond, -torch.inf).flatten(1).topk(min(number, width * size), 1)
     return best, row.gather(1, place // BLOCK), token.flatten(1).gather(1, place)
+
+
+def _again(written: Tensor, chosen: Tensor, size: int) -> Tensor:
+    """Candidates, best first, whose last tokens are those of a better one.
+
+    Args:
+        written: (inputs, number, steps) before them.
+        chosen: (inputs, number) their own tokens.
+        size: how many of the last tokens count.
+    """
+    ends = torch.cat([written[:, :, max(0, written.shape[2] - size + 1) :], chosen.unsqueeze(2)], 2)
+    again = []
+    for candidates in ends.tolist():
+        seen: set[tuple[int, ...]] = set()
+        for candidate in map(tuple, candidates):
+            again.append(candidate in seen)
+            seen.add(candidate)
+    return torch.tensor(again, device=chosen.device).view(chosen.shape)
 
 
 def _open(finished: list[_Finished], best_alive: float, position: int, decoding: Decoding) -> bool:

@@ -267,6 +267,8 @@ def test_a_second_scorer_has_its_say() -> None:
         {"max_length": 2, "min_length": 3},
         {"method": "guess"},
         {"method": "greedy", "nbest": 2},
+        {"recombine": -1},
+        {"threshold": -1.0},
     ],
 )
 def test_impossible_settings_are_refused(options: dict[str, Any]) -> None:
@@ -276,3 +278,105 @@ def test_impossible_settings_are_refused(options: dict[str, Any]) -> None:
 
 def test_no_inputs_give_no_hypotheses() -> None:
     assert decode(Toy(0), toy_memory(1).select(torch.tensor([], dtype=torch.long)), Decoding()) == []
+
+
+class Second:
+    """A judge with a mind of its own: a toy model's."""
+
+    def __init__(self, seed: int) -> None:
+        self.model = Toy(seed)
+
+    def start(self, memory: Memory, rows_per_item: int = 1) -> State:
+        return self.model.start(memory, rows_per_item)
+
+    def score(self, token: Tensor, state: State, memory: Memory) -> tuple[Tensor, State]:
+        step = self.model.step(token, state, memory)
+        return step.logits.log_softmax(-1), step.state
+
+
+class Judged(Toy):
+    def scorers(self) -> dict[str, Second]:
+        return {"second": Second(9)}
+
+
+@settings(max_examples=20, deadline=None)
+@given(seed=st.integers(0, 1000), items=st.integers(1, 3), penalty=st.sampled_from([0.0, 1.0]))
+def test_a_second_pass_ranks_what_the_first_one_found(seed: int, items: int, penalty: float) -> None:
+    model, memory = Judged(seed), toy_memory(items)
+    first = Decoding(beam=30, nbest=4, max_length=3, length_penalty=penalty)
+    found = decode(Second(9).model, memory, first)
+    decoding = Decoding(beam=30, nbest=3, max_length=3, length_penalty=penalty, weights={"second": 1.0}, second_pass=True)
+    for item, hypotheses in enumerate(decode(model, memory, decoding)):
+        expected = []
+        for one in found[item]:
+            log_probs, attention = written_out(model, memory, item, one.ids)
+            expected.append((one.score + sum(log_probs) / len(one.ids) ** penalty, one.ids, log_probs, attention))
+        best = sorted(expected, key=lambda judged: -judged[0])[:3]
+        assert [hypothesis.ids for hypothesis in hypotheses] == [ids for _, ids, _, _ in best]
+        for hypothesis, (score, _, log_probs, attention) in zip(hypotheses, best, strict=True):
+            assert hypothesis.score == pytest.approx(score, abs=1e-4)
+            np.testing.assert_allclose(hypothesis.log_probs, log_probs, atol=1e-4)
+            np.testing.assert_allclose(hypothesis.attention["attention"], np.stack(attention), atol=1e-5)
+
+
+def test_without_scorers_the_model_searches_itself() -> None:
+    model, memory = Judged(1), toy_memory(2)
+    alone, zero = (
+        decode(model, memory, Decoding(max_length=5, weights=weights, second_pass=True)) for weights in ({}, {"second": 0})
+    )
+    plain = decode(model, memory, Decoding(max_length=5))
+    assert [found[0].ids for found in alone] == [found[0].ids for found in zero] == [found[0].ids for found in plain]
+
+
+def test_samples_have_one_pass() -> None:
+    model, memory = Judged(1), toy_memory(2)
+    options = {"method": "sample", "max_length": 5, "weights": {"second": 0.5}}
+    one, two = (
+        decode(model, memory, Decoding(**options, second_pass=second), torch.Generator().manual_seed(1))  # type: ignore[arg-type]
+        for second in (False, True)
+    )
+    assert [found[0].ids for found in one] == [found[0].ids for found in two]
+
+
+def test_a_threshold_gives_up_what_is_far_behind() -> None:
+    """Of two beginnings the worse one leads to the better end: only a search that isn't narrow finds it."""
+    table = {BOS: {4: 0.6, 5: 0.4}, 4: {4: 0.5, EOS: 0.5}, 5: {EOS: 1.0}}
+
+    class Chain:
+        vocabulary = Specials(6)
+
+        def start(self, memory: Memory, rows_per_item: int = 1) -> State:
+            return State(torch.zeros(len(memory) * rows_per_item, 1))
+
+        def step(self, token: Tensor, state: State, memory: Memory) -> Step:
+            rows = [[table[int(one)].get(other, 0.0) for other in range(6)] for one in token]
+            return Step(torch.tensor(rows).log(), state)
+
+    def found(threshold: float) -> list[int]:
+        (best,) = decode(Chain(), toy_memory(1), Decoding(beam=4, max_length=3, threshold=threshold))[0]  # type: ignore[arg-type]
+        return best.ids
+
+    assert found(0.0) == found(0.5) == [5, EOS]  # log 0.6 - log 0.4 = 0.41
+    assert found(0.3) == [4, EOS]
+
+
+@settings(max_examples=20, deadline=None)
+@given(seed=st.integers(0, 1000), items=st.integers(1, 3), size=st.integers(1, 3))
+def test_of_hypotheses_with_one_end_the_best_goes_on(seed: int, items: int, size: int) -> None:
+    """A beam that holds everything gives, for each end, the best of the beginnings that could lead to it."""
+    model, memory = Toy(seed), toy_memory(items, seed)
+    decoding = Decoding(beam=130, nbest=130, max_length=4, min_length=4, recombine=size)
+    for item, found in enumerate(decode(model, memory, decoding)):
+        scores = {(): 0.0}
+        for _ in range(4):
+            longer = {(*ids, word): sum(written_out(model, memory, item, [*ids, word])[0]) for ids in scores for word in WORDS}
+            best: dict[tuple[int, ...], tuple[int, ...]] = {}
+            for ids in sorted(longer, key=longer.__getitem__, reverse=True):
+                best.setdefault(ids[-size:], ids)
+            scores = {ids: longer[ids] for ids in best.values()}
+        # the end token counts as one of the last too: of those with the same size - 1 words before it one ends
+        ended: dict[tuple[int, ...], list[int]] = {}
+        finals = {ids: sum(written_out(model, memory, item, [*ids, EOS])[0]) for ids in scores}
+        for ids in sorted(finals, key=finals.__getitem__, reverse=True):
+            ended.setdefault(ids[len(ids) - size + 1 :], [*ids, EOS])
+        assert sorted(hypothesis.ids for hypothesis in found) == sorted(ended.values())

@@ -35,7 +35,8 @@ class DataOptions(BaseModel):
 
     Args:
         batches: of an epoch, since sequences never end.
-        sizes: smallest and largest of what a batch's size is drawn from, by name, such as ``length``; default: the paper's.
+        sizes: smallest and largest of what a batch's size is drawn from, by name, such as ``length``; default: the paper's. Of
+            several such one is drawn for each batch.
         options: of the data set's dev split, that is evaluated on.
     """
 
@@ -43,7 +44,7 @@ class DataOptions(BaseModel):
 
     dataset: str
     batches: int = Field(1000, ge=1)
-    sizes: dict[str, tuple[int, int]] = {}
+    sizes: list[dict[str, tuple[int, int]]] = Field([{}], min_length=1)
     options: dict[str, str] = {}
 
 
@@ -63,7 +64,7 @@ class NtmExperiment:
         if name not in TASKS or not self.data.dataset.startswith("ntm-"):
             raise UsageError(f"recipe: data.dataset: {self.data.dataset!r} is not drawn", f"known: {', '.join(_datasets())}")
         self.task = TASKS[name]
-        for size, (low, high) in self.data.sizes.items():
+        for size, (low, high) in (pair for sizes in self.data.sizes for pair in sizes.items()):
             if size not in self.task.sizes or not 1 <= low <= high:
                 known = ", ".join(self.task.sizes)
                 raise UsageError(f"recipe: data.sizes.{size}: can't be {[low, high]}", f"{name} has ranges of {known}")
@@ -107,7 +108,8 @@ class _Epoch:
         own = self.experiment
         rng = np.random.default_rng([own.recipe.seed, self.epoch])
         for _ in range(len(self)):
-            sizes = random_sizes(own.task, own.data.sizes, rng)
+            ranges = own.data.sizes[rng.integers(len(own.data.sizes))] if len(own.data.sizes) > 1 else own.data.sizes[0]
+            sizes = random_sizes(own.task, ranges, rng)
             inputs, targets = own.task.draw(rng, own.recipe.training.batch_size, **sizes)
             yield (
                 torch.from_numpy(np.ascontiguousarray(inputs.swapaxes(0, 1))),

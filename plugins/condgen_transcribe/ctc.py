@@ -10,13 +10,19 @@ from torch import Tensor
 
 from condgen_cli.model import Memory
 
-__all__ = ["BLANK", "NEVER", "CTCPrefixScorer", "PrefixState", "places"]
+__all__ = ["BLANK", "NEVER", "CTCPrefixScorer", "PrefixState", "empty_prefix", "extended", "places"]
 
 BLANK = 0
 """The blank's id: the padding's, which no transcript holds."""
 
 NEVER = -1e30
 """The logarithm of zero, finite so that differences of it are numbers."""
+
+
+FAR = 30.0
+"""Nats below a prefix's likeliest position from which on others don't count."""
+AHEAD = 64
+"""Positions after the last one that counts in which the next label may be written."""
 
 
 class PrefixState(NamedTuple):
@@ -50,28 +56,16 @@ class CTCPrefixScorer:
         self.eos = eos
 
     def start(self, memory: Memory, rows_per_item: int = 1) -> PrefixState:
-        """The empty prefix: blanks so far."""
-        blank = memory.auxiliary["ctc"][:, :, BLANK].double().cumsum(1).repeat_interleave(rows_per_item, 0)
-        rows = len(blank)
-        last = torch.full((rows,), BLANK, device=blank.device)
-        return PrefixState(blank, torch.full_like(blank, NEVER), blank.new_zeros(rows), last)
+        """The empty prefix."""
+        return empty_prefix(memory.auxiliary["ctc"], rows_per_item)
 
     def score(self, token: Tensor, state: PrefixState, memory: Memory) -> tuple[Tensor, PrefixState]:
         """Scores (rows, vocabulary) of what may follow ``token`` (rows,), and the state after it."""
         log_probs = memory.auxiliary["ctc"].double()
         if int(token[0]) != self.bos:
-            state = self._extended(token, state, log_probs)
+            rows = torch.arange(len(token), device=token.device)
+            state = extended(token, state, log_probs, rows // (len(token) // len(log_probs)))
         return (self._prefixes(state, log_probs) - state.prefix.unsqueeze(1)).float(), state
-
-    def _extended(self, token: Tensor, state: PrefixState, log_probs: Tensor) -> PrefixState:
-        """The state of g · token (Watanabe et al. 2017, algorithm 2), all positions at once."""
-        rows = torch.arange(len(token), device=token.device)
-        item = rows // (len(token) // len(log_probs))
-        written = log_probs[item, :, token]
-        ready = _before(_ready(state, token), state.last)
-        label = _run(ready, written)
-        blank = _run(_before(label), log_probs[item, :, BLANK])
-        return PrefixState(blank, label, (ready + written).logsumexp(1), token)
 
     def _prefixes(self, state: PrefixState, log_probs: Tensor) -> Tensor:
         """log p(g · c …) for every c, (rows, vocabulary); log p(g) for the end token."""
@@ -87,6 +81,41 @@ class CTCPrefixScorer:
         scores[rows, state.last] = (_before(state.blank, state.last) + again).logsumexp(1)
         scores[:, self.eos] = whole[:, -1]
         return scores
+
+
+def empty_prefix(log_probs: Tensor, rows_per_item: int = 1) -> PrefixState:
+    """Blanks so far, of log-probabilities (batch, positions, vocabulary)."""
+    blank = log_probs[:, :, BLANK].double().cumsum(1).repeat_interleave(rows_per_item, 0)
+    rows = len(blank)
+    last = torch.full((rows,), BLANK, device=blank.device)
+    return PrefixState(blank, torch.full_like(blank, NEVER), blank.new_zeros(rows), last)
+
+
+def extended(token: Tensor, state: PrefixState, log_probs: Tensor, item: Tensor) -> PrefixState:
+    """The state of g · token (Watanabe et al. 2017, algorithm 2), all positions at once where there is anything to sum: what is
+    written before g can have been, and so much later that g · token would have been written long ago, counts as 0.
+
+    Args:
+        token: (rows,) labels to add.
+        state: of the rows.
+        log_probs: (batch, positions, vocabulary).
+        item: (rows,) the batch's row that each belongs to.
+    """
+    positions = log_probs.shape[1]
+    ready = _before(_ready(state, token), state.last)
+    near = (ready >= ready.amax(1, keepdim=True) - FAR).any(0).nonzero()
+    first, end = int(near[0]), int(near[-1]) + AHEAD
+    while True:
+        span = slice(first, min(end, positions))
+        entering, written = ready[:, span], log_probs[item, span, token]
+        label = _run(entering, written)
+        blank = _run(_before(label), log_probs[item, span, BLANK])
+        if end >= positions or not bool((blank[:, -1] > label.amax(1) - FAR).any()):
+            break
+        end += AHEAD  # a pause: nothing is over yet
+    around = (first, max(0, positions - end))
+    prefix = (entering + written).logsumexp(1)
+    return PrefixState(F.pad(blank, around, value=NEVER), F.pad(label, around, value=NEVER), prefix, token)
 
 
 def _ready(state: PrefixState, token: Tensor) -> Tensor:

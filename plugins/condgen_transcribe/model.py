@@ -36,6 +36,8 @@ from condgen_cli.nn import (
 )
 from condgen_cli.training import check
 from condgen_transcribe.ctc import BLANK, NEVER, CTCPrefixScorer
+from condgen_transcribe.phones import PhoneScorer
+from condgen_transcribe.pronunciation import PHONES
 from condgen_transcribe.words import Lexicon, WordModel, WordScorer
 
 __all__ = [
@@ -94,6 +96,7 @@ class TranscribeConfig(BaseModel):
         match_size: of the match function's own hidden layer.
         location: attention sees its last weights (Chorowski et al. 2015).
         ctc: the listener has an output layer of its own.
+        phones: it has one of ``condgen_transcribe.pronunciation.PHONES``, too.
         dropout: on embeddings, between the listener's layers, on the memory and on the output layer.
         language_model: one that judges hypotheses too; None for none.
         words: bigrams of words that judge them as well; None for none.
@@ -114,6 +117,7 @@ class TranscribeConfig(BaseModel):
     match_size: int = Field(128, ge=1)
     location: bool = True
     ctc: bool = True
+    phones: bool = False
     dropout: float = Field(0.3, ge=0, lt=1)
     language_model: LanguageModelConfig | None = None
     words: WordsConfig | None = None
@@ -224,22 +228,28 @@ class TranscribeModel(DecoderModel):
             len(vocabulary), config.embedding_size, config.hidden_size, value_size, attention, dropout=config.dropout
         )
         self.ctc = nn.Linear(value_size, len(vocabulary)) if config.ctc else None
+        self.phones = nn.Linear(value_size, 1 + len(PHONES)) if config.phones else None
         self.language_model = None if config.language_model is None else config.language_model.make(len(vocabulary))
         self.words = None if config.words is None else WordModel(config.words.words, config.words.bigrams)
         self.word_scorer: WordScorer | None = None
+        self.phone_scorer: PhoneScorer | None = None
         self.dropout = Dropout(config.dropout)
 
     def scorers(self) -> dict[str, Scorer]:
-        """``ctc``: the listener's own judgement of a hypothesis; ``language_model``; ``words``."""
+        """``ctc``: the listener's own judgement of a hypothesis; ``phones``, by its sound; ``language_model``; ``words``."""
         scorers: dict[str, Scorer] = {}
         if self.ctc is not None:
             scorers["ctc"] = CTCPrefixScorer(self.vocabulary.bos, self.vocabulary.eos)
         if self.language_model is not None:
             scorers["language_model"] = LanguageModelScorer(self.language_model)
         if self.words is not None and self.lexicon is not None:
-            # made when the numbers are loaded, and kept, since it remembers where words go on
+            # made when the numbers are loaded, and kept, since they remember where words go on
             self.word_scorer = self.word_scorer or WordScorer(self.words, self.lexicon, self.vocabulary)
             scorers["words"] = self.word_scorer
+            if self.phones is not None and self.lexicon.sounds:
+                shares = self.words.unigram[:-1].exp()
+                self.phone_scorer = self.phone_scorer or PhoneScorer(self.lexicon, shares, self.vocabulary)
+                scorers["phones"] = self.phone_scorer
         return scorers
 
     def example(self) -> Item:
@@ -272,6 +282,8 @@ class TranscribeModel(DecoderModel):
         auxiliary = {"vector": values.sum(1) / mask.sum(1, keepdim=True)}
         if self.ctc is not None:
             auxiliary["ctc"] = _certain_blanks(self.ctc(values).log_softmax(-1), mask)
+        if self.phones is not None:
+            auxiliary["phones"] = _certain_blanks(self.phones(values).log_softmax(-1), mask)
         assert self.decoder.attention is not None
         seconds = SHIFT * self.listener.frames_per_position()
         axes = [

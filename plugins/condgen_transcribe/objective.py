@@ -1,9 +1,11 @@
-"""What is minimised: the speller's cross-entropy and the listener's CTC loss (Kim et al. 2017, eq. 13), how far from the
+"""What is minimised: the speller's cross-entropy and the listener's CTC losses (Kim et al. 2017, eq. 13), how far from the
 diagonal the speller listens (Tachibana et al. 2018), and how much of it listens elsewhere than where CTC hears the token."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -15,7 +17,7 @@ from condgen_cli.training import sampling_probability
 from condgen_transcribe.ctc import BLANK, places
 from condgen_transcribe.model import Speech, TranscribeModel
 
-__all__ = ["Objective", "TrainingBatch"]
+__all__ = ["Objective", "Phones", "TrainingBatch", "pad_phones"]
 
 BAND = 0.1
 """Half the width of the diagonal within which listening costs little, as a share of an utterance."""
@@ -23,6 +25,24 @@ NEAR = 2
 """Positions to either side of where CTC hears a token that are there as well."""
 LITTLE = 1e-6
 """Attention that is counted where there is none."""
+
+
+class Phones(NamedTuple):
+    """Utterances as they are said.
+
+    Args:
+        numbers: (rows, longest) of ``condgen_transcribe.pronunciation.numbered``, 0 where padded.
+        lengths: (rows,) real ones of each row, on the CPU.
+    """
+
+    numbers: Tensor
+    lengths: Tensor
+
+
+def pad_phones(phones: Sequence[Tensor]) -> Phones:
+    """Numbers of phones (length,) of utterances as a batch."""
+    lengths = torch.tensor([len(one) for one in phones])
+    return Phones(nn.utils.rnn.pad_sequence(list(phones), batch_first=True, padding_value=BLANK), lengths)
 
 
 @dataclass(frozen=True)
@@ -34,20 +54,29 @@ class TrainingBatch:
         inputs: (rows, steps) tokens that the speller reads, bos first.
         targets: (rows, steps) tokens to write, eos last.
         lengths: (rows,) real steps of each row, on the CPU.
+        phones: how it is said; None for a model that hears no phones.
     """
 
     speech: Speech
     inputs: Tensor
     targets: Tensor
     lengths: Tensor
+    phones: Phones | None = None
 
     def to(self, device: torch.device | str, **options: object) -> TrainingBatch:
         """The batch on a device; lengths stay on the CPU, where steps are planned."""
-        return replace(self, speech=self.speech.to(device), inputs=self.inputs.to(device), targets=self.targets.to(device))
+        phones = None if self.phones is None else self.phones._replace(numbers=self.phones.numbers.to(device))
+        return replace(
+            self,
+            speech=self.speech.to(device),
+            inputs=self.inputs.to(device),
+            targets=self.targets.to(device),
+            phones=phones,
+        )
 
 
 class Objective(nn.Module):
-    """(1 - λ) · (cross-entropy + γ · guidance + δ · alignment) + λ · CTC, each per token.
+    """(1 - λ) · (cross-entropy + γ · guidance + δ · alignment) + λ · CTC, each per token, + ε · CTC of phones, per phone.
 
     Args:
         ctc: λ; the model must have the listener's own output layer. With 1 the speller doesn't run.
@@ -58,6 +87,7 @@ class Objective(nn.Module):
         guidance: γ, what attention off the diagonal costs: people speak at an even pace, more or less, and a speller that
             knows so from the start finds out sooner what to listen to.
         alignment: δ, what attention costs that isn't where CTC hears the token, for a listener that has learnt to hear.
+        phones: ε; the model must have an output layer of phones.
     """
 
     def __init__(
@@ -68,6 +98,7 @@ class Objective(nn.Module):
         sampling: float = 0.0,
         guidance: float = 0.0,
         alignment: float = 0.0,
+        phones: float = 0.0,
     ) -> None:
         super().__init__()
         self.model = model
@@ -76,11 +107,14 @@ class Objective(nn.Module):
         self.sampling = sampling
         self.guidance = guidance
         self.alignment = alignment
+        self.phones = phones
         self.probability = 0.0
         # what has no part in the loss gets no gradients, which several processes would wait for
         model.decoder.requires_grad_(ctc < 1)
         if model.ctc is not None:
             model.ctc.requires_grad_(ctc > 0)
+        if model.phones is not None:
+            model.phones.requires_grad_(phones > 0)
 
     def set_progress(self, fraction: float) -> None:
         self.probability = sampling_probability(fraction, self.sampling, end=0.5)
@@ -106,18 +140,16 @@ class Objective(nn.Module):
                 stats["apart"] = apart.item()
                 losses.append((1 - self.ctc) * self.alignment * apart)
         if self.ctc:
-            heard = self._ctc(memory.auxiliary["ctc"], memory.mask, batch) / tokens
+            labels = batch.lengths - 1  # the end token is the speller's
+            heard = _ctc(memory.auxiliary["ctc"], memory.mask, batch.targets, labels) / tokens
             stats["ctc"] = heard.item()
             losses.append(self.ctc * heard)
+        if self.phones:
+            assert batch.phones is not None
+            said = _ctc(memory.auxiliary["phones"], memory.mask, *batch.phones) / batch.phones.lengths.sum()
+            stats["phones"] = said.item()
+            losses.append(self.phones * said)
         return torch.stack(losses).sum(), stats
-
-    def _ctc(self, log_probs: Tensor, mask: Tensor | None, batch: TrainingBatch) -> Tensor:
-        """Summed over utterances; those with more labels than the listener has positions count as 0."""
-        assert mask is not None
-        labels = batch.lengths - 1  # the end token is the speller's
-        return F.ctc_loss(
-            log_probs.transpose(0, 1), batch.targets, mask.sum(1).cpu(), labels, BLANK, reduction="sum", zero_infinity=True
-        )
 
     @torch.no_grad()
     def _sampled(self, memory: Memory, batch: TrainingBatch) -> Tensor:
@@ -132,6 +164,13 @@ class Objective(nn.Module):
         within = within[torch.rand(len(within), device=drawn.device) < self.probability]
         places = forced.kept.index_select(0, within) + 1
         return batch.inputs.flatten().index_copy(0, places, drawn.index_select(0, within)).view_as(batch.inputs)
+
+
+def _ctc(log_probs: Tensor, mask: Tensor | None, labels: Tensor, counts: Tensor) -> Tensor:
+    """Summed over utterances; those with more labels than the listener has positions count as 0."""
+    assert mask is not None
+    positions = mask.sum(1).cpu()
+    return F.ctc_loss(log_probs.transpose(0, 1), labels, positions, counts, BLANK, reduction="sum", zero_infinity=True)
 
 
 def _astray(forced: TeacherForced, memory: Memory, batch: TrainingBatch) -> Tensor:

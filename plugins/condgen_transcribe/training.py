@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import soxr
+import torch
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
@@ -42,7 +43,8 @@ from condgen_transcribe.model import (
     WordsConfig,
     pad_features,
 )
-from condgen_transcribe.objective import Objective, TrainingBatch
+from condgen_transcribe.objective import Objective, TrainingBatch, pad_phones
+from condgen_transcribe.pronunciation import LetterToSound, numbered, read_dictionary
 from condgen_transcribe.words import Lexicon, WordModel
 
 __all__ = ["TranscribeExperiment", "mask"]
@@ -82,6 +84,7 @@ class DataOptions(BaseModel):
         language_model: a run or a zoo's model of a language model that ``[model.language_model]`` describes; its vocabulary is
             the speller's, its weights stay as they are. The model of ``init`` may have none.
         words: of a bigram model of words that judges hypotheses too; None for none.
+        dictionary: of how words are said, a file in CMUdict's format below the data folder, for a model of phones.
         dev_utterances: how many of the dev split, evenly spread over it, are decoded at each evaluation; 0 for all.
     """
 
@@ -99,6 +102,7 @@ class DataOptions(BaseModel):
     mask_bins: int = Field(27, ge=1)
     language_model: str = ""
     words: WordOptions | None = None
+    dictionary: str = ""
     dev_utterances: int = Field(0, ge=0)
 
 
@@ -112,6 +116,7 @@ class ObjectiveOptions(BaseModel):
     sampling: float = Field(0.0, ge=0, le=1)
     guidance: float = Field(0.0, ge=0)
     alignment: float = Field(0.0, ge=0)
+    phones: float = Field(0.0, ge=0)
 
 
 class TranscribeExperiment:
@@ -133,6 +138,9 @@ class TranscribeExperiment:
         self.dev = [_decoded(item) for item in _spread(dev, self.data.dev_utterances)]
         files = {} if recipe.init is None else initial_files(recipe.init)
         language_model = initial_files(self.data.language_model) if self.data.language_model else {}
+        if config.phones and not self.data.dictionary:
+            raise UsageError("recipe: data.dictionary: missing; it tells which phones model.phones are to hear")
+        self.say = LetterToSound(read_dictionary((data_dir or Path()) / self.data.dictionary)) if config.phones else None
         words, lexicon = self._words(train, data_dir)
         sizes = None if words is None or lexicon is None else WordsConfig(words=len(lexicon), bigrams=len(words.second))
         if config.words not in (None, sizes):
@@ -140,7 +148,7 @@ class TranscribeExperiment:
         config = config.model_copy(update={"words": sizes})
         self.model = TranscribeModel(config, self._vocabulary(train, files, language_model), lexicon)
         learnt = {name: path for name, path in files.items() if name != WORDS_FILE}
-        load_initial(self.model, str(recipe.init), learnt, apart=("language_model.", "words."))
+        load_initial(self.model, str(recipe.init), learnt, apart=("language_model.", "words.", "phones."))
         self.model.words = words
         if self.model.language_model is not None:
             if not (language_model or LANGUAGE_MODEL_FILE in files):
@@ -174,13 +182,14 @@ class TranscribeExperiment:
         export(directory, self.recipe, self.model, self.model.config, vocabularies, parts)
 
     def _words(self, train: Sequence[Item], data_dir: Path | None) -> tuple[WordModel | None, Lexicon | None]:
-        """Bigrams of the transcripts and of the further text, and their words."""
+        """Bigrams of the transcripts and of the further text, and their words, with how they are said if the model asks."""
         options = self.data.words
         if options is None:
             return None, None
         further = read_lines((data_dir or Path()) / options.text) if options.text else []
         transcripts = [item.references[0] for item in train]
-        return WordModel.counted(transcripts + further, options.word_count, options.bigram_count)
+        words, lexicon = WordModel.counted(transcripts + further, options.word_count, options.bigram_count)
+        return words, lexicon if self.say is None else lexicon.said(self.say)
 
     def _vocabulary(
         self, train: Sequence[Item], files: Mapping[str, Path], language_model: Mapping[str, Path]
@@ -192,9 +201,10 @@ class TranscribeExperiment:
         return given[0] if given else SubwordVocabulary.train([item.references[0] for item in train], self.data.vocabulary_size)
 
     def _prepare(self, train: Sequence[Item]) -> None:
-        """Features of every utterance that is short enough at each speed, and its tokens."""
+        """Features of every utterance that is short enough at each speed, its tokens and its phones."""
         self.features: list[list[Tensor]] = []
         self.tokens: list[list[int]] = []
+        self.phones: list[Tensor] = []
         with progress(len(train), "features") as advance:
             for item in train:
                 samples = load_audio(item.condition, RATE)
@@ -202,6 +212,9 @@ class TranscribeExperiment:
                     # halves take half the memory, and their error is far below that of the sound itself
                     self.features.append([self.model.features(_at(samples, speed)).half() for speed in self.data.speeds])
                     self.tokens.append(self.model.vocabulary.encode(item.references[0]))
+                    if self.say is not None:
+                        said = (sound for word in item.references[0].split() for sound in self.say(word))
+                        self.phones.append(torch.tensor([number for sound in said for number in numbered(sound)]))
                 advance(1)
         self.sizes: NDArray[np.int64] = np.array([len(one[0]) for one in self.features])
         seconds = self.sizes * SHIFT * self.data.speeds[0]
@@ -265,4 +278,5 @@ class _Epoch:
             masked = [mask(one, data.masks, data.mask_frames, data.mask_bins, rng) for one in drawn]
             texts = [own.tokens[index] for index in indices]
             inputs, targets, steps = teacher_forcing(texts, vocabulary.bos, vocabulary.eos, vocabulary.pad)
-            yield TrainingBatch(pad_features(masked), inputs, targets, steps)
+            said = [own.phones[index] for index in indices] if own.phones else None
+            yield TrainingBatch(pad_features(masked), inputs, targets, steps, None if said is None else pad_phones(said))

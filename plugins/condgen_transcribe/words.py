@@ -9,8 +9,8 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from itertools import pairwise
+from collections.abc import Callable, Iterable, Sequence
+from itertools import chain, pairwise
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,6 +23,7 @@ from condgen_cli.data.subwords import BLANK, SubwordVocabulary
 from condgen_cli.errors import IntegrityError, UsageError
 from condgen_cli.model import Memory
 from condgen_cli.zoo.store import write_atomically
+from condgen_transcribe.pronunciation import PHONES, Pronunciation
 
 __all__ = ["Lexicon", "WordModel", "WordScorer", "WordState"]
 
@@ -35,23 +36,39 @@ UNKNOWN = math.log(0.01)
 """Log-probability that a word is in no lexicon."""
 LETTER = math.log(0.05)
 """Log-probability of each letter of such a word."""
+LEFT = 1e-3
+"""Of the probability after any word what is left at least for those that haven't been seen there: stored shares are rounded,
+and may add up to 1 or more."""
 OUTSIDE, START = 0, 1
 """Nodes: within a word that is in no lexicon; before the first word."""
 NODES = 20_000
 """Beginnings of words that are kept from one search to the next."""
 
 
+_DIGITS = [character for character in map(chr, range(ord("0"), 0x1000)) if character.isprintable() and character != "\\"]
+"""What stands for a letter's sound in a file: one byte for the most frequent ones."""
+
+
 class Lexicon:
     """Different words, in the order of their UTF-8 bytes, so that those with a common beginning lie together.
 
+    Args:
+        words: in any order, those that come twice too.
+        sounds: of each different word in that order, of each of its letters the phones, as ``LetterToSound`` says them; none
+            if it isn't known how words are said.
     Raises:
         UsageError: for more words than 16 bits can count.
     """
 
-    def __init__(self, words: Iterable[str]) -> None:
+    def __init__(self, words: Iterable[str], sounds: Iterable[Sequence[Pronunciation]] = ()) -> None:
         self.words = sorted(set(words))
+        self.sounds = list(sounds)
         if len(self.words) > MOST:
             raise UsageError(f"a lexicon of {len(self.words)} words is too large", f"{MOST} at most")
+
+    def said(self, say: Callable[[str], Sequence[Pronunciation]]) -> Lexicon:
+        """The same words, and how they are said."""
+        return Lexicon(self.words, map(say, self.words))
 
     def __len__(self) -> int:
         return len(self.words)
@@ -64,16 +81,30 @@ class Lexicon:
             IntegrityError: if it is something else.
         """
         try:
-            words = json.loads(path.read_text(encoding="utf-8"))["words"]
-        except (OSError, ValueError, KeyError, TypeError) as error:
+            document = json.loads(path.read_text(encoding="utf-8"))
+            words = document["words"].split(" ")
+            said = document.get("said", "")
+            sounds = dict(zip(_DIGITS, (tuple(sound.split()) for sound in document.get("sounds", ())), strict=False))
+            letters = iter([sounds[digit] for digit in said])
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise IntegrityError(f"{path} is not a lexicon: {error}") from None
-        if not isinstance(words, list) or not all(isinstance(word, str) for word in words) or words != sorted(set(words)):
-            raise IntegrityError(f"{path} is not a lexicon: it must be a sorted list of different words")
-        return cls(words)
+        if words != sorted(set(words)):
+            raise IntegrityError(f"{path} is not a lexicon: its words must be sorted and different")
+        if said and (len(said) != sum(map(len, words)) or not set(chain.from_iterable(sounds.values())) <= set(PHONES)):
+            raise IntegrityError(f"{path} is not a lexicon: each letter of its words needs its phones")
+        return cls(words, [[next(letters) for _ in word] for word in words] if said else ())
 
     def save(self, path: Path) -> None:
-        """Write JSON, ``{"words": [...]}``."""
-        write_atomically(path, json.dumps({"words": self.words}, ensure_ascii=False, separators=(",", ":")).encode())
+        """Write JSON: ``words``, between blanks; if it is known how they are said, ``sounds``, all that letters have, phones
+        between blanks, and ``said``, a digit for each letter of each word that tells which of them."""
+        document: dict[str, str | list[str]] = {"words": " ".join(self.words)}
+        if self.sounds:
+            counts = Counter(chain.from_iterable(self.sounds))
+            sounds = sorted(counts, key=lambda sound: (-counts[sound], sound))
+            digits = dict(zip(sounds, _DIGITS, strict=False))
+            document["sounds"] = [" ".join(sound) for sound in sounds]
+            document["said"] = "".join(digits[sound] for word in self.sounds for sound in word)
+        write_atomically(path, json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode())
 
 
 class WordModel(nn.Module):
@@ -197,7 +228,7 @@ class WordScorer:
         histories = torch.arange(self.edge + 1, device=device).repeat_interleave(first.diff())
         self.pairs = histories * (self.edge + 1) + model.successors()
         kept = self.bigrams[first[1:]] - self.bigrams[first[:-1]]
-        self.left = torch.cat([1 - kept, kept.new_ones(1)])
+        self.left = torch.cat([(1 - kept).clamp(min=LEFT), kept.new_ones(1)])
         # an end is the beginning of something too
         self.begins = torch.tensor([text.startswith(BLANK) for text in self.texts], device=device)
         self.begins[self.eos] = True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -152,7 +153,7 @@ def recipe(*overrides: str) -> Recipe:
         [data]
         dataset = "ntm-copy"
         batches = 100
-        sizes = { length = [1, 2] }
+        sizes = [{ length = [1, 2] }]
         options = { lengths = "1-2", count = "20" }
         [training]
         epochs = 3
@@ -192,12 +193,19 @@ def test_batches_are_a_function_of_seed_and_epoch(tmp_path: Path) -> None:
     assert {len(inputs) for inputs, _ in first} == {3, 5}
 
 
+def test_of_several_ranges_one_is_drawn_for_each_batch(tmp_path: Path) -> None:
+    experiment = build_experiment(recipe("data.sizes=[{length=[1, 2]}, {length=[7, 7]}]"), None, tmp_path)
+    lengths = Counter((len(inputs) - 1) // 2 for inputs, _ in experiment.batches(0))
+    assert set(lengths) == {1, 2, 7}
+    assert 30 < lengths[7] < 70  # of 100
+
+
 @pytest.mark.parametrize(
     ("override", "told"),
     [
         ("data.dataset=ntm-chess", "data.dataset: 'ntm-chess' is not drawn"),
-        ("data.sizes.repeats=[1, 2]", "data.sizes.repeats: can't be"),
-        ("data.sizes.length=[3, 2]", "data.sizes.length: can't be"),
+        ("data.sizes=[{repeats=[1, 2]}]", "data.sizes.repeats: can't be"),
+        ("data.sizes=[{length=[3, 2]}]", "data.sizes.length: can't be"),
         ("objective.smoothing=1", "objective: the networks' has no options"),
     ],
 )
@@ -206,9 +214,9 @@ def test_recipes_that_make_no_sense(override: str, told: str, tmp_path: Path) ->
         build_experiment(recipe(override), None, tmp_path)
 
 
-@pytest.mark.parametrize("name", [f"{task}{suffix}" for task in TASKS for suffix in ("", "-lstm")])
+@pytest.mark.parametrize("name", [*(f"{task}{suffix}" for task in TASKS for suffix in ("", "-lstm")), "repeat-copy-1"])
 def test_the_recipes_that_come_with_it_can_be_read(name: str) -> None:
     file = Path(condgen_ntm.__file__).parent / "recipes" / f"{name}.toml"
     read = parse_recipe(file.read_text(), file.name)
     made = build({**read.model.options, "task": read.data.dataset.removeprefix("ntm-")}, {})
-    assert made.task.name == name.removesuffix("-lstm")
+    assert made.task.name == name.removesuffix("-lstm").removesuffix("-1")

@@ -7,6 +7,9 @@ from itertools import groupby, product
 
 import pytest
 import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import Tensor
 
 from condgen_cli.decoding import Decoding, decode
@@ -111,3 +114,35 @@ def test_places_are_those_of_the_likeliest_path(text: tuple[int, ...], lengths: 
                 expected.append(max(range(place, place + count), key=lambda at: float(log_probs[row, at, label])))
             place += count
         assert found[row, : len(text)].tolist() == expected
+
+
+@settings(max_examples=20, deadline=None)
+@given(seed=st.integers(0, 999), pause=st.sampled_from([0, 10, 70, 150, 300]))
+def test_long_utterances_score_as_ctc_says(seed: int, pause: int) -> None:
+    """What is far from where it is said isn't summed; nor is a pause taken for the end."""
+    rng = torch.Generator().manual_seed(seed)
+    said = torch.randint(1, 5, (40,), generator=rng)
+    size = 6
+    frames: list[int] = []
+    for number, label in enumerate(said.tolist()):
+        frames += [BLANK] * int(torch.randint(1, 8, (1,), generator=rng)) + [label] * int(
+            torch.randint(1, 3, (1,), generator=rng)
+        )
+        if number == 20:
+            frames += [BLANK] * pause
+    log_probs = torch.randn(len(frames), size, generator=rng)
+    log_probs[torch.arange(len(frames)), frames] += 6
+    log_probs = log_probs.log_softmax(-1).unsqueeze(0)
+    memory = Memory(torch.zeros(1, len(frames), 1), auxiliary={"ctc": log_probs})
+    # as it is said, and with some of it wrong
+    for wrong in (0, 3):
+        labels = said.clone()
+        labels[torch.randperm(40, generator=rng)[:wrong]] = 1
+        scorer = CTCPrefixScorer(5, 5)
+        state, total = scorer.start(memory), 0.0
+        for before, label in zip([5, *labels.tolist()], [*labels.tolist(), 5], strict=True):
+            scores, state = scorer.score(torch.tensor([before]), state, memory)
+            total += float(scores[0, label])
+        lengths = torch.tensor([len(frames)]), torch.tensor([40])
+        expected = -F.ctc_loss(log_probs.transpose(0, 1).double(), labels.unsqueeze(0), *lengths, reduction="sum")
+        assert total == pytest.approx(float(expected), abs=0.01)

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 
 from condgen_cli.decoding import Decoding, decode
-from condgen_cli.errors import IntegrityError, UsageError
+from condgen_cli.errors import IntegrityError, NotFoundError, UsageError
 from condgen_cli.runner import load
 from condgen_cli.training import build_experiment, check, parse_recipe, train
 from condgen_cli.training.library import find_recipe
@@ -21,6 +21,7 @@ from condgen_cli.weights import load_weights
 from condgen_transcribe.ctc import places
 from condgen_transcribe.model import LanguageModelConfig, TranscribeConfig
 from condgen_transcribe.objective import Objective
+from condgen_transcribe.pronunciation import numbered
 from condgen_transcribe.training import TranscribeExperiment, mask
 from condgen_transcribe.words import Lexicon
 
@@ -310,6 +311,61 @@ def test_words_are_counted_and_judge_with_the_exported_model(tones: Path) -> Non
         experiment(tones, "model.words={words=1, bigrams=1}")
 
 
+PHONES = {"A": "AA1", "B": "B", "C": "S", "D": "D"}
+SOUND = ("model.phones=true", "data.dictionary=tones.dict", "data.words={word_count=1, bigram_count=1}")
+
+
+def write_dictionary(tones: Path) -> None:
+    """Every utterance as a word that is said letter by letter."""
+    words = {line.split("\t")[1] for line in (tones / "train.tsv").read_text().splitlines()}
+    lines = (f"{word.lower()} {' '.join(PHONES[letter] for letter in word)}\n" for word in sorted(words)[::2])
+    (tones / "tones.dict").write_text("".join(lines))
+
+
+def test_phones_are_learnt_beside_letters(tones: Path) -> None:
+    write_dictionary(tones)
+    built = experiment(tones, *SOUND, "objective.ctc=1", "objective.phones=2")
+    batch = next(iter(built.batches(0)))
+    loss, stats = built.objective(batch)
+    model = built.model
+    memory = model.encode(batch.speech)
+    assert memory.mask is not None
+    heard, count = 0.0, 0
+    for row, steps in enumerate(batch.lengths.tolist()):
+        positions = int(memory.mask[row].sum())
+        text = model.vocabulary.decode(batch.targets[row, : steps - 1].tolist())
+        said = torch.tensor([numbered(PHONES[letter].rstrip("1") for letter in text)]).view(1, -1)
+        log_probs = memory.auxiliary["phones"][row, :positions].unsqueeze(1).detach()
+        heard += float(F.ctc_loss(log_probs, said, torch.tensor([positions]), torch.tensor([len(text)]), reduction="sum"))
+        count += len(text)
+    assert stats["phones"] == pytest.approx(heard / count, rel=1e-4)
+    assert loss.item() == pytest.approx(stats["ctc"] + 2 * stats["phones"], rel=1e-4)
+
+
+def test_a_model_of_phones_knows_how_its_words_are_said(tones: Path) -> None:
+    write_dictionary(tones)
+    plain = parse_recipe(RECIPE, "tones.toml", ("training.epochs=1",))
+    train(plain, build_experiment(plain, tones, tones / "plain"), tones / "plain")
+    by_sound = ("decoding.weights={phones=10.0, words=1.0}", "decoding.second_pass=true", "decoding.beam=30")
+    learnt = (f"init={tones / 'plain'}", *SOUND, "objective.ctc=1", "objective.phones=1", *by_sound)
+    recipe = parse_recipe(RECIPE, "tones.toml", learnt)
+    train(recipe, build_experiment(recipe, tones, tones / "run"), tones / "run")
+    runner = load(str(tones / "run"))
+    model = runner.model
+    assert set(model.scorers()) == {"ctc", "phones", "words"}
+    assert [len(said) for said in model.lexicon.sounds] == [len(word) for word in model.lexicon.words]
+    lines = [line.split("\t") for line in (tones / "test.tsv").read_text().splitlines()]
+    right = sum(runner(str(tones / name)).output == letters for name, letters in lines)
+    assert right >= 6  # of 12; by chance, none
+
+
+def test_phones_need_a_dictionary(tones: Path) -> None:
+    with pytest.raises(UsageError, match=r"data\.dictionary: missing"):
+        experiment(tones, "model.phones=true")
+    with pytest.raises(NotFoundError, match=r"tones\.dict"):
+        experiment(tones, "model.phones=true", "data.dictionary=tones.dict")
+
+
 def test_a_lexicon_of_another_model_is_refused(tones: Path) -> None:
     recipe = parse_recipe(RECIPE, "tones.toml", ("training.epochs=1", "data.words={}"))
     train(recipe, build_experiment(recipe, tones, tones / "run"), tones / "run")
@@ -335,7 +391,10 @@ def test_a_recipe_describes_the_language_model_that_its_other_recipe_trains(name
     assert (speech.data.dataset, speech.data.options["language_model"]) == (text.data.dataset, f"runs/{other}")
 
 
-@pytest.mark.parametrize("names", [("las-speller", "las-listener-2"), ("las-fine", "las")])
+@pytest.mark.parametrize(
+    "names",
+    [("las-speller", "las-listener-2"), ("las-fine", "las-speller-2"), ("las-phones", "las-phones-2"), ("las-phones", "las")],
+)
 def test_the_recipes_of_one_model_describe_it_alike(names: tuple[str, str]) -> None:
     recipes = [parse_recipe(*find_recipe(name), ()) for name in names]
     models = [check(TranscribeConfig, recipe.model.options, "model") for recipe in recipes]

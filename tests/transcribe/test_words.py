@@ -157,3 +157,16 @@ def test_every_history_leaves_a_distribution(texts: list[str]) -> None:
         [scorer._mass(history, *(torch.full_like(history, w + i) for i in (0, 1))) for w in range(len(lexicon) + 1)]
     )
     assert (every > 0).all()
+
+
+def test_no_history_leaves_nothing_for_other_words() -> None:
+    """Though its one successor is as good as sure, and rounded up."""
+    texts = ["NEW YORK"] * 400 + ["OLD YORK"] * 2
+    model, lexicon = WordModel.counted(texts, 1, 1)
+    model.share[model.first[0] : model.first[1]] = 0  # NEW is followed by YORK for sure
+    vocabulary = SubwordVocabulary.train(texts, 20)
+    scorer = WordScorer(model, lexicon, vocabulary)
+    assert lexicon.words[0] == "NEW"
+    found = scores(scorer, [*vocabulary.encode("NEW OLD YORK"), vocabulary.eos])
+    assert all(math.isfinite(score) for score in found)
+    assert sum(found) == pytest.approx(math.log(1e-3), abs=8)
