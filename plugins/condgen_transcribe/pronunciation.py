@@ -30,6 +30,8 @@ _SAMPLE = 16_000
 _WINDOWS = ((4, 4), (3, 4), (3, 3), (2, 3), (2, 2), (1, 3), (1, 2), (2, 1), (1, 1), (0, 1), (1, 0), (0, 0))
 """Letters before and after one that decide what it sounds like, the first that were seen often enough."""
 _OFTEN = 2
+_UNSEEN = (1e-3, 1e-4, 1e-6)
+"""What is counted of a sound that a letter hasn't had yet: of none, of one phone, of two or more."""
 _EDGE = "#"
 
 
@@ -123,8 +125,8 @@ class _Alignment:
         self.totals = Counter(letter for letter, _ in self.counts.elements())
 
     def share(self, letter: str, sound: Pronunciation) -> float:
-        unseen = 1e-3 if not sound else 1e-4 if len(sound) == 1 else 1e-6
-        return (self.counts[letter, sound] + unseen) / (self.totals[letter] + 1)
+        """How much of a letter's sounds is this one."""
+        return (self.counts[letter, sound] + _UNSEEN[min(len(sound), _LONGEST)]) / (self.totals[letter] + 1)
 
     def learn(self, pairs: Iterable[tuple[str, Pronunciation]]) -> None:
         """Counts of the best alignments."""
