@@ -22,6 +22,9 @@ from condgen_cli.nn.denormals import flushed_denormals
 
 __all__ = ["Decoding", "Hypothesis", "Scorer", "decode", "force", "reweighted"]
 
+WIDE = 32
+"""A beam from which on inputs are searched one after the other: it is a batch by itself, and several would take memory for
+nothing."""
 SECOND = 4
 """Hypotheses of an input that a second pass judges."""
 BLOCK = 64
@@ -137,6 +140,9 @@ def decode(
     """
     if not len(memory):
         return []
+    if decoding.method == "beam" and decoding.beam >= WIDE and len(memory) > 1:
+        each = torch.arange(len(memory), device=memory.values.device).unsqueeze(1)
+        return [found for row in each for found in decode(model, memory.select(row), decoding, generator, scorers)]
     if scorers is None:
         scorers = _weighted(_scorers(model), decoding.weights)
     second_pass = decoding.second_pass and decoding.method != "sample" and bool(scorers)
