@@ -90,12 +90,14 @@ def condgen_register_metrics() -> list[MetricSpec]:
 @hookimpl
 def condgen_register_recipes() -> list[RecipeSpec]:
     kinds = {"": "Neural Turing machine", "-lstm": "LSTM"}
-    first = "The machine of ntm-repeat-copy, to be trained first."
     return [
         RecipeSpec(f"ntm-{task}{suffix}", "ntm", "condgen_ntm.recipes", f"{task}{suffix}.toml", f"{kind}: {what}.")
         for task, what in TASKS.items()
         for suffix, kind in kinds.items()
-    ] + [RecipeSpec("ntm-repeat-copy-1", "ntm", "condgen_ntm.recipes", "repeat-copy-1.toml", first)]
+    ] + [
+        RecipeSpec(f"ntm-{task}-1", "ntm", "condgen_ntm.recipes", f"{task}-1.toml", f"The first part of ntm-{task}.")
+        for task in ("repeat-copy", "priority-sort")
+    ]
 
 
 @hookimpl

@@ -214,7 +214,9 @@ def test_recipes_that_make_no_sense(override: str, told: str, tmp_path: Path) ->
         build_experiment(recipe(override), None, tmp_path)
 
 
-@pytest.mark.parametrize("name", [*(f"{task}{suffix}" for task in TASKS for suffix in ("", "-lstm")), "repeat-copy-1"])
+@pytest.mark.parametrize(
+    "name", [*(f"{task}{suffix}" for task in TASKS for suffix in ("", "-lstm")), "repeat-copy-1", "priority-sort-1"]
+)
 def test_the_recipes_that_come_with_it_can_be_read(name: str) -> None:
     file = Path(condgen_ntm.__file__).parent / "recipes" / f"{name}.toml"
     read = parse_recipe(file.read_text(), file.name)
