@@ -20,7 +20,7 @@ from condgen_cli.errors import UsageError
 from condgen_cli.experiments.curves import draw_curves, median_curve, run_curve
 from condgen_cli.experiments.definition import parse_experiment
 from condgen_cli.experiments.run import Outcome, Run
-from condgen_cli.experiments.sizes import draw_sizes, points
+from condgen_cli.experiments.series import draw_series, points
 from condgen_cli.plugins import Plugins
 from condgen_cli.training.recipe import parse_recipe
 
@@ -373,8 +373,8 @@ def test_the_median_of_curves() -> None:
 def test_scores_are_drawn_over_numbers_of_parameters(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     change(place, 'label = "few"', 'label = "few"\nseries = "copiers"')
     assert experiment("training.epochs=1") == 0
-    assert "scores by size: runs/experiments/mistakes/parameters.png" in capsys.readouterr().err
-    with Image.open(place / "runs/experiments/mistakes/parameters.png") as picture:
+    assert "scores: runs/experiments/mistakes/series.png" in capsys.readouterr().err
+    with Image.open(place / "runs/experiments/mistakes/series.png") as picture:
         assert picture.width > picture.height > 100
 
 
@@ -390,8 +390,27 @@ def test_a_series_has_its_scored_runs_in_order_of_size(place: Path) -> None:
 
     outcomes = [outcome("few", 9, value=1.0, low=0.5, high=2.0), outcome("many", 4, value=3.0), outcome("else", 7, value=2.0)]
     assert points(described, outcomes, "errors") == {"copiers": [(4, 3.0, 3.0, 3.0), (9, 1.0, 0.5, 2.0)]}
-    assert not draw_sizes(described, [outcome("few", 9), outcomes[2]], "errors", place / "parameters.png")
-    assert not (place / "parameters.png").exists()
+    assert not draw_series(described, [outcome("few", 9), outcomes[2]], "errors", place / "series.png")
+    assert not (place / "series.png").exists()
+
+
+def test_a_series_may_differ_in_something_else(place: Path) -> None:
+    text = EXPERIMENT.replace("[evaluate]", 'axis = "hours"\n[evaluate]', 1)
+    for label, hours in (("few", 0.5), ("many", 3)):
+        text = text.replace(f'label = "{label}"', f'label = "{label}"\nseries = "copiers"\nat = {hours}')
+    recipe = parse_recipe(RECIPE, "copier.toml", [])
+    score = {"parameters": 5, "result": {"metrics": {"errors": {"value": 2.0, "low": 1.0, "high": 3.0}}}}
+    outcomes = [Outcome(Run(label, recipe, place / label), score) for label in ("many", "few")]
+    found = points(parse_experiment(text, "mistakes.toml"), outcomes, "errors")
+    assert found == {"copiers": [(0.5, 2.0, 1.0, 3.0), (3.0, 2.0, 1.0, 3.0)]}
+
+
+@pytest.mark.parametrize("given", ['series = "copiers"', "at = 1", 'series = "copiers"\nat = 1'])
+def test_a_place_on_the_axis_goes_with_an_axis(given: str) -> None:
+    axis = 'axis = "hours"\n' if "at" not in given else ""
+    text = axis + EXPERIMENT.replace('label = "few"', f'label = "few"\n{given}')
+    with pytest.raises(UsageError, match=r"variant 'few': at: its place on the axis goes with axis and series"):
+        parse_experiment(text, "mistakes.toml")
 
 
 def test_groups_in_text_and_markdown(place: Path, capsys: pytest.CaptureFixture[str]) -> None:

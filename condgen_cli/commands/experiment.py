@@ -22,7 +22,7 @@ __all__ = ["app"]
 
 app = typer.Typer(no_args_is_help=True)
 
-CURVES, SIZES = "curves.png", "parameters.png"
+CURVES, SERIES = "curves.png", "series.png"
 """In the folder of the runs."""
 
 NameArg = Annotated[str, typer.Argument(metavar="NAME|FILE", help="An experiment, see condgen experiment ls, or a TOML file.")]
@@ -79,7 +79,7 @@ def run(
     from condgen_cli.experiments.curves import draw_curves
     from condgen_cli.experiments.definition import find_experiment, parse_experiment
     from condgen_cli.experiments.run import plan, run_all, scoring_of
-    from condgen_cli.experiments.sizes import draw_sizes
+    from condgen_cli.experiments.series import draw_series
 
     experiment = parse_experiment(*find_experiment(name))
     folder = output or Path("runs") / "experiments" / experiment.name
@@ -89,8 +89,8 @@ def run(
     done = [outcome.run for outcome in outcomes if outcome.record]
     if draw_curves(done, experiment.name, folder / CURVES):
         console.info(f"curves: {folder / CURVES}")
-    if draw_sizes(experiment, outcomes, scoring.metrics[0], folder / SIZES):
-        console.info(f"scores by size: {folder / SIZES}")
+    if draw_series(experiment, outcomes, scoring.metrics[0], folder / SERIES):
+        console.info(f"scores: {folder / SERIES}")
     if format is PageFormat.json:
         print(json.dumps(report.as_json(experiment, outcomes), ensure_ascii=False))
     elif format is PageFormat.markdown:

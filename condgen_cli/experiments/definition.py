@@ -47,13 +47,15 @@ class Variant(_Section):
         label: also the name of the run's folder.
         settings: ``key.path=value`` each, after the experiment's.
         recipe: in place of the experiment's.
-        series: variants of one differ in size; their scores are drawn as a line over the number of parameters.
+        series: scores of variants of one are drawn as a line over the experiment's ``axis``.
+        at: the variant's place there; by number of parameters it has one already.
     """
 
     label: str = Field(pattern=_NAME)
     settings: list[str] = []
     recipe: str | None = None
     series: str | None = None
+    at: float | None = Field(None, gt=0)
 
 
 class ExperimentFile(_Section):
@@ -65,6 +67,7 @@ class ExperimentFile(_Section):
         recipe: a recipe, as ``condgen train`` takes it, for variants without their own.
         settings: ``key.path=value`` each, for all variants.
         seeds: every variant is trained with each of them; empty: once, with its recipe's.
+        axis: what the variants of a series differ in, such as hours of data; None: in their number of parameters.
         evaluate, variants: the sections.
     """
 
@@ -73,6 +76,7 @@ class ExperimentFile(_Section):
     recipe: str | None = None
     settings: list[str] = []
     seeds: list[Annotated[int, Field(ge=0, lt=2**32)]] = []
+    axis: str | None = None
     evaluate: Evaluate
     variants: list[Variant] = Field(min_length=1)
 
@@ -107,8 +111,8 @@ def parse_experiment(text: str, file: str) -> ExperimentFile:
     """Make an experiment of TOML; ``file`` is its name in messages.
 
     Raises:
-        UsageError: if the text can't be parsed, a key is unknown, a value doesn't fit, a label or a seed comes twice, or a
-            variant has no recipe.
+        UsageError: if the text can't be parsed, a key is unknown, a value doesn't fit, a label or a seed comes twice, a variant
+            has no recipe, or one of a series no place on the axis.
     """
     try:
         values = tomllib.loads(text)
@@ -125,6 +129,8 @@ def parse_experiment(text: str, file: str) -> ExperimentFile:
     for variant in experiment.variants:
         if not (variant.recipe or experiment.recipe):
             raise UsageError(f"{file}: variant {variant.label!r} has no recipe", "give it one, or the experiment")
+        if (variant.at is None) == bool(variant.series and experiment.axis):
+            raise UsageError(f"{file}: variant {variant.label!r}: at: its place on the axis goes with axis and series")
     return experiment
 
 
