@@ -19,6 +19,7 @@ from common import cpu_seconds, medians
 from torch import Tensor
 
 from condgen_cli.decoding import Decoding, decode
+from condgen_cli.nn.denormals import flushed_denormals
 from condgen_generate.image_model import ImageConfig, ImageModel
 
 PIXELS = 784
@@ -66,7 +67,7 @@ def sampled_anew(model: ImageModel, batch: int, steps: int) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--batch", type=int, nargs="+", default=[1, 4, 8, 32], help="pictures at once")
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=9)
     options = parser.parse_args()
     torch.set_num_threads(1)
     model, raster = make("grid-lstm"), make("pixel-lstm")
@@ -97,7 +98,8 @@ def report(model: ImageModel, raster: ImageModel, pictures: Tensor, rounds: int)
 def timed(action: Callable[[], None]) -> float:
     """CPU seconds of an action."""
     started = cpu_seconds()
-    action()
+    with flushed_denormals():  # as training does
+        action()
     return cpu_seconds() - started
 
 

@@ -57,12 +57,29 @@ class GridLayer(nn.Module):
             self.columns = nn.Parameter(torch.zeros(places[1], 4 * DIRECTIONS * size))
         self.places = places
 
-    def forward(self, below: Tensor, memory: Tensor, height: int, width: int) -> tuple[Tensor, Tensor]:
-        """Run over pictures: what goes up for what comes from below (height · width, batch, input_size) and its memory."""
-        bias = self.input.bias.expand(height * width, -1)
+    def forward(
+        self, inputs: Sequence[Tensor], memory: Tensor, height: int, width: int, inside: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Run over pictures.
+
+        Args:
+            inputs: (height · width, batch, features) each, what comes from below.
+            memory: (height · width, batch, size), that comes from below.
+            inside: (height · width, offsets), 1 where a cell's neighbourhood lies in the picture. With it the first input is
+                without the first colour, which a pixel has unless it has another: half of the products with two colours.
+        Returns:
+            what goes up, hidden vectors and memories (height · width, batch, size).
+        """
+        weight, bias = self.input.weight, self.input.bias.expand(height * width, -1)
         if self.places is not None:
             bias = bias + (self.rows.unsqueeze(1) + self.columns).flatten(0, 1)
-        return wavefront(below, memory, torch.cat([self.weight, self.input.weight.t()]), bias, height, width)
+        if inside is not None:
+            offsets = inside.shape[1]
+            pixels = inputs[0].shape[2] + offsets
+            of_pixels = weight[:, :pixels].view(len(weight), offsets, -1)
+            weight = torch.cat([(of_pixels[..., 1:] - of_pixels[..., :1]).flatten(1), weight[:, pixels:]], 1)
+            bias = bias + inside @ of_pixels[..., 0].t()
+        return wavefront(inputs, memory, torch.cat([self.weight, weight.t()]), bias, height, width)
 
     def cell(
         self, below: Tensor, memory: Tensor, left: Tensor, above: Tensor, row: int, column: int
@@ -139,10 +156,10 @@ class GridLstm(nn.Module):
     def forward(self, colors: Tensor) -> Tensor:
         """Pixels (batch, height · width, colors), one-hot, to features (height · width, batch, layers · size), each of pixels
         before its own."""
-        below = self._read(colors, self.before)
+        inputs = [self._read(colors, self.before)]
         if len(self.back_layers):
-            below = torch.cat([below, self._behind(colors)], 2)
-        return torch.cat(list(self._climb(self.layers, below)), 2)
+            inputs.append(self._behind(colors))
+        return torch.cat(list(self._climb(self.layers, inputs, self.before)), 2)
 
     def start(self, batch: int) -> GridState:
         """The state before the first pixel."""
@@ -197,24 +214,26 @@ class GridLstm(nn.Module):
     def _behind(self, colors: Tensor) -> Tensor:
         """For each cell what the pass from the right found in the cell above it: (height · width, batch, size)."""
         mirrored = colors.view(-1, self.height, self.width, self.colors).flip(2).flatten(1, 2)
-        below = self._read(mirrored, self.row)
-        *_, top = self._climb(self.back_layers, below)
+        *_, top = self._climb(self.back_layers, [self._read(mirrored, self.row)], self.row)
         grid = top.view(self.height, self.width, -1, self.size).flip(1)
         return F.pad(grid[:-1], (0, 0, 0, 0, 0, 0, 1, 0)).flatten(0, 1)
 
-    def _climb(self, layers: Iterable[GridLayer], below: Tensor) -> Iterable[Tensor]:
+    def _climb(self, layers: Iterable[GridLayer], inputs: Sequence[Tensor], places: Tensor) -> Iterable[Tensor]:
         """The hidden vectors that each layer sends up, (height · width, batch, size)."""
-        memory = below.new_zeros(*below.shape[:2], self.size)
+        memory = inputs[0].new_zeros(*inputs[0].shape[:2], self.size)
+        inside: Tensor | None = (places < self.height * self.width).to(memory.dtype)
         for layer in layers:
-            below, memory = layer(below, memory, self.height, self.width)
-            yield below
+            hidden, memory = layer(inputs, memory, self.height, self.width, inside)
+            inputs, inside = [hidden], None
+            yield hidden
 
     def _read(self, colors: Tensor, places: Tensor) -> Tensor:
-        """What each cell reads directly, (height · width, batch, offsets · colors); nothing is set outside the picture."""
+        """What each cell reads directly, (height · width, batch, offsets · (colors - 1)), without the first colour; outside the
+        picture nothing is set."""
         cells, offsets = places.shape
-        padded = F.pad(colors.transpose(0, 1), (0, 0, 0, 0, 0, 1))
-        found = padded.index_select(0, places.flatten()).view(cells, offsets, -1, self.colors)
-        return found.transpose(1, 2).reshape(cells, found.shape[2], offsets * self.colors)
+        padded = F.pad(colors[..., 1:].transpose(0, 1), (0, 0, 0, 0, 0, 1))
+        found = padded.index_select(0, places.flatten()).view(cells, offsets, -1, self.colors - 1)
+        return found.transpose(1, 2).flatten(2)
 
     def _read_one(self, pixels: Tensor, places: Tensor) -> Tensor:
         """(batch, offsets · colors) of one cell."""
