@@ -161,7 +161,8 @@ def condgen_register_recipes() -> list[RecipeSpec]:
         "poem": "Character LSTM on Tang poems in four forms.",
         "shakespeare-books": "Character LSTM on books and tiny-shakespeare, its state carried on.",
         "shakespeare": "The same network, further on tiny-shakespeare alone.",
-        "grid-lstm": "3-D grid LSTM on binarised MNIST.",
+        "grid-lstm-1": "3-D grid LSTM on binarised MNIST.",
+        "grid-lstm": "The same network, further.",
         "grid-lstm-emoji": "3-D grid LSTM on emoji of 20x20 pixels in 16 colours.",
         "pixel-lstm": "LSTM over pixels in raster order, of the grid LSTM's size.",
     }
