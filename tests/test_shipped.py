@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from importlib.resources import files
+from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -24,6 +26,14 @@ def make(recipe: Recipe, folder: Path) -> None:
 @pytest.mark.parametrize("name", manager().recipes)
 def test_recipes(name: str, tmp_path: Path) -> None:
     make(parse_recipe(*find_recipe(name), ()), tmp_path)
+
+
+def test_every_file_is_registered_and_every_first_part_is_a_recipe() -> None:
+    specs = [*manager().recipes.values(), *manager().experiments.values()]
+    beside = chain.from_iterable(files(package).iterdir() for package in {spec.package for spec in specs})
+    assert {spec.file for spec in specs} == {path.name for path in beside if path.name.endswith(".toml")}
+    inits = [parse_recipe(*find_recipe(name), ()).init for name in manager().recipes]
+    assert {Path(init).name for init in inits if init and init.startswith("runs/")} <= manager().recipes.keys()
 
 
 @pytest.mark.parametrize("name", manager().experiments)

@@ -164,6 +164,7 @@ def condgen_register_recipes() -> list[RecipeSpec]:
         "grid-lstm-1": "3-D grid LSTM on binarised MNIST.",
         "grid-lstm": "The same network, further.",
         "grid-lstm-emoji": "3-D grid LSTM on emoji of 20x20 pixels in 16 colours.",
-        "pixel-lstm": "LSTM over pixels in raster order, of the grid LSTM's size.",
+        "pixel-lstm-1": "LSTM over pixels in raster order, of the grid LSTM's size.",
+        "pixel-lstm": "The same network, further.",
     }
     return [RecipeSpec(name, "generate", "condgen_generate.recipes", f"{name}.toml", help) for name, help in recipes.items()]
