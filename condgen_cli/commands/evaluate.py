@@ -282,7 +282,7 @@ def _print_tables(
 
     _print_table(tables.scores(suite.keys, evaluations, reports, references), title)
     for evaluation, report in zip(evaluations, reports, strict=True):
-        if report.groups:
+        if len(report.groups) > 1:
             _print_table(tables.groups(suite.keys, report, spec.passing, references), f"{evaluation.name} by group")
     if comparisons:
         _print_table(tables.comparisons(suite.keys, comparisons), "difference to the first on the same items")

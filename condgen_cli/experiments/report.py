@@ -79,8 +79,8 @@ def _group_tables(records: Mapping[str, Records], metrics: Iterable[str]) -> lis
     every = [record["result"].get("groups", {}) for found in records.values() for record in found]
     # as 5-9 comes before 10-14; without numbers as the data set has them
     names = sorted(dict.fromkeys(name for groups in every for name in groups), key=_numbers)
-    if not names:
-        return []
+    if len(names) < 2:
+        return []  # one group is all that the first table tells
     sizes = {name: max(groups[name]["n"] for groups in every if name in groups) for name in names}
 
     def row(found: Records, key: str) -> list[str]:
