@@ -105,7 +105,7 @@ def condgen_register_experiments() -> list[ExperimentSpec]:
     experiments = {
         "addressing": "Full addressing against addressing by content alone.",
         "initial-memory": "A constant memory at first against a learned one.",
-        **{f"controller-{task}": f"Controllers, heads, and an LSTM without a memory: {what}." for task, what in TASKS.items()},
+        **{f"controller-{task}": f"The machine, and an LSTM without its memory: {what}." for task, what in TASKS.items()},
     }
     return [
         ExperimentSpec(f"ntm-{name}", "ntm", "condgen_ntm.experiments", f"{name}.toml", help)
