@@ -82,6 +82,18 @@ def condgen_register_datasets() -> list[DatasetSpec]:
             homepage="https://www.manythings.org/anki/",
         ),
         DatasetSpec(
+            name="zh-en",
+            task="translate",
+            help="Chinese and English sentences of one of several files in a folder: NAME.{train,dev,test}.tsv.",
+            open="condgen_translate.data:zh_en",
+            options={
+                "name": Option("The file: what its name begins with."),
+                "source": Option("Language to translate from; the other is the target.", "zh", ("zh", "en")),
+                "group": length,
+            },
+            licence="as each file's publisher states",
+        ),
+        DatasetSpec(
             name="parallel",
             task="translate",
             help="Your own sentence pairs: two text files, or one with columns.",
