@@ -16,7 +16,7 @@ _ALPHANUMERICS = {
 """Full-width letters and digits, each with its ASCII counterpart."""
 _HAN = r"\u3400-\u4dbf\u4e00-\u9fff"
 # not the point of a file's name or the colon of a time
-_MARK = re.compile(rf"(?<=[{_HAN}])[,.?!:;](?![\w.])")
+_MARK = re.compile(rf"(?<=[{_HAN}])[,.?!:;](?![\w.])", re.ASCII)
 _FULL_MARKS = dict(zip(",.?!:;", "，。？！：；", strict=True))
 
 

@@ -31,7 +31,7 @@ from condgen_cli.training.sequences import (
 from condgen_translate.model import SOURCE_FILE, TARGET_FILE, Sentences, TranslateConfig, TranslateModel, pad_sentences
 from condgen_translate.objective import CrossEntropy, TrainingBatch
 
-__all__ = ["TranslateExperiment"]
+__all__ = ["Part", "TranslateExperiment"]
 
 UNKNOWN_CHARACTER = "\ue000"
 """A private character, which is in no vocabulary."""
@@ -182,18 +182,18 @@ class TranslateExperiment:
         """
         source, target, limit = self.model.source, self.model.vocabulary, self.data.max_length
         self.pairs: list[Pair] = []
-        self.parts: list[_Part] = []
+        self.parts: list[Part] = []
         sizes = []
         for place, (pairs, weight) in enumerate(zip(train, weights, strict=True)):
             lengths = np.array([(len(source.encode(read)), len(target.encode(write))) for read, write in pairs])
             short = np.flatnonzero(((lengths <= limit) & (lengths > 0)).all(1))
-            self.parts.append(_Part(len(self.pairs), len(short), weight, [self.recipe.seed, place]))
+            self.parts.append(Part(len(self.pairs), len(short), weight, [self.recipe.seed, place]))
             self.pairs += [pairs[index] for index in short]
             sizes.append(lengths[short] @ np.array([1, limit + 1]))  # by the target's, then the source's length
         self.sizes: NDArray[np.int64] = np.concatenate(sizes)
 
 
-class _Part(NamedTuple):
+class Part(NamedTuple):
     """Where a data set's pairs stand among all.
 
     Args:
