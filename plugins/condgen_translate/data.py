@@ -15,10 +15,10 @@ import io
 import lzma
 import re
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import zip_longest
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from condgen_cli.data.archives import Member, open_tree
 from condgen_cli.errors import CondgenError, InputError, IntegrityError, NotFoundError, UsageError
@@ -41,7 +41,7 @@ _ZH_EN_HINT = "--set name=NAME for NAME.{train,dev,test}.tsv, and name their fol
 
 _LONGEST = 30
 _STEP = 5
-_UNPACK = {".gz": gzip.open, ".xz": lzma.open}
+_OPEN: Mapping[str, Callable[[Path, str], Any]] = {".gz": gzip.open, ".xz": lzma.open}
 # kana, ideographs and full-width marks, which have no blanks between them
 _UNSPACED = r"\u3001-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uff00-\uffef\U00020000-\U0003ffff"
 _WORD = re.compile(rf"[{_UNSPACED}]|[^\s{_UNSPACED}]+")
@@ -294,8 +294,7 @@ def _lines(path: Path) -> Iterator[str]:
             member = Member(open_tree(path), "cmn.txt")
             yield from _decoded(io.BytesIO(member.open()), str(member))
         else:
-            opened = _UNPACK[path.suffix](path) if path.suffix in _UNPACK else path.open("rb")
-            with opened as file:
+            with _OPEN.get(path.suffix, Path.open)(path, "rb") as file:
                 yield from _decoded(file, str(path))
     except (EOFError, gzip.BadGzipFile, zlib.error, lzma.LZMAError) as error:
         raise IntegrityError(f"{path} is damaged: {error}") from None

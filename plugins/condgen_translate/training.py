@@ -169,7 +169,7 @@ class TranslateExperiment:
         if TARGET_FILE in files:
             target = SubwordVocabulary.load(files[TARGET_FILE])
             return (SubwordVocabulary.load(files[SOURCE_FILE]) if SOURCE_FILE in files else target), target
-        sources, targets = ([pair[side] for pair in train] for side in (0, 1))
+        sources, targets = [source for source, _ in train], [target for _, target in train]
         size = self.data.vocabulary_size
         if self.data.joint:
             joint = SubwordVocabulary.train([*sources, *targets], size)
@@ -188,7 +188,7 @@ class TranslateExperiment:
             lengths = np.array([(len(source.encode(read)), len(target.encode(write))) for read, write in pairs])
             short = np.flatnonzero(((lengths <= limit) & (lengths > 0)).all(1))
             self.parts.append(Part(len(self.pairs), len(short), weight, [self.recipe.seed, place]))
-            self.pairs += [pairs[index] for index in short]
+            self.pairs += [pairs[index] for index in short.tolist()]
             sizes.append(lengths[short] @ np.array([1, limit + 1]))  # by the target's, then the source's length
         self.sizes: NDArray[np.int64] = np.concatenate(sizes)
 
@@ -197,13 +197,13 @@ class Part(NamedTuple):
     """Where a data set's pairs stand among all.
 
     Args:
-        start, count: from the first to the last.
+        start, size: the first, and how many.
         weight: how often a pair is taken in an epoch.
         seed: of the order that parts of epochs are taken in.
     """
 
     start: int
-    count: int
+    size: int
     weight: float
     seed: Sequence[int]
 
@@ -212,11 +212,11 @@ class Part(NamedTuple):
 
         The whole part of ``weight`` takes all; the rest goes on through one random order where the epoch before it ended.
         """
-        whole = np.tile(np.arange(self.count), int(self.weight))
-        some = round(self.weight % 1 * self.count)
+        whole = np.tile(np.arange(self.size), int(self.weight))
+        some = round(self.weight % 1 * self.size)
         if some:
-            order = np.random.default_rng(self.seed).permutation(self.count)
-            whole = np.concatenate([whole, order[(epoch * some + np.arange(some)) % self.count]])
+            order = np.random.default_rng(self.seed).permutation(self.size)
+            whole = np.concatenate([whole, order[(epoch * some + np.arange(some)) % self.size]])
         return self.start + whole
 
 
