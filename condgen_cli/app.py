@@ -10,6 +10,7 @@ from itertools import pairwise
 
 from condgen_cli import __version__, console, settings
 from condgen_cli.errors import CondgenError, PartialFailure, UsageError
+from condgen_cli.files.inputs import forget_inputs
 
 __all__ = ["run"]
 
@@ -20,6 +21,7 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _run(arguments: list[str]) -> int:
+    forget_inputs()
     try:
         code = _command(arguments)
         sys.stdout.flush()

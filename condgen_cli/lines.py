@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import BinaryIO
 
 from condgen_cli.errors import InputError, NotFoundError, UsageError
+from condgen_cli.files.inputs import protect
 from condgen_cli.item import Item
 from condgen_cli.sources import STDIN, Failure, near_names, stem
 
@@ -154,6 +155,7 @@ def _stdin() -> BinaryIO:
 
 
 def _opened(path: str) -> BinaryIO:
+    protect(path)
     try:
         return io.FileIO(path)
     except FileNotFoundError:

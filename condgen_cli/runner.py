@@ -324,7 +324,8 @@ class _Run:
                 yield Result(entry.item, entry.source, error=entry.error)
             else:
                 found = next(generations) if entry.parts else [Generation("")]
-                yield Result(entry, entry.source or entry.id, tuple(replace(one, seconds=seconds) for one in found))
+                told = tuple(replace(one, seconds=seconds, warnings=(*entry.warnings, *one.warnings)) for one in found)
+                yield Result(entry, entry.source or entry.id, told)
 
     def _collate(self, entries: list[Item | Failure]) -> _Batch:
         batch = _Batch(entries, None, [])

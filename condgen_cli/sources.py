@@ -6,13 +6,14 @@ import glob
 import os
 import re
 import sys
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from condgen_cli.errors import CondgenError, InputError, NotFoundError
+from condgen_cli.files.inputs import identity, protect, protect_where
 from condgen_cli.item import Item
 
 __all__ = ["MAX_DOWNLOAD", "STDIN", "Failure", "Source", "expand", "is_url", "natural", "near_names", "stem"]
@@ -69,13 +70,19 @@ class Source:
 
 
 def expand(arguments: Iterable[str], suffixes: Collection[str]) -> Iterator[str | Failure]:
-    """The inputs that arguments stand for.
+    """The inputs that arguments stand for, which the running command then doesn't write over.
 
     A directory stands for the files below it that have one of ``suffixes`` (lower case, with the dot), hidden ones left out, in
     natural order (``2.jpg`` before ``10.jpg``), links to directories not followed. A pattern stands for what it matches; files
     that are named or matched are taken whatever their suffix. ``-`` and URLs stand for themselves. What is not there becomes a
     ``Failure``.
     """
+    named = list(arguments) if isinstance(arguments, Sequence) else []
+    protect_where(_inclusion(named, suffixes))
+    return _expanded(arguments, suffixes)
+
+
+def _expanded(arguments: Iterable[str], suffixes: Collection[str]) -> Iterator[str | Failure]:
     for argument in arguments:
         if argument == STDIN or is_url(argument):
             yield argument
@@ -85,6 +92,33 @@ def expand(arguments: Iterable[str], suffixes: Collection[str]) -> Iterator[str 
             yield from _matching(argument, suffixes)
         else:
             yield Failure(argument, NotFoundError(f"{argument} does not exist", near_names(argument)))
+
+
+def _inclusion(arguments: Sequence[str], suffixes: Collection[str]) -> Callable[[str], bool]:
+    """Whether a path that exists is one of the inputs that arguments stand for; what is costly is found when first asked."""
+
+    @cache
+    def named() -> set[tuple[int, int] | None]:
+        matched = (path for argument in arguments for path in (argument, *_matches(argument)))
+        return {identity(path) for path in matched if not os.path.isdir(path)}
+
+    @cache
+    def folders() -> list[str]:
+        matched = (path for argument in arguments for path in (argument, *_matches(argument)))
+        return [os.path.realpath(path) for path in matched if os.path.isdir(path)]
+
+    def includes(path: str) -> bool:
+        if identity(path) in named():
+            return True
+        place = os.path.realpath(path)
+        is_wanted = Path(path).suffix.lower() in suffixes
+        return is_wanted and any(os.path.commonpath([place, folder]) == folder for folder in folders())
+
+    return includes
+
+
+def _matches(argument: str) -> list[str]:
+    return [] if os.path.lexists(argument) or not glob.has_magic(argument) else glob.glob(argument, recursive=True)
 
 
 def is_url(argument: str) -> bool:
@@ -156,6 +190,7 @@ def near_names(path: str) -> str | None:
 
 
 def _read_file(path: str) -> bytes:
+    protect(path)
     try:
         return Path(path).read_bytes()
     except FileNotFoundError:

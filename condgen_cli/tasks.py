@@ -503,7 +503,14 @@ def _rows(results: Iterable[Result], details: Iterable[str]) -> Iterator[dict[st
     for result in results:
         error = result.error and result.error.as_json()
         if not result.generations:
-            row = {"input": result.input, "output": None, "score": None, "attention": None, "error": error}
+            row: dict[str, Any] = {
+                "input": result.input,
+                "output": None,
+                "score": None,
+                "attention": None,
+                "error": error,
+                "warnings": [],
+            }
             yield row | dict.fromkeys(details)
         for generation in result.generations:
             attention = {name: weights.as_json() for name, weights in generation.attention.items()}
@@ -514,6 +521,7 @@ def _rows(results: Iterable[Result], details: Iterable[str]) -> Iterator[dict[st
                 "score": score if math.isfinite(score) else None,
                 "attention": attention or None,
                 "error": error,
+                "warnings": list(generation.warnings),
                 **generation.details,
             }
 
