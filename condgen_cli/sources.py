@@ -16,7 +16,7 @@ from condgen_cli.errors import CondgenError, InputError, NotFoundError
 from condgen_cli.files.inputs import identity, protect, protect_where
 from condgen_cli.item import Item
 
-__all__ = ["MAX_DOWNLOAD", "STDIN", "Failure", "Source", "expand", "is_url", "natural", "near_names", "stem"]
+__all__ = ["MAX_DOWNLOAD", "STDIN", "Failure", "Inputs", "Source", "expand", "is_url", "natural", "near_names", "stem"]
 
 STDIN = "-"
 """Standard input, which holds one input's bytes."""
@@ -69,7 +69,23 @@ class Source:
             return error
 
 
-def expand(arguments: Iterable[str], suffixes: Collection[str]) -> Iterator[str | Failure]:
+class Inputs(Iterator[str | Failure]):
+    """Paths, URLs and ``-`` in order, and failures in the places of what isn't there.
+
+    Args:
+        entries: found as they are asked for.
+        files: those that are known at once to be files, since the command line names them.
+    """
+
+    def __init__(self, entries: Iterator[str | Failure], files: Sequence[str]) -> None:
+        self.files = files
+        self._entries = entries
+
+    def __next__(self) -> str | Failure:
+        return next(self._entries)
+
+
+def expand(arguments: Iterable[str], suffixes: Collection[str]) -> Inputs:
     """The inputs that arguments stand for, which the running command then doesn't write over.
 
     A directory stands for the files below it that have one of ``suffixes`` (lower case, with the dot), hidden ones left out, in
@@ -79,7 +95,7 @@ def expand(arguments: Iterable[str], suffixes: Collection[str]) -> Iterator[str 
     """
     named = list(arguments) if isinstance(arguments, Sequence) else []
     protect_where(_inclusion(named, suffixes))
-    return _expanded(arguments, suffixes)
+    return Inputs(_expanded(arguments, suffixes), [argument for argument in named if os.path.isfile(argument)])
 
 
 def _expanded(arguments: Iterable[str], suffixes: Collection[str]) -> Iterator[str | Failure]:
