@@ -12,10 +12,9 @@ def main() -> None:
     # imports make objects by the hundred thousand that stay: looking for garbage among them takes a fifth of `import torch`
     gc.set_threshold(400_000)
     from condgen_cli.app import run
-    from condgen_cli.printable import ESCAPES
+    from condgen_cli.stdout import prepare_streams
 
-    if hasattr(sys.stdout, "reconfigure"):
-        sys.stdout.reconfigure(errors=ESCAPES)
+    prepare_streams()
     code = run(sys.argv[1:])
     gc.freeze()  # else the interpreter looks once more as it ends
     sys.exit(code)

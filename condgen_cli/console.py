@@ -10,6 +10,7 @@ from contextlib import contextmanager, suppress
 from typing import TextIO
 
 from condgen_cli.errors import CondgenError
+from condgen_cli.printable import printable
 
 __all__ = ["encoding", "fail", "info", "progress", "stderr_is_terminal", "stdout_is_terminal", "use_color", "warn", "width"]
 
@@ -22,7 +23,8 @@ def warn(message: str) -> None:
 
 
 def info(message: str) -> None:
-    _write(message)
+    """Lines that are neither."""
+    _write(printable(message, lines=True))
 
 
 def fail(error: CondgenError) -> None:
@@ -72,6 +74,7 @@ def progress(total: float | None, description: str, *, unit: str = "items") -> I
         yield lambda amount: None
         return
     from rich.console import Console
+    from rich.markup import escape
     from rich.progress import (
         BarColumn,
         DownloadColumn,
@@ -85,14 +88,14 @@ def progress(total: float | None, description: str, *, unit: str = "items") -> I
     counts = [DownloadColumn(), TransferSpeedColumn()] if unit == "bytes" else [MofNCompleteColumn()]
     columns = [TextColumn("{task.description}"), BarColumn(), *counts, TimeRemainingColumn()]
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(description, total=total)
+        task = bar.add_task(escape(printable(description)), total=total)
         yield lambda amount: bar.advance(task, amount)
 
 
 def _line(label: str, color: int, message: str) -> None:
     if use_color(sys.stderr):
         label = f"\x1b[1;{color}m{label}\x1b[0m"
-    _write(f"{label}: {message}")
+    _write(f"{label}: {printable(message)}")
 
 
 def _write(message: str) -> None:

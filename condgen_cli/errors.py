@@ -23,6 +23,8 @@ class CondgenError(Exception):
     """
 
     exit_code = 1
+    printed = False
+    """Whether the document on stdout holds it already."""
 
     def __init__(self, message: str, hint: str | None = None) -> None:
         super().__init__(message)

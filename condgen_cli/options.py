@@ -110,8 +110,18 @@ SaveAttentionOpt = Annotated[
         help="Write it as .txt, .png, .html, .json or .npz; {stem} in PATH stands for the input's name.",
     ),
 ]
-OutputOpt = Annotated[Path | None, typer.Option("--output", "-o", metavar="PATH", help="Write results here, not to stdout.")]
-FormatOpt = Annotated[Format, typer.Option("--format", help="How results are printed.")]
+OutputOpt = Annotated[
+    Path | None,
+    typer.Option(
+        "--output",
+        "-o",
+        metavar="PATH",
+        help="Write results here, not to stdout; {stem}, {name} and {parent} in PATH make a file for each input.",
+    ),
+]
+FormatOpt = Annotated[
+    Format | None, typer.Option("--format", help="How results are printed.  [default: by the suffix of -o, else text]")
+]
 ReportFormatOpt = Annotated[ReportFormat, typer.Option("--format", help="How the report is printed.")]
 
 DataDirOpt = Annotated[

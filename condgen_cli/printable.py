@@ -6,7 +6,7 @@ import codecs
 import json
 import re
 
-__all__ = ["ESCAPES", "printable"]
+__all__ = ["ESCAPES", "defused", "printable"]
 
 ESCAPES = "condgen-escape"
 """An error handler for files: what the encoding lacks is written as JSON escapes it, so that a document stays one."""
@@ -15,6 +15,7 @@ _BIDI = "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"
 _ENDS = "\u2028\u2029\x85"
 _LINE = re.compile(f"[\x00-\x1f\x7f-\x9f{_BIDI}{_ENDS}\ud800-\udfff]")
 _LINES = re.compile(f"[\x00-\x08\x0b-\x1f\x7f-\x9f{_BIDI}{_ENDS}\ud800-\udfff]")
+_BUT_COLORS = re.compile(rf"\x1b\[[0-9;]*m|{_LINES.pattern}")
 
 
 def printable(text: str, *, lines: bool = False) -> str:
@@ -35,6 +36,22 @@ def _escaped(match: re.Match[str]) -> str:
     if "\udc80" <= character <= "\udcff":
         return f"\\x{ord(character) - 0xDC00:02x}"
     return character.encode("unicode_escape").decode()
+
+
+def defused(text: str, *, colors: bool) -> str:
+    """Text that a terminal can't be steered with, whatever wrote it: the last net behind ``printable``.
+
+    Escapes are those of JSON, so that a document keeps its meaning.
+
+    Args:
+        text: lines of text.
+        colors: sequences that only set colours stay.
+    """
+    return (_BUT_COLORS if colors else _LINES).sub(_escaped_for_json, text)
+
+
+def _escaped_for_json(match: re.Match[str]) -> str:
+    return match.group() if len(match.group()) > 1 else json.dumps(match.group())[1:-1].replace("\x7f", "\\u007f")
 
 
 def _escape_unencodable(error: UnicodeError) -> tuple[str, int]:

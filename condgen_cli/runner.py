@@ -84,6 +84,11 @@ class Result:
         return self.source if text is None else text
 
     @property
+    def is_empty(self) -> bool:
+        """Whether there was nothing in the input, so that the model had nothing to look at."""
+        return self.item is not None and not self.item.parts
+
+    @property
     def last(self) -> bool:
         """Whether no other part of its input follows."""
         return self.item is None or self.item.part + 1 >= self.item.parts

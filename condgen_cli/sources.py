@@ -218,6 +218,8 @@ def _read_file(path: str) -> bytes:
 
 
 def _read_stdin() -> bytes:
+    if sys.stdin is None or sys.stdin.closed:
+        raise InputError("there is no standard input")
     data = sys.stdin.buffer.read(MAX_DOWNLOAD + 1)
     if len(data) > MAX_DOWNLOAD:
         raise InputError(f"standard input holds more than {MAX_DOWNLOAD // 2**20} MB")

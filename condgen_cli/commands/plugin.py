@@ -12,6 +12,7 @@ import typer
 from condgen_cli import console, settings
 from condgen_cli.errors import CondgenError, NotFoundError, UsageError
 from condgen_cli.options import ReportFormat, ReportFormatOpt
+from condgen_cli.printable import printable
 
 if TYPE_CHECKING:
     from condgen_cli.plugins import Plugin, Plugins, Problem
@@ -29,9 +30,9 @@ def list_plugins(format: ReportFormatOpt = ReportFormat.text) -> None:
         _print_json({"plugins": [_as_json(plugin, plugins) for plugin in plugins.plugins]})
         return
     for plugin in plugins.plugins:
-        print(f"{plugin.name}  {_distribution(plugin)}  API {plugin.api or '?'}  {_status(plugin, plugins)}")
+        print(printable(f"{plugin.name}  {_distribution(plugin)}  API {plugin.api or '?'}  {_status(plugin, plugins)}"))
         for kind, names in _registered(plugin).items():
-            print(f"    {kind}: {', '.join(names)}")
+            print(printable(f"    {kind}: {', '.join(names)}"))
 
 
 @app.command()
@@ -43,10 +44,10 @@ def doctor(format: ReportFormatOpt = ReportFormat.text) -> None:
         _print_json({"ok": not problems, "problems": [_problem_as_json(problem) for problem in problems]})
     elif problems:
         for problem in problems:
-            print(f"{problem.plugin}: {problem.message}")
+            print(printable(f"{problem.plugin}: {problem.message}"))
             if problem.location:
-                print(f"    where: {problem.location}")
-            print(f"    do: {problem.advice}")
+                print(printable(f"    where: {problem.location}"))
+            print(printable(f"    do: {problem.advice}"))
     else:
         print(f"{len(plugins.plugins)} plugins, no problems")
     if problems:

@@ -11,6 +11,7 @@ import typer
 from condgen_cli import console
 from condgen_cli.errors import CondgenError, IntegrityError, PartialFailure
 from condgen_cli.options import ReportFormat, ReportFormatOpt
+from condgen_cli.printable import printable
 
 if TYPE_CHECKING:
     from condgen_cli.zoo import Check, Entry, Zoo
@@ -53,7 +54,7 @@ def show(model: ModelArg, format: ReportFormatOpt = ReportFormat.text) -> None:
     _print_section("files", ["file", "size", "sha256"], _file_rows(entry))
     _print_section("results", ["system", "data", "metric", "value", "95 %", "n"], _result_rows(entry))
     if entry.example:
-        print(f"\n$ {entry.example.command}\n{entry.example.expected}".rstrip())
+        print(f"\n$ {printable(entry.example.command)}\n{printable(entry.example.expected, lines=True)}".rstrip())
     if card:
         print()
         _print_markdown(card)
@@ -177,7 +178,8 @@ def _facts(zoo: Zoo, entry: Entry) -> list[str]:
         "size": human_size(entry.size),
         "where": f"{zoo.state(entry)} ({zoo.source(entry).name})",
     }
-    return [f"{entry.id}: {entry.description}", "", *(f"{key:<12} {value}" for key, value in facts.items() if value)]
+    lines = [f"{entry.id}: {entry.description}", "", *(f"{key:<12} {value}" for key, value in facts.items() if value)]
+    return [printable(line) for line in lines]
 
 
 def _file_rows(entry: Entry) -> list[list[Any]]:
@@ -214,7 +216,7 @@ def _print_section(title: str, columns: list[str], rows: list[list[Any]]) -> Non
 
 def _print_markdown(text: str) -> None:
     if not console.use_color():
-        print(text.rstrip())
+        print(printable(text, lines=True).rstrip())
         return
     from rich.console import Console
     from rich.markdown import Markdown

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import stat
 from collections.abc import Callable
 from contextlib import suppress
@@ -37,22 +38,22 @@ def check_output(path: Path) -> None:
     refuse_input(path)
     try:
         if path.is_dir():
-            raise UsageError(f"{path} is a folder", "name a file in it")
+            raise UsageError(f"{path} is a folder", f"name a file in it, or {path}/{{stem}}.txt for a file of each input")
         if not path.absolute().parent.is_dir():
-            raise NotFoundError(f"no folder {path.parent} to write {path.name} in", f"mkdir -p {path.parent}")
+            reason = f"the folder {path.parent} does not exist"
+            raise NotFoundError(f"cannot write {path}: {reason}", f"mkdir -p {shlex.quote(str(path.parent))}")
     except (OSError, ValueError) as error:  # a name that is too long, or has a null character
         raise storage_error(path, error) from None
 
 
 class OutputFile:
-    """A text file that replaces an older one when ``commit`` is called, and not before.
+    """A file, of text unless ``write_bytes`` is used, that replaces an older one when ``commit`` is called, and not before.
 
     Until then what is written lies beside it under a hidden name. A device or a pipe is written directly. The new file has the
     old one's permissions, or those that the umask gives; a link stays a link to the new content.
 
     Args:
         path: the final name.
-        newline: as ``open`` has it.
     Raises:
         UsageError: if the path is an input of the running command, or a folder.
         NotFoundError: if its folder doesn't exist.
@@ -69,6 +70,12 @@ class OutputFile:
         """Append text."""
         self.written = self.written or bool(text)
         return _guarded(self.path, lambda: self._file.write(text))
+
+    def write_bytes(self, content: bytes) -> None:
+        """Append bytes, for a file that is not text."""
+        self.written = self.written or bool(content)
+        self.flush()
+        _guarded(self.path, lambda: self._file.buffer.write(content))
 
     def flush(self) -> None:
         """Hand what was written to the operating system."""

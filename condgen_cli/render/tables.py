@@ -6,6 +6,8 @@ import re
 from collections.abc import Sequence
 from io import StringIO
 
+from condgen_cli.printable import printable
+
 __all__ = ["Cell", "table"]
 
 Cell = str | int | float | None
@@ -21,7 +23,10 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[Cell]], *, title: str 
         rows: one cell for each column; floats are printed with two decimals, None as nothing.
         title: a line above.
         color: draw it for a terminal, wrapped to ``width``; otherwise lines are never cut, so that a pipe loses nothing.
+
+    Control characters in what it says are escaped.
     """
+    columns, title = [printable(column) for column in columns], title and printable(title)
     cells = [[_text(cell) for cell in row] for row in rows]
     right = [_is_numeric([row[index] for row in cells]) for index in range(len(columns))]
     if color:
@@ -33,7 +38,7 @@ def _text(cell: Cell) -> str:
     if cell is None:
         return ""
     text = f"{cell:.2f}" if isinstance(cell, float) else str(cell)
-    return " ".join(text.split())
+    return printable(" ".join(text.split()))
 
 
 def _is_numeric(cells: Sequence[str]) -> bool:

@@ -13,7 +13,6 @@ from condgen_cli.options import (
     Device,
     DeviceOpt,
     ForceOpt,
-    Format,
     FormatOpt,
     LengthPenaltyOpt,
     MaxLengthOpt,
@@ -66,7 +65,7 @@ def caption(
     show_attention: ShowAttentionOpt = False,
     save_attention: SaveAttentionOpt = None,
     output: OutputOpt = None,
-    format: FormatOpt = Format.text,
+    format: FormatOpt = None,
     device: DeviceOpt = Device.auto,
     batch_size: BatchSizeOpt = 16,
 ) -> None:

@@ -16,7 +16,6 @@ from condgen_cli.options import (
     BatchSizeOpt,
     Device,
     DeviceOpt,
-    Format,
     FormatOpt,
     InputOpt,
     ModelOpt,
@@ -108,7 +107,7 @@ def generate(
     seed: SeedOpt = 0,
     show_attention: StepsOpt = False,
     output: OutputOpt = None,
-    format: FormatOpt = Format.text,
+    format: FormatOpt = None,
     device: DeviceOpt = Device.auto,
     batch_size: BatchSizeOpt = 16,
 ) -> None:

@@ -18,7 +18,6 @@ from condgen_cli.options import (
     BatchSizeOpt,
     Device,
     DeviceOpt,
-    Format,
     FormatOpt,
     ModelOpt,
     OutputOpt,
@@ -51,7 +50,7 @@ def qa(
     show_attention: ShowAttentionOpt = False,
     save_attention: SaveAttentionOpt = None,
     output: OutputOpt = None,
-    format: FormatOpt = Format.text,
+    format: FormatOpt = None,
     device: DeviceOpt = Device.auto,
     batch_size: BatchSizeOpt = 16,
 ) -> None:

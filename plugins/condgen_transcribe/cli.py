@@ -49,8 +49,11 @@ RecordingsArg = Annotated[
     typer.Argument(metavar="PATH|GLOB|DIR|URL…", help="Recordings; a directory with all below it; - for standard input."),
 ]
 FormatOpt = Annotated[
-    Format,
-    typer.Option("--format", help="How results are printed; srt and vtt are subtitles, {stem} in -o for several inputs."),
+    Format | None,
+    typer.Option(
+        "--format",
+        help="How results are printed; srt and vtt are subtitles.  [default: by the suffix of -o, else text]",
+    ),
 ]
 
 
@@ -71,7 +74,7 @@ def transcribe(
     show_attention: ShowAttentionOpt = False,
     save_attention: SaveAttentionOpt = None,
     output: OutputOpt = None,
-    format: FormatOpt = Format.text,
+    format: FormatOpt = None,
     device: DeviceOpt = Device.auto,
     batch_size: BatchSizeOpt = 16,
 ) -> None:

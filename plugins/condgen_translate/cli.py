@@ -13,7 +13,6 @@ from condgen_cli.options import (
     Device,
     DeviceOpt,
     ForceOpt,
-    Format,
     FormatOpt,
     InputOpt,
     LengthPenaltyOpt,
@@ -53,7 +52,7 @@ def translate(
     show_attention: ShowAttentionOpt = False,
     save_attention: SaveAttentionOpt = None,
     output: OutputOpt = None,
-    format: FormatOpt = Format.text,
+    format: FormatOpt = None,
     device: DeviceOpt = Device.auto,
     batch_size: BatchSizeOpt = 16,
 ) -> None:
