@@ -23,6 +23,7 @@ from torch.overrides import TorchFunctionMode
 from condgen_cli import decoding as decoders
 from condgen_cli.decoding import Decoding, Hypothesis
 from condgen_cli.errors import CondgenError, InputError, IntegrityError, NotFoundError, PluginError, UsageError
+from condgen_cli.files.inputs import protect
 from condgen_cli.generation import AttentionMap, Axis, Generation, join
 from condgen_cli.likelihood import reference_log_probs
 from condgen_cli.lines import Text
@@ -108,6 +109,8 @@ def load(name: str | os.PathLike[str], device: str = "auto") -> Runner:
     """
     target = _device(device)
     bundle = _bundle(os.fspath(name))
+    for path in bundle.files.values():
+        protect(path)
     return Runner(_build(bundle).to(target), bundle, target)
 
 

@@ -131,6 +131,7 @@ def _loaded(task: str, options: TaskOptions) -> tuple[Runner, Decoding]:
 
     weights = parse_weights(options.weight or ())
     runner = load(options.model, options.device)
+    check_outputs(options, ())  # the model's own files are inputs as well
     if runner.task != task:
         raise UsageError(f"{options.model} is a model for {runner.task}, not for {task}", f"condgen list --task {task}")
     return runner, _decoding(runner, options, weights)
