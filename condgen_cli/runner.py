@@ -563,7 +563,7 @@ def _run_bundle(folder: Path) -> Bundle:
             decoding=content.get("decoding", {}),
             files={name: folder / name for name in names},
         )
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise IntegrityError(f"{path} is not a model's description: {type(error).__name__}: {error}") from error
     for file in bundle.files.values():
         if not file.is_file():
