@@ -103,6 +103,17 @@ def test_a_file_of_texts_is_never_written_over(run: Run, tmp_path: Path) -> None
     assert Path("s.txt").read_text() == "eins\nzwei\n"
 
 
+def test_a_recording_is_never_written_over(run: Run) -> None:
+    Path("talk.wav").write_bytes(b"RIFF")
+    for arguments in (
+        ["--format", "srt", "-o", "{stem}.wav"],
+        ["-o", "talk.wav"],
+        ["--format", "vtt", "-o", "{parent}/{name}"],
+    ):
+        assert run("transcribe", "talk.wav", *arguments)[0] == 2, arguments
+    assert Path("talk.wav").read_bytes() == b"RIFF"
+
+
 def test_bits_are_never_written_over(run: Run) -> None:
     Path("bits.txt").write_text("01010101\n")
     assert run("ntm", "copy", "--bits", "bits.txt", "-o", "bits.txt")[0] == 2

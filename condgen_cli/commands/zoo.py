@@ -221,7 +221,7 @@ def _print_markdown(text: str) -> None:
     from rich.console import Console
     from rich.markdown import Markdown
 
-    Console(width=min(console.width(), 100)).print(Markdown(text))
+    Console(width=min(console.width(), 100)).print(Markdown(text, hyperlinks=False))
 
 
 def _print_table(columns: list[str], rows: list[list[Any]]) -> None:
