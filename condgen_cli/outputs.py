@@ -130,7 +130,7 @@ class OneFile:
 
 
 class EachInput:
-    """A file for each input. One of which nothing is written leaves none, and an older file as it is.
+    """A file for each input. One that fails before anything is written leaves none, and an older file as it is.
 
     Args:
         names: gives each input its path.
@@ -151,10 +151,7 @@ class EachInput:
         except BaseException:
             _keep(file)
             raise
-        if file.written:
-            file.commit()
-        else:
-            file.discard()
+        file.commit()
 
     def close(self, successful: bool) -> None:
         pass

@@ -96,7 +96,7 @@ def test_json_holds_words_with_their_times(transcribe: Transcribe) -> None:
     code, out, _ = transcribe("long.flac", "silent.ogg", "short.wav", "absent.wav", "--format", "json")
     long, silent, short, absent = json.loads(out)
     assert code == 4
-    assert list(long) == list(absent) == ["input", "output", "score", "attention", "error", "words"]
+    assert list(long) == list(absent) == ["input", "output", "score", "attention", "error", "warnings", "words"]
     assert (silent["output"], silent["words"], absent["words"]) == ("", [], None)
     for row, seconds in ((long, 30.0), (short, 1.0)):
         assert " ".join(word["word"] for word in row["words"]) == row["output"] != ""
