@@ -216,8 +216,9 @@ def weights_report(path: Path) -> dict[str, Any]:
 def read_arguments(task: str, arguments: Sequence[str]) -> Iterator[Item | Failure]:
     """The items of a command line's arguments, which are taken as the task's own command takes them."""
     spec = manager().tasks.get(task)
-    suffixes = spec.suffixes if spec else ()
-    return read_inputs(task, expand(arguments, suffixes) if suffixes else text_inputs(arguments, None))
+    if spec and spec.reads_files:
+        return read_inputs(task, expand(arguments, spec.suffixes, spec.kinds))
+    return read_inputs(task, text_inputs(arguments, None))
 
 
 def result_report(result: Result) -> dict[str, Any]:

@@ -332,7 +332,8 @@ class _Run:
                 yield Result(entry.item, entry.source, error=entry.error)
             else:
                 found = next(generations) if entry.parts else [Generation("")]
-                told = tuple(replace(one, seconds=seconds, warnings=(*entry.warnings, *one.warnings)) for one in found)
+                warnings = (*entry.warnings, *getattr(entry.condition, "warnings", ()))  # the latter since it was decoded
+                told = tuple(replace(one, seconds=seconds, warnings=(*warnings, *one.warnings)) for one in found)
                 yield Result(entry, entry.source or entry.id, told)
 
     def _collate(self, entries: list[Item | Failure]) -> _Batch:

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import glob
+import io
 import os
 import re
 import sys
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
 from functools import cache, cached_property
 from pathlib import Path
+from typing import IO
 from urllib.parse import urlsplit
 
+from condgen_cli import console
 from condgen_cli.errors import CondgenError, InputError, NotFoundError
-from condgen_cli.files.inputs import identity, protect, protect_where
+from condgen_cli.files.inputs import identity, protect, protect_where, refuse_device
 from condgen_cli.item import Item
 
 __all__ = ["MAX_DOWNLOAD", "STDIN", "Failure", "Inputs", "Source", "expand", "is_url", "natural", "near_names", "stem"]
@@ -40,12 +45,19 @@ class Source:
     What can be read only once, or is slow to read again, is kept.
 
     Args:
-        name: a path, an http(s) URL, or ``-``.
+        name: a path, an http(s) URL, or ``-``; or another source, of the same bytes.
     """
 
-    def __init__(self, name: str) -> None:
-        self.name = "standard input" if name == STDIN else name
-        self._location = name
+    def __init__(self, name: str | Source) -> None:
+        self._other = name if isinstance(name, Source) else None
+        self.location: str = name.location if isinstance(name, Source) else name
+        self.name = "standard input" if self.location == STDIN else self.location
+        """What messages call it, which a file may be called as well."""
+
+    @property
+    def path(self) -> str | None:
+        """Where it lies on disk; None for a URL and for standard input."""
+        return None if self.location == STDIN or is_url(self.location) else self.location
 
     def open(self) -> bytes:
         """All bytes.
@@ -55,16 +67,39 @@ class Source:
             InputError: if it can't be read or is too large.
             NetworkError: if a URL can't be fetched, or is needed while offline.
         """
-        if self._location != STDIN and not is_url(self._location):
-            return _read_file(self._location)
+        if self._on_disk:
+            with self.file() as file:
+                try:
+                    return file.read()
+                except OSError as error:
+                    raise InputError(f"cannot read {self.name}: {error.strerror or error}") from None
         if isinstance(self._kept, CondgenError):
             raise self._kept
         return self._kept
 
+    def file(self) -> IO[bytes]:
+        """A file to read and to seek in: the one on disk, or else all bytes in memory.
+
+        Raises:
+            NotFoundError, InputError, NetworkError: as ``open``.
+        """
+        return _opened(self.location) if self._on_disk else io.BytesIO(self.open())
+
+    @property
+    def _on_disk(self) -> bool:
+        return self.path is not None and os.path.isfile(self.path)
+
     @cached_property
     def _kept(self) -> bytes | CondgenError:
+        if self._other is not None:
+            return self._other._kept
         try:
-            return _read_stdin() if self._location == STDIN else _download(self._location)
+            if self.location == STDIN:
+                return _read_stdin()
+            if self.path is None:
+                return _download(self.location)
+            with _opened(self.location) as stream:  # a pipe that has a name
+                return _read_stream(stream, self.name)
         except CondgenError as error:
             return error
 
@@ -85,32 +120,78 @@ class Inputs(Iterator[str | Failure]):
         return next(self._entries)
 
 
-def expand(arguments: Iterable[str], suffixes: Collection[str]) -> Inputs:
+def expand(arguments: Iterable[str], suffixes: Collection[str] = (), kinds: Collection[str] = ()) -> Inputs:
     """The inputs that arguments stand for, which the running command then doesn't write over.
 
-    A directory stands for the files below it that have one of ``suffixes`` (lower case, with the dot), hidden ones left out, in
-    natural order (``2.jpg`` before ``10.jpg``), links to directories not followed. A pattern stands for what it matches; files
-    that are named or matched are taken whatever their suffix. ``-`` and URLs stand for themselves. What is not there becomes a
-    ``Failure``.
+    A directory stands for those files below it that have one of ``suffixes``, or a suffix that is usual for one of ``kinds``,
+    or whose content is of one of ``kinds`` whatever they are called; hidden ones left out, in natural order (``2.jpg`` before
+    ``10.jpg``), links to directories not followed. A warning says how many others there are. A pattern stands for what it
+    matches; files that are named or matched are taken whatever they are. ``-`` and URLs stand for themselves. What is not
+    there becomes a ``Failure``.
+
+    Args:
+        suffixes: lower case, with the dot.
+        kinds: values of ``condgen_cli.data.content.Kind``.
     """
     named = list(arguments) if isinstance(arguments, Sequence) else []
-    protect_where(_inclusion(named, suffixes))
-    return Inputs(_expanded(arguments, suffixes), [argument for argument in named if os.path.isfile(argument)])
+    wanted = _Wanted(tuple(suffixes), tuple(kinds))
+    protect_where(_inclusion(named, wanted))
+    return Inputs(_expanded(arguments, wanted), [argument for argument in named if os.path.isfile(argument)])
 
 
-def _expanded(arguments: Iterable[str], suffixes: Collection[str]) -> Iterator[str | Failure]:
+@dataclass(frozen=True)
+class _Wanted:
+    """What a command takes of a directory."""
+
+    suffixes: tuple[str, ...]
+    kinds: tuple[str, ...]
+
+    def __call__(self, path: str) -> bool:
+        """Whether it takes a file. A file of a usual suffix is taken unread, so that the user is told of one that is broken."""
+        suffix = Path(path).suffix.lower()
+        if suffix in self.suffixes or (suffix in self._usual and suffix not in _AMBIGUOUS):
+            return True
+        if not self.kinds:
+            return False
+        from condgen_cli.data.content import kind_of
+
+        try:
+            return kind_of(path) in self.kinds
+        except CondgenError:
+            return False
+
+    @property
+    def _usual(self) -> Collection[str]:
+        # imported here because `condgen TASK --help` reaches this file, and the libraries that know the suffixes are large
+        from condgen_cli.data.content import suffixes_of
+
+        return suffixes_of(self.kinds) if self.kinds else ()
+
+    def __str__(self) -> str:
+        if not self.kinds:
+            return f"files with a suffix of {' '.join(sorted(self.suffixes))}"
+        from condgen_cli.data.content import Kind
+
+        return " or ".join(Kind(kind).plural for kind in self.kinds)
+
+
+_AMBIGUOUS = (".ts", ".mts")
+"""Usual for video, and for programs in TypeScript as well."""
+
+
+def _expanded(arguments: Iterable[str], wanted: _Wanted) -> Iterator[str | Failure]:
     for argument in arguments:
         if argument == STDIN or is_url(argument):
             yield argument
         elif os.path.lexists(argument):
-            yield from _existing(argument, suffixes)
+            yield from _existing(argument, wanted)
         elif glob.has_magic(argument):
-            yield from _matching(argument, suffixes)
+            yield from _matching(argument, wanted)
         else:
             yield Failure(argument, NotFoundError(f"{argument} does not exist", near_names(argument)))
 
 
-def _inclusion(arguments: Sequence[str], suffixes: Collection[str]) -> Callable[[str], bool]:
+def _inclusion(arguments: Sequence[str], wanted: _Wanted) -> Callable[[str], bool]:
     """Whether a path that exists is one of the inputs that arguments stand for; what is costly is found when first asked."""
 
     @cache
@@ -127,14 +208,13 @@ def _inclusion(arguments: Sequence[str], suffixes: Collection[str]) -> Callable[
         if identity(path) in named():
             return True
         place = os.path.realpath(path)
-        is_wanted = Path(path).suffix.lower() in suffixes
-        return is_wanted and any(os.path.commonpath([place, folder]) == folder for folder in folders())
+        return any(os.path.commonpath([place, folder]) == folder for folder in folders()) and wanted(path)
 
     return includes
 
 
 def _matches(argument: str) -> list[str]:
-    return [] if os.path.lexists(argument) or not glob.has_magic(argument) else glob.glob(argument, recursive=True)
+    return [] if os.path.lexists(argument) or not glob.has_magic(argument) else list(_matching_paths(argument))
 
 
 def is_url(argument: str) -> bool:
@@ -149,20 +229,45 @@ def stem(source: str) -> str:
     return Path(path).stem or "input"
 
 
-def _existing(argument: str, suffixes: Collection[str]) -> Iterator[str | Failure]:
+def _existing(argument: str, wanted: _Wanted) -> Iterator[str | Failure]:
     if not os.path.isdir(argument):
         yield argument
         return
-    empty = True
-    for path in _walk(argument, suffixes):
+    empty, left_out = True, _LeftOut()
+    for path in _walk(argument, wanted, left_out):
         empty = False
         yield path
+    told = str(left_out)
     if empty:
-        wanted = f" with a suffix of {' '.join(sorted(suffixes))}" if suffixes else ""
-        yield Failure(argument, NotFoundError(f"{argument} holds no files{wanted}"))
+        found = f", only {told}" if told else ""
+        yield Failure(argument, NotFoundError(f"{argument} holds no {wanted}{found}"))
+    elif told:
+        console.warn(f"{argument}: {told} left out")
 
 
-def _walk(directory: str, suffixes: Collection[str]) -> Iterator[str | Failure]:
+@dataclass
+class _LeftOut:
+    """What of a directory is not taken."""
+
+    suffixes: Counter[str] = field(default_factory=Counter)
+    links: int = 0
+
+    def __str__(self) -> str:
+        parts = []
+        if count := self.suffixes.total():
+            names = [suffix for suffix, _ in self.suffixes.most_common(_SUFFIXES_NAMED) if suffix]
+            more = len([suffix for suffix in self.suffixes if suffix]) - len(names)
+            told = f" ({', '.join(names)}{f' and {more} more' if more > 0 else ''})" if names else ""
+            parts.append(f"{count} file{'s' * (count > 1)} of other kinds{told}")
+        if self.links:
+            parts.append(f"{self.links} link{'s' * (self.links > 1)} to directories")
+        return " and ".join(parts)
+
+
+_SUFFIXES_NAMED = 5
+
+
+def _walk(directory: str, wanted: _Wanted, left_out: _LeftOut) -> Iterator[str | Failure]:
     try:
         with os.scandir(directory) as entries:
             found = [(entry.path, entry.is_dir(follow_symlinks=False)) for entry in entries if not entry.name.startswith(".")]
@@ -171,19 +276,51 @@ def _walk(directory: str, suffixes: Collection[str]) -> Iterator[str | Failure]:
         return
     for path, is_directory in sorted(found, key=lambda item: natural(item[0])):
         if is_directory:
-            yield from _walk(path, suffixes)
-        elif Path(path).suffix.lower() in suffixes and os.path.isfile(path):
+            yield from _walk(path, wanted, left_out)
+        elif os.path.isfile(path) and wanted(path):
             yield path
+        elif os.path.isdir(path):
+            left_out.links += 1
+        else:
+            left_out.suffixes[Path(path).suffix.lower()] += 1
 
 
-def _matching(pattern: str, suffixes: Collection[str]) -> Iterator[str | Failure]:
-    matches = sorted(glob.glob(pattern, recursive=True), key=natural)
-    if "**" in pattern:  # which matches what lies in directories as well
-        matches = [path for path in matches if not os.path.isdir(path)]
+def _matching(pattern: str, wanted: _Wanted) -> Iterator[str | Failure]:
+    matches = sorted(_matching_paths(pattern), key=natural)
     if not matches:
         yield Failure(pattern, NotFoundError(f"nothing matches {pattern}"))
     for path in matches:
-        yield from _existing(path, suffixes)
+        yield from _existing(path, wanted)
+
+
+def _matching_paths(pattern: str) -> Iterator[str]:
+    """Paths that a pattern matches, each once; ``**`` is any number of directories, links not followed."""
+    parts = pattern.replace(os.altsep or os.sep, os.sep).split(os.sep)
+    if "**" not in parts:
+        yield from glob.glob(pattern)
+        return
+    place = parts.index("**")
+    start, rest = os.sep.join(parts[:place]), os.sep.join(parts[place + 1 :])
+    roots = [f"{root}{os.sep}" for root in glob.glob(start)] if start else [os.sep if place else ""]
+    found = (path for root in roots for directory in _directories(root) for path in _below(directory, rest))
+    # what lies in a directory is matched as well, so the directory itself would be taken twice
+    yield from dict.fromkeys(path for path in found if not os.path.isdir(path))
+
+
+def _below(directory: str, rest: str) -> Iterator[str]:
+    return _matching_paths(f"{glob.escape(directory)}{rest or '*'}")
+
+
+def _directories(root: str) -> Iterator[str]:
+    """A directory and all below it, each with a separator at its end; hidden ones and links left out."""
+    yield root
+    try:
+        with os.scandir(root or os.curdir) as entries:
+            names = [entry.name for entry in entries if entry.is_dir(follow_symlinks=False) and not entry.name.startswith(".")]
+    except OSError:  # as the pattern's other places have it: what can't be read doesn't match
+        return
+    for name in names:
+        yield from _directories(f"{root}{name}{os.sep}")
 
 
 def natural(path: str) -> list[tuple[int, int, str]]:
@@ -205,10 +342,10 @@ def near_names(path: str) -> str | None:
     return f"did you mean: {', '.join(near)}" if near else None
 
 
-def _read_file(path: str) -> bytes:
+def _opened(path: str) -> IO[bytes]:
     protect(path)
     try:
-        return Path(path).read_bytes()
+        return Path(path).open("rb")
     except FileNotFoundError:
         raise NotFoundError(f"{path} does not exist") from None
     except IsADirectoryError:
@@ -220,9 +357,19 @@ def _read_file(path: str) -> bytes:
 def _read_stdin() -> bytes:
     if sys.stdin is None or sys.stdin.closed:
         raise InputError("there is no standard input")
-    data = sys.stdin.buffer.read(MAX_DOWNLOAD + 1)
+    with suppress(io.UnsupportedOperation):  # it is in memory
+        refuse_device(sys.stdin.fileno(), "standard input")
+    return _read_stream(sys.stdin.buffer, "standard input")
+
+
+def _read_stream(stream: IO[bytes], name: str) -> bytes:
+    """All that comes, which may never end."""
+    try:
+        data = stream.read(MAX_DOWNLOAD + 1)
+    except OSError as error:
+        raise InputError(f"cannot read {name}: {error.strerror or error}") from None
     if len(data) > MAX_DOWNLOAD:
-        raise InputError(f"standard input holds more than {MAX_DOWNLOAD // 2**20} MB")
+        raise InputError(f"{name} holds more than {MAX_DOWNLOAD // 2**20} MB")
     return data
 
 

@@ -60,7 +60,7 @@ class TaskSpec(NamedTuple):
         command: a function for Typer.
         reader: ``(source: str) -> Iterator[Item]``: what one path, URL or text of the command line holds.
         metrics: keys of the metrics that ``eval`` prints by default.
-        suffixes: of the files that it reads, lower case and with the dot; empty if its inputs are texts.
+        suffixes: of files that it reads and whose content ``kinds`` has no name for, lower case and with the dot.
         details: further members of an output in JSON, by name: ``(Generation, Item) -> list`` for each part of an input; the
             lists of its parts follow one another. They are in ``Generation.details``.
         formats: further values of the command's ``--format``, by name: ``(Iterable[Generation]) -> Iterator[str]``, the text of
@@ -70,6 +70,9 @@ class TaskSpec(NamedTuple):
         text: how an output is printed as text, ``(Generation, color: bool) -> str``; empty: as it is.
         steps: what ``--show-attention`` prints of an output without attention, ``(Generation, width: int, color: bool,
             encoding: str) -> str``; empty: nothing, or if it returns nothing, is said to be there.
+        kinds: what the files hold that it reads, by their content: ``photo``, ``clip``, ``sound``; ``text``: their lines, with
+            ``--input``. Where another command is given such a file, its error names this one. A task without ``suffixes`` and
+            without any of the first three takes texts as arguments.
     """
 
     name: str
@@ -83,6 +86,12 @@ class TaskSpec(NamedTuple):
     files: Mapping[str, str] = {}
     text: str = ""
     steps: str = ""
+    kinds: tuple[str, ...] = ()
+
+    @property
+    def reads_files(self) -> bool:
+        """Whether its arguments are paths, not texts."""
+        return bool(self.suffixes) or any(kind != "text" for kind in self.kinds)
 
 
 class ModelSpec(NamedTuple):

@@ -86,7 +86,7 @@ def run_task(
     task: str,
     inputs: Iterable[str | Failure] | Texts,
     options: TaskOptions,
-    choose: Callable[[str], str] | None = None,
+    choose: Callable[[Item], str] | None = None,
 ) -> int:
     """Run a task's model over inputs and print a result for each, in order.
 
@@ -94,7 +94,7 @@ def run_task(
         task: its name.
         inputs: what the task's reader takes: the paths that ``sources.expand`` gives, or ``lines.text_inputs``. A text gives a
             line for itself, an empty one if it fails.
-        choose: the model for a path, for tasks whose inputs are of several kinds; None: always ``options.model``.
+        choose: the model for what was read, for tasks whose inputs are of several kinds; None: always ``options.model``.
     Returns:
         the exit code: 0; 4 if some inputs failed; if all failed, the first error's own.
     Raises:
@@ -158,7 +158,7 @@ class _Session:
         several: bool,
         live: bool = False,
         texts: bool = False,
-        choose: Callable[[str], str] | None = None,
+        choose: Callable[[Item], str] | None = None,
     ) -> None:
         self.spec = spec
         self.task = spec.name
@@ -222,11 +222,24 @@ class _Session:
         """A result for each part of each input, with the task's details."""
         return self._run(inputs) if self.choose is None else self._chosen(inputs, self.choose)
 
-    def _chosen(self, inputs: Iterable[str | Text | Item | Failure], choose: Callable[[str], str]) -> Iterator[Result]:
+    def _chosen(self, inputs: Iterable[str | Text | Item | Failure], choose: Callable[[Item], str]) -> Iterator[Result]:
         """Inputs that follow one another and have the same model are run together."""
+        from condgen_cli.runner import Result, read_inputs
+
         models: dict[str, tuple[Runner, Decoding]] = {}
-        for model, group in groupby(inputs, lambda one: choose(_name(one))):
-            yield from self._run_on(model, group, models)
+        last: str | None = None
+
+        def model_for(entry: Item | Failure) -> str | None:
+            nonlocal last
+            if not isinstance(entry, Failure):
+                last = choose(entry)
+            return last  # a failure needs no model, and goes with what comes before it
+
+        for model, group in groupby(read_inputs(self.task, inputs), model_for):
+            if model is None:
+                yield from (Result(one.item, one.source, error=one.error) for one in group if isinstance(one, Failure))
+            else:
+                yield from self._run_on(model, group, models)
 
     def _run_on(
         self, model: str, inputs: Iterable[str | Text | Item | Failure], models: dict[str, tuple[Runner, Decoding]]

@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
-import io
 import math
 import warnings
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
+import pillow_heif
+import pillow_jxl  # noqa: F401  # adds JPEG XL to Pillow's formats
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from condgen_cli.data.content import read_content
+from condgen_cli.data.content import open_content
 from condgen_cli.errors import CondgenError, InputError
+from condgen_cli.sources import Source
 
-__all__ = ["MAX_PIXELS", "load_image", "resize"]
+__all__ = ["FORMATS", "MAX_PIXELS", "Photo", "load_image", "open_image", "resize"]
+
+Image.init()
+pillow_heif.register_heif_opener()
+
+FORMATS = tuple(set(Image.OPEN) - {"BUFR", "EPS", "GRIB", "HDF5", "MPEG", "WMF"})
+"""Pillow's names of the formats that are read. Of those left out EPS is a program, which Ghostscript would run; for the others
+Pillow has no decoder."""
 
 MAX_PIXELS = 150_000_000
 """A photo with more pixels than this is refused before it is decoded."""
@@ -27,6 +36,12 @@ _AREA = 16_000_000
 
 # Pillow warns of large photos (MAX_PIXELS is the limit that counts here) and of odd metadata, which leave the pixels sound
 warnings.filterwarnings("ignore", module=r"PIL\.")
+
+
+class Photo(Source):
+    """A photo's file, with what was wrong with it when it was decoded last."""
+
+    warnings: tuple[str, ...] = ()
 
 
 def load_image(source: Any, alpha: bool = False) -> Image.Image:
@@ -45,11 +60,17 @@ def load_image(source: Any, alpha: bool = False) -> Image.Image:
     if isinstance(source, Image.Image):
         _check_size(source, "the image")
         return _upright(source, alpha)
-    name, data = read_content(source, "an image")
-    if not data:
+    name, file = open_content(source, "an image")
+    with file:
+        return _decoded(name, file, alpha)
+
+
+def _decoded(name: str, file: IO[bytes], alpha: bool) -> Image.Image:
+    if not file.read(1):
         raise InputError(f"{name} is empty")
+    file.seek(0)
     try:
-        with Image.open(io.BytesIO(data)) as image:
+        with open_image(file) as image:
             _check_size(image, name)
             image.draft(None, (_SIDE, _SIDE))  # a JPEG is decoded at a half, a quarter or an eighth of its size
             return _upright(image, alpha)
@@ -62,6 +83,11 @@ def load_image(source: Any, alpha: bool = False) -> Image.Image:
     except Exception as error:  # Pillow's readers raise nearly anything on a broken header
         reason = str(error).partition("\n")[0] or type(error).__name__
         raise InputError(f"{name} is a broken image: {reason}") from error
+
+
+def open_image(file: IO[bytes]) -> Image.Image:
+    """A file as a PIL image whose pixels are not decoded yet; raises what Pillow raises."""
+    return Image.open(file, formats=FORMATS)
 
 
 def resize(image: Image.Image, size: int) -> NDArray[np.uint8]:

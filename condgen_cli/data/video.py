@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import io
 import math
-import os
 import weakref
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import chain
-from pathlib import Path
 from typing import IO, Any
 
 import av
@@ -25,7 +22,7 @@ from av.video.stream import VideoStream
 from numpy.typing import NDArray
 from PIL import Image
 
-from condgen_cli.data.content import read_content
+from condgen_cli.data.content import CLIP_CONTAINERS, Kind, kind_of, open_content
 from condgen_cli.data.image import MAX_PIXELS, load_image
 from condgen_cli.errors import InputError
 from condgen_cli.sources import Source
@@ -38,13 +35,8 @@ _SIDE = 360
 _SPARSE = 2.0
 """Seconds from one wanted frame to the next from which on seeking is tried: decoding all between them would cost more."""
 
-_CONTAINERS = "mov,matroska,webm,avi,gif,mpeg,mpegts,mpegvideo,flv,ogg,asf,h264,hevc,ivf,mjpeg,nut"
-"""What FFmpeg may take a file for. Its playlists are not among them, which name other files to be opened."""
-
 _SHORT = 0.05
 """Share of the announced length that may be missing before the user is told, and a second."""
-
-_PHOTOS = (b"\xff\xd8\xff", b"\x89PNG", b"BM", b"II*\0", b"MM\0*")
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,10 +70,10 @@ class Footage(Source):
     """A video's file that is decoded when its clip is asked for, and not again while somebody holds that clip.
 
     Args:
-        name: a path, an http(s) URL, or ``-``.
+        name: a path, an http(s) URL, or ``-``; or another source, of the same bytes.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str | Source) -> None:
         super().__init__(name)
         self.warnings: tuple[str, ...] = ()
         """What was wrong with it when it was decoded."""
@@ -136,28 +128,18 @@ def load_clip(source: Any, most: int = 16) -> Clip:
 
 
 def _load_file(source: Any, most: int) -> Clip:
-    name, file = _open(source)
+    if kind_of(source) is Kind.photo:
+        return _still(source)
+    name, file = open_content(source, "a video")
     with file:
-        head = file.read(12)
-        file.seek(0)
-        if not head:
+        if not file.read(1):
             raise InputError(f"{name} is empty")
-        if head.startswith(_PHOTOS) or (head[:4] == b"RIFF" and head[8:] == b"WEBP"):
-            return _still(source)
+        file.seek(0)
         return _Reader(name, file, most).clip()
 
 
 def _still(source: Any) -> Clip:
     return Clip((load_image(source),), (0.0,), 0.0, decoded=1)
-
-
-def _open(source: Any) -> tuple[str, IO[bytes]]:
-    """What to call a source in a message, and its file: a file on disk isn't read into memory."""
-    path = source.name if isinstance(source, Source) else source
-    if isinstance(path, str | os.PathLike) and os.path.isfile(path) and os.access(path, os.R_OK):
-        return os.fspath(path), Path(path).open("rb")
-    name, data = read_content(source, "a video")
-    return name, io.BytesIO(data)
 
 
 @dataclass(frozen=True)
@@ -310,7 +292,7 @@ class _Reader:
 
     def _container(self) -> InputContainer:
         try:
-            return av.open(self.file, "r", options={"format_whitelist": _CONTAINERS}, metadata_errors="ignore")
+            return av.open(self.file, "r", options={"format_whitelist": CLIP_CONTAINERS}, metadata_errors="ignore")
         except av.error.InvalidDataError:
             self.file.seek(4)
             if self.file.read(4) == b"ftyp":  # an MP4, whose index often stands at its end

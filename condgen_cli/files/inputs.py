@@ -7,13 +7,14 @@ compared by what the file system says they are, so a link, another spelling of t
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 
-from condgen_cli.errors import UsageError
+from condgen_cli.errors import InputError, UsageError
 
-__all__ = ["forget_inputs", "identity", "protect", "protect_where", "refuse_input"]
+__all__ = ["forget_inputs", "identity", "protect", "protect_where", "refuse_device", "refuse_input"]
 
 
 @dataclass
@@ -40,10 +41,43 @@ def identity(path: str | os.PathLike[str]) -> tuple[int, int] | None:
 
 
 def protect(path: str | os.PathLike[str]) -> None:
-    """Note a file that the running command reads. Nothing happens outside of a command, or if the file isn't there."""
+    """Note a file that the running command reads. Nothing is noted outside of a command, or if the file isn't there.
+
+    Raises:
+        InputError: if it is a device, see ``refuse_device``.
+    """
+    refuse_device(path, os.fspath(path))
     inputs, found = _inputs.get(), identity(path)
     if inputs is not None and found is not None:
         inputs.identities.add(found)
+
+
+def refuse_device(file: str | os.PathLike[str] | int, name: str) -> None:
+    """Make sure that an input is none of the devices that never end, such as /dev/zero; terminals and /dev/null do.
+
+    Args:
+        file: a path, which may not exist, or the number of an open file.
+        name: for the message.
+    Raises:
+        InputError: if it is.
+    """
+    try:
+        mode, number = (found := os.stat(file)).st_mode, found.st_rdev
+        if not (stat.S_ISCHR(mode) or stat.S_ISBLK(mode)) or number == os.stat(os.devnull).st_rdev or _is_terminal(file):
+            return
+    except (OSError, ValueError):  # opening it will tell
+        return
+    raise InputError(f"{name} is a device, not a file")
+
+
+def _is_terminal(file: str | os.PathLike[str] | int) -> bool:
+    if isinstance(file, int):
+        return os.isatty(file)
+    opened = os.open(file, os.O_RDONLY | getattr(os, "O_NOCTTY", 0) | getattr(os, "O_NONBLOCK", 0))
+    try:
+        return os.isatty(opened)
+    finally:
+        os.close(opened)
 
 
 def protect_where(includes: Callable[[str], bool]) -> None:

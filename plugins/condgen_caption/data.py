@@ -13,8 +13,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from condgen_caption import PHOTO_SUFFIXES
 from condgen_cli.data.archives import Member, Tree, member_name, open_tree
+from condgen_cli.data.content import Kind, suffixes_of
 from condgen_cli.errors import InputError, IntegrityError, NotFoundError, UsageError
 from condgen_cli.model import Item
 
@@ -117,10 +117,11 @@ def _flickr8k_captions(text: str) -> dict[str, list[str]]:
 
 def _photos_by_stem(tree: Tree) -> dict[str, str]:
     """Member names by the photos' names; resource forks of a Mac (``__MACOSX``, ``._``) are no photos."""
+    suffixes = suffixes_of([Kind.photo])
     return {
         _stem(name): name
         for name in tree.names()
-        if PurePosixPath(name).suffix.lower() in PHOTO_SUFFIXES
+        if PurePosixPath(name).suffix.lower() in suffixes
         and not name.startswith("__MACOSX/")
         and not PurePosixPath(name).name.startswith(".")
     }

@@ -9,8 +9,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from condgen_caption import VIDEO_SUFFIXES
 from condgen_caption.data import SPLITS
+from condgen_cli.data.content import Kind, suffixes_of
 from condgen_cli.data.video import Footage
 from condgen_cli.errors import IntegrityError, NotFoundError, UsageError
 from condgen_cli.model import Item
@@ -122,7 +122,8 @@ def msr_vtt(root: Path, split: str) -> Sequence[Item]:
 
 def _items(root: Path, captions: Mapping[str, Sequence[str]]) -> list[Item]:
     """Items in the order of ``captions``."""
-    videos = {path.stem: str(path) for path in sorted(root.rglob("*")) if path.suffix.lower() in VIDEO_SUFFIXES}
+    suffixes = suffixes_of([Kind.clip])
+    videos = {path.stem: str(path) for path in sorted(root.rglob("*")) if path.suffix.lower() in suffixes}
     missing = [name for name in captions if name not in videos]
     if missing:
         raise NotFoundError(f"{root} lacks {len(missing)} of the split's {len(captions)} videos, such as {missing[0]}")

@@ -50,6 +50,7 @@ def condgen_register_tasks() -> list[TaskSpec]:
             reader="condgen_transcribe.task:read",
             metrics=("wer", "cer", "substitutions", "deletions", "insertions", "rtf"),
             suffixes=AUDIO_SUFFIXES,
+            kinds=("sound",),
             details={"words": "condgen_transcribe.subtitles:words"},
             formats={"srt": "condgen_transcribe.subtitles:srt", "vtt": "condgen_transcribe.subtitles:vtt"},
         )

@@ -31,6 +31,7 @@ def condgen_register_tasks() -> list[TaskSpec]:
             command="condgen_translate.cli:translate",
             reader="condgen_translate.task:read",
             metrics=("bleu", "chrf"),
+            kinds=("text",),
         )
     ]
 
