@@ -6,60 +6,79 @@ import os
 import struct
 from typing import IO
 
-__all__ = ["missing_bytes"]
+__all__ = ["missing_end"]
 
 
-def missing_bytes(file: IO[bytes]) -> int:
-    """How many bytes a file lacks at its end by what its container announces; 0 if none, or if that can't be told.
+def missing_end(file: IO[bytes]) -> str:
+    """What a file lacks at its end, such as "12 of 4,402 bytes are missing"; empty if nothing, or if that can't be told.
 
-    The containers are ISO's (MP4, MOV, M4A, HEIC, AVIF, JPEG 2000), RIFF (WAV, AVI, WebP), Matroska, PNG and GIF.
+    The containers are ISO's (MP4, MOV, M4A, HEIC, AVIF, JPEG 2000), RIFF (WAV, AVI, WebP), Matroska, PNG, GIF and MPEG's
+    transport streams.
 
     Args:
         file: can be sought in; it stands at its beginning afterwards.
     """
     size = file.seek(0, os.SEEK_END)
-    file.seek(0)
-    head = file.read(64)
     try:
-        if head.startswith(b"RIFF"):
-            announced = struct.unpack_from("<I", head, 4)[0]
-            end = announced + 8 if announced < _UNKNOWN_SIZE else 0
-        elif head.startswith(b"\x1a\x45\xdf\xa3"):
-            end = _matroska_end(head)
-        elif head.startswith(b"\x89PNG\r\n\x1a\n"):
-            end = _boxes_end(file, size, 8, ">I4s", 12)
-        elif head[4:8] in (b"ftyp", b"jP  ", b"JXL ", b"moov", b"mdat", b"wide"):
-            end = _boxes_end(file, size, 0, ">I4s", 0)
-        elif head.startswith(b"GIF8"):
-            file.seek(max(size - 64, 0))
-            end = size if b";" in file.read()[-64:] else size + 1
-        else:
-            end = 0
+        end = _end(file, size)
     except struct.error:  # it ends within a head
-        end = size + 1
+        end = None
     file.seek(0)
-    return max(end - size, 0)
+    if end is None:
+        return "its end is missing"
+    return f"{end - size:,} of {end:,} bytes are missing" if end > size else ""
+
+
+def _end(file: IO[bytes], size: int) -> int | None:
+    """Where a file of so many bytes should end; None if that is further on, it isn't known where."""
+    file.seek(0)
+    head = file.read(200)
+    if head.startswith(b"RIFF"):
+        length = struct.unpack_from("<I", head, 4)[0]
+        return length + 8 if length < _UNKNOWN_SIZE else size
+    if head.startswith(b"\x1a\x45\xdf\xa3"):
+        return _matroska_end(head) or size
+    if head.startswith(b"\x89PNG\r\n\x1a\n"):
+        return _chunks_end(file, size)
+    if head[4:8] in (b"ftyp", b"jP  ", b"JXL ", b"moov", b"mdat", b"wide"):
+        return _boxes_end(file, size)
+    if head.startswith(b"GIF8"):
+        file.seek(max(size - 64, 0))  # something may have been added to it
+        return size if b";" in file.read() else None
+    if head.startswith(b"G") and head[188:189] == b"G":
+        return size if size % 188 == 0 else None
+    return size
 
 
 _UNKNOWN_SIZE = 0x7FFF_0000
 """Sizes from here on stand in heads of files that were written to a pipe, before their size was known."""
 
 
-def _boxes_end(file: IO[bytes], size: int, start: int, form: str, more: int) -> int:
-    """Where the last of the boxes ends that follow one another, each of a length, a name and ``more`` bytes than that."""
-    place, name = start, b""
-    while place < size and name != b"IEND":
+def _boxes_end(file: IO[bytes], size: int) -> int:
+    """Where the last of ISO's boxes ends, each of which begins with its length and its name."""
+    place = 0
+    while place < size:
         file.seek(place)
         head = file.read(16)
-        length, name = struct.unpack_from(form, head)
-        if length == 1 and not more:
+        length, name = struct.unpack_from(">I4s", head)
+        if length == 1:
             length = struct.unpack_from(">Q", head, 8)[0]
-        if not length and not more:  # it goes on to the end
+        if length < 8 or not name.strip().isalnum():  # it goes on to the end, or is no box but something added to the file
             return size
-        if not name.isalnum() and not more:  # no box: something that was added to the file
-            return size
-        place += max(length + more, 8)
-    return place if name == b"IEND" or not more else max(place, size + 1)
+        place += length
+    return place
+
+
+def _chunks_end(file: IO[bytes], size: int) -> int | None:
+    """Where a PNG's last chunk ends; None if that isn't the one that ends it."""
+    place, name = 8, b""
+    while name != b"IEND":
+        if place > size:
+            return place
+        file.seek(place)
+        length, name = struct.unpack(">I4s", file.read(8))
+        place += length + 12
+    return place
 
 
 def _matroska_end(head: bytes) -> int:

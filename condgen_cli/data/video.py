@@ -25,7 +25,7 @@ from PIL import Image
 
 from condgen_cli.data.content import CLIP_CONTAINERS, Kind, kind_of, open_content
 from condgen_cli.data.image import MAX_PIXELS, load_image, open_image
-from condgen_cli.data.truncation import missing_bytes
+from condgen_cli.data.truncation import missing_end
 from condgen_cli.errors import InputError
 from condgen_cli.sources import Source
 
@@ -39,6 +39,9 @@ _SPARSE = 2.0
 
 _SHORT = 0.05
 """Share of the announced length that may be missing before the user is told, and a second."""
+
+_AT_ONCE = 4
+"""Up to so many times the frames that are wanted, all are decoded, however long the video is."""
 
 _PATIENCE = 100
 """Times that reading a damaged file is taken up again."""
@@ -213,8 +216,8 @@ class _Reader:
         self.decoded = 0
         self.lost: set[tuple[str, int | None]] = set()
         """Pictures that could not be read or decoded, or with holes."""
-        self.missing = missing_bytes(file)
-        """Bytes that the file lacks at its end."""
+        self.missing = missing_end(file)
+        """What the file lacks at its end."""
         self.jumped = False
         """Whether times went back, or were missing: what they are then counted from depends on where decoding began."""
 
@@ -223,11 +226,13 @@ class _Reader:
             with ExitStack() as self.opened:
                 self._rewind()
                 self.base = float(self.stream.time_base or Fraction(1, 1000))
-                self.start = (self.stream.start_time or 0) * self.base
+                first = next(self._pictures(), None)  # in some formats a stream is said to start before it
+                self.start = float(first.time) if first is not None and first.time is not None else 0.0
                 self.announced = self._announced()
                 chosen, end = self._sampled()
         except av.error.FFmpegError as error:
-            raise InputError(f"{self.name} is a broken video: {_reason(error)}") from None
+            reason = "it ends before its first picture" if self.missing else _reason(error)
+            raise InputError(f"{self.name} is a broken video: {reason}") from None
         if not chosen:
             raise InputError(f"{self.name} is a broken video: no frame of it can be decoded")
         size = chosen[0][1].size  # a stream may change its own
@@ -237,8 +242,9 @@ class _Reader:
 
     def _sampled(self) -> tuple[list[tuple[float, Image.Image]], float]:
         """The frames shown at even moments with their times, and where the video ends."""
-        self.few, end = self._survey()
-        if not self.few and end / self.most > _SPARSE:
+        count, end = self._survey()
+        self.few = count <= self.most
+        if count > _AT_ONCE * self.most and end / self.most > _SPARSE:
             found, until = self._sought(end)
             if found and until < end:  # what follows can't be decoded: spread over what is there
                 end = until
@@ -247,23 +253,24 @@ class _Reader:
                 return found, end
         return self._read_through(end)
 
-    def _survey(self) -> tuple[bool, float]:
-        """Whether there are no more frames than wanted; and where the last one ends, by their packets."""
+    def _survey(self) -> tuple[int, float]:
+        """How many frames there are, or more than are decoded at once; and where the last one ends; by their packets."""
+        self._rewind()
         length = self._length()
         sparse = length / self.most > _SPARSE
         count, end = 0, 0.0
         for count, packet in enumerate(filter(_has_picture, self._packets()), 1):
             end = max(end, self._end_of(packet))
-            if sparse and count > self.most:
+            if sparse and count > _AT_ONCE * self.most:
                 break
         else:
-            return count <= self.most, self._rounded(end)
+            return count, self._rounded(end)
         if self._seek(length):
             tail = max((self._end_of(packet) for packet in self._packets()), default=0.0)
             if tail > 0:
-                return False, self._rounded(max(end, tail))
+                return count, self._rounded(max(end, tail))
         self._rewind()
-        return False, self._rounded(max((self._end_of(packet) for packet in self._packets()), default=end))
+        return count, self._rounded(max((self._end_of(packet) for packet in self._packets()), default=end))
 
     def _rounded(self, end: float) -> float:
         """The end by the pictures; by the header, where that is less than a second later and nothing is known to be missing."""
@@ -404,9 +411,6 @@ class _Reader:
         offset = 0.0
         for picture in self._pictures():
             time = None if picture.time is None else picture.time - self.start
-            if time is not None and time < 0 and last is None:
-                self.start += time
-                time = 0.0
             if time is None or (last is not None and time < last.time):
                 self.jumped = True
                 following = last.time + self._interval(last.picture) if last else 0.0
@@ -447,9 +451,9 @@ class _Reader:
         turn = _turn(frame)
         return image if turn is None else image.transpose(turn)
 
-    def _interval(self, shown: VideoFrame | Packet[VideoStream]) -> float:
+    def _interval(self, shown: VideoFrame | Packet[VideoStream] | None) -> float:
         """Seconds that a frame is shown, by its own account or else by the stream's."""
-        if shown.duration and shown.duration > 0 and shown.time_base:
+        if shown is not None and shown.duration and shown.duration > 0 and shown.time_base:
             return float(shown.duration * shown.time_base)
         rate = self.stream.average_rate or self.stream.guessed_rate or Fraction(25)
         return float(1 / rate) if rate > 0 else 0.04
@@ -459,7 +463,8 @@ class _Reader:
         stamp = packet.pts if packet.pts is not None else packet.dts
         if stamp is None or not _has_picture(packet):
             return 0.0
-        return stamp * self.base - self.start + self._interval(packet)
+        in_order = packet.dts is None or packet.dts == packet.pts  # else it says when the next one is decoded, in some formats
+        return stamp * self.base - self.start + self._interval(packet if in_order else None)
 
     def _length(self) -> float:
         """Seconds that the pictures last by the header, about; 0 if that says nothing."""
@@ -470,10 +475,9 @@ class _Reader:
 
     def _announced(self) -> float:
         """Seconds that the pictures last at least, if the header is right; 0 if it says nothing."""
-        if self.stream.duration:
-            return max(self.stream.duration * self.base, 0.0)
-        # some formats count it from the first picture or sound, others from 0, which comes before
-        return max((self.container.duration or 0) / av.time_base - max(self.start, 0.0), 0.0)
+        length = self.stream.duration * self.base if self.stream.duration else (self.container.duration or 0) / av.time_base
+        # some formats count it from the first picture, others from 0, which may come before
+        return max(length - max(self.start, 0.0), 0.0)
 
     def _warnings(self, end: float) -> Iterator[str]:
         """What is wrong, and how much is missing."""
@@ -481,14 +485,17 @@ class _Reader:
         if late > max(1.0, _SHORT * self.announced) or (self.missing and late > 0.05):
             yield f"{'cut short: ' if self.missing else ''}its pictures end at {end:.1f} of {self.announced:.1f} s"
         elif self.missing:
-            yield f"cut short: {self.missing} bytes are missing at its end"
+            yield f"cut short: {self.missing}"
         elif self.lost:
             count = len(self.lost)
             yield f"damaged: {count} {'pictures' if count > 1 else 'picture'} can't be decoded, the others are used"
 
     def _container(self) -> InputContainer:
         try:
-            return av.open(self.file, "r", options={"format_whitelist": CLIP_CONTAINERS}, metadata_errors="ignore")
+            return _opened(self.file)
+        except av.error.EOFError:  # it ends within an index that seeking looks for: perhaps there are pictures before that
+            self.file.seek(0)
+            return _opened(_Unseekable(self.file))
         except av.error.InvalidDataError:
             self.file.seek(4)
             if self.file.read(4) in (b"ftyp", b"mdat", b"wide"):  # an MP4, whose index often stands at its end
@@ -507,10 +514,23 @@ class _Reader:
         else:
             raise InputError(f"{self.name} has sound and no pictures" if container.streams else f"{self.name} has no pictures")
         context = stream.codec_context
+        if context is None:
+            raise InputError(f"{self.name} is a broken video: nothing of its pictures can be decoded")
         if context.width * context.height > MAX_PIXELS:
             raise InputError(f"{self.name} has frames of {context.width}×{context.height} pixels, too many")
         stream.thread_type = "AUTO"
         return stream
+
+
+class _Unseekable:
+    """A file that can be read from its beginning to its end."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self.read = file.read
+
+
+def _opened(file: Any) -> InputContainer:
+    return av.open(file, "r", options={"format_whitelist": CLIP_CONTAINERS}, metadata_errors="ignore")
 
 
 def _has_picture(packet: Packet[VideoStream]) -> bool:
@@ -552,5 +572,7 @@ _QUARTER_TURNS = {
 
 
 def _reason(error: Exception) -> str:
+    if isinstance(error, av.error.EOFError):
+        return "it ends before its first picture"
     text = str(getattr(error, "strerror", "") or error).partition("\n")[0]
     return text[:1].lower() + text[1:]
