@@ -106,11 +106,15 @@ def check_kind(source: Source, wanted: Collection[Kind], otherwise: Kind) -> Kin
     kind = kind_of(source)
     if kind in wanted:
         return kind
+    suffix = Path(source.name).suffix.lower()
+    named = next((one for one in wanted if suffix in suffixes_of([one])), None)
     if kind is Kind.other:
-        suffix = Path(source.name).suffix.lower()
-        return next((one for one in wanted if suffix in suffixes_of([one])), otherwise)
-    names = " or ".join(one.phrase for one in wanted)
-    raise InputError(f"{source.name} is {kind.phrase}, not {names}", command_for(kind, source.location))
+        return named or otherwise
+    if kind is Kind.text and named:
+        message = f"{source.name} is not {named.phrase} of a known format"
+    else:
+        message = f"{source.name} is {kind.phrase}, not {' or '.join(one.phrase for one in wanted)}"
+    raise InputError(message, command_for(kind, source.location))
 
 
 def command_for(kind: Kind, location: str) -> str | None:

@@ -6,7 +6,7 @@ import os
 import struct
 from typing import IO
 
-__all__ = ["missing_end"]
+__all__ = ["announced_size", "missing_end"]
 
 
 def missing_end(file: IO[bytes]) -> str:
@@ -19,14 +19,25 @@ def missing_end(file: IO[bytes]) -> str:
         file: can be sought in; it stands at its beginning afterwards.
     """
     size = file.seek(0, os.SEEK_END)
+    end = announced_size(file)
+    if end is None:
+        return "its end is missing"
+    return f"{end - size:,} of {end:,} bytes are missing" if end > size else ""
+
+
+def announced_size(file: IO[bytes]) -> int | None:
+    """How many bytes a file should have, at least as many as it has; None if it has too few, it isn't known how many.
+
+    Args:
+        file: can be sought in; it stands at its beginning afterwards.
+    """
+    size = file.seek(0, os.SEEK_END)
     try:
         end = _end(file, size)
     except struct.error:  # it ends within a head
         end = None
     file.seek(0)
-    if end is None:
-        return "its end is missing"
-    return f"{end - size:,} of {end:,} bytes are missing" if end > size else ""
+    return end if end is None else max(end, size)
 
 
 def _end(file: IO[bytes], size: int) -> int | None:

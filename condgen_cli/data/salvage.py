@@ -1,0 +1,141 @@
+"""What can be decoded of a photo that is cut short or damaged."""
+
+from __future__ import annotations
+
+import io
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import IO, Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageFile
+
+from condgen_cli.data.truncation import announced_size
+
+__all__ = ["salvage"]
+
+
+class _Load(Protocol):
+    def __call__(self, file: IO[bytes], prepare: Callable[[Image.Image], None] | None = None) -> Image.Image: ...
+
+
+class _Lenient(threading.local):
+    """Pillow's switch for reading what is there of a file: for the thread that asks, not for those beside it."""
+
+    on = False
+
+    def __bool__(self) -> bool:
+        return self.on
+
+
+_lenient = _Lenient()
+ImageFile.LOAD_TRUNCATED_IMAGES = _lenient  # type: ignore[assignment]
+
+
+@contextmanager
+def _leniently() -> Iterator[None]:
+    _lenient.on = True
+    try:
+        yield
+    finally:
+        _lenient.on = False
+
+
+def salvage(file: IO[bytes], load: _Load) -> tuple[Image.Image, float] | None:
+    """What can be decoded of a broken file, the other pixels grey or made up, and the share of these; None if that is all.
+
+    The share is 0 where it can't be told.
+
+    Args:
+        file: can be sought in.
+        load: decodes a file, see ``condgen_cli.data.image``.
+    """
+    with _leniently():
+        try:
+            share = _untouched(file, load)
+            if share < 1 and not _is_jpeg(file):
+                return _filled(file, load, _GREY), share
+        except Exception:  # Pillow's readers raise nearly anything
+            share = 0.0
+        for completed in _completed(file):
+            try:
+                image = load(completed)
+            except Exception:
+                continue
+            # a row of blocks may be decoded and not given yet
+            return image, max(share - _BLOCK / image.height, 0.001) if 0 < share < 1 else 0.0
+    whole = next(_completed(file), None)
+    rest = _by_ffmpeg(whole) if whole else None
+    return (rest, 0.0) if rest else None
+
+
+_GREY, _WHITE, _BLACK = 0.5, 1.0, 0.0
+
+
+def _untouched(file: IO[bytes], load: _Load) -> float:
+    """The share of pixels that decoding leaves as they were before."""
+    first, second = (np.asarray(_filled(file, load, level)) for level in (_BLACK, _WHITE))
+    differ: NDArray[np.bool_] = first != second
+    return float((differ.any(-1) if differ.ndim == 3 else differ).mean())
+
+
+def _filled(file: IO[bytes], load: _Load, level: float) -> Image.Image:
+    """A photo decoded onto a grey background."""
+
+    def prepare(image: Image.Image) -> None:
+        image._ended = True  # type: ignore[attr-defined]  # else Pillow has a JPEG's decoder make up what is missing
+        background: Any = Image.new(image.mode, image.size, _colour(image.mode, level))
+        image.im = background.im
+
+    return load(file, prepare)
+
+
+def _colour(mode: str, level: float) -> Any:
+    if mode in ("1", "P", "PA", "F") or mode.startswith("I"):
+        # their numbers are scaled by the largest, or are no brightness, so the background that is seen is black
+        return int(level)
+    bands = Image.getmodebands(mode)
+    return round(255 * level) if bands == 1 else (round(255 * level),) * bands
+
+
+def _completed(file: IO[bytes]) -> Iterator[IO[bytes]]:
+    """A file with an end: a JPEG's mark, or as many bytes as its head announces.
+
+    Zeros end what is compressed well enough for most decoders; where little is missing, some are particular about the first.
+    """
+    end = announced_size(file) or 0
+    content = file.read()
+    missing = end - len(content)
+    if content.startswith(_JPEG):
+        yield io.BytesIO(content + b"\xff\xd9")
+    elif 0 < missing <= _MOST:
+        for first in range(0, 256, 16):
+            yield io.BytesIO(content + bytes([first]) + bytes(missing - 1))
+
+
+def _is_jpeg(file: IO[bytes]) -> bool:
+    file.seek(0)
+    return file.read(2) == _JPEG
+
+
+_JPEG = b"\xff\xd8"
+
+_BLOCK = 16
+"""Rows of pixels that a JPEG's decoder gives at a time."""
+
+_MOST = 1 << 28
+"""Bytes that are added at most: a head that announces more is damaged itself."""
+
+
+def _by_ffmpeg(file: IO[bytes]) -> Image.Image | None:
+    """A JPEG 2000, which Pillow decodes whole or not at all."""
+    import av
+
+    file.seek(0)
+    try:
+        with av.open(file, "r", options={"format_whitelist": "j2k_pipe"}) as container:
+            return Image.fromarray(next(container.decode(video=0)).to_ndarray(format="rgb24"))
+    except (av.error.FFmpegError, OSError, ValueError, StopIteration):
+        return None
