@@ -110,14 +110,21 @@ class Inputs(Iterator[str | Failure]):
     Args:
         entries: found as they are asked for.
         files: those that are known at once to be files, since the command line names them.
+        left_out: what of directories was not taken, a line for each; grows as entries are found.
     """
 
-    def __init__(self, entries: Iterator[str | Failure], files: Sequence[str]) -> None:
+    def __init__(self, entries: Iterator[str | Failure], files: Sequence[str], left_out: Sequence[str] = ()) -> None:
         self.files = files
+        self.left_out = left_out
         self._entries = entries
 
     def __next__(self) -> str | Failure:
         return next(self._entries)
+
+    def tell_left_out(self) -> None:
+        """Warn of what was not taken; to be called when the entries are used up."""
+        for line in self.left_out:
+            console.warn(line)
 
 
 def expand(arguments: Iterable[str], suffixes: Collection[str] = (), kinds: Collection[str] = ()) -> Inputs:
@@ -125,9 +132,9 @@ def expand(arguments: Iterable[str], suffixes: Collection[str] = (), kinds: Coll
 
     A directory stands for those files below it that have one of ``suffixes``, or a suffix that is usual for one of ``kinds``,
     or whose content is of one of ``kinds`` whatever they are called; hidden ones left out, in natural order (``2.jpg`` before
-    ``10.jpg``), links to directories not followed. A warning says how many others there are. A pattern stands for what it
-    matches; files that are named or matched are taken whatever they are. ``-`` and URLs stand for themselves. What is not
-    there becomes a ``Failure``.
+    ``10.jpg``), links to directories not followed; how many others there are is told in ``left_out``. A pattern stands for
+    what it matches; files that are named or matched are taken whatever they are. ``-`` and URLs stand for themselves. What is
+    not there becomes a ``Failure``.
 
     Args:
         suffixes: lower case, with the dot.
@@ -136,7 +143,9 @@ def expand(arguments: Iterable[str], suffixes: Collection[str] = (), kinds: Coll
     named = list(arguments) if isinstance(arguments, Sequence) else []
     wanted = _Wanted(tuple(suffixes), tuple(kinds))
     protect_where(_inclusion(named, wanted))
-    return Inputs(_expanded(arguments, wanted), [argument for argument in named if os.path.isfile(argument)])
+    left_out: list[str] = []
+    files = [argument for argument in named if os.path.isfile(argument)]
+    return Inputs(_expanded(arguments, wanted, left_out), files, left_out)
 
 
 @dataclass(frozen=True)
@@ -179,14 +188,14 @@ _AMBIGUOUS = (".ts", ".mts")
 """Usual for video, and for programs in TypeScript as well."""
 
 
-def _expanded(arguments: Iterable[str], wanted: _Wanted) -> Iterator[str | Failure]:
+def _expanded(arguments: Iterable[str], wanted: _Wanted, told: list[str]) -> Iterator[str | Failure]:
     for argument in arguments:
         if argument == STDIN or is_url(argument):
             yield argument
         elif os.path.lexists(argument):
-            yield from _existing(argument, wanted)
+            yield from _existing(argument, wanted, told)
         elif glob.has_magic(argument):
-            yield from _matching(argument, wanted)
+            yield from _matching(argument, wanted, told)
         else:
             yield Failure(argument, NotFoundError(f"{argument} does not exist", near_names(argument)))
 
@@ -229,7 +238,7 @@ def stem(source: str) -> str:
     return Path(path).stem or "input"
 
 
-def _existing(argument: str, wanted: _Wanted) -> Iterator[str | Failure]:
+def _existing(argument: str, wanted: _Wanted, told: list[str]) -> Iterator[str | Failure]:
     if not os.path.isdir(argument):
         yield argument
         return
@@ -237,12 +246,11 @@ def _existing(argument: str, wanted: _Wanted) -> Iterator[str | Failure]:
     for path in _walk(argument, wanted, left_out):
         empty = False
         yield path
-    told = str(left_out)
     if empty:
-        found = f", only {told}" if told else ""
-        yield Failure(argument, NotFoundError(f"{argument} holds no {wanted}{found}"))
-    elif told:
-        console.warn(f"{argument}: {told} left out")
+        only = f", only {left_out}" if left_out else ""
+        yield Failure(argument, NotFoundError(f"{argument} holds no {wanted}{only}"))
+    elif left_out:
+        told.append(f"{argument}: {left_out} {'was' if len(left_out) == 1 else 'were'} left out")
 
 
 @dataclass
@@ -251,6 +259,9 @@ class _LeftOut:
 
     suffixes: Counter[str] = field(default_factory=Counter)
     links: int = 0
+
+    def __len__(self) -> int:
+        return self.suffixes.total() + self.links
 
     def __str__(self) -> str:
         parts = []
@@ -285,12 +296,12 @@ def _walk(directory: str, wanted: _Wanted, left_out: _LeftOut) -> Iterator[str |
             left_out.suffixes[Path(path).suffix.lower()] += 1
 
 
-def _matching(pattern: str, wanted: _Wanted) -> Iterator[str | Failure]:
+def _matching(pattern: str, wanted: _Wanted, told: list[str]) -> Iterator[str | Failure]:
     matches = sorted(_matching_paths(pattern), key=natural)
     if not matches:
         yield Failure(pattern, NotFoundError(f"nothing matches {pattern}"))
     for path in matches:
-        yield from _existing(path, wanted)
+        yield from _existing(path, wanted, told)
 
 
 def _matching_paths(pattern: str) -> Iterator[str]:

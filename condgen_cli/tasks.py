@@ -107,11 +107,13 @@ def run_task(
         _check(spec, options, inputs.several)
         check_outputs(options, ())
         return _Session(spec, options, inputs.several, live=inputs.live, texts=True).run(inputs)
-    files = inputs.files if isinstance(inputs, Inputs) else ()
-    inputs, several = _peek(inputs)
+    found = inputs if isinstance(inputs, Inputs) else Inputs(iter(inputs), ())
+    inputs, several = _peek(found)
     _check(spec, options, several)
-    check_outputs(options, files)
-    return _Session(spec, options, several, choose=choose).run(inputs)
+    check_outputs(options, found.files)
+    code = _Session(spec, options, several, choose=choose).run(inputs)
+    found.tell_left_out()
+    return code
 
 
 def prepared(task: str, options: TaskOptions) -> tuple[Runner, Decoding, Any]:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import io
+import struct
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from random import Random
 from typing import IO, Any, Protocol
 
 import numpy as np
@@ -103,7 +105,8 @@ def _colour(mode: str, level: float) -> Any:
 def _completed(file: IO[bytes]) -> Iterator[IO[bytes]]:
     """A file with an end: a JPEG's mark, or as many bytes as its head announces.
 
-    Zeros end what is compressed well enough for most decoders; where little is missing, some are particular about the first.
+    Zeros end what is compressed well enough for most decoders. Where little is missing, some are particular about what they
+    get, and take one of several ends.
     """
     end = announced_size(file) or 0
     content = file.read()
@@ -111,8 +114,27 @@ def _completed(file: IO[bytes]) -> Iterator[IO[bytes]]:
     if content.startswith(_JPEG):
         yield io.BytesIO(content + b"\xff\xd9")
     elif 0 < missing <= _MOST:
+        if content[8:16] in (b"WEBPVP8 ", b"WEBPVP8L"):
+            yield io.BytesIO(_lengthened(content, missing))
         for first in range(0, 256, 16):
             yield io.BytesIO(content + bytes([first]) + bytes(missing - 1))
+        for seed in range(_TRIALS if missing < _FEW else 0):
+            yield io.BytesIO(content + Random(seed).randbytes(missing))
+
+
+def _lengthened(content: bytes, missing: int) -> bytes:
+    """A WebP of one chunk with more zeros than are missing, and sizes that fit: where they run out, its decoder fails."""
+    more = missing + missing % 2 + len(content) % 2 + _SLACK
+    whole = bytearray(content + bytes(more))
+    struct.pack_into("<I", whole, 4, len(whole) - 8)
+    struct.pack_into("<I", whole, 16, len(whole) - 20)
+    return bytes(whole)
+
+
+_SLACK = 1 << 16
+
+_TRIALS, _FEW = 8, 1024
+"""Ends of random bytes that are tried, where fewer bytes are missing."""
 
 
 def _is_jpeg(file: IO[bytes]) -> bool:

@@ -483,7 +483,7 @@ class _Reader:
         """What is wrong, and how much is missing."""
         late = self.announced - end
         if late > max(1.0, _SHORT * self.announced) or (self.missing and late > 0.05):
-            yield f"{'cut short: ' if self.missing else ''}its pictures end at {end:.1f} of {self.announced:.1f} s"
+            yield f"its pictures end at {end:.1f} of {self.announced:.1f} s{': it is cut short' if self.missing else ''}"
         elif self.missing:
             yield f"cut short: {self.missing}"
         elif self.lost:

@@ -31,7 +31,6 @@ __all__ = ["Script", "generate"]
 
 LONGEST = 5000
 """Tokens that may be written at most if no length is given: a text model ends by itself, a picture when it is full."""
-SUFFIXES = (".png", ".gif", ".webp", ".jpg", ".jpeg", ".bmp")
 LOOSE = 200
 """Characters that a poem may have if it isn't held to a form."""
 
@@ -137,16 +136,22 @@ def generate(
 
 def _pictures(arguments: Sequence[str]) -> Iterator[Item | Failure]:
     """Parts of pictures; those that can't be read are failures in their places."""
-    from condgen_cli.data.image import load_image
+    from condgen_cli.data.content import Kind, check_kind, is_picture
+    from condgen_cli.data.image import Photo, load_image
 
-    for source in expand(arguments, SUFFIXES):
+    found = expand(arguments, kinds=[Kind.photo])
+    for source in found:
         if isinstance(source, Failure):
             yield source
             continue
+        photo = Photo(source)
         try:
-            yield Item(source, load_image(source, alpha=True), source=source)
+            if not is_picture(photo):  # the first frame of one that moves is taken
+                check_kind(photo, [Kind.photo], otherwise=Kind.photo)
+            yield Item(source, load_image(photo, alpha=True), source=source, warnings=photo.warnings)
         except CondgenError as error:
             yield Failure(source, error)
+    found.tell_left_out()
 
 
 def _items(texts: Texts, prompt: Prompt) -> Iterator[Item | Failure]:

@@ -244,7 +244,7 @@ def test_what_is_missing_of_a_truncated_mp4_is_told(tmp_path: Path, options: dic
     assert clip.warnings == (f"cut short: 10 of {len(content):,} bytes are missing",)
     shorter = load_clip(content[: len(content) * 2 // 3], 4)
     assert 1.0 < shorter.duration < 4.0
-    assert shorter.warnings[0].startswith("cut short: ")
+    assert "cut short" in shorter.warnings[0]
     with pytest.raises(InputError, match="is a broken video"):
         load_clip(content[: len(content) // 10], 4)
 
