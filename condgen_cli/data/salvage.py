@@ -113,10 +113,10 @@ def _completed(file: IO[bytes]) -> Iterator[IO[bytes]]:
     missing = end - len(content)
     if content.startswith(_JPEG):
         yield io.BytesIO(content + b"\xff\xd9")
-    elif 0 < missing <= _MOST:
+    elif 0 < missing <= min(_MOST, _TIMES * len(content)):
         if content[8:16] in (b"WEBPVP8 ", b"WEBPVP8L"):
             yield io.BytesIO(_lengthened(content, missing))
-        for first in range(0, 256, 16):
+        for first in range(0, 256 if missing < _FEW else 1, 16):
             yield io.BytesIO(content + bytes([first]) + bytes(missing - 1))
         for seed in range(_TRIALS if missing < _FEW else 0):
             yield io.BytesIO(content + Random(seed).randbytes(missing))
@@ -147,8 +147,8 @@ _JPEG = b"\xff\xd8"
 _BLOCK = 16
 """Rows of pixels that a JPEG's decoder gives at a time."""
 
-_MOST = 1 << 28
-"""Bytes that are added at most: a head that announces more is damaged itself."""
+_MOST, _TIMES = 1 << 26, 100
+"""Bytes that are added at most, and how many times those that are there: a head that announces more is damaged itself."""
 
 
 def _by_ffmpeg(file: IO[bytes]) -> Image.Image | None:
