@@ -13,10 +13,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from condgen_cli.errors import InputError, NotFoundError, UsageError
-from condgen_cli.files.inputs import protect
+from condgen_cli.errors import CondgenError, InputError, NotFoundError, UsageError
+from condgen_cli.files.inputs import protect, refuse_device
 from condgen_cli.item import Item
-from condgen_cli.sources import STDIN, Failure, near_names, stem
+from condgen_cli.sources import STDIN, Failure, Source, near_names, stem
 
 __all__ = ["MAX_LINE", "Text", "Texts", "text_inputs", "text_stem"]
 
@@ -65,12 +65,12 @@ def text_inputs(arguments: Sequence[str], file: str | None) -> Texts:
     Raises:
         UsageError: if both are given, or neither.
         NotFoundError: if the file doesn't exist.
-        InputError: if it can't be opened.
+        InputError: if it can't be opened, or is a photo, a video or a sound recording.
     """
     if arguments and file is not None:
         raise UsageError("texts and --input are two ways to give the input: choose one")
     if file is not None:
-        stream = _stdin() if file == STDIN else _opened(file)
+        stream = _stdin() if file == STDIN else _opened_text(file)
         return Texts(_lines(stream, "stdin" if file == STDIN else file), several=True, live=not _is_file(stream))
     if list(arguments) == [STDIN]:
         raise UsageError("standard input is read with --input", "--input -")
@@ -147,11 +147,28 @@ def _bytes(argument: str) -> bytes:
 def _stdin() -> BinaryIO:
     if sys.stdin is None or sys.stdin.closed:
         raise InputError("there is no standard input")
+    # unbuffered: what has come is given at once, and a thread that waits here holds no lock that Python's exit wants
     try:
-        # unbuffered: what has come is given at once, and a thread that waits here holds no lock that Python's exit wants
-        return io.FileIO(sys.stdin.fileno(), closefd=False)
+        number = sys.stdin.fileno()
     except io.UnsupportedOperation:  # it is in memory
         return sys.stdin.buffer
+    refuse_device(number, "standard input")
+    return io.FileIO(number, closefd=False)
+
+
+def _opened_text(path: str) -> BinaryIO:
+    """A file of lines; in what encoding they are, and whether each is one, is found as they are read."""
+    stream = _opened(path)
+    if _is_file(stream):
+        # imported here because `condgen TASK --help` reaches this file
+        from condgen_cli.data.content import Kind, check_kind
+
+        try:
+            check_kind(Source(path), [Kind.text], otherwise=Kind.text)
+        except CondgenError:
+            stream.close()
+            raise
+    return stream
 
 
 def _opened(path: str) -> BinaryIO:

@@ -247,10 +247,10 @@ def _existing(argument: str, wanted: _Wanted, told: list[str]) -> Iterator[str |
         empty = False
         yield path
     if empty:
-        only = f", only {left_out}" if left_out else ""
+        only = f", only {left_out}{left_out.named}" if left_out else ""
         yield Failure(argument, NotFoundError(f"{argument} holds no {wanted}{only}"))
     elif left_out:
-        told.append(f"{argument}: {left_out} {'was' if len(left_out) == 1 else 'were'} left out")
+        told.append(f"{argument}: {left_out} {'was' if len(left_out) == 1 else 'were'} left out{left_out.named}")
 
 
 @dataclass
@@ -264,15 +264,18 @@ class _LeftOut:
         return self.suffixes.total() + self.links
 
     def __str__(self) -> str:
-        parts = []
-        if count := self.suffixes.total():
-            names = [suffix for suffix, _ in self.suffixes.most_common(_SUFFIXES_NAMED) if suffix]
-            more = len([suffix for suffix in self.suffixes if suffix]) - len(names)
-            told = f" ({', '.join(names)}{f' and {more} more' if more > 0 else ''})" if names else ""
-            parts.append(f"{count} file{'s' * (count > 1)} of other kinds{told}")
-        if self.links:
-            parts.append(f"{self.links} link{'s' * (self.links > 1)} to directories")
+        files, links = self.suffixes.total(), self.links
+        parts = [f"{files} file{'s' * (files > 1)} of other kinds"] if files else []
+        parts += [f"{links} link{'s' * (links > 1)} to directories"] if links else []
         return " and ".join(parts)
+
+    @property
+    def named(self) -> str:
+        """The suffixes of most of the files, in brackets after a blank; empty if they have none."""
+        names = [suffix for suffix, _ in self.suffixes.most_common() if suffix]
+        more = len(names) - _SUFFIXES_NAMED
+        told = ", ".join(names[:_SUFFIXES_NAMED]) + (f" and {more} more" if more > 0 else "")
+        return f" ({told})" if told else ""
 
 
 _SUFFIXES_NAMED = 5
