@@ -77,7 +77,7 @@ def test_what_is_left_out_is_counted(folder: Path, capsys: pytest.CaptureFixture
     found = expand([".", "sub/deep"], JPEG)
     assert len(list(found)) == 6
     found.tell_left_out()
-    told = "warning: .: 4 files of other kinds (.txt, .db) and 1 link to directories were left out\n"
+    told = "warning: .: 4 files of other kinds and 1 link to directories were left out (.txt, .db)\n"
     assert capsys.readouterr().err == told
 
 
@@ -149,7 +149,7 @@ def test_a_folder_gives_files_of_the_wanted_kinds(kinds: Path) -> None:
     everything = {path.name for path in kinds.iterdir()}
     found = expand([str(kinds)], kinds=["photo", "clip"])
     assert {Path(str(name)).name for name in found} == everything - left  # talk.jpg is wanted by its name, and will be told
-    assert found.left_out == [f"{kinds}: 4 files of other kinds (.bin, .ts, .txt) were left out"]
+    assert found.left_out == [f"{kinds}: 4 files of other kinds were left out (.ts, .bin, .txt)"]
     (nothing,) = expand([str(kinds)], suffixes=[".xyz"])
     assert isinstance(nothing, Failure)
     assert "holds no files with a suffix of .xyz, only 18 files of other kinds" in nothing.error.message
