@@ -26,8 +26,8 @@ from condgen_cli import sources
 from condgen_cli.data.content import Kind, check_kind, kind_of
 from condgen_cli.data.image import load_image
 from condgen_cli.data.video import load_clip
-from condgen_cli.errors import CondgenError, InputError, NetworkError, NotFoundError
-from condgen_cli.files.inputs import refuse_device
+from condgen_cli.errors import CondgenError, InputError, NetworkError, NotFoundError, UsageError
+from condgen_cli.files.inputs import forget_inputs, refuse_device, refuse_input
 from condgen_cli.lines import text_inputs
 from condgen_cli.sources import Failure, Source, expand, stem
 
@@ -163,6 +163,24 @@ def test_pictures_that_move_are_clips(kinds: Path) -> None:
         middle = clip.frames[1].getpixel((16, 16))
         assert isinstance(middle, tuple)
         assert middle[1] > middle[0] + 80
+
+
+def test_a_moving_picture_that_is_cut_short_has_frames(kinds: Path) -> None:
+    for name in ("moving.webp", "moving.avif", "moving.png"):
+        content = (kinds / name).read_bytes()
+        clip = load_clip(content[:-12], 8)
+        assert clip.frames
+        assert clip.warnings[0].startswith("cut short: ")
+
+
+def test_what_a_folder_gives_is_not_written_over(kinds: Path) -> None:
+    forget_inputs()
+    expand([str(kinds)], kinds=["photo", "clip"])
+    for name in ("photo", "tape.mts", "phone.heic"):
+        with pytest.raises(UsageError, match="is an input"):
+            refuse_input(kinds / name)
+    for name in ("notes.txt", "noise.bin", "talk", "new"):
+        refuse_input(kinds / name)
 
 
 def test_errors_name_the_command_that_reads_the_file(kinds: Path) -> None:

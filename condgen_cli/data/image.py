@@ -216,6 +216,8 @@ def _declared_white(file: IO[bytes]) -> int | None:
 
 def _orientation(image: Image.Image) -> int:
     """How the camera was held, 1..8, by its EXIF data."""
+    if image.format == "JXL":  # whose decoder turns it, EXIF or not
+        return 1
     try:
         return int(image.getexif().get(0x0112, 1))
     except Exception:  # a broken EXIF block says nothing about the pixels

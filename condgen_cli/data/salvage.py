@@ -16,7 +16,7 @@ from PIL import Image, ImageFile
 
 from condgen_cli.data.truncation import announced_size
 
-__all__ = ["salvage"]
+__all__ = ["completed", "salvage"]
 
 
 class _Load(Protocol):
@@ -61,16 +61,18 @@ def salvage(file: IO[bytes], load: _Load) -> tuple[Image.Image, float] | None:
                 return _filled(file, load, _GREY), share
         except Exception:  # Pillow's readers raise nearly anything
             share = 0.0
-        for completed in _completed(file):
+        for whole in completed(file):
             try:
-                image = load(completed)
+                image = load(whole)
             except Exception:
                 continue
             # a row of blocks may be decoded and not given yet
             return image, max(share - _BLOCK / image.height, 0.001) if 0 < share < 1 else 0.0
-    whole = next(_completed(file), None)
-    rest = _by_ffmpeg(whole) if whole else None
-    return (rest, 0.0) if rest else None
+    for whole in completed(file):
+        rest = _by_ffmpeg(whole)
+        if rest:
+            return rest, 0.0
+    return None
 
 
 _GREY, _WHITE, _BLACK = 0.5, 1.0, 0.0
@@ -102,7 +104,7 @@ def _colour(mode: str, level: float) -> Any:
     return round(255 * level) if bands == 1 else (round(255 * level),) * bands
 
 
-def _completed(file: IO[bytes]) -> Iterator[IO[bytes]]:
+def completed(file: IO[bytes]) -> Iterator[IO[bytes]]:
     """A file with an end: a JPEG's mark, or as many bytes as its head announces.
 
     Zeros end what is compressed well enough for most decoders. Where little is missing, some are particular about what they

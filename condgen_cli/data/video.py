@@ -6,7 +6,7 @@ import struct
 import weakref
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import IO, Any
 
@@ -25,6 +25,7 @@ from PIL import Image
 
 from condgen_cli.data.content import CLIP_CONTAINERS, Kind, kind_of, open_content
 from condgen_cli.data.image import MAX_PIXELS, load_image, open_image
+from condgen_cli.data.salvage import completed
 from condgen_cli.data.truncation import missing_end
 from condgen_cli.errors import InputError
 from condgen_cli.sources import Source
@@ -161,27 +162,44 @@ def _still(source: Any) -> Clip:
 
 
 def _animation(name: str, file: IO[bytes], most: int) -> Clip:
-    """A picture that moves, in a format that FFmpeg reads no movement of."""
+    """A picture that moves, in a format of which FFmpeg reads the first frame; what is there of one that is cut short."""
+    missing = missing_end(file)
+    fault: Exception | None = None
+    for whole in (file, *completed(file)):
+        try:
+            clip = _moving(whole, most)
+        except InputError:
+            raise
+        except Exception as error:  # Pillow's readers raise nearly anything
+            fault = fault or error
+            continue
+        return replace(clip, warnings=(f"cut short: {missing}",) if missing else ())
+    raise InputError(f"{name} is a broken video: {_reason(fault) if fault else 'nothing is there'}") from None
+
+
+def _moving(file: IO[bytes], most: int) -> Clip:
+    """As many frames as Pillow can decode; raises what Pillow raises if there are none."""
     times: list[float] = []
     end = 0.0
-    try:
-        with open_image(file) as image:
-            count = int(getattr(image, "n_frames", 1))
-            for index in range(count):
+    file.seek(0)
+    with open_image(file) as image:
+        for index in range(int(getattr(image, "n_frames", 1))):
+            try:
                 image.seek(index)
                 image.load()  # which tells how long the frame is shown
-                times.append(end)
-                end += float(image.info.get("duration") or _UNTIMED) / 1000
-            chosen = evenly(times, end, most)
-            frames = []
-            for index in chosen:
-                image.seek(index)
-                frames.append(_shrunk(load_image(image.copy())))
-    except InputError:
-        raise
-    except Exception as error:  # Pillow's readers raise nearly anything
-        raise InputError(f"{name} is a broken video: {_reason(error)}") from None
-    return Clip(tuple(frames), tuple(round(times[index], 3) for index in chosen), round(end, 3), decoded=count + len(chosen))
+            except Exception:
+                if not times:
+                    raise
+                break
+            times.append(end)
+            end += float(image.info.get("duration") or _UNTIMED) / 1000
+        chosen = evenly(times, end, most)
+        frames = []
+        for index in chosen:
+            image.seek(index)
+            frames.append(_shrunk(load_image(image.copy())))
+    shown = tuple(round(times[index], 3) for index in chosen)
+    return Clip(tuple(frames), shown, round(end, 3), decoded=len(times) + len(chosen))
 
 
 def _shrunk(image: Image.Image) -> Image.Image:
