@@ -77,10 +77,17 @@ def salvage(file: IO[bytes], load: _Load) -> tuple[Image.Image, float] | None:
 
 _GREY, _WHITE, _BLACK = 0.5, 1.0, 0.0
 
+_MEASURED = 20_000_000
+"""Pixels of a picture that is decoded twice to see what is missing."""
+
 
 def _untouched(file: IO[bytes], load: _Load) -> float:
-    """The share of pixels that decoding leaves as they were before."""
-    first, second = (np.asarray(_filled(file, load, level)) for level in (_BLACK, _WHITE))
+    """The share of pixels that decoding leaves as they were before; of a large picture 0, or 1 if it has one colour."""
+    black = _filled(file, load, _BLACK)
+    if black.width * black.height > _MEASURED:
+        extremes: Any = black.getextrema()
+        return float(all(low == high for low, high in (extremes if isinstance(extremes[0], tuple) else [extremes])))
+    first, second = np.asarray(black), np.asarray(_filled(file, load, _WHITE))
     differ: NDArray[np.bool_] = first != second
     return float((differ.any(-1) if differ.ndim == 3 else differ).mean())
 
@@ -89,6 +96,8 @@ def _filled(file: IO[bytes], load: _Load, level: float) -> Image.Image:
     """A photo decoded onto a grey background."""
 
     def prepare(image: Image.Image) -> None:
+        if not getattr(image, "tile", None):
+            raise ValueError("its decoder gives a whole picture or none")
         image._ended = True  # type: ignore[attr-defined]  # else Pillow has a JPEG's decoder make up what is missing
         background: Any = Image.new(image.mode, image.size, _colour(image.mode, level))
         image.im = background.im
