@@ -16,6 +16,7 @@ from pathlib import Path, PurePosixPath
 from condgen_caption import PHOTO_SUFFIXES
 from condgen_cli.data.archives import Member, Tree, member_name, open_tree
 from condgen_cli.errors import InputError, IntegrityError, NotFoundError, UsageError
+from condgen_cli.files import protect
 from condgen_cli.model import Item
 
 __all__ = ["SPLITS", "flickr8k", "folder"]
@@ -205,6 +206,7 @@ def _lines(root: Path) -> Iterator[_Line]:
 
 def _text_lines(path: Path) -> list[str]:
     # not splitlines(): a caption may hold a form feed or a line separator
+    protect(path)
     try:
         return path.read_text(encoding="utf-8-sig").split("\n")
     except UnicodeDecodeError as error:

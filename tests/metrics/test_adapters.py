@@ -244,6 +244,6 @@ def test_groups_are_reported_in_natural_order() -> None:
     names = ["31+", "", "6-10", "1-5", "11-15", "6-10"]
     items = [Item(str(number), None, ("a b",), group=name) for number, name in enumerate(names)]
     wer = suite("wer")
-    statistics = wer.statistics(items, [Generation("a b")] * len(items))
-    groups = report(wer, items, statistics, seed=1, resamples=0).groups
+    outputs = [Generation("a b")] * len(items)
+    groups = report(wer, items, outputs, wer.statistics(items, outputs), seed=1, resamples=0).groups
     assert [(name, n) for name, (n, _) in groups.items()] == [("1-5", 1), ("6-10", 2), ("11-15", 1), ("31+", 1)]
