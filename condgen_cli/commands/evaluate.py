@@ -13,7 +13,7 @@ import typer
 
 from condgen_cli import console
 from condgen_cli.errors import InputError, PartialFailure, UsageError
-from condgen_cli.files import OutputFile, check_output, protect
+from condgen_cli.files import OutputFile, check_output
 from condgen_cli.options import (
     BatchSizeOpt,
     BeamOpt,
@@ -181,8 +181,6 @@ def _runners(models: Sequence[str], device: Device, dataset: DatasetSpec) -> lis
     for runner in runners:
         if runner.task != dataset.task:
             raise UsageError(f"data set {dataset.name} is for {dataset.task}, model {runner.name} for {runner.task}")
-        for path in runner.bundle.files.values():
-            protect(path)
     return runners
 
 

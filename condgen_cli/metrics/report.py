@@ -136,7 +136,7 @@ def _signature(suite: Suite, items: Sequence[Item], seed: int, resamples: int, s
     parts = [f"nrefs:{counts.pop() if len(counts) == 1 else 'var'}", suite.signature]
     if setup:
         parts += [f"data:{_plain(setup.dataset)}", f"split:{_plain(setup.split)}"]
-        parts += [f"set:{_assignments(setup.options)}"] if setup.options else []
+        parts += [f"set:{_assignments(dict(sorted(setup.options.items())))}"] if setup.options else []
         parts += [f"refs:{_digest(items)}"]
         parts += [f"search:{_assignments(setup.decoding)}"] if setup.decoding else []
     parts.append(f"n:{len(items)}")
@@ -148,11 +148,11 @@ def _signature(suite: Suite, items: Sequence[Item], seed: int, resamples: int, s
 
 
 def _assignments(settings: Mapping[str, Any]) -> str:
-    """``name=value`` of each, between commas, sorted by name; what is nested has a dot between its names."""
+    """``name=value`` of each, between commas; what is nested has a dot between its names, and is sorted."""
     flat: dict[str, Any] = {}
     for name, value in settings.items():
-        flat |= {f"{name}.{key}": one for key, one in value.items()} if isinstance(value, Mapping) else {name: value}
-    return ",".join(f"{_plain(name)}={_plain(_number(value))}" for name, value in sorted(flat.items()))
+        flat |= {f"{name}.{key}": value[key] for key in sorted(value)} if isinstance(value, Mapping) else {name: value}
+    return ",".join(f"{_plain(name)}={_plain(_number(value))}" for name, value in flat.items())
 
 
 def _number(value: object) -> str:

@@ -128,10 +128,11 @@ class Suite:
         if not lacks_blanks(texts):
             return
         fitting = suitable_tokenizer(texts)
-        remedies = {"bleu": f"--tokenize {fitting}{' or char' * (fitting == 'ja-mecab')}", "wer": "cer, or --tokenize char"}
+        tokenizer = f"the tokenizer {fitting}{' or char' * (fitting == 'ja-mecab')}"
+        remedies = {"bleu": tokenizer, "wer": "cer, or the tokenizer char"}
         for metric in reading:
             for key in metric.keys:
-                remedy = remedies.get(metric.keys[0], "chrf, or bleu with --tokenize")
+                remedy = remedies.get(metric.keys[0], f"chrf, or bleu by {tokenizer}")
                 remark = f"it counts words, and most of the text has no blanks between them; try {remedy}"
                 found.setdefault(key, []).append(remark)
 
