@@ -175,6 +175,8 @@ def folder(root: Path, split: str) -> Sequence[Item]:
     if not counts[split]:
         found = ", ".join(f"{name} {counts[name]}" for name in SPLITS)
         raise UsageError(f"no photo of {root} is in split {split} ({found})", "name each line's split in the captions file")
+    for line in photos.values():
+        protect(root / line.image)
     return [
         Item(line.image, str(root / line.image), line.captions, source=str(root / line.image))
         for line in photos.values()
