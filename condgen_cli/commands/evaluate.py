@@ -55,7 +55,8 @@ __all__ = [
     "weights_named",
 ]
 
-_SHOWN_FAILURES = 5
+_SHOWN = 5
+"""Failures of items, and warnings about them, that are printed."""
 
 AlignmentsOpt = Annotated[
     str | None,
@@ -162,6 +163,7 @@ def evaluate(
             _print_items(runner, evaluation, suite, items, worst, weights)
     for evaluation, one in zip(evaluations, reports, strict=True):
         warn_remarks(one, evaluation.name)
+        _warn_of_items(evaluation)
     for comparison in comparisons:
         warn_few(comparison.n)
     _report_failures(evaluations)
@@ -336,12 +338,10 @@ def _print_tables(
 
 
 def print_table(content: tuple[Sequence[str], Sequence[Sequence[str]]], title: str) -> None:
-    """A table, its texts escaped, and an empty line."""
+    """A table and an empty line."""
     from condgen_cli.render.tables import table
 
-    columns, rows = content
-    shown = [[printable(cell) for cell in row] for row in (columns, *rows)]
-    print(table(shown[0], shown[1:], title=printable(title), color=console.use_color(), width=console.width()), end="\n\n")
+    print(table(*content, title=title, color=console.use_color(), width=console.width()), end="\n\n")
 
 
 def print_undefined(reports: Iterable[Report]) -> None:
@@ -360,7 +360,7 @@ def warn_remarks(report: Report, name: str) -> None:
 
     told = {key: remark for key, remark in report.remarks.items() if key not in report.undefined}
     for line in remark_lines(told):
-        console.warn(printable(f"{name}: {line}"))
+        console.warn(f"{name}: {line}")
 
 
 def warn_few(n: int) -> None:
@@ -423,9 +423,19 @@ def _conditions(runner: Runner, items: Iterable[Item], wanted: set[str]) -> dict
     return conditions
 
 
+def _warn_of_items(evaluation: Evaluation) -> None:
+    """What readers and the model told about inputs: the first few lines, and how many there are beside them."""
+    pairs = zip(evaluation.items, evaluation.generations, strict=True)
+    told = [f"{item.source or item.id}: {warning}" for item, one in pairs for warning in dict.fromkeys(one.warnings)]
+    for warning in told[:_SHOWN]:
+        console.warn(f"{evaluation.name}: {warning}")
+    if len(told) > _SHOWN:
+        console.warn(f"{evaluation.name}: {len(told) - _SHOWN} more such warnings; --errors FILE writes them all")
+
+
 def _report_failures(evaluations: Iterable[Evaluation]) -> None:
     failures = [(evaluation.name, *failure) for evaluation in evaluations for failure in evaluation.failures]
-    for model, source, error in failures[:_SHOWN_FAILURES]:
-        console.warn(printable(f"{model}: {source}: {error.message}"))
+    for model, source, error in failures[:_SHOWN]:
+        console.warn(f"{model}: {source}: {error.message}")
     if failures:
         raise PartialFailure(f"{len(failures)} items failed; the scores are of the others")

@@ -178,7 +178,8 @@ def records(suite: Suite, evaluation: Evaluation) -> Iterator[dict[str, Any]]:
     for row, (item, generation) in enumerate(zip(evaluation.items, evaluation.generations, strict=True)):
         metrics = {key: finite(float(values[row])) for key, values in columns.items()}
         texts = {"output": str(generation.output), "references": list(item.references)}
-        yield {"model": evaluation.name, "id": item.id, **texts, "metrics": metrics}
+        told = {"warnings": list(generation.warnings)} if generation.warnings else {}
+        yield {"model": evaluation.name, "id": item.id, **texts, "metrics": metrics, **told}
 
 
 def aligned(evaluation: Evaluation, row: int, weights: Weights, words: Words = str.split) -> Alignment:

@@ -240,6 +240,32 @@ def test_what_ranks_items(keys: Sequence[str], item_key: str, lower: bool) -> No
     assert (suite(*keys).item_key, suite(*keys).lower_is_better) == (item_key, lower)
 
 
+@pytest.mark.parametrize(
+    ("keys", "reason"),
+    [
+        (("rhyme",), "no poem is in a regular form"),
+        (("fact_recall", "fact_recall_3"), "no item tells its supporting facts"),
+        (("grounding", "grounding_chance"), "no clip has several scenes that are known"),
+        (("greets_again", "follows_topic"), "no item asks for it"),
+        (("rtf",), "the model attends to no sound"),
+    ],
+)
+def test_undefined_scores_have_reasons(keys: Sequence[str], reason: str) -> None:
+    items, outputs = [Item("1", None, ("a",)), Item("2", None, ("b",))], [Generation("a"), Generation("c")]
+    metrics = suite(*keys, "wer")
+    found = report(metrics, items, outputs, metrics.statistics(items, outputs), seed=1, resamples=20)
+    assert found.undefined == list(keys)
+    assert found.remarks == {key: [reason] for key in keys}
+    assert [found.as_json()["metrics"][key]["low"] for key in keys] == [None] * len(keys)
+
+
+def test_few_replies_are_all_common_ones() -> None:
+    items, outputs = [Item("1", None, ("a",)), Item("2", None, ("b",))], [Generation("a"), Generation("c")]
+    metrics = suite("common_replies", "distinct1")
+    remarks = metrics.remarks(items, outputs, metrics.statistics(items, outputs))
+    assert remarks == {"common_replies": ["it is 100, as there are at most 10 different replies"]}
+
+
 def test_groups_are_reported_in_natural_order() -> None:
     names = ["31+", "", "6-10", "1-5", "11-15", "6-10"]
     items = [Item(str(number), None, ("a b",), group=name) for number, name in enumerate(names)]

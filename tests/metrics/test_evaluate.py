@@ -65,7 +65,9 @@ def Echo(config, files):
                 written = words[: len(words) - n % config["errors"]]
                 axes = (Axis("word", "tokens", tuple(written)), Axis("heard", "tokens", tuple(words)))
                 weights = np.eye(len(written), len(words), dtype=np.float32)
-                yield Generation(" ".join(written), tuple(written), attention={"attention": AttentionMap(weights, axes)})
+                told = ("it ends early",) if len(written) < 3 else ()
+                maps = {"attention": AttentionMap(weights, axes)}
+                yield Generation(" ".join(written), tuple(written), attention=maps, warnings=told)
 
     return Echo()
 """
@@ -208,6 +210,17 @@ def test_the_errors_file_is_no_input(name: str, place: Path, capsys: pytest.Capt
     assert captured.err.startswith(f"error: {name} is an input")
 
 
+def test_what_is_told_about_items_is_printed_and_kept(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert evaluate("./good", "./poor", "--errors", "items.jsonl", "--set", "size=28") == 0
+    err = capsys.readouterr().err
+    assert "good" not in err
+    assert next(line for line in err.splitlines() if "ends early" in line) == "warning: poor: line 3: it ends early"
+    assert err.count("ends early") == 5
+    assert "warning: poor: 2 more such warnings; --errors FILE writes them all" in err
+    rows = [json.loads(line) for line in Path("items.jsonl").read_text().splitlines()]
+    assert [row.get("warnings") for row in rows[28:32]] == [None, None, None, ["it ends early"]]
+
+
 def test_an_evaluation_that_fails_leaves_the_errors_file_as_it_was(place: Path) -> None:
     Path("items.jsonl").write_text("yesterday's")
     assert evaluate("./good", "--errors", "items.jsonl", "--set", "bad=1") == 1
@@ -239,7 +252,7 @@ def test_failed_items_are_counted_and_the_others_scored(place: Path, capsys: pyt
         (["./good", "--weight", "=1"], 2, "--weight '=1' is not NAME=W"),
         (["./strange"], 2, "data set words is for echo, model strange for other"),
         (["./nothing"], 3, "./nothing"),
-        (["./good", "--errors", "no/folder"], 3, "no folder"),
+        (["./good", "--errors", "no/folder"], 3, "cannot write no/folder: the folder no does not exist"),
         (["./good", "--dataset", "wards"], 3, "no data set named 'wards'"),
     ],
 )
