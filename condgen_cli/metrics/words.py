@@ -101,7 +101,7 @@ def missing_tokenizer(name: str) -> NotFoundError:
     if all(find_spec(module) for module in modules):
         return NotFoundError(
             f"tokenizer {name} needs a model that sacreBLEU fetches when it is first used",
-            f"echo a > a.txt && sacrebleu a.txt -i a.txt --tokenize {name}",
+            f"python -c \"import sacrebleu; sacrebleu.BLEU(tokenize='{name}')\"",
         )
     return NotFoundError(f"tokenizer {name} needs packages that aren't installed", f"pip install {shlex.quote(package)}")
 
