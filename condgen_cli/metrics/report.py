@@ -85,8 +85,8 @@ class Report:
 
     @property
     def undefined(self) -> list[str]:
-        """Keys of the scores that are no numbers."""
-        return [key for key, interval in self.metrics.items() if math.isnan(interval.value)]
+        """Keys of the scores that are no numbers, or infinite."""
+        return [key for key, interval in self.metrics.items() if not math.isfinite(interval.value)]
 
 
 def _as_json(metrics: Mapping[str, Interval]) -> dict[str, Any]:
@@ -137,8 +137,9 @@ def _signature(suite: Suite, items: Sequence[Item], seed: int, resamples: int, s
     if setup:
         parts += [f"data:{_plain(setup.dataset)}", f"split:{_plain(setup.split)}"]
         parts += [f"set:{_assignments(dict(sorted(setup.options.items())))}"] if setup.options else []
-        parts += [f"refs:{_digest(items)}"]
-        parts += [f"search:{_assignments(setup.decoding)}"] if setup.decoding else []
+    parts.append(f"refs:{_digest(items)}")
+    if setup and setup.decoding:
+        parts.append(f"search:{_assignments(setup.decoding)}")
     parts.append(f"n:{len(items)}")
     if resamples:
         parts.append(f"bs:{resamples}")
@@ -177,30 +178,37 @@ def interval_cell(interval: Interval) -> str:
     """A score and half the width of its interval, to the digits that this half supports: ``67.8 ±1.2``. A dash for a score
     that no item bears on.
     """
-    if math.isnan(interval.value):
+    if not math.isfinite(interval.value):
         return UNDEFINED
-    if interval.low is None or interval.high is None or math.isnan(interval.low):
+    half = _half(interval)
+    if half is None:
         return f"{interval.value:.2f}"
-    half = (interval.high - interval.low) / 2
     return f"{interval.value:.{_decimals(half)}f} ±{half:.{_decimals(half)}f}"
 
 
 def interval_range(interval: Interval) -> str:
     """The interval itself, ``[66.6, 69.0]``; nothing if there is none."""
-    if interval.low is None or interval.high is None or math.isnan(interval.low):
+    half = _half(interval)
+    if half is None:
         return ""
-    decimals = _decimals((interval.high - interval.low) / 2)
+    decimals = _decimals(half)
     return f"[{interval.low:.{decimals}f}, {interval.high:.{decimals}f}]"
 
 
 def difference_cells(difference: Difference) -> tuple[str, str, str]:
     """Difference, interval, p-value: ``+1.3``, ``[0.2, 2.5]``, ``0.021``."""
-    if math.isnan(difference.value):
+    if not math.isfinite(difference.value):
         return UNDEFINED, "", UNDEFINED
-    low, high = difference.low, difference.high
-    half = 0.0 if low is None or high is None or math.isnan(low) else (high - low) / 2
+    half = _half(difference) or 0.0
     p = "<0.001" if difference.p < 0.001 else f"{difference.p:.3f}"
     return f"{difference.value:+.{_decimals(half)}f}", interval_range(difference), p
+
+
+def _half(interval: Interval) -> float | None:
+    """Half of an interval's width; None if there is no interval."""
+    if interval.low is None or interval.high is None or not math.isfinite(interval.high - interval.low):
+        return None
+    return (interval.high - interval.low) / 2
 
 
 def _decimals(half: float) -> int:

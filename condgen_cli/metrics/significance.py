@@ -111,14 +111,15 @@ def _share(values: Matrix, least: float) -> float:
 
 
 def _less(minuend: Mapping[str, Matrix], subtrahend: Mapping[str, Matrix]) -> dict[str, Matrix]:
-    return {key: minuend[key] - subtrahend[key] for key in minuend}
+    with np.errstate(invalid="ignore"):  # both infinite: not a number
+        return {key: minuend[key] - subtrahend[key] for key in minuend}
 
 
 def _bounds(scores: Mapping[str, Matrix]) -> dict[str, tuple[float, float]]:
-    """Percentiles over the resamples that a score is defined for."""
+    """Percentiles over the resamples that a score is a number for."""
     bounds = {}
     for key, values in scores.items():
-        defined = values[~np.isnan(values)]
+        defined = values[np.isfinite(values)]
         low, high = np.percentile(defined, _PERCENTILES) if len(defined) else (math.nan, math.nan)
         bounds[key] = (float(low), float(high))
     return bounds

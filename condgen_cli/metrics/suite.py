@@ -116,7 +116,7 @@ class Suite:
         values = self.score(statistics.sum(0), len(items))
         for key in self.keys:
             if not np.isfinite(values[key]) and key not in found:
-                found[key] = ["no item bears on it" if np.isnan(values[key]) else "infinite"]
+                found[key] = ["no item bears on it" if np.isnan(values[key]) else "it is too large for a number"]
         self._remark_on_blanks(found, items, generations)
         return {key: found[key] for key in self.keys if key in found}
 

@@ -108,5 +108,5 @@ def _difference_rows(keys: Iterable[str], found: Mapping[str, Difference]) -> li
 def system(keys: Iterable[str], report: Report) -> Table:
     """A row for each score of one system."""
     metrics = ((key, report.metrics[key]) for key in keys)
-    rows = [[key, UNDEFINED if math.isnan(i.value) else f"{i.value:.4f}", interval_range(i)] for key, i in metrics]
+    rows = [[key, f"{i.value:.4f}" if math.isfinite(i.value) else UNDEFINED, interval_range(i)] for key, i in metrics]
     return ["metric", "score", "95 % interval"], rows

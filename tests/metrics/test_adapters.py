@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Sequence
 
@@ -18,7 +19,9 @@ from pycocoevalcap.rouge.rouge import Rouge
 from condgen_cli.errors import InputError, NotFoundError
 from condgen_cli.generation import Generation
 from condgen_cli.metrics import Metric
-from condgen_cli.metrics.report import report
+from condgen_cli.metrics.likelihood import Likelihood
+from condgen_cli.metrics.report import difference_cells, interval_cell, report
+from condgen_cli.metrics.significance import compare
 from condgen_cli.metrics.suite import Suite, build_suite
 from condgen_cli.model import Item
 from condgen_cli.plugins import manager
@@ -257,6 +260,28 @@ def test_undefined_scores_have_reasons(keys: Sequence[str], reason: str) -> None
     assert found.undefined == list(keys)
     assert found.remarks == {key: [reason] for key in keys}
     assert [found.as_json()["metrics"][key]["low"] for key in keys] == [None] * len(keys)
+
+
+@pytest.mark.parametrize(
+    ("log_prob", "undefined", "reason"),
+    [
+        (math.nan, Likelihood.keys, "the model's log-probabilities are no numbers"),
+        (-1e5, ("perplexity",), "it is too large for a number"),
+    ],
+)
+@pytest.mark.filterwarnings("error")
+def test_a_diverged_models_likelihood(log_prob: float, undefined: tuple[str, ...], reason: str) -> None:
+    items = [Item("1", None, ("ab",)), Item("2", None, ("cd",))]
+    outputs = [Generation("", reference_log_probs=(np.full(2, log_prob, np.float32),))] * 2
+    metrics = Suite([Likelihood()], Likelihood.keys)
+    statistics = metrics.statistics(items, outputs)
+    found = report(metrics, items, outputs, statistics, seed=1, resamples=20)
+    assert found.remarks == {key: [reason] for key in undefined}
+    assert tuple(found.undefined) == undefined
+    json.dumps(found.as_json(), allow_nan=False)
+    assert [interval_cell(found.metrics[key]) for key in undefined] == ["–"] * len(undefined)
+    differences = compare(metrics.score, statistics, statistics, seed=1, resamples=20, trials=20)
+    assert [difference_cells(differences[key]) for key in undefined] == [("–", "", "–")] * len(undefined)
 
 
 def test_few_replies_are_all_common_ones() -> None:
