@@ -60,6 +60,7 @@ _OTHERS = (
 _UNSPACED = f"[{_KANA}{_HAN}{_OTHERS}]"
 _LETTER = re.compile(rf"[^\W\d_]|{_UNSPACED}")
 _OF_SCRIPT = {name: re.compile(f"[{script}]") for name, script in (("kana", _KANA), ("han", _HAN), ("others", _OTHERS))}
+_LETTER_UNSPACED = re.compile(_UNSPACED)
 _ADJACENT = re.compile(f"{_UNSPACED}(?={_UNSPACED})")
 _DIVIDED = re.compile(rf"{_UNSPACED}(?=\s+{_UNSPACED})")
 _FEW_BLANKS = 0.08
@@ -123,7 +124,9 @@ def lacks_blanks(texts: Iterable[str]) -> bool:
     letters = unspaced = adjacent = divided = 0
     for text in texts:
         letters += len(_LETTER.findall(text))
-        unspaced += sum(len(script.findall(text)) for script in _OF_SCRIPT.values())
+        if text.isascii():
+            continue
+        unspaced += len(_LETTER_UNSPACED.findall(text))
         adjacent += len(_ADJACENT.findall(text))
         divided += len(_DIVIDED.findall(text))
     return 2 * unspaced > letters and divided < _FEW_BLANKS * (adjacent + divided)
