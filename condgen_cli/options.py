@@ -42,6 +42,7 @@ __all__ = [
     "ShowAttentionOpt",
     "SplitOpt",
     "TemperatureOpt",
+    "TokenizeOpt",
     "TopKOpt",
     "TopPOpt",
     "WeightOpt",
@@ -131,6 +132,15 @@ DataDirOpt = Annotated[
 SplitOpt = Annotated[str | None, typer.Option("--split", metavar="NAME", help="Part of the data set.  [default: its last]")]
 SetOpt = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A setting that the data set declares; repeatable.")
+]
+TokenizeOpt = Annotated[
+    str | None,
+    typer.Option(
+        "--tokenize",
+        metavar="NAME",
+        help="How BLEU cuts texts into words: 13a, intl, zh, char, none, ja-mecab, ko-mecab, flores200; WER: char."
+        "  [default: by the language, where a data set tells it]",
+    ),
 ]
 LimitOpt = Annotated[int | None, typer.Option("--limit", min=1, metavar="N", help="Only the first N items.")]
 

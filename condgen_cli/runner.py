@@ -553,6 +553,7 @@ def _run_bundle(folder: Path) -> Bundle:
     from condgen_cli.zoo.names import safe_path
 
     path = folder / RUN_FILE
+    protect(path)
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         names = [safe_path(name) for name in content["files"]]

@@ -345,14 +345,14 @@ def natural(path: str) -> list[tuple[int, int, str]]:
 
 def near_names(path: str) -> str | None:
     """A hint with the names beside a path that look like it, if there are any."""
-    import difflib
+    from condgen_cli import specs
 
     folder, name = os.path.split(path)
     try:
         names = os.listdir(folder or ".")
     except OSError:
         return None
-    near = [os.path.join(folder, found) for found in difflib.get_close_matches(name, names, 3)]
+    near = [os.path.join(folder, found) for found in specs.near_names(name, names)]
     return f"did you mean: {', '.join(near)}" if near else None
 
 

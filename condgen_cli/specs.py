@@ -6,7 +6,7 @@ Every help page loads this module: specs are named tuples, which are made in hal
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 from condgen_cli.errors import NotFoundError, PluginError
@@ -25,6 +25,7 @@ __all__ = [
     "RecipeSpec",
     "TaskSpec",
     "named",
+    "near_names",
     "resolve",
 ]
 
@@ -114,11 +115,19 @@ class ModelSpec(NamedTuple):
 
 
 class Option(NamedTuple):
-    """A setting that a data set declares, given as ``--set NAME=VALUE``."""
+    """A setting that a data set declares, given as ``--set NAME=VALUE``.
+
+    Args:
+        help: one line.
+        default: the value where none is given; empty: none.
+        choices: the values that it may have; empty: any.
+        scores: False if it changes no score, such as how items are grouped: what others report holds whatever it is.
+    """
 
     help: str
     default: str = ""
     choices: tuple[str, ...] = ()
+    scores: bool = True
 
 
 class Archive(NamedTuple):
@@ -156,6 +165,8 @@ class DatasetSpec(NamedTuple):
             counts them. Metrics of errors, for which more is worse.
         generated: it is made when it is opened, and has no folder: ``root`` is the working directory's.
         metrics: keys of the metrics that ``eval`` prints for it; default: the task's.
+        language: code of the references' language, such as ``zh``, or what tells it by the data set's options; empty: unknown.
+            Metrics cut texts into words by it.
     """
 
     name: str
@@ -170,6 +181,7 @@ class DatasetSpec(NamedTuple):
     passing: Mapping[str, float] = {}
     generated: bool = False
     metrics: tuple[str, ...] = ()
+    language: str | Callable[[Mapping[str, str]], str] = ""
 
 
 class MetricSpec(NamedTuple):
@@ -180,12 +192,15 @@ class MetricSpec(NamedTuple):
         build: ``() -> condgen_cli.metrics.Metric``.
         help: one line.
         text: True if it compares lines of text, so that ``condgen score`` offers it.
+        tokenizers: what ``--tokenize`` may name for it. If it has some, ``build`` is ``(tokenize: str, language: str) ->
+            Metric``: one of them or nothing, and the code of the references' language or nothing.
     """
 
     keys: tuple[str, ...]
     build: str
     help: str = ""
     text: bool = True
+    tokenizers: tuple[str, ...] = ()
 
 
 class MatchFunctionSpec(NamedTuple):
@@ -253,9 +268,18 @@ def named(specs: Mapping[str, Any], kind: str, name: str) -> Any:
     """``specs[name]``, or a NotFoundError that offers the nearest names."""
     if name in specs:
         return specs[name]
-    import difflib
-
-    near = difflib.get_close_matches(name, specs, 3)
+    near = near_names(name, specs)
     known = near or sorted(specs)
     hint = f"{'did you mean' if near else 'known'}: {', '.join(known)}" if known else None
     raise NotFoundError(f"no {kind} named {name!r}", hint)
+
+
+def near_names(name: str, names: Iterable[str]) -> list[str]:
+    """At most three of the names that are spelt most like ``name``, the nearest first; case doesn't count."""
+    import difflib
+
+    of_folded: dict[str, list[str]] = {}
+    for known in names:
+        of_folded.setdefault(known.casefold(), []).append(known)
+    near = difflib.get_close_matches(name.casefold(), of_folded, 3)
+    return [known for folded in near for known in of_folded[folded]][:3]

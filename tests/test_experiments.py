@@ -422,7 +422,11 @@ def test_groups_in_text_and_markdown(place: Path, capsys: pytest.CaptureFixture[
     heading = next(line for line in out.splitlines() if "0-4" in line)
     assert heading.split("  ")[0] == "variant"
     assert heading.index("0-4 (n 10)") < heading.index("5-12 (n 14)")
-    assert out.rstrip().splitlines()[-1].startswith("nrefs:1|case:mixed|tok:space|split:dev|n:24|")
+    assert (
+        out.rstrip()
+        .splitlines()[-1]
+        .startswith("nrefs:1|case:mixed|tok:space|data:words|split:dev|set:group=length,size=24|refs:")
+    )
 
     assert experiment("training.epochs=1", "--limit", "24", "--format", "markdown") == 0
     page = capsys.readouterr().out

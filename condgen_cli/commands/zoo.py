@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -194,10 +194,15 @@ def _result_rows(entry: Entry) -> list[list[Any]]:
         [entry.id, f"{row.dataset} {row.split}", row.metric, row.value, _interval(row.interval), row.n] for row in entry.results
     ]
     theirs = [
-        [row.system, f"{row.dataset} {row.split}", row.metric, row.value, row.note or row.source, None]
+        [row.system, " ".join([row.dataset, row.split, *_assignments(row.options)]), row.metric, row.value, note, None]
         for row in entry.references
+        for note in [row.note or row.source]
     ]
     return ours + theirs
+
+
+def _assignments(options: Mapping[str, str]) -> list[str]:
+    return [f"{name}={value}" for name, value in options.items()]
 
 
 def _interval(interval: tuple[float, float] | None) -> str:

@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import IO, Any, Protocol
 
 from condgen_cli.errors import CondgenError, IntegrityError, NotFoundError, UsageError
+from condgen_cli.files import protect
 
 __all__ = ["Member", "Tree", "extract", "member_name", "open_tree"]
 
@@ -57,6 +58,10 @@ class Member:
 
     tree: Tree
     name: str
+
+    def __post_init__(self) -> None:
+        if isinstance(self.tree, _Folder):
+            protect(self.tree.path / self.name)  # now: what is written is checked before the file is read
 
     def open(self) -> bytes:
         """The file's content; raises what ``Tree.read`` does."""
@@ -149,6 +154,7 @@ class _Folder:
 
     def read(self, name: str) -> bytes:
         path = self.path / member_name(name)
+        protect(path)
         with _reported(path):
             _check_size(path, path.stat().st_size, self.max_member)
             return path.read_bytes()
@@ -161,6 +167,7 @@ class _Archive:
     def __init__(self, path: Path, max_member: int) -> None:
         self.path = path
         self.max_member = max_member
+        protect(path)
         self._open()
 
     def __str__(self) -> str:
@@ -181,6 +188,7 @@ class _Archive:
     def read(self, name: str) -> bytes:
         if os.getpid() != self._process:
             self._open()
+        protect(self.path)
         entry = self._entries.get(name)
         if entry is None:
             raise NotFoundError(f"{self.path} holds no {name}")

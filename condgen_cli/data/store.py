@@ -7,7 +7,6 @@ itself or a folder that has one of its name, hyphens or underscores in it.
 
 from __future__ import annotations
 
-import difflib
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from condgen_cli import settings
 from condgen_cli.errors import NotFoundError, UsageError
-from condgen_cli.specs import Archive, DatasetSpec, named, resolve
+from condgen_cli.specs import Archive, DatasetSpec, named, near_names, resolve
 
 if TYPE_CHECKING:
     from condgen_cli.model import Item
@@ -29,6 +28,7 @@ __all__ = [
     "present_root",
     "pull_dataset",
     "store_folder",
+    "target_language",
     "wanted_archives",
 ]
 
@@ -158,9 +158,20 @@ def check_options(spec: DatasetSpec, options: Mapping[str, str]) -> dict[str, st
     return {**defaults, **options}
 
 
+def target_language(spec: DatasetSpec, options: Mapping[str, str]) -> str:
+    """Code of the language that a data set's references are in; empty if it is unknown.
+
+    Args:
+        options: those that were given.
+    Raises:
+        UsageError: as ``check_options``.
+    """
+    return spec.language if isinstance(spec.language, str) else spec.language(check_options(spec, options))
+
+
 def _known(name: str, names: Iterable[str]) -> str:
     names = list(names)
-    near = difflib.get_close_matches(name, names, 3)
+    near = near_names(name, names)
     if near:
         return f"did you mean: {', '.join(near)}"
     return f"known: {', '.join(names)}" if names else "it has no options"

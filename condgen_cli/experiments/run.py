@@ -217,18 +217,21 @@ def _check_same(run: Run) -> None:
 
 def _score(run: Run, scoring: Scoring, data_dir: Path | None, device: str) -> dict[str, Any]:
     """The number of the model's parameters, and what ``condgen eval --format json`` says of it."""
+    from condgen_cli.data.store import dataset_spec
     from condgen_cli.metrics.evaluation import evaluate
-    from condgen_cli.metrics.report import report
+    from condgen_cli.metrics.report import Setup, report
     from condgen_cli.metrics.significance import RESAMPLES
-    from condgen_cli.metrics.suite import build_suite
-    from condgen_cli.plugins import manager
+    from condgen_cli.metrics.suite import dataset_suite, remark_lines
     from condgen_cli.runner import load
 
     runner = load(run.folder, device)
-    suite = build_suite(scoring.metrics, manager().metrics)
+    suite = dataset_suite(dataset_spec(scoring.dataset), scoring.options, keys=scoring.metrics)
     with console.progress(scoring.limit, run.folder.name) as advance:
-        done = evaluate(runner, scoring.items(data_dir), suite, advance=advance)
-    scores = report(suite, done.items, done.statistics, seed=_SEED, resamples=RESAMPLES, split=scoring.split)
+        done = evaluate(runner, scoring.items(data_dir), suite, seed=_SEED, advance=advance)
+    setup = Setup(scoring.dataset, scoring.split, scoring.options, scoring.limit, done.decoding)
+    scores = report(suite, done.items, done.generations, done.statistics, seed=_SEED, resamples=RESAMPLES, setup=setup)
+    for line in remark_lines(scores.remarks):
+        console.warn(f"{run.folder.name}: {line}")
     result = {"model": done.name, "dataset": scoring.dataset, "split": scoring.split, **scores.as_json()}
     failed = {"failed": len(done.failures)} if done.failures else {}
     parameters = sum(parameter.numel() for parameter in runner.model.parameters())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import math
 import tomllib
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from condgen_cli.errors import NotFoundError, UsageError
+from condgen_cli.specs import near_names
 
 if TYPE_CHECKING:
     from condgen_cli.decoding import Decoding
@@ -284,7 +284,7 @@ def _fields_at(section: type[BaseModel], location: Iterable[Any]) -> list[str]:
 
 
 def _unknown_key(source: str, key: str, known: list[str]) -> UsageError:
-    near = difflib.get_close_matches(key.rpartition(".")[2], known, 3)
+    near = near_names(key.rpartition(".")[2], known)
     hint = f"{'did you mean' if near else 'known'}: {', '.join(near or known)}"
     return UsageError(f"{source}: {key}: unknown key", hint)
 

@@ -15,6 +15,7 @@ from pydantic import BaseModel
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from condgen_cli import console
 from condgen_cli.decoding import Decoding, decode
 from condgen_cli.errors import UsageError
 from condgen_cli.generation import Generation
@@ -84,8 +85,10 @@ def free_running(model: Any, items: Sequence[Item], decoding: Decoding, batch_si
 
 
 def dev_scores(metrics: Suite, items: Sequence[Item], generations: Sequence[Generation]) -> dict[str, float]:
-    """The metrics of generations for items, as a training run logs them."""
+    """The metrics of generations for items, as a training run logs them; what makes them say little is told once."""
     statistics = metrics.statistics(items, generations)
+    for warning in metrics.new_warnings(items, generations, statistics):
+        console.warn(f"dev split: {warning}")
     return {key: float(value) for key, value in metrics.score(statistics.sum(0), len(statistics)).items()}
 
 

@@ -28,8 +28,8 @@ __all__ = [
     "validation_message",
 ]
 
-SCHEMA = 1
-"""The manifest version that this condgen writes and reads."""
+SCHEMA = 2
+"""The manifest version that this condgen writes; it reads this and older ones. Since 2 references have options."""
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
@@ -106,7 +106,12 @@ class Result(_Part):
 
 
 class Reference(_Part):
-    """A score that others report, to be set beside ours; on one part of the data set if ``group`` names it."""
+    """A score that others report, to be set beside ours.
+
+    Args:
+        group: the part of the data set that it is of; empty: the whole.
+        options: the data set's options that it holds for; those that aren't named have their defaults.
+    """
 
     system: Text
     dataset: Text
@@ -116,6 +121,7 @@ class Reference(_Part):
     note: Text = ""
     source: Text = ""
     group: Text = ""
+    options: dict[str, Text] = {}
 
 
 class Training(_Part):

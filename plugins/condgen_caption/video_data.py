@@ -13,6 +13,7 @@ from condgen_caption.data import SPLITS
 from condgen_cli.data.content import Kind, suffixes_of
 from condgen_cli.data.video import Footage
 from condgen_cli.errors import IntegrityError, NotFoundError, UsageError
+from condgen_cli.files import protect
 from condgen_cli.model import Item
 
 __all__ = ["msr_vtt", "msvd"]
@@ -130,6 +131,8 @@ def _items(root: Path, captions: Mapping[str, Sequence[str]]) -> list[Item]:
     bare = [name for name, texts in captions.items() if not texts]
     if bare:
         raise IntegrityError(f"{bare[0]} has no caption")
+    for name in captions:
+        protect(videos[name])
     return [Item(name, Footage(videos[name]), tuple(texts), source=videos[name]) for name, texts in captions.items()]
 
 
@@ -139,6 +142,7 @@ def _check_split(split: str) -> None:
 
 
 def _text(path: Path) -> str:
+    protect(path)
     try:
         return path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError:

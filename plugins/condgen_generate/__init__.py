@@ -84,6 +84,7 @@ def condgen_register_datasets() -> list[DatasetSpec]:
             task="generate",
             help="Tang poems of 4 or 8 lines of 5 or 7 characters, each once: about 31,000/1,800/3,600.",
             open="condgen_generate.text_data:chinese_poetry",
+            language="zh",
             licence="MIT (the collection)",
             homepage="https://github.com/chinese-poetry/chinese-poetry",
             metrics=("bits_per_char", "nats_per_char", "perplexity"),

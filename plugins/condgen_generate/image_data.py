@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from condgen_cli.errors import InputError, NotFoundError, UsageError
+from condgen_cli.files import protect
 from condgen_cli.item import Item
 
 if TYPE_CHECKING:
@@ -77,6 +78,7 @@ def binarized_mnist(root: Path, split: str) -> PictureItems:
     path = next((path for path in (packed, *published) if path.is_file()), None)
     if path is None:
         raise NotFoundError(f"{root} holds neither {published[0].name} nor {PACKED}", "condgen data pull binarized-mnist")
+    protect(path)
     try:
         bits = _packed(path, split) if path == packed else np.loadtxt(path, np.uint8, ndmin=2)
         digits = bits[:, : SIDE * SIDE].reshape(-1, SIDE, SIDE)
@@ -118,6 +120,7 @@ def _idx(root: Path, name: str) -> NDArray[np.uint8]:
     path = next((path for path in (root / name, root / f"{name}.gz") if path.is_file()), None)
     if path is None:
         raise NotFoundError(f"{root} holds no {name} nor {name}.gz", "condgen data show mnist")
+    protect(path)
     try:
         content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
         kind, *shape = (int(number) for number in np.frombuffer(content[:16], ">u4"))
@@ -177,6 +180,7 @@ def _read(root: Path, side: int, tile: int) -> Iterator[tuple[str, Image.Image]]
     for path in sorted(root.rglob("*")):
         if path.suffix.lower() not in SUFFIXES:
             continue
+        protect(path)
         try:
             with Image.open(path) as opened:
                 whole = opened.convert("RGBA")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from condgen_cli.hookspecs import hookimpl
 from condgen_cli.specs import Archive, DatasetSpec, ExperimentSpec, ModelSpec, Option, RecipeSpec, TaskSpec
 
@@ -20,6 +22,11 @@ _MULTI30K_FILES = {
     "test_2016_flickr.fr": (22310, "6d326e188d259fb1d04ac19eae3af956559b3a0b93d7635e56c90987c40c8b90"),
 }
 """Size and SHA-256 of the files as published."""
+
+
+def _other(options: Mapping[str, str]) -> str:
+    """The target's language of a data set of Chinese and English."""
+    return "en" if options["source"] == "zh" else "zh"
 
 
 @hookimpl
@@ -51,7 +58,7 @@ def condgen_register_models() -> list[ModelSpec]:
 
 @hookimpl
 def condgen_register_datasets() -> list[DatasetSpec]:
-    length = Option("Report on sources of like length on their own.", choices=("length",))
+    length = Option("Report on sources of like length on their own.", choices=("length",), scores=False)
     return [
         DatasetSpec(
             name="multi30k",
@@ -63,6 +70,7 @@ def condgen_register_datasets() -> list[DatasetSpec]:
                 "target": Option("Language to translate to.", "en", ("de", "en", "fr")),
                 "group": length,
             },
+            language=lambda options: options["target"],
             licence="none stated; the English descriptions are Flickr30k's",
             homepage="https://github.com/multi30k/dataset",
             archives=tuple(
@@ -79,6 +87,7 @@ def condgen_register_datasets() -> list[DatasetSpec]:
                 "source": Option("Language to translate from; the other is the target.", "zh", ("zh", "en")),
                 "group": length,
             },
+            language=_other,
             licence="CC BY 2.0 FR",
             homepage="https://www.manythings.org/anki/",
         ),
@@ -92,8 +101,10 @@ def condgen_register_datasets() -> list[DatasetSpec]:
                 "target": Option("File with their translations, line by line."),
                 "tsv": Option("File with both, between tabs, instead of the two."),
                 "columns": Option("Those of source and target in it.", "1,2"),
+                "language": Option("Of the translations, such as zh: BLEU cuts them into words accordingly."),
                 "group": length,
             },
+            language=lambda options: options.get("language", ""),
             licence="yours",
         ),
     ]

@@ -115,6 +115,7 @@ def parallel(
     target: str = "",
     tsv: str = "",
     columns: str = "1,2",
+    language: str = "",
     group: str = "",
 ) -> Iterator[Item]:
     """Anyone's own sentence pairs: two text files with a sentence in each line, or one file with columns between tabs.
@@ -128,6 +129,7 @@ def parallel(
         source, target: the two files.
         tsv: the file with columns, instead of the two.
         columns: of the source and of the target in ``tsv``, counted from 1.
+        language: of the target; it is for metrics, and changes nothing here.
         group: ``length`` or nothing.
     Raises:
         UsageError: if the options don't name the files, or name none for the split.

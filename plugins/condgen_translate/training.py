@@ -11,11 +11,10 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 from torch import nn
 
-from condgen_cli.data.store import open_dataset
+from condgen_cli.data.store import dataset_spec, open_dataset
 from condgen_cli.data.subwords import SubwordVocabulary
-from condgen_cli.metrics.suite import build_suite
+from condgen_cli.metrics.suite import dataset_suite
 from condgen_cli.model import Item
-from condgen_cli.plugins import manager
 from condgen_cli.runner import initial_files
 from condgen_cli.training import Recipe, check
 from condgen_cli.training.sequences import (
@@ -95,7 +94,7 @@ class TranslateExperiment:
         self._prepare(train)
         self.objective: nn.Module = CrossEntropy(self.model, options.label_smoothing)
         self.decoding = recipe.make_decoding()
-        self.metrics = build_suite(manager().tasks[recipe.task].metrics, manager().metrics)
+        self.metrics = dataset_suite(dataset_spec(self.data.dataset), self.data.options)
 
     def batches(self, epoch: int) -> _Epoch:
         """Sentence pairs of like length, in an order of the seed and the epoch."""

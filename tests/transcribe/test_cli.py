@@ -304,7 +304,8 @@ def test_an_evaluation_states_weights_that_are_not_the_models_own(
     own, same, other = result(), result("--weight", "ctc=0"), result("--weight", "ctc=0.25")
     assert own["signature"] == same["signature"]
     assert "weights" not in own["signature"]
-    assert "|n:1|weights:ctc=0.25|" in other["signature"]
+    assert ",weights.ctc=0.25," in other["signature"]
+    assert (own["decoding"]["weights"], other["decoding"]["weights"]) == ({}, {"ctc": 0.25})
 
 
 def test_help_imports_nothing_heavy_and_offers_subtitles(condgen_env: dict[str, str]) -> None:
