@@ -7,14 +7,23 @@ choice to the model's own setting.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from condgen_cli.errors import UsageError
+from condgen_cli.limits import (
+    LARGEST_BATCH,
+    LARGEST_PENALTY,
+    LARGEST_SEED,
+    LONGEST_OUTPUT,
+    MOST_SAMPLES,
+    TEMPERATURES,
+    WIDEST_BEAM,
+)
 
 __all__ = [
     "BatchSizeOpt",
@@ -72,34 +81,73 @@ class ReportFormat(StrEnum):
     json = "json"
 
 
+def _within(low: float, high: float, above: bool = False) -> Callable[[Any, Any], float | None]:
+    """A check that an option's number lies between two others; ``above``: and isn't the lower one."""
+
+    def check(param: typer.CallbackParam, value: float | None) -> float | None:
+        # Typer's own bounds let NaN through
+        if value is not None and not (low < value <= high if above else low <= value <= high):
+            told = f"above {low:g} and at most {high:g}" if above else f"between {low:g} and {high:g}"
+            raise UsageError(f"{param.opts[0]} must be {told}, not {value:g}")
+        return value
+
+    return check
+
+
 ModelOpt = Annotated[str, typer.Option("--model", "-m", metavar="NAME", help="A model of the zoo, or a training run's folder.")]
 DeviceOpt = Annotated[Device, typer.Option("--device", help="Where to compute.")]
-SeedOpt = Annotated[int, typer.Option("--seed", metavar="N", help="Seed of everything random.")]
-BatchSizeOpt = Annotated[int, typer.Option("--batch-size", min=1, metavar="N", help="Inputs computed at once.")]
+SeedOpt = Annotated[
+    int,
+    typer.Option("--seed", min=0, max=LARGEST_SEED, metavar="N", help="Seed of everything random."),
+]
+BatchSizeOpt = Annotated[
+    int, typer.Option("--batch-size", min=1, max=LARGEST_BATCH, metavar="N", help="Inputs computed at once.")
+]
 
 InputOpt = Annotated[str | None, typer.Option("--input", metavar="FILE", help="Read texts from a file's lines; - for stdin.")]
 
-BeamOpt = Annotated[int | None, typer.Option("--beam", min=1, metavar="N", help="Beam search with N hypotheses; 1 is greedy.")]
-NBestOpt = Annotated[int, typer.Option("--nbest", min=1, metavar="N", help="Outputs for each input, best first.")]
+BeamOpt = Annotated[
+    int | None,
+    typer.Option("--beam", min=1, max=WIDEST_BEAM, metavar="N", help="Beam search with N hypotheses; 1 is greedy."),
+]
+NBestOpt = Annotated[
+    int, typer.Option("--nbest", min=1, max=MOST_SAMPLES, metavar="N", help="Outputs for each input, best first.")
+]
 NoRepeatNgramOpt = Annotated[
     int | None, typer.Option("--no-repeat-ngram", min=0, metavar="N", help="Write no N tokens in a row twice; 0: no such rule.")
 ]
 LengthPenaltyOpt = Annotated[
-    float | None, typer.Option("--length-penalty", metavar="A", help="Rank by log-probability / length^A.")
+    float | None,
+    typer.Option(
+        "--length-penalty",
+        callback=_within(-LARGEST_PENALTY, LARGEST_PENALTY),
+        metavar="A",
+        help="Rank by log-probability / length^A.",
+    ),
 ]
 SampleOpt = Annotated[bool, typer.Option("--sample", help="Draw outputs instead of searching for the likeliest.")]
 TemperatureOpt = Annotated[
-    float, typer.Option("--temperature", min=0.01, metavar="T", help="With --sample: below 1 is bolder.")
+    float | None,
+    typer.Option(
+        "--temperature", callback=_within(*TEMPERATURES), metavar="T", help="When drawing: below 1 bolder, above 1 more varied."
+    ),
 ]
-TopKOpt = Annotated[int, typer.Option("--top-k", min=0, metavar="K", help="With --sample: only the K likeliest; 0: all.")]
+TopKOpt = Annotated[
+    int | None, typer.Option("--top-k", min=0, metavar="K", help="When drawing: among the K likeliest only; 0: all.")
+]
 TopPOpt = Annotated[
-    float, typer.Option("--top-p", min=0.0, max=1.0, metavar="P", help="With --sample: only the likeliest that sum to P.")
+    float | None,
+    typer.Option(
+        "--top-p", callback=_within(0.0, 1.0, above=True), metavar="P", help="When drawing: among the likeliest that sum to P."
+    ),
 ]
 WeightOpt = Annotated[
     list[str] | None,
     typer.Option("--weight", metavar="NAME=W", help="Weight of a scorer beside the model, such as ctc=0.5; repeatable."),
 ]
-MaxLengthOpt = Annotated[int | None, typer.Option("--max-length", min=1, metavar="N", help="Longest output, in tokens.")]
+MaxLengthOpt = Annotated[
+    int | None, typer.Option("--max-length", min=1, max=LONGEST_OUTPUT, metavar="N", help="Longest output, in tokens.")
+]
 
 ForceOpt = Annotated[str | None, typer.Option("--force", metavar="TEXT", help="Attention while the model is made to say TEXT.")]
 ShowAttentionOpt = Annotated[bool, typer.Option("--show-attention", help="Print where the model looked at each step.")]

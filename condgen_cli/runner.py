@@ -10,9 +10,9 @@ import json
 import os
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
@@ -29,7 +29,9 @@ from condgen_cli.likelihood import reference_log_probs
 from condgen_cli.lines import Text
 from condgen_cli.model import Item, Memory, Vocabulary
 from condgen_cli.pipeline import available, prefetch, restored, sorted_batches
+from condgen_cli.randomness import keyed
 from condgen_cli.settings import current
+from condgen_cli.signs import repetition
 from condgen_cli.sources import Failure
 from condgen_cli.specs import resolve
 from condgen_cli.weights import load_weights
@@ -37,7 +39,19 @@ from condgen_cli.weights import load_weights
 if TYPE_CHECKING:
     from condgen_cli.zoo import Entry, Zoo
 
-__all__ = ["Bundle", "Result", "Runner", "by_input", "initial_files", "load", "read_inputs", "read_items", "whole"]
+__all__ = [
+    "Bundle",
+    "Description",
+    "Result",
+    "Runner",
+    "by_input",
+    "described",
+    "initial_files",
+    "load",
+    "read_inputs",
+    "read_items",
+    "whole",
+]
 
 AHEAD = 3
 """Batches that are read and collated while the model runs."""
@@ -114,6 +128,24 @@ def load(name: str | os.PathLike[str], device: str = "auto") -> Runner:
     return Runner(_build(bundle).to(target), bundle, target)
 
 
+class Description(NamedTuple):
+    """What is known of a model before its weights are read: its task, and how it decodes by itself."""
+
+    task: str
+    decoding: Decoding
+
+
+def described(name: str | os.PathLike[str]) -> Description:
+    """A model's description; nothing is fetched or built.
+
+    Raises:
+        NotFoundError: if there is no such model.
+        IntegrityError: if it is described wrongly.
+    """
+    bundle = _bundle(os.fspath(name), files=False)
+    return Description(bundle.task, _default_decoding(bundle))
+
+
 def initial_files(name: str) -> Mapping[str, Path]:
     """The files, by name, of a model that training starts from: a zoo's entry or the folder of a run.
 
@@ -151,12 +183,13 @@ class Runner:
     def entry(self) -> Entry | None:
         return self.bundle.entry
 
-    def __call__(self, source: Any, *, force: str | None = None, **options: Any) -> Generation:
+    def __call__(self, source: Any, *, force: str | None = None, seed: int = 0, **options: Any) -> Generation:
         """The best generation for one input.
 
         Args:
             source: an Item, a condition such as a PIL image, or a string that the task reads: a path, a URL, a text.
             force: the output that the model is made to write.
+            seed: for sampling: the same input and seed give the same sample.
             options: fields of ``Decoding`` that differ from the model's own.
         Raises:
             InputError: if the input can't be read.
@@ -165,7 +198,7 @@ class Runner:
         count = sum(item.part == 0 for item in items)
         if count != 1:
             raise InputError(f"{source} holds {count} items", "use Runner.stream")
-        (result,) = self.stream(items, replace(self.decoding, **options), force=force)
+        (result,) = self.stream(items, replace(self.decoding, **options), force=force, seed=seed)
         if result.error:
             raise result.error
         return result.generations[0]
@@ -176,7 +209,7 @@ class Runner:
         decoding: Decoding | None = None,
         batch_size: int = 16,
         force: str | None = None,
-        generator: torch.Generator | None = None,
+        seed: int = 0,
         draw: bool = True,
         live: bool = False,
         joined: bool = True,
@@ -192,7 +225,8 @@ class Runner:
             items: read lazily, in a thread of their own.
             decoding: default: the model's.
             force: the output that the model is made to write for every item.
-            generator: for sampling, on the model's device; default: one with seed 0.
+            seed: for sampling. What is drawn for an input depends on the seed, on what the input is, and on how many equal ones
+                came before: on no batch, place or other input.
             draw: give generations what attention is drawn on; False spares reading it again.
             live: items come as somebody writes them: take those that are there, rather than wait until a batch is full.
             joined: False gives a Result for each part, see ``by_input`` and ``whole``.
@@ -200,15 +234,20 @@ class Runner:
             references: give generations the log-probabilities of their items' references.
         """
         decoding = decoding or self.decoding
-        if generator is None and decoding.method == "sample":
-            generator = torch.Generator(self.device).manual_seed(0)
-        run = _Run(self.model, self.device, decoding, self._forced(force), generator, draw, outputs, references)
+        if decoding.method == "sample":
+            items = keyed(items, seed)
+        run = _Run(self.model, self.device, decoding, self._forced(force), draw, outputs, references, self._purpose)
         by_length = hasattr(self.model, "length")
         window = batch_size * WINDOW if by_length else batch_size
         windows = available(items, window) if live else _windows(items, window, batch_size)
         batches = sorted_batches(windows, batch_size, run.length if by_length else None)
         results = restored(run.placed_results(batches))
         yield from map(whole, by_input(results)) if joined else results
+
+    @property
+    def _purpose(self) -> str:
+        """What the model is for, as the zoo tells it, up to the colon."""
+        return f"{self.name} is for: {self.entry.description.partition(':')[0]}" if self.entry else ""
 
     def _forced(self, text: str | None) -> list[int] | None:
         if text is None:
@@ -282,10 +321,11 @@ class _Run:
     device: torch.device
     decoding: Decoding
     forced: list[int] | None
-    generator: torch.Generator | None
     draw: bool
     outputs: bool
     references: bool
+    purpose: str
+    told: list[str] = field(default_factory=list)
 
     def length(self, entry: Item | Failure) -> int:
         """The model's measure of an item; 0 where the model does nothing."""
@@ -336,6 +376,13 @@ class _Run:
                 told = tuple(replace(one, seconds=seconds, warnings=(*warnings, *one.warnings)) for one in found)
                 yield Result(entry, entry.source or entry.id, told)
 
+    def _strangeness(self, item: Item) -> tuple[str, ...]:
+        """What the model is for, once, with the first input that is plainly something else."""
+        if self.told or not item.parts or not hasattr(self.model, "strange") or not self.model.strange(item):
+            return ()
+        self.told.append(item.id)
+        return (f"this is unlike what {self.purpose}" if self.purpose else "this is unlike what the model was trained on",)
+
     def _collate(self, entries: list[Item | Failure]) -> _Batch:
         batch = _Batch(entries, None, [])
         if not batch.items:
@@ -370,7 +417,7 @@ class _Run:
             likelihoods = reference_log_probs(self.model, memory, [item.references for item in batch.items])
         if not self.outputs:
             return [[Generation("", reference_log_probs=one)] for one in likelihoods]
-        hypotheses = self._decode(memory)
+        hypotheses = self._decode(memory, [item.key for item in batch.items])
         masks = None if memory.mask is None else memory.mask.cpu().numpy()
         write = self.model.write if getattr(self.model, "copies_unknown", False) else self._decoded
         rows = []
@@ -385,16 +432,45 @@ class _Run:
             generations = [_generation(one, write(one, item), self.model.vocabulary, place, condition) for one in found]
             if hasattr(self.model, "finished"):
                 generations = [self.model.finished(*pair, item) for pair in zip(generations, found, strict=True)]
-            rows.append([replace(one, unread=unread, reference_log_probs=likelihood) for one in generations])
+            doubt = self.model.doubt(item) if hasattr(self.model, "doubt") else ""
+            rows.append(
+                [
+                    replace(
+                        one,
+                        unread=unread,
+                        doubt=doubt,
+                        warnings=(*one.warnings, *self._loops(one, item)),
+                        reference_log_probs=likelihood,
+                    )
+                    for one in generations
+                ]
+            )
         return rows
+
+    def _loops(self, generation: Generation, item: Item) -> tuple[str, ...]:
+        """A warning if an output repeats itself over and over, though its input doesn't."""
+        if self.forced is not None or getattr(self.model, "repeats", False):
+            return ()
+        part = repetition(str(generation.output))
+        if part is None or repetition(" ".join(_texts(item.condition))) is not None:
+            return ()
+        helps = "" if self.decoding.no_repeat_ngram else "; --no-repeat-ngram 3 keeps it from that"
+        return (f"the output repeats {part!r} over and over{helps}",)
 
     def _decoded(self, hypothesis: Hypothesis, item: Item) -> str:
         return str(self.model.vocabulary.decode(hypothesis.ids))
 
-    def _decode(self, memory: Memory) -> list[list[Hypothesis]]:
+    def _decode(self, memory: Memory, keys: Sequence[int]) -> list[list[Hypothesis]]:
         if self.forced is None:
-            return decoders.decode(self.model, memory, self.decoding, self.generator)
+            return decoders.decode(self.model, memory, self.decoding, keys)
         return [[one] for one in decoders.force(self.model, memory, [self.forced] * len(memory))]
+
+
+def _texts(condition: Any) -> list[str]:
+    """The texts of a condition."""
+    if isinstance(condition, str):
+        return [condition]
+    return [part for part in condition if isinstance(part, str)] if isinstance(condition, tuple | list) else []
 
 
 @dataclass(frozen=True)
@@ -513,7 +589,7 @@ def _device(name: str) -> torch.device:
     return torch.device(name)
 
 
-def _bundle(name: str) -> Bundle:
+def _bundle(name: str, files: bool = True) -> Bundle:
     if os.path.isdir(name) and os.path.lexists(os.path.join(name, RUN_FILE)):
         return _run_bundle(Path(name))
     if os.sep in name or name in (".", ".."):
@@ -528,7 +604,7 @@ def _bundle(name: str) -> Bundle:
         entry.architecture.name,
         entry.architecture.config,
         entry.decoding,
-        zoo.files(entry),
+        zoo.files(entry) if files else {},
         entry,
     )
 

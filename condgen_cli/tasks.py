@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from condgen_cli import console, settings
 from condgen_cli.errors import CondgenError, UsageError
 from condgen_cli.files import OutputFile, check_output, refuse_input
+from condgen_cli.limits import MOST_SAMPLES, WIDEST_BEAM
 from condgen_cli.lines import Texts
 from condgen_cli.options import Device, Format, parse_weights
 from condgen_cli.outputs import Destination, EachInput, Names, OneFile, Stdout, fill, is_pattern
@@ -54,7 +55,11 @@ SOME_FAILED = 4
 @dataclass(frozen=True)
 class TaskOptions:
     """The options of a task command, as ``condgen_cli.options`` describes them. ``format`` may be one of the task's own; None
-    leaves it to the suffix of ``output``."""
+    leaves it to the suffix of ``output``.
+
+    None of another option leaves the choice to the model's own setting. What has no effect beside the others is refused
+    (``run_task``), but for ``seed``: it names a run, also one that draws nothing.
+    """
 
     model: str
     device: Device = Device.auto
@@ -66,9 +71,9 @@ class TaskOptions:
     no_repeat_ngram: int | None = None
     max_length: int | None = None
     sample: bool = False
-    temperature: float = 1.0
-    top_k: int = 0
-    top_p: float = 1.0
+    temperature: float | None = None
+    top_k: int | None = None
+    top_p: float | None = None
     weight: Sequence[str] | None = None
     force: str | None = None
     show_attention: bool = False
@@ -116,26 +121,27 @@ def run_task(
     return code
 
 
-def prepared(task: str, options: TaskOptions) -> tuple[Runner, Decoding, Any]:
-    """What a command that talks with its user needs: the model, how it decodes, and the generator if it is to sample.
+def prepared(task: str, options: TaskOptions) -> tuple[Runner, Decoding]:
+    """What a command that talks with its user needs: the model, and how it decodes.
 
     Raises:
         UsageError: if options contradict each other.
         CondgenError: if the model can't be had.
     """
     _check(manager().tasks[task], options, several=False)
-    runner, decoding = _loaded(task, options)
-    return runner, decoding, _generator(runner, decoding, options)
+    return _loaded(task, options)
 
 
 def _loaded(task: str, options: TaskOptions) -> tuple[Runner, Decoding]:
-    from condgen_cli.runner import load
+    from condgen_cli.runner import described, load
 
     weights = parse_weights(options.weight or ())
+    model = described(options.model)
+    if model.task != task:
+        raise UsageError(f"{options.model} is a model for {model.task}, not for {task}", f"condgen list --task {task}")
+    _check_choices(options, model.decoding.method == "sample")
     runner = load(options.model, options.device)
     check_outputs(options, ())  # the model's own files are inputs as well
-    if runner.task != task:
-        raise UsageError(f"{options.model} is a model for {runner.task}, not for {task}", f"condgen list --task {task}")
     return runner, _decoding(runner, options, weights)
 
 
@@ -250,6 +256,8 @@ class _Session:
             if model not in models:
                 models[model] = _loaded(self.task, replace(self.options, model=model))
             self.runner, self.decoding = models[model]
+        except UsageError:  # of the command line, not of these inputs
+            raise
         except CondgenError as error:
             reason = error
             return (_failed(one, reason) for one in inputs)
@@ -264,7 +272,7 @@ class _Session:
             self.decoding,
             options.batch_size,
             options.force,
-            _generator(self.runner, self.decoding, options),
+            options.seed,
             draw=options.show_attention or options.save_attention is not None,
             live=self.live,
             joined=False,
@@ -415,14 +423,62 @@ def _peek(inputs: Iterable[str | Failure]) -> tuple[Iterator[str | Failure], boo
 
 
 def _check(spec: TaskSpec, options: TaskOptions, several: bool) -> None:
-    if options.sample and options.beam:
-        raise UsageError("--sample draws outputs and --beam searches for them: give one of the two")
-    if options.force is not None and (options.sample or options.beam or options.nbest > 1):
-        raise UsageError("--force gives the output: it goes without --beam, --sample and --nbest")
+    _check_decoding(options)
+    if options.show_attention:
+        _check_shown(spec, options)
     if options.format in spec.formats:
         _check_file_format(options, several)
     if options.save_attention is not None:
         _check_save_attention(options.save_attention, several)
+
+
+def _given(options: TaskOptions, *names: str) -> list[str]:
+    """Those of some options that were given, as they are written."""
+    values = ((name, getattr(options, name)) for name in names)
+    return [_flag(name) for name, value in values if value not in (None, False, ()) and not (name == "nbest" and value == 1)]
+
+
+def _flag(name: str) -> str:
+    return "--" + name.replace("_", "-")
+
+
+DRAWING = ("temperature", "top_k", "top_p")
+SEARCHING = ("beam", "length_penalty")
+WRITING = (*DRAWING, *SEARCHING, "sample", "nbest", "no_repeat_ngram", "max_length", "weight")
+
+
+def _check_decoding(options: TaskOptions) -> None:
+    """Raises for what contradicts itself with any model."""
+    if options.force is not None and (moot := _given(options, *WRITING)):
+        raise UsageError(f"--force gives the output: it goes without {', '.join(moot)}")
+    if options.sample and options.beam:
+        raise UsageError("--sample draws outputs and --beam searches for them: give one of the two")
+    if options.beam and options.nbest > options.beam:
+        raise UsageError(f"a beam of {options.beam} holds no {options.nbest} outputs", f"--beam {options.nbest}")
+    if options.sample or options.beam:
+        _check_choices(options, drawn=options.sample)
+
+
+def _check_choices(options: TaskOptions, drawn: bool) -> None:
+    """Raises for what does nothing where outputs are drawn, or searched for; ``drawn``: the model's own way."""
+    if options.sample or options.beam:
+        drawn = options.sample
+    if options.force is not None:
+        return
+    if drawn and (moot := _given(options, *SEARCHING)):
+        raise UsageError(f"{moot[0]} is for a search, and outputs are drawn", "--beam 5 searches")
+    if not drawn and (moot := _given(options, *DRAWING)):
+        raise UsageError(f"{moot[0]} is for drawing outputs, and the likeliest are searched for", "--sample draws them")
+    if not drawn and options.nbest > WIDEST_BEAM:
+        raise UsageError(f"--nbest can't exceed {WIDEST_BEAM} in a search", f"--sample draws up to {MOST_SAMPLES}")
+
+
+def _check_shown(spec: TaskSpec, options: TaskOptions) -> None:
+    output = options.output
+    if options.format in (Format.json, Format.jsonl):
+        raise UsageError(f"--format {options.format} holds what --show-attention prints: give one of the two")
+    if options.format == Format.text and output and output.suffix in spec.files:
+        raise UsageError(f"{output} can't show attention", "-o FILE.txt")
 
 
 def _check_file_format(options: TaskOptions, several: bool) -> None:
@@ -488,21 +544,9 @@ def _decoding(runner: Runner, options: TaskOptions, weights: Mapping[str, float]
         changes["no_repeat_ngram"] = options.no_repeat_ngram
     if options.max_length is not None:
         changes |= {"max_length": options.max_length, "min_length": min(default.min_length, options.max_length)}
-    if options.sample:
-        changes |= {
-            "method": "sample",
-            "temperature": options.temperature,
-            "top_k": options.top_k,
-            "top_p": options.top_p,
-        }
+    changes |= {name: getattr(options, name) for name in DRAWING if getattr(options, name) is not None}
+    if options.sample or (default.method == "sample" and not options.beam):
+        changes["method"] = "sample"
     elif options.beam or options.nbest > (1 if default.method == "greedy" else default.beam):
         changes |= {"method": "beam", "beam": options.beam or options.nbest}
     return replace(default, **changes)
-
-
-def _generator(runner: Runner, decoding: Decoding, options: TaskOptions) -> Any:
-    if decoding.method != "sample":
-        return None
-    import torch
-
-    return torch.Generator(runner.device).manual_seed(options.seed)

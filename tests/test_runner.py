@@ -198,12 +198,30 @@ def test_force() -> None:
 def test_sampling_with_a_seed_is_reproducible() -> None:
     def sampled(seed: int) -> list[Any]:
         decoding = Decoding(method="sample", nbest=4, temperature=20.0, max_length=6)
-        generator = torch.Generator().manual_seed(seed)
-        (result,) = runner().stream(items("abc"), decoding, generator=generator)
+        (result,) = runner().stream(items("abc"), decoding, seed=seed)
         return [generation.output for generation in result.generations]
 
     assert sampled(1) == sampled(1)
     assert sampled(1) != sampled(2)
+
+
+def test_a_sample_depends_on_its_input_alone() -> None:
+    decoding = Decoding(method="sample", temperature=20.0, max_length=6)
+
+    def sampled(*texts: str, **options: Any) -> list[str]:
+        return [result.generations[0].output for result in runner().stream(items(*texts), decoding, **options)]
+
+    abc, cafe, again = sampled("abc", "cafe", "abc")
+    assert sampled("cafe", "h", "bad", "abc", "gg", "abc", batch_size=2) == [
+        cafe,
+        *sampled("h", "bad"),
+        abc,
+        *sampled("gg"),
+        again,
+    ]
+    assert abc != again  # equal inputs have samples of their own
+    assert runner()(Item("other name", "cafe"), method="sample", temperature=20.0, max_length=6).output == cafe
+    assert runner()(Item("x", "cafe"), seed=1, method="sample", temperature=20.0, max_length=6).output != cafe
 
 
 def test_conditions_are_only_made_where_they_are_drawn() -> None:
@@ -486,7 +504,7 @@ def test_a_later_weights_file_wins(run: Path) -> None:
         ({"files": []}, PluginError, "can't build"),
         ({"files": ["absent.safetensors"]}, NotFoundError, "absent"),
         ({"decoding": {"beams": 3}}, IntegrityError, "decoding settings"),
-        ({"decoding": {"beam": 0}}, IntegrityError, "beam must be at least 1"),
+        ({"decoding": {"beam": 0}}, IntegrityError, "beam must lie between 1 and"),
     ],
 )
 def test_a_wrong_description(run: Path, changes: dict[str, Any], error: type[Exception], message: str) -> None:

@@ -39,6 +39,7 @@ from condgen_cli.nn import (
     run,
 )
 from condgen_cli.nn.recurrent import RecurrentState
+from condgen_cli.signs import unread_doubt
 from condgen_cli.training import check
 
 __all__ = ["VOCABULARY_FILE", "ChatConfig", "ChatModel", "Dialogues", "build", "turns_of"]
@@ -317,6 +318,11 @@ class ChatModel(DecoderModel):
         """The characters of the last turn that the vocabulary lacks."""
         (*_, last) = ("", *turns_of(item.condition))
         return tuple(piece.text for piece in self.vocabulary.pieces(last) if piece.id == self.vocabulary.unk)
+
+    def doubt(self, item: Item) -> str:
+        """That a reply is a guess, if the last turn is mostly unknown characters."""
+        (*_, last) = ("", *turns_of(item.condition))
+        return unread_doubt(*self.vocabulary.unread(last))
 
     def finished(self, generation: Generation, hypothesis: Hypothesis, item: Item) -> Generation:
         """The reply with words of the list of ``condgen_chat.filter`` masked, and a warning if the turn was too long to be read

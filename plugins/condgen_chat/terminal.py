@@ -72,7 +72,7 @@ class _Session:
 
     def __init__(self, options: TaskOptions) -> None:
         self.options = options
-        self.conversation = Conversation(*prepared("chat", options))
+        self.conversation = Conversation(*prepared("chat", options), options.seed)
 
     def answer(self, turn: str) -> None:
         """Print the reply as it is written."""
@@ -154,7 +154,7 @@ class _Session:
         from dataclasses import replace
 
         options = replace(self.options, model=name)
-        changed = Conversation(*prepared("chat", options))
+        changed = Conversation(*prepared("chat", options), options.seed)
         changed.turns = self.conversation.turns
         self.options, self.conversation = options, changed
         console.info(changed.runner.name)

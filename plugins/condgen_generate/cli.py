@@ -11,6 +11,7 @@ import typer
 
 from condgen_cli.errors import CondgenError, UsageError
 from condgen_cli.item import Item
+from condgen_cli.limits import LONGEST_OUTPUT, MOST_SAMPLES
 from condgen_cli.lines import Text, Texts, text_inputs
 from condgen_cli.options import (
     BatchSizeOpt,
@@ -19,8 +20,12 @@ from condgen_cli.options import (
     FormatOpt,
     InputOpt,
     ModelOpt,
+    NoRepeatNgramOpt,
     OutputOpt,
     SeedOpt,
+    TemperatureOpt,
+    TopKOpt,
+    TopPOpt,
 )
 from condgen_cli.sources import Failure, expand
 from condgen_cli.tasks import TaskOptions, run_task
@@ -60,15 +65,12 @@ ExactOpt = Annotated[
     bool, typer.Option("--exact/--no-exact", help="Hold a poem to its form, or write it as the model has learnt the form.")
 ]
 ScriptOpt = Annotated[Script, typer.Option("--script", help="Characters of poems and of their prompts.")]
-LengthOpt = Annotated[int | None, typer.Option("--length", min=1, metavar="N", help="Characters to write after the prompt.")]
-StopOpt = Annotated[str | None, typer.Option("--stop", metavar="TEXT", help="End before this text.")]
-NumberOpt = Annotated[int, typer.Option("--number", "-n", min=1, metavar="N", help="Samples for each prompt, likeliest first.")]
-TemperatureOpt = Annotated[
-    float, typer.Option("--temperature", min=0.01, metavar="T", help="Below 1 bolder, above 1 more varied.")
+LengthOpt = Annotated[
+    int | None, typer.Option("--length", min=1, max=LONGEST_OUTPUT, metavar="N", help="Characters to write after the prompt.")
 ]
-TopKOpt = Annotated[int, typer.Option("--top-k", min=0, metavar="K", help="Draw among the K likeliest only; 0: all.")]
-TopPOpt = Annotated[
-    float, typer.Option("--top-p", min=0.0, max=1.0, metavar="P", help="Draw among the likeliest only that sum to P.")
+StopOpt = Annotated[str | None, typer.Option("--stop", metavar="TEXT", help="End before this text.")]
+NumberOpt = Annotated[
+    int, typer.Option("--number", "-n", min=1, max=MOST_SAMPLES, metavar="N", help="Samples for each prompt, likeliest first.")
 ]
 CompleteOpt = Annotated[
     list[str] | None,
@@ -100,9 +102,10 @@ def generate(
     stop: StopOpt = None,
     complete: CompleteOpt = None,
     number: NumberOpt = 1,
-    temperature: TemperatureOpt = 1.0,
-    top_k: TopKOpt = 0,
-    top_p: TopPOpt = 1.0,
+    temperature: TemperatureOpt = None,
+    top_k: TopKOpt = None,
+    top_p: TopPOpt = None,
+    no_repeat_ngram: NoRepeatNgramOpt = None,
     seed: SeedOpt = 0,
     show_attention: StepsOpt = False,
     output: OutputOpt = None,
@@ -129,8 +132,6 @@ def generate(
             raise UsageError("--complete gives the beginning: it goes without a prompt")
         raise typer.Exit(run_task("generate", Texts(_pictures(complete), len(complete) > 1), options))
     inputs = text_inputs(prompts or [], input) if prompts or input is not None else Texts([Text("free", "")], several=False)
-    if inputs.live:
-        options = replace(options, batch_size=1)  # what is drawn must not depend on when lines come
     raise typer.Exit(run_task("generate", Texts(_items(inputs, prompt), inputs.several, inputs.live), options))
 
 

@@ -125,6 +125,7 @@ class TextModel(nn.Module):
     """
 
     copies_unknown = True
+    repeats = True
     allowed: Tensor
 
     def __init__(self, config: TextConfig, vocabulary: CharacterVocabulary) -> None:

@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -22,12 +23,14 @@ from condgen_cli.errors import UsageError
 from condgen_cli.generation import Axis
 from condgen_cli.model import Item, Memory
 from condgen_cli.nn import DecoderModel, Dropout, RecurrentDecoder, make_attention, make_embedding, run
+from condgen_cli.signs import unread_doubt
 from condgen_cli.training import check
 
 __all__ = ["SOURCE_FILE", "TARGET_FILE", "Sentences", "TranslateConfig", "TranslateModel", "build", "pad_sentences"]
 
 SOURCE_FILE = "source.json"
 TARGET_FILE = "target.json"
+_WORD = re.compile(r"[^\W\d_]+")
 
 
 class TranslateConfig(BaseModel):
@@ -46,6 +49,8 @@ class TranslateConfig(BaseModel):
         query_hidden: size of a further layer on the decoder state before matching; 0 for none.
         attend: with the decoder's state ``before`` a step or ``after`` it, see ``condgen_cli.nn.RecurrentDecoder``.
         input_feeding: the output layer's vector is fed to the next step; with ``attend = "after"``.
+        letters_per_piece: that a source's words have on average, in all but few of the training sentences. With fewer a text is
+            plainly something else: the model says what it is for. 0: not known.
         dropout: on embeddings, encoder states and the output layer.
     """
 
@@ -64,6 +69,7 @@ class TranslateConfig(BaseModel):
     query_hidden: int = Field(0, ge=0)
     attend: Literal["before", "after"] = "before"
     input_feeding: bool = False
+    letters_per_piece: float = Field(0.0, ge=0)
     dropout: float = Field(0.3, ge=0, lt=1)
 
     @model_validator(mode="after")
@@ -175,6 +181,16 @@ class TranslateModel(DecoderModel):
     def unread(self, item: Item) -> tuple[str, ...]:
         """The characters of the source that its vocabulary lacks."""
         return tuple(piece.text for piece in self.source.pieces(item.condition) if piece.id == self.source.unk)
+
+    def doubt(self, item: Item) -> str:
+        """That an output is a guess, if the source is mostly unknown characters."""
+        return unread_doubt(*self.source.unread(item.condition))
+
+    def strange(self, item: Item) -> bool:
+        """Whether words come in far smaller pieces than those of the training sentences."""
+        words = _WORD.findall(item.condition)
+        pieces = sum(len(self.source.pieces(word)) for word in words)
+        return len(words) > 1 and sum(map(len, words)) < self.config.letters_per_piece * pieces
 
     def write(self, hypothesis: Hypothesis, item: Item) -> str:
         """The text of a hypothesis. Each unknown token is copied from the source: from the unknown token that it attends to
