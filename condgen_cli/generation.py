@@ -118,8 +118,8 @@ class Generation:
         unread: what the model has no token for in its input, such as rare characters.
         details: what the task tells besides, ready for JSON: lists by name, such as words with their times.
         warnings: what the user should be told about the input, a line each.
-        doubt: why the output is not to be relied on, such as ``a guess: the story never mentions Bob``; empty: no such reason is
-            known. As text it is printed behind the output, in JSON among the warnings.
+        doubt: why the output is not to be relied on, such as ``a guess: the story never mentions Bob``; empty if nothing speaks
+            against it. As text it is printed behind the output, in JSON among the warnings.
         seconds: of wall clock that it took: those of its batch, reading the inputs included, divided by the batch's inputs.
         reference_log_probs: where asked for, of each of the item's references (T,), the natural log-probability of each token.
     """

@@ -67,7 +67,8 @@ class Style:
 
     def text(self, generation: Generation) -> str:
         """An output as it is printed."""
-        return self.shown(_cleaned(generation), self.color)
+        shown = self.shown(_cleaned(generation), self.color)
+        return f"{shown}  ({printable(generation.doubt)})" if generation.doubt else shown
 
     def attention_text(self, generation: Generation) -> str:
         """Its attention, or what is told of its steps instead; empty if there is nothing to tell."""
@@ -245,6 +246,7 @@ def _rows(results: Iterable[Result], details: Iterable[str]) -> Iterator[dict[st
                 "input": result.input,
                 "output": None,
                 "score": None,
+                "mean_log_prob": None,
                 "attention": None,
                 "error": error,
                 "warnings": [],
@@ -252,16 +254,20 @@ def _rows(results: Iterable[Result], details: Iterable[str]) -> Iterator[dict[st
             yield row | dict.fromkeys(details)
         for generation in result.generations:
             attention = {name: weights.as_json() for name, weights in generation.attention.items()}
-            score = float(generation.score)
             yield {
                 "input": result.input,
                 "output": generation.output,
-                "score": score if math.isfinite(score) else None,
+                "score": _finite(generation.score),
+                "mean_log_prob": _finite(generation.mean_log_prob),
                 "attention": attention or None,
                 "error": error,
-                "warnings": list(generation.warnings),
+                "warnings": [*generation.warnings, *filter(None, [generation.doubt])],
                 **generation.details,
             }
+
+
+def _finite(number: float | None) -> float | None:
+    return float(number) if number is not None and math.isfinite(number) else None
 
 
 def _cleaned(generation: Generation) -> Generation:

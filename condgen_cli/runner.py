@@ -292,7 +292,8 @@ def read_inputs(task: str, inputs: Iterable[str | Text | Item | Failure]) -> Ite
 def _text_items(task: str, source: Text) -> Iterator[Item | Failure]:
     try:
         for item in read_items(task, source.text):
-            yield replace(item, id=source.name, source=source.name, text=source.text)
+            warnings = (*source.warnings, *item.warnings)
+            yield replace(item, id=source.name, source=source.name, text=source.text, warnings=warnings)
     except CondgenError as error:
         item = Item(source.name, source.text, source=source.name, text=source.text)
         yield Failure(source.name, _located(error, source.name), item)

@@ -32,8 +32,8 @@ def repetition(text: str) -> str | None:
 
 
 def unread_doubt(unread: int, characters: int) -> str:
-    """The doubt (``Generation.doubt``) about an output for a text of which a model can't read so many characters; empty if it can
-    read half of it."""
+    """What is to be doubted (``Generation.doubt``) where a model can't read so many of a text's characters; empty where it can
+    read half of them."""
     if 2 * unread <= characters:
         return ""
     return f"a guess: the model can read {characters - unread} of {characters} characters"

@@ -197,7 +197,7 @@ class _Session:
             for parts in by_input(self._results(inputs)):
                 errors: list[CondgenError] = []
                 self._write(destination, parts, errors)
-                for error in errors:  # only now, when the line of the output has ended
+                for error in {error.message: error for error in errors}.values():  # only now, when the line has ended
                     console.fail(error)
                 failed += errors[:1]
                 done += not errors
@@ -474,11 +474,10 @@ def _check_choices(options: TaskOptions, drawn: bool) -> None:
 
 
 def _check_shown(spec: TaskSpec, options: TaskOptions) -> None:
-    output = options.output
     if options.format in (Format.json, Format.jsonl):
-        raise UsageError(f"--format {options.format} holds what --show-attention prints: give one of the two")
-    if options.format == Format.text and output and output.suffix in spec.files:
-        raise UsageError(f"{output} can't show attention", "-o FILE.txt")
+        raise UsageError(f"{options.format} holds what --show-attention prints: give one of the two")
+    if options.format in spec.files:
+        raise UsageError(f"{options.output} is a picture: it goes without --show-attention", "-o FILE.txt")
 
 
 def _check_file_format(options: TaskOptions, several: bool) -> None:

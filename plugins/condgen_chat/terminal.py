@@ -36,6 +36,8 @@ def converse(options: TaskOptions) -> int:
     console.info(f"{session.conversation.runner.name}; /help tells the commands, Ctrl-D ends")
     while (turn := _turn()) is not None:
         try:
+            if not turn.strip():
+                continue
             if not turn.startswith("/"):
                 session.answer(turn)
             elif not session.command(turn):

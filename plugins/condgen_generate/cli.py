@@ -64,7 +64,9 @@ AcrosticOpt = Annotated[
 ExactOpt = Annotated[
     bool, typer.Option("--exact/--no-exact", help="Hold a poem to its form, or write it as the model has learnt the form.")
 ]
-ScriptOpt = Annotated[Script, typer.Option("--script", help="Characters of poems and of their prompts.")]
+ScriptOpt = Annotated[
+    Script | None, typer.Option("--script", help="Characters of poems and of their prompts.  [default: simplified]")
+]
 LengthOpt = Annotated[
     int | None, typer.Option("--length", min=1, max=LONGEST_OUTPUT, metavar="N", help="Characters to write after the prompt.")
 ]
@@ -97,7 +99,7 @@ def generate(
     form: FormOpt = None,
     acrostic: AcrosticOpt = None,
     exact: ExactOpt = True,
-    script: ScriptOpt = Script.simplified,
+    script: ScriptOpt = None,
     length: LengthOpt = None,
     stop: StopOpt = None,
     complete: CompleteOpt = None,
@@ -117,19 +119,25 @@ def generate(
 
     -o FILE.png takes all pictures; FILE.gif and FILE.html play the order in which their pixels appear.
     """
+    asked = {"--form": form, "--acrostic": acrostic, "--no-exact": not exact, "--script": script}
+    asked |= {"--length": length, "--stop": stop}
+    given = tuple(flag for flag, value in asked.items() if value not in (None, False))
     prompt = Prompt(
         form=form_named(form) if form is not None else None,
         acrostic=acrostic or "",
         exact=exact,
         length=length or (0 if exact else LOOSE),
         stop=stop or "",
-        simplified=script is Script.simplified,
+        simplified=script is not Script.traditional,
+        asked=given,
     )
     options = TaskOptions.of(locals())
     options = replace(options, sample=True, nbest=number, max_length=max(length or 0, LONGEST))
     if complete:
         if prompts or input is not None:
             raise UsageError("--complete gives the beginning: it goes without a prompt")
+        if given:
+            raise UsageError(f"--complete makes pictures: it goes without {', '.join(given)}")
         raise typer.Exit(run_task("generate", Texts(_pictures(complete), len(complete) > 1), options))
     inputs = text_inputs(prompts or [], input) if prompts or input is not None else Texts([Text("free", "")], several=False)
     raise typer.Exit(run_task("generate", Texts(_items(inputs, prompt), inputs.several, inputs.live), options))
@@ -158,7 +166,7 @@ def _pictures(arguments: Sequence[str]) -> Iterator[Item | Failure]:
 def _items(texts: Texts, prompt: Prompt) -> Iterator[Item | Failure]:
     for text in texts:
         if isinstance(text, Text):
-            yield Item(text.name, prompt._replace(text=text.text), source=text.name, text=text.text)
+            yield Item(text.name, prompt._replace(text=text.text), source=text.name, text=text.text, warnings=text.warnings)
         else:
             assert isinstance(text, Failure)
             yield text

@@ -310,6 +310,8 @@ class TextModel(nn.Module):
         if not verse:
             if prompt.form or prompt.acrostic:
                 raise InputError("the model knows no forms: it writes no poems", "-m poem")
+            if "--script" in prompt.asked:
+                raise UsageError("the model writes no poems: it goes without --script", "-m poem")
             if prompt.stop and (unknown := self.vocabulary.unknown(prompt.stop)):
                 raise InputError(f"the model never writes {''.join(unknown)!r}, so that the stop would not come")
             return prompt._replace(length=prompt.length or _LENGTH) if prompt.exact else prompt

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -13,7 +14,7 @@ import typer
 from condgen_cli import console
 from condgen_cli.errors import InputError, NotFoundError, UsageError
 from condgen_cli.item import Item
-from condgen_cli.lines import Text, Texts, text_inputs
+from condgen_cli.lines import Text, Texts, refuse_file_name, text_inputs
 from condgen_cli.options import (
     BatchSizeOpt,
     Device,
@@ -64,6 +65,8 @@ def _inputs(story: str, questions: Sequence[str]) -> Texts:
     Raises:
         UsageError, NotFoundError, InputError: if there is no story, or nothing to ask.
     """
+    for one in questions:
+        refuse_file_name(one, f"condgen qa {shlex.quote(story)} < FILE")
     name, text = _story(story)
     sentences, own = split(text)
     if not sentences:

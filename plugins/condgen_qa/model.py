@@ -26,7 +26,7 @@ from condgen_cli.generation import AttentionMap, Axis, Generation
 from condgen_cli.model import Item
 from condgen_cli.nn.match import match_function
 from condgen_cli.training import check
-from condgen_qa.text import Question, content_words, listed, names, tokens
+from condgen_qa.text import Question, bare, content_words, listed, names, tokens
 from condgen_qa.vocabulary import StoryVocabulary
 
 __all__ = ["VOCABULARY_FILE", "QaConfig", "QaModel", "Questions", "Read", "Stories", "build"]
@@ -355,13 +355,13 @@ class QaModel(nn.Module):
         return tuple(told)
 
     def _doubt(self, question: str, story: Sequence[str]) -> str:
-        """Why an answer is no more than a guess, given the sentences that the memory holds; empty if there is no such reason."""
-        told = set(chain.from_iterable(map(tokens, story)))
+        """Why an answer is no more than a guess, given the sentences that the memory holds; empty if it need not be one."""
+        told = {bare(word) for sentence in story for word in tokens(sentence)}
         asked = content_words(question)
         if asked and len(self.vocabulary.unknown(asked)) == len(asked):
             return f"a guess: the model doesn't know {listed(asked)}"
-        missing = [name for name in names(question) if name.lower() not in told]
-        if not missing and asked and not told.intersection(asked):
+        missing = [name for name in names(question) if bare(name.lower()) not in told]
+        if not missing and asked and not told.intersection(map(bare, asked)):
             missing = asked
         if missing:
             return f"a guess: the story never mentions {listed(missing)}"

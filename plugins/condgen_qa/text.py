@@ -6,18 +6,17 @@ import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
-__all__ = ["Question", "content_words", "has_words", "listed", "names", "sentences", "tokens"]
+__all__ = ["Question", "bare", "content_words", "has_words", "listed", "names", "sentences", "tokens"]
 
 _WORD = re.compile(r"[^\W_]+(?:['’-][^\W_]+)*")
 _SENTENCE = re.compile(r"[^.!?\s][^.!?\n]*(?:[.!?](?=\S)(?![.!?])[^.!?\n]*)*[.!?]*")
-
-
 _NAME = re.compile(r"(?<=\s)(?!I\b)[A-Z][^\W_]*(?:['’-][^\W_]+)*")
-_FUNCTION_WORDS = frozenset(
-    "a about after all an and any are at be been before but by can could did do does for from had has have he her his how i if in"
-    " is it its many me much my no not now of on or our she should so some that the their them then there they this to us was we"
-    " were what when where which who whom whose why will with would you your".split()
-)
+_LISTED = """
+a about after all an and any are at be been before but by can could did do does for from had has have he her his how i
+if in is it its many me much my no not now of on or our she should so some that the their them then there they this to
+us was we were what when where which who whom whose why will with would you your
+"""
+_FUNCTION_WORDS = frozenset(_LISTED.split())
 """English words that say nothing about a story by themselves."""
 
 
@@ -46,6 +45,11 @@ def content_words(text: str) -> list[str]:
 def names(question: str) -> list[str]:
     """The words of a question that are written as names: with a capital, but for its first word; none if it is all capitals."""
     return [] if question.isupper() else list(dict.fromkeys(_NAME.findall(question)))
+
+
+def bare(word: str) -> str:
+    """A word without the ``'s`` of an owner."""
+    return re.sub("['’]s$", "", word)
 
 
 def listed(words: Sequence[str]) -> str:
