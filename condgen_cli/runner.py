@@ -373,13 +373,14 @@ class _Run:
                 yield Result(entry.item, entry.source, error=entry.error)
             else:
                 found = next(generations) if entry.parts else [Generation("")]
-                warnings = (*entry.warnings, *getattr(entry.condition, "warnings", ()))  # the latter since it was decoded
-                told = tuple(replace(one, seconds=seconds, warnings=(*warnings, *one.warnings)) for one in found)
+                before = (*entry.warnings, *getattr(entry.condition, "warnings", ()), *self._strangeness(entry, found))
+                told = tuple(replace(one, seconds=seconds, warnings=(*before, *one.warnings)) for one in found)
                 yield Result(entry, entry.source or entry.id, told)
 
-    def _strangeness(self, item: Item) -> tuple[str, ...]:
+    def _strangeness(self, item: Item, found: Sequence[Generation]) -> tuple[str, ...]:
         """What the model is for, once, with the first input that is plainly something else."""
-        if self.told or not item.parts or not hasattr(self.model, "strange") or not self.model.strange(item):
+        asked = item.parts and found and self.forced is None and self.outputs
+        if self.told or not asked or not hasattr(self.model, "strange") or not self.model.strange(item, found[0]):
             return ()
         self.told.append(item.id)
         return (f"this is unlike what {self.purpose}" if self.purpose else "this is unlike what the model was trained on",)

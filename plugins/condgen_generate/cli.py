@@ -119,7 +119,7 @@ def generate(
 
     -o FILE.png takes all pictures; FILE.gif and FILE.html play the order in which their pixels appear.
     """
-    asked = {"--form": form, "--acrostic": acrostic, "--no-exact": not exact, "--script": script}
+    asked: dict[str, object] = {"--form": form, "--acrostic": acrostic, "--no-exact": not exact, "--script": script}
     asked |= {"--length": length, "--stop": stop}
     given = tuple(flag for flag, value in asked.items() if value not in (None, False))
     prompt = Prompt(

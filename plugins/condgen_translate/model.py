@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from condgen_cli.data.subwords import BLANK, SubwordVocabulary
 from condgen_cli.decoding import Hypothesis
 from condgen_cli.errors import UsageError
-from condgen_cli.generation import Axis
+from condgen_cli.generation import Axis, Generation
 from condgen_cli.model import Item, Memory
 from condgen_cli.nn import DecoderModel, Dropout, RecurrentDecoder, make_attention, make_embedding, run
 from condgen_cli.signs import unread_doubt
@@ -49,8 +49,9 @@ class TranslateConfig(BaseModel):
         query_hidden: size of a further layer on the decoder state before matching; 0 for none.
         attend: with the decoder's state ``before`` a step or ``after`` it, see ``condgen_cli.nn.RecurrentDecoder``.
         input_feeding: the output layer's vector is fed to the next step; with ``attend = "after"``.
-        letters_per_piece: that a source's words have on average, in all but few of the training sentences. With fewer a text is
-            plainly something else: the model says what it is for. 0: not known.
+        letters_per_piece: what the words of the sentences that it is for have at least, but for about one in a hundred. Where a
+            text has fewer, the user is told what the model is for. 0: not known.
+        mean_log_prob: the same of its outputs for them, a token. None: not known.
         dropout: on embeddings, encoder states and the output layer.
     """
 
@@ -70,6 +71,7 @@ class TranslateConfig(BaseModel):
     attend: Literal["before", "after"] = "before"
     input_feeding: bool = False
     letters_per_piece: float = Field(0.0, ge=0)
+    mean_log_prob: float | None = Field(None, le=0)
     dropout: float = Field(0.3, ge=0, lt=1)
 
     @model_validator(mode="after")
@@ -186,11 +188,15 @@ class TranslateModel(DecoderModel):
         """That an output is a guess, if the source is mostly unknown characters."""
         return unread_doubt(*self.source.unread(item.condition))
 
-    def strange(self, item: Item) -> bool:
-        """Whether words come in far smaller pieces than those of the training sentences."""
+    def strange(self, item: Item, generation: Generation) -> bool:
+        """Whether words come in smaller pieces than those of sentences as it was trained on, or the model finds its own output
+        less likely than for those."""
         words = _WORD.findall(item.condition)
         pieces = sum(len(self.source.pieces(word)) for word in words)
-        return len(words) > 1 and sum(map(len, words)) < self.config.letters_per_piece * pieces
+        if len(words) > 1 and sum(map(len, words)) < self.config.letters_per_piece * pieces:
+            return True
+        least, found = self.config.mean_log_prob, generation.mean_log_prob
+        return least is not None and found is not None and found < least
 
     def write(self, hypothesis: Hypothesis, item: Item) -> str:
         """The text of a hypothesis. Each unknown token is copied from the source: from the unknown token that it attends to
