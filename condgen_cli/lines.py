@@ -114,7 +114,7 @@ def refuse_file_name(text: str, hint: str) -> None:
 def _argument(name: str, argument: str) -> Text | Failure:
     text = _text(name, _bytes(argument))
     if isinstance(text, Text) and _PATH.fullmatch(argument):
-        told = f"{argument} looks like the name of a file, and is taken for a text; --input FILE reads the lines of a file"
+        told = f"{argument} looks like the name of a file, and is taken for a text; did you mean --input {argument}?"
         return replace(text, warnings=(told,))
     return text
 

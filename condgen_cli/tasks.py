@@ -466,9 +466,9 @@ def _check_choices(options: TaskOptions, drawn: bool) -> None:
     if options.force is not None:
         return
     if drawn and (moot := _given(options, *SEARCHING)):
-        raise UsageError(f"{moot[0]} is for a search, and outputs are drawn", "--beam 5 searches")
+        raise UsageError(f"{moot[0]} is for a search, and outputs are drawn", "--beam 5")
     if not drawn and (moot := _given(options, *DRAWING)):
-        raise UsageError(f"{moot[0]} is for drawing outputs, and the likeliest are searched for", "--sample draws them")
+        raise UsageError(f"{moot[0]} is for drawing outputs, and the likeliest are searched for", "--sample")
     if not drawn and options.nbest > WIDEST_BEAM:
         raise UsageError(f"--nbest can't exceed {WIDEST_BEAM} in a search", f"--sample draws up to {MOST_SAMPLES}")
 

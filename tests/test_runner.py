@@ -224,6 +224,49 @@ def test_a_sample_depends_on_its_input_alone() -> None:
     assert runner()(Item("x", "cafe"), seed=1, method="sample", temperature=20.0, max_length=6).output != cafe
 
 
+class Strange(Copier):
+    """Knows what it has been made for, and what to think of its inputs."""
+
+    def strange(self, item: Item, generation: Generation) -> bool:
+        return "h" in item.condition and generation.mean_log_prob is not None
+
+    def doubt(self, item: Item) -> str:
+        return "a guess: b" if item.condition == "b" else ""
+
+
+def warnings_of(texts: Sequence[str], model: Any = None, **options: Any) -> list[tuple[str, ...]]:
+    return [result.generations[0].warnings for result in runner(model).stream(items(*texts), **options)]
+
+
+def test_a_loop_that_the_input_lacks_is_warned_of() -> None:
+    class Babbler(Copier):
+        def encode(self, batch: list[str]) -> Memory:
+            return super().encode([text * 6 for text in batch])
+
+    told = "the output repeats 'abc' over and over; --no-repeat-ngram 3 keeps it from that"
+    assert warnings_of(["abc", "abcabcabcabcabc"], Babbler()) == [(told,), ()]
+    assert warnings_of(["abcabcabcabcabc"]) == [()]
+    assert warnings_of(["abc"], Babbler(), force="abcabcabcabcabcabc") == [()]
+    rightly = Babbler()
+    rightly.repeats = True
+    assert warnings_of(["abc"], rightly) == [()]
+    assert warnings_of(["abc"], Babbler(), decoding=Decoding(beam=2, no_repeat_ngram=3)) == [()]  # which writes no loop
+
+
+def test_what_a_model_is_for_is_told_once() -> None:
+    told = "this is unlike what the model was trained on"
+    assert warnings_of(["a", "h", "ah", "b"], Strange()) == [(), (told,), (), ()]
+    assert warnings_of(["h"], Strange(), force="a") == [()]
+
+
+def test_doubts_come_with_the_output() -> None:
+    results = list(runner(Strange()).stream(items("a", "b")))
+    assert [result.generations[0].doubt for result in results] == ["", "a guess: b"]
+    best = results[0].generations[0]
+    assert best.mean_log_prob == pytest.approx(float(best.log_probs.mean()))
+    assert Generation("").mean_log_prob is None
+
+
 def test_conditions_are_only_made_where_they_are_drawn() -> None:
     (result,) = runner().stream(items("abc"), draw=False)
     assert result.generations[0].condition is None

@@ -309,7 +309,7 @@ class TextModel(nn.Module):
             raise InputError(f"{item.source or item.id} is no text")
         if not verse:
             if prompt.form or prompt.acrostic:
-                raise InputError("the model knows no forms: it writes no poems", "-m poem")
+                raise UsageError("the model knows no forms: it writes no poems", "-m poem")
             if "--script" in prompt.asked:
                 raise UsageError("the model writes no poems: it goes without --script", "-m poem")
             if prompt.stop and (unknown := self.vocabulary.unknown(prompt.stop)):

@@ -26,7 +26,7 @@ from condgen_cli.generation import AttentionMap, Axis, Generation
 from condgen_cli.model import Item
 from condgen_cli.nn.match import match_function
 from condgen_cli.training import check
-from condgen_qa.text import Question, bare, content_words, listed, names, tokens
+from condgen_qa.text import Question, as_written, bare, content_words, listed, names, tokens
 from condgen_qa.vocabulary import StoryVocabulary
 
 __all__ = ["VOCABULARY_FILE", "QaConfig", "QaModel", "Questions", "Read", "Stories", "build"]
@@ -359,12 +359,12 @@ class QaModel(nn.Module):
         told = {bare(word) for sentence in story for word in tokens(sentence)}
         asked = content_words(question)
         if asked and len(self.vocabulary.unknown(asked)) == len(asked):
-            return f"a guess: the model doesn't know {listed(asked)}"
+            return f"a guess: the model doesn't know {listed(as_written(asked, question))}"
         missing = [name for name in names(question) if bare(name.lower()) not in told]
         if not missing and asked and not told.intersection(map(bare, asked)):
             missing = asked
         if missing:
-            return f"a guess: the story never mentions {listed(missing)}"
+            return f"a guess: the story never mentions {listed(as_written(missing, question))}"
         words = [word for sentence in story for word in content_words(sentence)]
         unknown = len([word for word in words if self.vocabulary.unknown([word])])
         if 2 * unknown > len(words):

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
-__all__ = ["Question", "bare", "content_words", "has_words", "listed", "names", "sentences", "tokens"]
+__all__ = ["Question", "as_written", "bare", "content_words", "has_words", "listed", "names", "sentences", "tokens"]
 
 _WORD = re.compile(r"[^\W_]+(?:['’-][^\W_]+)*")
 _SENTENCE = re.compile(r"[^.!?\s][^.!?\n]*(?:[.!?](?=\S)(?![.!?])[^.!?\n]*)*[.!?]*")
@@ -50,6 +50,12 @@ def names(question: str) -> list[str]:
 def bare(word: str) -> str:
     """A word without the ``'s`` of an owner."""
     return re.sub("['’]s$", "", word)
+
+
+def as_written(words: Sequence[str], text: str) -> list[str]:
+    """Words as a text has them, capitals included."""
+    written = {word.lower(): word for word in _WORD.findall(text)}
+    return [written.get(word, word) for word in words]
 
 
 def listed(words: Sequence[str]) -> str:

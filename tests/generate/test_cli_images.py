@@ -95,6 +95,20 @@ def test_refusals(model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     assert "goes on from no text" in generated(model, capsys, "hello", code=1)[1]
     assert "without a prompt" in generated(model, capsys, "hello", "--complete", "half.png", code=2)[1]
     assert "does not exist" in generated(model, capsys, "-o", str(tmp_path / "no" / "digits.png"), code=3)[1]
+    assert "goes without --script, --stop" in generated(model, capsys, "--script", "traditional", "--stop", "x", code=2)[1]
+    assert "is a picture" in generated(model, capsys, "--show-process", "-o", str(tmp_path / "x.png"), code=2)[1]
+
+
+def test_a_picture_is_the_same_among_more(model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def outputs(*arguments: str) -> list[str]:
+        return [row["output"] for row in json.loads(generated(model, capsys, "--format", "json", *arguments)[0])]
+
+    (alone,) = outputs("--seed", "4")
+    assert alone in outputs("--seed", "4", "-n", "3")
+    for name, color in (("white", "white"), ("black", "black")):
+        Image.new("RGB", (8, 4), color).save(tmp_path / f"{name}.png")
+    white, black = (["--complete", str(tmp_path / f"{name}.png")] for name in ("white", "black"))
+    assert outputs(*black, *white)[1:] == outputs(*white)
 
 
 def test_influence(model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
