@@ -87,7 +87,7 @@ class _Session:
             return
         print()
         model, item = self.conversation.runner.model, self.conversation.item()
-        for warning in model.warnings(item):
+        for warning in (*model.warnings(item), *filter(None, [model.doubt(item)])):
             console.warn(warning)
         if unknown := dict.fromkeys(model.unread(item)):
             console.warn(f"{self.conversation.runner.name} does not know {' '.join(unknown)}")

@@ -222,7 +222,7 @@ def test_a_conversation_at_a_terminal(terminal: Terminal, trained: Trained, tmp_
     terminal.say("blue \\\ncar\n")
     terminal.expect("bot: ok nice\r\n")
     terminal.expect("you: ")
-    terminal.say("which one\n")
+    terminal.say("\n  \nwhich one\n")
     assert "blue one" in terminal.expect("bot: .*\r\n")
     terminal.say("/show\n")
     assert "blue car" in terminal.expect("(?s)turns.*you: ")
