@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from condgen_cli import console, settings
 from condgen_cli.errors import CondgenError, UsageError
 from condgen_cli.files import OutputFile, check_output, refuse_input
-from condgen_cli.limits import MOST_SAMPLES, WIDEST_BEAM
+from condgen_cli.limits import WIDEST_BEAM
 from condgen_cli.lines import Texts
 from condgen_cli.options import Device, Format, parse_weights
 from condgen_cli.outputs import Destination, EachInput, Names, OneFile, Stdout, fill, is_pattern
@@ -434,12 +434,9 @@ def _check(spec: TaskSpec, options: TaskOptions, several: bool) -> None:
 
 def _given(options: TaskOptions, *names: str) -> list[str]:
     """Those of some options that were given, as they are written."""
-    values = ((name, getattr(options, name)) for name in names)
-    return [_flag(name) for name, value in values if value not in (None, False, ()) and not (name == "nbest" and value == 1)]
-
-
-def _flag(name: str) -> str:
-    return "--" + name.replace("_", "-")
+    defaults = TaskOptions(options.model)
+    given = [name for name in names if getattr(options, name) != getattr(defaults, name)]
+    return ["--" + name.replace("_", "-") for name in given]
 
 
 DRAWING = ("temperature", "top_k", "top_p")
@@ -470,7 +467,7 @@ def _check_choices(options: TaskOptions, drawn: bool) -> None:
     if not drawn and (moot := _given(options, *DRAWING)):
         raise UsageError(f"{moot[0]} is for drawing outputs, and the likeliest are searched for", "--sample")
     if not drawn and options.nbest > WIDEST_BEAM:
-        raise UsageError(f"--nbest can't exceed {WIDEST_BEAM} in a search", f"--sample draws up to {MOST_SAMPLES}")
+        raise UsageError(f"--nbest can't exceed {WIDEST_BEAM} in a search", "--sample")
 
 
 def _check_shown(spec: TaskSpec, options: TaskOptions) -> None:

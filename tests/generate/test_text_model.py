@@ -201,7 +201,7 @@ def test_scripts() -> None:
 
 
 def test_what_the_model_can_not_begin_with_is_refused() -> None:
-    with pytest.raises(InputError, match="writes no poems"):
+    with pytest.raises(UsageError, match="writes no poems"):
         stream().collate([item(Prompt(form=FORMS[0]))])
     with pytest.raises(InputError, match="never writes 'zq'"):
         stream().collate([item(Prompt(stop="azq"))])

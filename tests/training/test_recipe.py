@@ -138,7 +138,7 @@ class TestDecoding:
         [
             ("decoding.bean=3", r"decoding\.bean: unknown key"),
             ("decoding.beam=wide", r"decoding\.beam: input should be a valid integer"),
-            ("decoding.beam=0", r"recipe: decoding: beam must be at least 1"),
+            ("decoding.beam=0", r"recipe: decoding: beam must lie between 1 and 1000"),
         ],
     )
     def test_faults(self, override: str, reason: str) -> None:

@@ -75,7 +75,9 @@ def transcribe(recordings: Path, las: Path, capsys: pytest.CaptureFixture[str]) 
 
     def run(*arguments: str) -> Outcome:
         code = app.run(["transcribe", "-m", str(las), *arguments])
-        return code, *capsys.readouterr()
+        out, err = capsys.readouterr()
+        # the model has learnt nothing: that it writes one letter over and over is rightly warned of
+        return code, out, "".join(line for line in err.splitlines(True) if " over and over" not in line)
 
     return run
 
@@ -96,7 +98,7 @@ def test_json_holds_words_with_their_times(transcribe: Transcribe) -> None:
     code, out, _ = transcribe("long.flac", "silent.ogg", "short.wav", "absent.wav", "--format", "json")
     long, silent, short, absent = json.loads(out)
     assert code == 4
-    assert list(long) == list(absent) == ["input", "output", "score", "attention", "error", "warnings", "words"]
+    assert list(long) == list(absent) == ["input", "output", "score", "mean_log_prob", "attention", "error", "warnings", "words"]
     assert (silent["output"], silent["words"], absent["words"]) == ("", [], None)
     for row, seconds in ((long, 30.0), (short, 1.0)):
         assert " ".join(word["word"] for word in row["words"]) == row["output"] != ""

@@ -130,6 +130,8 @@ def test_what_the_model_did_not_read_and_did_not_copy_is_named(translate: Transl
         (("--temperature", "0.5"), "--temperature is for drawing outputs"),
         (("--top-k", "2"), "--top-k is for drawing outputs"),
         (("--top-p", "0.5"), "--top-p is for drawing outputs"),
+        (("--top-k", "0"), "--top-k is for drawing outputs"),
+        (("--force", "x", "--no-repeat-ngram", "0"), "goes without --no-repeat-ngram"),
         (("--beam", "2", "--top-p", "0.5"), "--top-p is for drawing outputs"),
         (("--sample", "--length-penalty", "1"), "--length-penalty is for a search"),
         (("--sample", "--beam", "2"), "give one of the two"),
