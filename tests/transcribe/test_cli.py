@@ -98,7 +98,8 @@ def test_json_holds_words_with_their_times(transcribe: Transcribe) -> None:
     code, out, _ = transcribe("long.flac", "silent.ogg", "short.wav", "absent.wav", "--format", "json")
     long, silent, short, absent = json.loads(out)
     assert code == 4
-    assert list(long) == list(absent) == ["input", "output", "score", "mean_log_prob", "attention", "error", "warnings", "words"]
+    names = ["input", "output", "score", "mean_log_prob", "attention", "error", "warnings", "words"]
+    assert list(long) == list(absent) == names
     assert (silent["output"], silent["words"], absent["words"]) == ("", [], None)
     for row, seconds in ((long, 30.0), (short, 1.0)):
         assert " ".join(word["word"] for word in row["words"]) == row["output"] != ""
