@@ -31,7 +31,7 @@ from condgen_cli.model import Item, Memory, Vocabulary
 from condgen_cli.pipeline import available, prefetch, restored, sorted_batches
 from condgen_cli.randomness import keyed
 from condgen_cli.settings import current
-from condgen_cli.signs import repetition
+from condgen_cli.signs import is_spread, repetition
 from condgen_cli.sources import Failure
 from condgen_cli.specs import resolve
 from condgen_cli.weights import load_weights
@@ -441,7 +441,7 @@ class _Run:
                         one,
                         unread=unread,
                         doubt=doubt,
-                        warnings=(*one.warnings, *self._loops(one, item)),
+                        warnings=(*one.warnings, *self._signs(one, item)),
                         reference_log_probs=likelihood,
                     )
                     for one in generations
@@ -449,15 +449,18 @@ class _Run:
             )
         return rows
 
-    def _loops(self, generation: Generation, item: Item) -> tuple[str, ...]:
-        """A warning if an output repeats itself over and over, though its input doesn't."""
+    def _signs(self, generation: Generation, item: Item) -> tuple[str, ...]:
+        """Warnings if an output repeats itself over and over, though its input doesn't, or looks at all of a sound alike."""
         if self.forced is not None or getattr(self.model, "repeats", False):
             return ()
+        told = []
         part = repetition(str(generation.output))
-        if part is None or repetition(" ".join(_texts(item.condition))) is not None:
-            return ()
-        helps = "" if self.decoding.no_repeat_ngram else "; --no-repeat-ngram 3 keeps it from that"
-        return (f"the output repeats {part!r} over and over{helps}",)
+        if part is not None and repetition(" ".join(_texts(item.condition))) is None:
+            helps = "" if self.decoding.no_repeat_ngram else "; --no-repeat-ngram 3 keeps it from that"
+            told.append(f"the output repeats {part!r} over and over{helps}")
+        if any(map(is_spread, generation.attention.values())):
+            told.append("the attention is spread over all of it, as where there is nothing to write")
+        return tuple(told)
 
     def _decoded(self, hypothesis: Hypothesis, item: Item) -> str:
         return str(self.model.vocabulary.decode(hypothesis.ids))
