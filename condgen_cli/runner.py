@@ -647,7 +647,8 @@ def _run_bundle(folder: Path) -> Bundle:
             files={name: folder / name for name in names},
         )
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise IntegrityError(f"{path} is not a model's description: {type(error).__name__}: {error}") from error
+        reason = "not UTF-8" if isinstance(error, UnicodeDecodeError) else f"{type(error).__name__}: {error}"
+        raise IntegrityError(f"{path} is not a model's description: {reason}") from error
     for file in bundle.files.values():
         if not file.is_file():
             raise NotFoundError(f"{file} does not exist")
