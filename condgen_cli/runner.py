@@ -373,7 +373,8 @@ class _Run:
                 yield Result(entry.item, entry.source, error=entry.error)
             else:
                 found = next(generations) if entry.parts else [Generation("")]
-                before = (*entry.warnings, *getattr(entry.condition, "warnings", ()), *self._strangeness(entry, found))
+                decoded = getattr(entry.condition, "warnings", ())  # since it was decoded
+                before = (*entry.warnings, *decoded, *self._strangeness(entry, found))
                 told = tuple(replace(one, seconds=seconds, warnings=(*before, *one.warnings)) for one in found)
                 yield Result(entry, entry.source or entry.id, told)
 

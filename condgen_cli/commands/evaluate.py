@@ -21,6 +21,7 @@ from condgen_cli.options import (
     Device,
     DeviceOpt,
     LimitOpt,
+    NoRepeatNgramOpt,
     ReportFormat,
     ReportFormatOpt,
     SeedOpt,
@@ -93,6 +94,7 @@ def evaluate(
     data_dir: DataDirOpt = None,
     limit: LimitOpt = None,
     beam: BeamOpt = None,
+    no_repeat_ngram: NoRepeatNgramOpt = None,
     weight: WeightOpt = None,
     tokenize: TokenizeOpt = None,
     batch_size: BatchSizeOpt = 16,
@@ -139,7 +141,7 @@ def evaluate(
     runners = _runners(models, device, spec)
     if errors:
         check_output(errors)  # again: it may be a model's file
-    decodings = [_decoding(runner, suite, beam, scorers) for runner in runners]
+    decodings = [_decoding(runner, suite, beam, no_repeat_ngram, scorers) for runner in runners]
     evaluations = [
         _run(runner, items, suite, decoding, seed, batch_size, keep_attention=worst > 0, total=total)
         for runner, decoding in zip(runners, decodings, strict=True)
@@ -186,7 +188,9 @@ def _runners(models: Sequence[str], device: Device, dataset: DatasetSpec) -> lis
     return runners
 
 
-def _decoding(runner: Runner, suite: Suite, beam: int | None, weights: Mapping[str, float]) -> Decoding:
+def _decoding(
+    runner: Runner, suite: Suite, beam: int | None, no_repeat_ngram: int | None, weights: Mapping[str, float]
+) -> Decoding:
     """The model's own settings with what the user changed.
 
     Raises:
@@ -196,10 +200,13 @@ def _decoding(runner: Runner, suite: Suite, beam: int | None, weights: Mapping[s
     from condgen_cli.metrics.evaluation import searches
 
     decoding = reweighted(runner.decoding, runner.model, weights) if weights else runner.decoding
-    given = [name for name, value in (("--beam", beam), ("--weight", weights)) if value]
+    options = {"--beam": beam, "--no-repeat-ngram": no_repeat_ngram, "--weight": weights or None}
+    given = [name for name, value in options.items() if value is not None]
     if given and not searches(runner, suite):
         why = f"{runner.name} searches nothing" if suite.reads_output else "the metrics look at no output"
         raise UsageError(f"{' and '.join(given)} can't change these scores: {why}")
+    if no_repeat_ngram is not None:
+        decoding = replace(decoding, no_repeat_ngram=no_repeat_ngram)
     return replace(decoding, method="beam" if beam > 1 else "greedy", beam=beam) if beam else decoding
 
 

@@ -16,8 +16,6 @@ from condgen_cli.metrics.significance import Difference, Matrix, compare, finite
 from condgen_cli.metrics.suite import Suite
 
 if TYPE_CHECKING:
-    import torch
-
     from condgen_cli.decoding import Decoding
     from condgen_cli.model import Item
     from condgen_cli.runner import Runner
@@ -94,7 +92,7 @@ def evaluate(
         items,
         decoding,
         batch_size,
-        generator=_drawn_by(runner, decoding, seed),
+        seed=seed,
         draw=False,
         outputs=suite.reads_output,
         references=suite.reads_likelihood,
@@ -111,14 +109,6 @@ def evaluate(
         raise _nothing_done(done)
     done.statistics = suite.statistics(done.items, done.generations)
     return done
-
-
-def _drawn_by(runner: Runner, decoding: Decoding, seed: int) -> torch.Generator | None:
-    if decoding.method != "sample":
-        return None
-    import torch
-
-    return torch.Generator(runner.device).manual_seed(seed)
 
 
 def _nothing_done(done: Evaluation) -> InputError:
