@@ -471,8 +471,6 @@ def _check_choices(options: TaskOptions, drawn: bool) -> None:
 
 
 def _check_shown(spec: TaskSpec, options: TaskOptions) -> None:
-    if options.format in (Format.json, Format.jsonl):
-        raise UsageError(f"{options.format} holds what --show-attention prints: give one of the two")
     if options.format in spec.files:
         raise UsageError(f"{options.output} is a picture: it goes without --show-attention", "-o FILE.txt")
 

@@ -82,7 +82,7 @@ def test_completions_of_several_parts_of_which_one_is_broken(
     out, err = generated(model, capsys, *parts, "-n", "2", "-o", str(tmp_path / "done.png"), code=4)
     assert out == ""
     assert "wide.png has 9x4 pixels, the model writes 8x8" in err
-    assert "broken.png is not an image" in err
+    assert "broken.png is not a photo" in err
     assert "missing.png" in err
     sheet = np.asarray(Image.open(tmp_path / "done.png").convert("RGB"))
     scale = sheet.shape[0] // 10

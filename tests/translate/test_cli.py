@@ -139,7 +139,6 @@ def test_what_the_model_did_not_read_and_did_not_copy_is_named(translate: Transl
         (("--nbest", "2000"), "--nbest can't exceed 1000"),
         (("--force", "x", "--temperature", "2"), "goes without --temperature"),
         (("--force", "x", "--max-length", "2", "--no-repeat-ngram", "3"), "goes without --no-repeat-ngram, --max-length"),
-        (("--show-attention", "--format", "jsonl"), "jsonl holds what --show-attention prints"),
         (("--temperature", "nan", "--sample"), "--temperature must be between 0.01 and 1000, not nan"),
         (("--temperature", "0", "--sample"), "--temperature must be between"),
         (("--top-p", "0", "--sample"), "--top-p must be above 0"),
