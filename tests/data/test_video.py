@@ -12,7 +12,7 @@ from typing import Any
 import av
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -172,6 +172,7 @@ def test_chosen_frames_are_those_that_decoding_everything_shows(
 ) -> None:
     suffix, codec = kind
     times = [begin + float(time) for time in np.cumsum([0.0, *gaps])]
+    assume(suffix != ".ts" or len(times) > 8)  # FFmpeg doesn't open very short ones
     path = tmp_path_factory.mktemp("clip") / f"a{suffix}"
     write(path, len(times), times=times, codec=codec, gop=gop, b_frames=b_frames * (codec == "libx264"))
     frames = decoded(path)
