@@ -233,7 +233,7 @@ class _Reader:
         self.most = most
         self.decoded = 0
         self.lost: set[tuple[str, int | None]] = set()
-        """Pictures that could not be read or decoded, or with holes."""
+        """Pictures that could not be read or decoded."""
         self.missing = missing_end(file)
         """What the file lacks at its end."""
         self.jumped = False
