@@ -233,7 +233,7 @@ class _Reader:
         self.most = most
         self.decoded = 0
         self.lost: set[tuple[str, int | None]] = set()
-        """Pictures that could not be read or decoded, or with holes."""
+        """Pictures that could not be read or decoded."""
         self.missing = missing_end(file)
         """What the file lacks at its end."""
         self.jumped = False
@@ -283,7 +283,8 @@ class _Reader:
                 break
         else:
             return count, self._rounded(end)
-        if self._seek(length):
+        # frames that are shown last may come before others, so what is read begins well before the end
+        if self._seek(length * (1 - 1 / self.most)):
             tail = max((self._end_of(packet) for packet in self._packets()), default=0.0)
             if tail > 0:
                 return count, self._rounded(max(end, tail))

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from condgen_cli.errors import NotFoundError, UsageError
+from condgen_cli.files.inputs import refuse_device
 from condgen_cli.specs import near_names
 
 if TYPE_CHECKING:
@@ -164,7 +165,9 @@ def read_text(path: Path) -> str:
     Raises:
         NotFoundError: if there is no such file.
         UsageError: if it can't be read.
+        InputError: if it is a device.
     """
+    refuse_device(path, str(path))
     try:
         return path.read_text(encoding="utf-8")
     except FileNotFoundError:

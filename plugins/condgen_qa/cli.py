@@ -93,7 +93,9 @@ def _story(argument: str) -> tuple[str, str]:
     try:
         return Path(source.name).name, source.open().decode("utf-8-sig")
     except UnicodeDecodeError:
-        raise InputError(f"{source.name} is not UTF-8") from None
+        from condgen_cli.data.content import command_for, kind_of
+
+        raise InputError(f"{source.name} is not UTF-8", command_for(kind_of(source), source.location)) from None
 
 
 def _written(name: str, story: tuple[str, ...]) -> Texts:

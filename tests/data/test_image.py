@@ -297,11 +297,14 @@ def test_numbers_of_any_type_go_from_black_to_white(type: str, scale: float, off
         assert image.getpixel((128, 1)) == pytest.approx((128, 128, 128), abs=2)
 
 
+@pytest.mark.filterwarnings("ignore:Image.Image.getdata")  # which pillow-heif calls
 def test_every_mode_that_pillow_writes() -> None:
     picture = halves((64, 32))
     for mode in ("1", "L", "P", "LA", "PA", "RGBA", "RGBX", "CMYK", "YCbCr", "LAB", "HSV", "RGBa"):
         for format in ("TIFF", "PNG", "JPEG", "JPEG2000", "AVIF", "HEIF", "JXL"):
             source = picture.convert("RGBA") if mode == "RGBa" else picture
+            if (mode, format) == ("YCbCr", "TIFF"):
+                continue  # older releases of Pillow write it wrongly
             try:
                 content = encoded(_in_lab(source) if mode == "LAB" else source.convert(mode), format)
             except (OSError, ValueError, KeyError, SystemError, NotImplementedError):
