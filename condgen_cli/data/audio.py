@@ -6,20 +6,33 @@ import io
 import math
 import os
 import re
-from collections.abc import Iterable, Iterator
-from typing import Any, NamedTuple
+import stat
+import struct
+import sys
+from collections.abc import Callable, Iterator
+from itertools import groupby
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import soundfile
 import soxr
 from numpy.typing import NDArray
 
+from condgen_cli import console
 from condgen_cli.data.content import read_content
+from condgen_cli.data.mixing import mixed
+from condgen_cli.data.pipe import Pipe
 from condgen_cli.data.silence import Samples, Segment, cut_at_silences
+from condgen_cli.data.wave_header import MPEG_TAGS, Overlay, Wave, wave_header
 from condgen_cli.errors import InputError
+from condgen_cli.files.inputs import protect
 from condgen_cli.sources import Source
 
-__all__ = ["MAX_SECONDS", "Segment", "Sound", "load_audio", "read_segments"]
+if TYPE_CHECKING:
+    from condgen_cli.data.ffmpeg_audio import SoundStream
+
+__all__ = ["MAX_SECONDS", "Recording", "Segment", "Sound", "load_audio", "read_segments"]
 
 MAX_SECONDS = 3600
 """``load_audio`` refuses what lasts longer; ``read_segments`` takes it."""
@@ -33,16 +46,30 @@ _BLOCK = 1 << 18
 _PEAK = 16.0
 """Lossy codecs and mixers pass full scale, 1, by a little; samples beyond this are damaged or in another unit."""
 
-_UNKNOWN_SIZE = 0x7FFF_0000
-"""Sizes from here on stand in headers of files that were written to a pipe, before their size was known."""
+_FEW = 0.01
+"""Share of a block's samples that may be damaged; where more are, they are in another unit, or no samples."""
 
-_UNKNOWN_FORMAT = ("Format not recognised", "not a regular file")
-"""What libsndfile says of other files; the second of those named .mp3."""
+_SHORT = 0.25
+"""Seconds that may be missing before the user is told: lengths in headers are rounded to a codec's frames."""
 
 # what libsndfile notes about files that it reads all the same
-_SHORT = re.compile(r"^ *(?:data|SSND) *: (\d+) \(should be (\d+)\)", re.MULTILINE)
+_CUT = re.compile(r"^ *riff *: (\d+) \(should be (\d+)\)", re.MULTILINE)
 _NO_END = "end-of-stream bit"
 _DAMAGE = ("Corrupted bitstream", "reports a hole")
+
+_UNKNOWN_FORMAT = ("Format not recognised", "unknown format")
+"""What libsndfile says of files that it doesn't know."""
+
+_BOXES = frozenset((b"ftyp", b"styp", b"free", b"skip", b"wide", b"pnot", b"uuid", b"mdat", b"moov", b"moof"))
+"""What the files of MP4 and QuickTime begin with."""
+
+_DAMAGED = "damaged; what can be decoded is used"
+
+_END_MARK = 4
+"""The bit in the header of an Ogg stream's last page."""
+
+Block = tuple[NDArray[np.floating[Any]], int]
+"""Samples (samples, channels) and how many there are in a second."""
 
 
 class Sound(NamedTuple):
@@ -58,148 +85,429 @@ class Sound(NamedTuple):
 
 
 def load_audio(source: Any, rate: int = 16_000) -> Samples:
-    """A sound as mono samples (samples,) in [-1, 1]: channels averaged, resampled to ``rate`` a second.
+    """A sound as mono samples (samples,) in [-1, 1]: channels averaged as ``mixed`` has it, resampled to ``rate`` a second.
 
-    What can be seen to be damaged or cut short is refused. Uncompressed samples show no damage, and an MP3 may end anywhere.
+    A recording of which something is missing is refused, as far as that can be seen: what was written down for it would not be
+    what it holds. ``Recording`` and ``read_segments`` take it.
 
     Args:
-        source: a path, a URL, the bytes of a file (WAV, FLAC, Ogg Vorbis, Opus, MP3 or another that libsndfile knows), an
-            object whose ``open()`` gives such bytes, or a ``Sound``.
+        source: a path, a URL, the bytes of a file (of any format that libsndfile or FFmpeg knows, a film's too), an object
+            whose ``open()`` gives such bytes, a ``Sound``, or a ``Recording``.
     Raises:
         NotFoundError: if the file doesn't exist.
         NetworkError: if a URL can't be fetched.
-        InputError: if it is no sound, is broken, has no samples or such as are no numbers, or lasts more than ``MAX_SECONDS``.
+        InputError: if it is no sound, is broken, is incomplete, has no samples or such as are no numbers, or lasts more than
+            ``MAX_SECONDS``.
     """
-    return np.concatenate(list(_read(source, rate, MAX_SECONDS)))
+    recording = _recording(source)
+    samples = np.concatenate(list(_read(recording, rate, MAX_SECONDS)))
+    if recording.missing:
+        raise InputError(f"{recording.name} is {recording.missing[0]}")
+    return samples
 
 
 def read_segments(source: Any, rate: int = 16_000, longest: float = 20.0, whole: float | None = None) -> Iterator[Segment]:
     """The parts of a recording between its silences, as ``cut_at_silences`` finds them, each as soon as it is known.
 
     A recording of at most ``whole`` seconds comes whole; a silent one gives no segment. A long one is decoded piece by piece,
-    and a file on disk is read so too: memory doesn't grow with its length.
+    and a file on disk or a pipe is read so too: memory doesn't grow with its length. Of a damaged one all is used that is there.
 
     Args:
-        source: as for ``load_audio``, of any length.
+        source: as for ``load_audio``, of any length. A ``Recording`` tells afterwards what was wrong.
         rate: samples a second of the segments.
         longest: seconds that a segment may last; 1 or more.
         whole: default, and at most: ``longest``.
     Raises:
         UsageError: if ``longest`` is below 1.
-        NotFoundError, NetworkError, InputError: as ``load_audio``, when the first segment is asked for; or, where a long
-            recording turns out to be damaged later on, after the segments that come before.
+        NotFoundError, NetworkError, InputError: as ``load_audio``, when the first segment is asked for.
     """
     return cut_at_silences(_read(source, rate, math.inf), rate, longest, whole)
 
 
-class _Stream(soundfile.SoundFile):  # type: ignore[misc]  # the library has no types
+class Recording:
+    """A file of sound that is open, to be read once.
+
+    Times are those of the file: a film's sound may begin later than the film.
+
+    Args:
+        source: as for ``load_audio``. Standard input and other pipes are decoded as they come, but for formats in which a
+            reader has to go back: these are kept in a temporary file first, which the user is told.
+    Raises:
+        NotFoundError, NetworkError, InputError: if it can't be had, is empty, is no sound, or can't be read at all.
+    """
+
+    def __init__(self, source: Any) -> None:
+        self.missing: list[str] = []
+        """What isn't there of what should be, a line each; complete when the blocks have been read."""
+        self.notes: list[str] = []
+        """What else a user should know, a line each."""
+        self.end = 0.0
+        """Seconds at which the last block ends."""
+        self.seconds: float | None = None
+        """That it lasts, by its header or by what can be guessed when it is opened; None if nobody knows."""
+        self._sound: _SoundFile | None = None
+        self._stream: SoundStream | None = None
+        self._file: IO[bytes] | Pipe | None = None
+        self._header: Wave | None = None
+        self._samples: NDArray[np.floating[Any]] | None = None
+        if isinstance(source, Sound):
+            self.name, self._samples, self._rate = "the sound", _checked(source.samples), source.rate
+            self.seconds = len(source.samples) / source.rate
+            return
+        self.name, file = _open(source)
+        try:
+            if isinstance(file, Pipe):
+                self._begin_pipe(file)
+            else:
+                self._begin(file)
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What the user should know by now, a line each."""
+        return (*self.notes, *self.missing)
+
+    def close(self) -> None:
+        """Leave the file."""
+        for opened in (self._sound, self._stream, self._file):
+            if opened is not None:
+                opened.close()
+        self._sound = self._stream = self._file = None
+
+    def blocks(self) -> Iterator[Block]:
+        """Blocks of samples from the beginning to the end of what is there.
+
+        Raises:
+            InputError: if none of it can be decoded, or it holds no samples.
+        """
+        if self._samples is not None:
+            yield from _sliced(self._samples, self._rate)
+            self.end = len(self._samples) / self._rate
+        elif self._sound is not None:
+            yield from self._decoded(self._sound)
+        elif self._stream is not None:
+            yield from self._listened(self._stream, 0.0)
+        if not self.end:
+            raise InputError(f"{self.name} is broken: none of it can be decoded" if self.missing else f"{self.name} has no samples")
+
+    def _begin(self, file: IO[bytes]) -> None:
+        """Have libsndfile open a file, or FFmpeg."""
+        self._file = file
+        head = _part(file, 0, 16)
+        if not head:
+            raise InputError(f"{self.name} is empty")
+        self._header = header = wave_header(file)
+        reason = ""
+        # libmpg123, which libsndfile leaves MPEG audio to, talks to the terminal
+        if not (_is_mpeg(head) or (header is not None and header.tag in MPEG_TAGS)):
+            try:
+                self._sound = _SoundFile(_true(file, header))
+            except soundfile.LibsndfileError as error:
+                reason = error.error_string.removeprefix("Error : ").rstrip(".")
+        if self._sound is not None and self._sound.frames:
+            self.seconds = self._sound.frames / self._sound.samplerate
+            return
+        try:
+            self._stream = self._ffmpeg(file)
+        except InputError:
+            if self._sound is not None:  # that has no samples
+                return
+            if reason and not any(note in reason for note in _UNKNOWN_FORMAT):
+                raise InputError(f"{self.name} is a broken sound file: {reason}") from None
+            raise
+        if self._sound is not None:
+            self._sound.close()
+            self._sound = None
+        self.seconds = self._stream.length
+
+    def _begin_pipe(self, pipe: Pipe) -> None:
+        """Have FFmpeg read a pipe; where that can't be, keep it in a file."""
+        self._file = pipe
+        if not pipe.peek(0, 1):
+            raise InputError(f"{self.name} is empty")
+        if not _index_comes_last(pipe):
+            try:
+                self._stream = self._ffmpeg(pipe)
+            except InputError:
+                if pipe.is_whole:
+                    self._begin(io.BytesIO(pipe.head))
+                    return
+                self._begin(io.BytesIO(pipe.head))  # which fails if it is no sound at all
+                self.close()
+                self._file = pipe
+            else:
+                pipe.forget()
+                self.seconds = self._stream.length
+                return
+        console.info(f"{self.name}: this format can't be read as it comes; all of it is put into a temporary file first")
+        self._begin(pipe.spool())
+
+    def _ffmpeg(self, file: IO[bytes] | Pipe) -> SoundStream:
+        from condgen_cli.data.ffmpeg_audio import SoundStream
+
+        if isinstance(file, Pipe):
+            counted = _counts_frames(file.peek)
+        else:
+            counted = _counts_frames(lambda start, size: _part(file, start, size))
+            file.seek(0)
+        return SoundStream(self.name, file, counted)
+
+    def _decoded(self, sound: _SoundFile) -> Iterator[Block]:
+        """What libsndfile makes of the file, and FFmpeg from where that fails."""
+        rate, frames, done, sane = sound.samplerate, sound.frames, 0, True
+        while sane:
+            try:
+                block = sound.read(max(_BLOCK // sound.channels, 1), dtype="float32", always_2d=True)
+            except soundfile.LibsndfileError:
+                sane = False
+                break
+            sane = not any(note in sound.extra_info for note in _DAMAGE)
+            if not len(block):
+                break
+            if sane:
+                done += len(block)
+                self.end = done / rate
+                yield block, rate
+        notes = sound.extra_info
+        header = self._header
+        if not sane or frames / rate - self.end > _SHORT:
+            yield from self._rest(frames / rate)
+        elif header is not None and header.stale:
+            told = f"{self.end * (header.announced or 0) / header.there:.1f} s" if header.there else "nothing"
+            self.notes.append(f"its header announces {told}, as if it had been broken off; all {self.end:.1f} s are used")
+        elif header is not None and header.announced is not None and header.announced > header.there:
+            self._tell_cut(self.end * header.announced / max(header.there, 1))
+        elif header is None and (cut := _CUT.search(notes)):
+            self._tell_cut(self.end * int(cut[1]) / max(int(cut[2]), 1) if int(cut[1]) < 1 << 62 else self.end)
+        elif _NO_END in notes:
+            self._tell_cut(None)
+
+    def _rest(self, announced: float) -> Iterator[Block]:
+        """What FFmpeg makes of a file in which libsndfile has come to a place that it can't read."""
+        file, after = self._file, self.end
+        assert self._sound is not None
+        self._sound.close()
+        self._sound = None
+        assert file is not None
+        assert not isinstance(file, Pipe)
+        try:
+            self._stream = self._ffmpeg(file)
+        except InputError:
+            self._tell_cut(announced)
+            return
+        yield from self._listened(self._stream, after, announced)
+        if not self.missing:
+            self.missing.append(_DAMAGED)
+
+    def _listened(self, stream: SoundStream, after: float, announced: float | None = None) -> Iterator[Block]:
+        """What FFmpeg makes of the file from a moment on."""
+        for samples, rate in stream.blocks(after):
+            self.end = stream.position
+            yield samples, rate
+        self.notes += stream.warnings
+        header = self._header
+        if header is not None and (header.announced or 0) > header.there:
+            announced = self.end * (header.announced or 0) / max(header.there, 1)
+        announced = announced or stream.announced
+        if stream.lost:
+            self.missing.append(f"damaged: {stream.lost:.1f} s of its sound can't be had, and are silent here")
+        elif stream.damaged:
+            self.missing.append(_DAMAGED)
+        if announced is not None:
+            self._tell_cut(announced)
+        elif self._ends_without_mark(stream) or (stream.ends_broken and not stream.is_mp3):
+            self._tell_cut(None)
+
+    def _ends_without_mark(self, stream: SoundStream) -> bool:
+        """Whether it is an Ogg stream that doesn't say where it ends."""
+        if stream.format != "ogg" or self._file is None:
+            return False
+        file = self._file
+        if isinstance(file, Pipe):
+            tail = file.tail
+        else:
+            size = file.seek(0, io.SEEK_END)
+            tail = _part(file, max(size - Pipe.TAIL, 0), Pipe.TAIL)
+        page = tail.rfind(b"OggS")
+        return 0 <= page < len(tail) - 6 and not tail[page + 5] & _END_MARK
+
+    def _tell_cut(self, announced: float | None) -> None:
+        if announced is None:
+            self.missing.append(f"cut short: it has no end; {self.end:.1f} s are there")
+        elif announced - self.end > _SHORT:
+            self.missing.append(f"cut short: {self.end:.1f} of {announced:.1f} s are there")
+
+
+class _SoundFile(soundfile.SoundFile):  # type: ignore[misc]  # the library has no types
     """A file read from its beginning to its end."""
 
     def seekable(self) -> bool:
-        # soundfile would seek after each block, to where the file is already; the MP3 decoder then loses what frames share
+        # soundfile would seek after each block, to where the file is already; some decoders then lose what frames share
         return False
+
+
+def _recording(source: Any) -> Recording:
+    return source if isinstance(source, Recording) else Recording(source)
 
 
 def _read(source: Any, rate: int, most: float) -> Iterator[Samples]:
     """Mono samples at ``rate``, block by block; ``most`` seconds at most."""
-    if isinstance(source, Sound):
-        yield from _converted(_sliced(source.samples), "the sound", source.rate, rate, most)
-        return
-    name, file = _open(source)
-    with file:
-        yield from _converted(_decoded(file, name), name, file.samplerate, rate, most)
-
-
-def _open(source: Any) -> tuple[str, _Stream]:
-    """What to call a source in a message, and its file."""
-    path = source.name if isinstance(source, Source) else source
-    opened: str | io.BytesIO
-    if isinstance(path, str | os.PathLike) and os.path.isfile(path) and os.access(path, os.R_OK):
-        name = opened = os.fspath(path)
-        empty = not os.path.getsize(path)
-    else:
-        name, data = read_content(source, "a sound")
-        opened, empty = io.BytesIO(data), not data
-    if empty:
-        raise InputError(f"{name} is empty")
+    recording = _recording(source)
     try:
-        file = _Stream(opened)
-    except soundfile.LibsndfileError as error:
-        if any(note in error.error_string for note in _UNKNOWN_FORMAT):
-            raise InputError(f"{name} is not a sound file of a known format") from None
-        raise InputError(f"{name} is a broken sound file: {error.error_string.rstrip('.')}") from None
-    except TypeError:  # samples without a header, by the file's suffix
-        raise InputError(f"{name} is not a sound file of a known format") from None
+        yield from _converted(recording, rate, most)
+    finally:
+        recording.close()
+
+
+def _open(source: Any) -> tuple[str, IO[bytes] | Pipe]:
+    """What to call a source in a message, and its file: one on disk, and a pipe, isn't read into memory."""
+    if isinstance(source, str | os.PathLike):
+        source = Source(os.fspath(source))
+    if isinstance(source, Source):
+        if source.is_stdin:
+            return source.name, _standard_input(source.name)
+        path = source.path
+        if path is not None and os.access(path, os.R_OK) and not os.path.isdir(path):
+            protect(path)
+            file = Path(path).open("rb")
+            return source.name, file if file.seekable() and os.path.isfile(path) else Pipe(source.name, file)
+    name, data = read_content(source, "a sound")
+    return name, io.BytesIO(data)
+
+
+def _standard_input(name: str) -> IO[bytes] | Pipe:
+    if sys.stdin is None or sys.stdin.closed:
+        raise InputError(f"{name} is closed")
+    stream = sys.stdin.buffer
     try:
-        _check_whole(file, name)
-    except InputError:
-        file.close()
-        raise
-    return name, file
+        descriptor = stream.fileno()
+        if stat.S_ISREG(os.fstat(descriptor).st_mode) and stream.seekable() and not stream.tell():
+            protect(f"/dev/fd/{descriptor}")
+            return open(descriptor, "rb", closefd=False)
+    except OSError:  # it isn't of the operating system
+        pass
+    return Pipe(name, stream)
 
 
-def _check_whole(file: _Stream, name: str) -> None:
-    """A file may be cut short and read without an error; what is noted when it is opened tells."""
-    notes = file.extra_info
-    short = _SHORT.search(notes)
-    if short:
-        announced, found = int(short[1]), int(short[2])
-        # some writers count a few bytes too many
-        if found < 0.99 * announced and announced < _UNKNOWN_SIZE:
-            raise InputError(f"{name} is cut short: {found} of {announced} bytes of sound are there")
-    if _NO_END in notes:
-        raise InputError(f"{name} is cut short: its stream has no end")
+def _true(file: IO[bytes], header: Wave | None) -> Overlay:
+    """The file, with a size that means "to the end" where its own doesn't fit; without a name, which libsndfile would judge by."""
+    file.seek(0)
+    cut = header is not None and header.whole < 0 and (header.announced or 0) > header.there
+    if header is None or not (header.stale or cut):
+        return Overlay(file)
+    return Overlay(file, header.field, struct.pack(header.format, header.whole))
 
 
-def _decoded(file: _Stream, name: str) -> Iterator[NDArray[np.float32]]:
-    """Blocks (samples, channels) of a file."""
-    done = 0
-    while True:
-        try:
-            block = file.read(max(_BLOCK // file.channels, 1), dtype="float32", always_2d=True)
-        except soundfile.LibsndfileError as error:
-            reason = error.error_string.removeprefix("Error : ").rstrip(".")
-            raise InputError(f"{name} is broken after {done / file.samplerate:.1f} s: {reason}") from None
-        if any(note in file.extra_info for note in _DAMAGE):
-            raise InputError(f"{name} is broken: a part of it can't be decoded")
-        if not len(block):
-            break
-        done += len(block)
-        yield block
-    # the length of an MP3 may be a guess
-    if done < file.frames and file.format != "MP3":
-        raise InputError(f"{name} is cut short: {done} of {file.frames} samples are there")
+def _part(file: IO[bytes], start: int, size: int) -> bytes:
+    file.seek(start)
+    return file.read(size)
 
 
-def _sliced(samples: NDArray[np.floating[Any]]) -> Iterator[NDArray[np.floating[Any]]]:
-    """Blocks (samples, channels) of a decoded sound."""
+def _is_mpeg(head: bytes) -> bool:
+    return head.startswith(b"ID3") or (head[:1] == b"\xff" and head[1:2] >= b"\xe0")
+
+
+def _counts_frames(peek: Callable[[int, int], bytes]) -> bool:
+    """Whether an MP3 says how many frames it has."""
+    head, start = peek(0, 10), 0
+    if head.startswith(b"ID3") and len(head) == 10:
+        start = 10 + sum((byte & 0x7F) << shift for byte, shift in zip(head[6:], (21, 14, 7, 0), strict=True))
+    beginning = peek(start, 200)
+    return any(mark in beginning for mark in (b"Xing", b"Info", b"VBRI"))
+
+
+def _index_comes_last(pipe: Pipe) -> bool:
+    """Whether it is an MP4 or QuickTime file whose sound can't be decoded before its end is there."""
+    place = 0
+    while len(box := pipe.peek(place, 16)) >= 8:
+        size, kind = struct.unpack(">I4s", box[:8])
+        if kind not in _BOXES or kind in (b"moov", b"moof"):
+            return False
+        if kind == b"mdat":
+            return True
+        if size == 1:
+            (size,) = struct.unpack(">Q", box[8:].ljust(8, b"\0"))
+        if size < 8:
+            return False
+        place += size
+    return False
+
+
+def _checked(samples: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:
     if not np.issubdtype(samples.dtype, np.floating) or samples.ndim not in (1, 2):
         raise InputError(f"samples must be floats, (samples,) or (samples, channels), not {samples.dtype} {samples.shape}")
+    return samples if samples.ndim == 2 else samples[:, None]
+
+
+def _sliced(samples: NDArray[np.floating[Any]], rate: int) -> Iterator[Block]:
+    """Blocks of a decoded sound."""
     for start in range(0, len(samples), _BLOCK):
-        block = samples[start : start + _BLOCK]
-        yield block if block.ndim == 2 else block[:, None]
+        yield samples[start : start + _BLOCK], rate
 
 
-def _converted(
-    blocks: Iterable[NDArray[np.floating[Any]]], name: str, from_rate: int, rate: int, most: float
-) -> Iterator[Samples]:
-    """Blocks (samples, channels) at ``from_rate`` as mono blocks at ``rate``."""
-    if from_rate not in _RATES:
-        raise InputError(f"{name} has {from_rate} samples a second; {_RATES[0]} to {_RATES[-1]} can be read")
-    resampler = soxr.ResampleStream(from_rate, rate, 1, dtype="float32") if from_rate != rate else None
-    size = 0
-    for block in blocks:
-        size += len(block)
-        if size > most * from_rate:
-            raise InputError(f"{name} lasts more than {most / 60:.0f} minutes")
-        mono = block.mean(axis=1, dtype=np.float32)
-        peak = float(np.abs(mono).max(initial=0.0))
-        if not math.isfinite(peak):
-            raise InputError(f"{name} has samples that are no numbers")
-        if peak > _PEAK:
-            raise InputError(f"{name} has samples of {peak:.4g}, where full scale is 1")
-        yield (resampler.resample_chunk(mono) if resampler else mono).clip(-1.0, 1.0)
-    if not size:
-        raise InputError(f"{name} has no samples")
-    if resampler:
-        yield resampler.resample_chunk(np.zeros(0, np.float32), last=True).clip(-1.0, 1.0)
+def _converted(recording: Recording, rate: int, most: float) -> Iterator[Samples]:
+    """A recording as mono blocks at ``rate``."""
+    cleaner = _Cleaner(recording.name)
+
+    def bounded() -> Iterator[Block]:
+        for samples, its_rate in recording.blocks():
+            if recording.end > most:
+                raise InputError(f"{recording.name} lasts more than {most / 60:.0f} minutes")
+            yield cleaner.clean(samples), its_rate
+
+    # a broadcast may go from mono to stereo
+    for (from_rate, _), alike in groupby(bounded(), lambda block: (block[1], block[0].shape[1])):
+        if from_rate not in _RATES:
+            raise InputError(
+                f"{recording.name} has {from_rate} samples a second; {_RATES[0]} to {_RATES[-1]} can be read"
+            )
+        resampler = soxr.ResampleStream(from_rate, rate, 1, dtype="float32") if from_rate != rate else None
+        for mono in mixed((samples for samples, _ in alike), from_rate):
+            yield (resampler.resample_chunk(mono) if resampler else mono).clip(-1.0, 1.0)
+        if resampler:
+            yield resampler.resample_chunk(np.zeros(0, np.float32), last=True).clip(-1.0, 1.0)
+    recording.missing += cleaner.told()
+
+
+class _Cleaner:
+    """Silences samples that can't be sound.
+
+    Args:
+        name: of the recording, for messages.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.bad = 0
+        self.all = 0
+
+    def clean(self, samples: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
+        """The same samples (samples, channels), those that are no numbers or far above full scale being 0.
+
+        Raises:
+            InputError: if so many are above full scale that they are in another unit.
+        """
+        self.all += samples.size
+        with np.errstate(invalid="ignore"):
+            sane = np.abs(samples) <= _PEAK
+        if sane.all():
+            return samples.astype(np.float32, copy=False)
+        finite = np.isfinite(samples)
+        high = finite & ~sane
+        if high.sum() > _FEW * samples.size:
+            peak = float(np.abs(samples[high]).max())
+            raise InputError(f"{self.name} has samples of {peak:.4g}, where full scale is 1")
+        self.bad += int((~sane).sum())
+        return np.where(sane, samples, 0).astype(np.float32)
+
+    def told(self) -> list[str]:
+        """What the user should know, a line each.
+
+        Raises:
+            InputError: if no sample is a number.
+        """
+        if self.bad == self.all:
+            raise InputError(f"{self.name} has samples that are no numbers")
+        return [f"damaged: {self.bad} of its {self.all} samples are no sound, and are silent here"] if self.bad else []
