@@ -6,7 +6,6 @@ import io
 import math
 import os
 import re
-import stat
 import struct
 import sys
 from collections.abc import Callable, Iterator
@@ -20,14 +19,14 @@ import soxr
 from numpy.typing import NDArray
 
 from condgen_cli import console
-from condgen_cli.data.content import read_content
+from condgen_cli.data.content import Kind, command_for, kind_of, open_content
 from condgen_cli.data.mixing import mixed
 from condgen_cli.data.pipe import Pipe
 from condgen_cli.data.silence import Samples, Segment, cut_at_silences
 from condgen_cli.data.wave_header import MPEG_TAGS, Overlay, Wave, wave_header
-from condgen_cli.errors import InputError
-from condgen_cli.files.inputs import protect
-from condgen_cli.sources import Source
+from condgen_cli.errors import InputError, UnknownFormatError
+from condgen_cli.files.inputs import protect, refuse_device
+from condgen_cli.sources import STDIN, Source
 
 if TYPE_CHECKING:
     from condgen_cli.data.ffmpeg_audio import SoundStream
@@ -64,6 +63,9 @@ _BOXES = frozenset((b"ftyp", b"styp", b"free", b"skip", b"wide", b"pnot", b"uuid
 """What the files of MP4 and QuickTime begin with."""
 
 _DAMAGED = "damaged; what can be decoded is used"
+
+_HEAD = 1 << 20
+"""Bytes by which it is told what a file holds if it is no sound."""
 
 _END_MARK = 4
 """The bit in the header of an Ogg stream's last page."""
@@ -110,7 +112,8 @@ def read_segments(source: Any, rate: int = 16_000, longest: float = 20.0, whole:
     """The parts of a recording between its silences, as ``cut_at_silences`` finds them, each as soon as it is known.
 
     A recording of at most ``whole`` seconds comes whole; a silent one gives no segment. A long one is decoded piece by piece,
-    and a file on disk or a pipe is read so too: memory doesn't grow with its length. Of a damaged one all is used that is there.
+    and a file on disk or a pipe is read so too: memory doesn't grow with its length. Of a damaged one is used
+    what is there.
 
     Args:
         source: as for ``load_audio``, of any length. A ``Recording`` tells afterwards what was wrong.
@@ -149,20 +152,23 @@ class Recording:
         self._stream: SoundStream | None = None
         self._file: IO[bytes] | Pipe | None = None
         self._header: Wave | None = None
+        self._announced: float | None = None  # seconds by a header that FFmpeg doesn't go by
         self._samples: NDArray[np.floating[Any]] | None = None
         if isinstance(source, Sound):
             self.name, self._samples, self._rate = "the sound", _checked(source.samples), source.rate
             self.seconds = len(source.samples) / source.rate
             return
-        self.name, file = _open(source)
+        self._source, self.name, file = _open(source)
         try:
             if isinstance(file, Pipe):
                 self._begin_pipe(file)
             else:
                 self._begin(file)
-        except BaseException:
+        except BaseException as error:
+            if isinstance(error, UnknownFormatError):
+                error = self._explained(error)
             self.close()
-            raise
+            raise error from None
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -183,14 +189,30 @@ class Recording:
             InputError: if none of it can be decoded, or it holds no samples.
         """
         if self._samples is not None:
-            yield from _sliced(self._samples, self._rate)
-            self.end = len(self._samples) / self._rate
+            for start in range(0, len(self._samples), _BLOCK):
+                samples = self._samples[start : start + _BLOCK]
+                self.end += len(samples) / self._rate
+                yield samples, self._rate
         elif self._sound is not None:
             yield from self._decoded(self._sound)
         elif self._stream is not None:
             yield from self._listened(self._stream, 0.0)
         if not self.end:
-            raise InputError(f"{self.name} is broken: none of it can be decoded" if self.missing else f"{self.name} has no samples")
+            raise InputError(
+                f"{self.name} is broken: none of it can be decoded" if self.missing else f"{self.name} has no samples"
+            )
+
+    def _explained(self, error: UnknownFormatError) -> InputError:
+        """The error, or a better one if the file is of a kind that another command reads."""
+        opened = self._file
+        if opened is None:
+            return error
+        kind = kind_of(opened.head if isinstance(opened, Pipe) else _part(opened, 0, _HEAD))
+        if kind in (Kind.sound, Kind.other):
+            return error
+        location = getattr(self._source, "location", None)
+        hint = command_for(kind, location) if location and not isinstance(opened, Pipe) else None
+        return InputError(f"{self.name} is {kind.phrase}, not {Kind.sound.phrase}", hint)
 
     def _begin(self, file: IO[bytes]) -> None:
         """Have libsndfile open a file, or FFmpeg."""
@@ -227,22 +249,35 @@ class Recording:
         self._file = pipe
         if not pipe.peek(0, 1):
             raise InputError(f"{self.name} is empty")
+        header = wave_header(io.BytesIO(pipe.head))
         if not _index_comes_last(pipe):
             try:
                 self._stream = self._ffmpeg(pipe)
-            except InputError:
-                if pipe.is_whole:
-                    self._begin(io.BytesIO(pipe.head))
-                    return
-                self._begin(io.BytesIO(pipe.head))  # which fails if it is no sound at all
-                self.close()
-                self._file = pipe
+            except InputError as error:
+                if isinstance(error, UnknownFormatError):
+                    self._check_head(pipe)
             else:
                 pipe.forget()
-                self.seconds = self._stream.length
+                if header is not None and header.announced and self._stream.bit_rate:
+                    self._announced = 8 * header.announced / self._stream.bit_rate
+                self.seconds = self._announced or self._stream.length
                 return
         console.info(f"{self.name}: this format can't be read as it comes; all of it is put into a temporary file first")
         self._begin(pipe.spool())
+
+    def _check_head(self, pipe: Pipe) -> None:
+        """Make sure that what has come of a pipe is the beginning of something that can be heard."""
+        try:
+            self._begin(io.BytesIO(pipe.head))
+        except UnknownFormatError:
+            raise
+        except InputError:  # it may be whole by and by
+            pass
+        finally:
+            self._file = pipe
+        if self._sound is not None:
+            self._sound.close()
+        self._sound = self._stream = None
 
     def _ffmpeg(self, file: IO[bytes] | Pipe) -> SoundStream:
         from condgen_cli.data.ffmpeg_audio import SoundStream
@@ -275,8 +310,8 @@ class Recording:
         if not sane or frames / rate - self.end > _SHORT:
             yield from self._rest(frames / rate)
         elif header is not None and header.stale:
-            told = f"{self.end * (header.announced or 0) / header.there:.1f} s" if header.there else "nothing"
-            self.notes.append(f"its header announces {told}, as if it had been broken off; all {self.end:.1f} s are used")
+            told = self.end * (header.announced or 0) / max(header.there, 1)
+            self.notes.append(f"its header says {told:.1f} s, as if it was broken off; all {self.end:.1f} s there are used")
         elif header is not None and header.announced is not None and header.announced > header.there:
             self._tell_cut(self.end * header.announced / max(header.there, 1))
         elif header is None and (cut := _CUT.search(notes)):
@@ -310,7 +345,7 @@ class Recording:
         header = self._header
         if header is not None and (header.announced or 0) > header.there:
             announced = self.end * (header.announced or 0) / max(header.there, 1)
-        announced = announced or stream.announced
+        announced = announced or self._announced or stream.announced
         if stream.lost:
             self.missing.append(f"damaged: {stream.lost:.1f} s of its sound can't be had, and are silent here")
         elif stream.damaged:
@@ -361,38 +396,45 @@ def _read(source: Any, rate: int, most: float) -> Iterator[Samples]:
         recording.close()
 
 
-def _open(source: Any) -> tuple[str, IO[bytes] | Pipe]:
-    """What to call a source in a message, and its file: one on disk, and a pipe, isn't read into memory."""
+def _open(source: Any) -> tuple[Any, str, IO[bytes] | Pipe]:
+    """A source, what to call it in a message, and its file: one on disk, and a pipe, isn't read into memory."""
     if isinstance(source, str | os.PathLike):
         source = Source(os.fspath(source))
     if isinstance(source, Source):
-        if source.is_stdin:
-            return source.name, _standard_input(source.name)
-        path = source.path
-        if path is not None and os.access(path, os.R_OK) and not os.path.isdir(path):
-            protect(path)
-            file = Path(path).open("rb")
-            return source.name, file if file.seekable() and os.path.isfile(path) else Pipe(source.name, file)
-    name, data = read_content(source, "a sound")
-    return name, io.BytesIO(data)
+        if source.location == STDIN:
+            return source, source.name, _standard_input(source.name)
+        if source.path is not None and os.path.exists(source.path) and not os.path.isfile(source.path):
+            return source, source.name, _named_pipe(source.path)
+    return source, *open_content(source, "a sound")
 
 
 def _standard_input(name: str) -> IO[bytes] | Pipe:
     if sys.stdin is None or sys.stdin.closed:
-        raise InputError(f"{name} is closed")
+        raise InputError("there is no standard input")
     stream = sys.stdin.buffer
     try:
         descriptor = stream.fileno()
-        if stat.S_ISREG(os.fstat(descriptor).st_mode) and stream.seekable() and not stream.tell():
-            protect(f"/dev/fd/{descriptor}")
-            return open(descriptor, "rb", closefd=False)
-    except OSError:  # it isn't of the operating system
-        pass
+    except OSError:  # it is in memory
+        return Pipe(name, stream)
+    refuse_device(descriptor, name)
+    if os.path.isfile(descriptor) and not stream.tell():
+        protect(f"/dev/fd/{descriptor}")
+        return open(descriptor, "rb", closefd=False)
     return Pipe(name, stream)
 
 
+def _named_pipe(path: str) -> Pipe:
+    protect(path)
+    try:
+        return Pipe(path, Path(path).open("rb"))
+    except IsADirectoryError:
+        raise InputError(f"{path} is a directory") from None
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror or error}") from None
+
+
 def _true(file: IO[bytes], header: Wave | None) -> Overlay:
-    """The file, with a size that means "to the end" where its own doesn't fit; without a name, which libsndfile would judge by."""
+    """The file, with a size that means "to the end" where its own is wrong; without its name, which libsndfile would go by."""
     file.seek(0)
     cut = header is not None and header.whole < 0 and (header.announced or 0) > header.there
     if header is None or not (header.stale or cut):
@@ -441,12 +483,6 @@ def _checked(samples: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:
     return samples if samples.ndim == 2 else samples[:, None]
 
 
-def _sliced(samples: NDArray[np.floating[Any]], rate: int) -> Iterator[Block]:
-    """Blocks of a decoded sound."""
-    for start in range(0, len(samples), _BLOCK):
-        yield samples[start : start + _BLOCK], rate
-
-
 def _converted(recording: Recording, rate: int, most: float) -> Iterator[Samples]:
     """A recording as mono blocks at ``rate``."""
     cleaner = _Cleaner(recording.name)
@@ -460,9 +496,7 @@ def _converted(recording: Recording, rate: int, most: float) -> Iterator[Samples
     # a broadcast may go from mono to stereo
     for (from_rate, _), alike in groupby(bounded(), lambda block: (block[1], block[0].shape[1])):
         if from_rate not in _RATES:
-            raise InputError(
-                f"{recording.name} has {from_rate} samples a second; {_RATES[0]} to {_RATES[-1]} can be read"
-            )
+            raise InputError(f"{recording.name} has {from_rate} samples a second; {_RATES[0]} to {_RATES[-1]} can be read")
         resampler = soxr.ResampleStream(from_rate, rate, 1, dtype="float32") if from_rate != rate else None
         for mono in mixed((samples for samples, _ in alike), from_rate):
             yield (resampler.resample_chunk(mono) if resampler else mono).clip(-1.0, 1.0)

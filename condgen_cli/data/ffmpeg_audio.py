@@ -16,7 +16,7 @@ from av.stream import Disposition
 from numpy.typing import NDArray
 
 from condgen_cli.data.pipe import Pipe
-from condgen_cli.errors import InputError
+from condgen_cli.errors import InputError, UnknownFormatError
 
 __all__ = ["SoundStream"]
 
@@ -30,7 +30,7 @@ _CONTAINERS = (
 """What FFmpeg may take a file for. Its playlists are not among them, which name other files to be opened; the last ones have no
 sound, which can be said of them then."""
 
-_GUESSED = frozenset("aac,ac3,amr,dts,dtshd,eac3,loas,mlp,mp3,mpeg,mpegts,ogg,truehd".split(","))
+_GUESSED = frozenset(("aac", "ac3", "amr", "dts", "dtshd", "eac3", "loas", "mlp", "mp3", "mpeg", "mpegts", "ogg", "truehd"))
 """Containers whose headers don't say how long they are: FFmpeg guesses from what is there."""
 
 _CHECKED = frozenset(("alac", "ape", "flac", "tak", "tta", "wavpack"))
@@ -61,7 +61,8 @@ class SoundStream:
         file: read from where it is; one that isn't ``seekable()`` is never gone back in.
         counted: whether it is an MP3 that says how many frames it has.
     Raises:
-        InputError: if it is no file of a known format, is broken, or has no sound that can be decoded.
+        UnknownFormatError: if it is no file of a known format.
+        InputError: if it is broken, or has no sound that can be decoded.
     """
 
     def __init__(self, name: str, file: IO[bytes] | Pipe, counted: bool = False) -> None:
@@ -100,6 +101,12 @@ class SoundStream:
     def is_mp3(self) -> bool:
         """Whether it is an MP3 without a container, which other things may follow."""
         return self.format == "mp3"
+
+    @property
+    def bit_rate(self) -> int:
+        """Bits a second of samples that are not compressed; 0 of others."""
+        context = self.stream.codec_context
+        return (context.bit_rate or 0) if context.name.startswith("pcm") else 0
 
     @property
     def announced(self) -> float | None:
@@ -218,11 +225,11 @@ def _opened(name: str, file: IO[bytes] | Pipe) -> InputContainer:
     try:
         return av.open(file, "r", options=options, metadata_errors="ignore")
     except av.error.ArgumentError:  # a format that isn't wanted
-        raise InputError(f"{name} is not a sound file of a known format") from None
+        raise UnknownFormatError(f"{name} is not a sound file of a known format") from None
     except av.error.InvalidDataError:
         if _is_mp4(file):
             raise InputError(f"{name} is broken: its index is missing, as in a recording that was broken off") from None
-        raise InputError(f"{name} is not a sound file of a known format") from None
+        raise UnknownFormatError(f"{name} is not a sound file of a known format") from None
     except (av.error.FFmpegError, OSError) as error:
         raise InputError(f"{name} is a broken sound file: {_reason(error)}") from None
 
@@ -236,14 +243,16 @@ def _is_mp4(file: IO[bytes] | Pipe) -> bool:
 
 def _floats(frame: AudioFrame) -> NDArray[np.float32]:
     """(samples, channels) in [-1, 1]."""
-    values = frame.to_ndarray()
+    values: NDArray[Any] = frame.to_ndarray()
     values = values.T if frame.format.is_planar else values.reshape(-1, frame.layout.nb_channels)
     kind = frame.format.name.removesuffix("p")
     scale = _SCALES.get(kind)
     if scale is None:
         return np.ascontiguousarray(values, dtype=np.float32)
-    centred = values.astype(np.float32 if kind in ("u8", "s16") else np.float64) - (128.0 if kind == "u8" else 0.0)
-    return np.ascontiguousarray(centred / scale, dtype=np.float32)
+    floats: NDArray[Any] = values.astype(np.float32 if kind in ("u8", "s16") else np.float64)
+    if kind == "u8":
+        floats = floats - scale
+    return np.ascontiguousarray(floats / scale, dtype=np.float32)
 
 
 def _reason(error: Exception) -> str:

@@ -58,7 +58,10 @@ class _Mixer:
         before, signs = self.signs, self._signs(window)
         self.signs = signs
         if before is None or (before == signs).all():
-            return window.mean(axis=1, dtype=np.float32) if (signs > 0).all() else window @ (signs / len(signs))
+            mono: NDArray[np.float32] = (
+                window.mean(axis=1, dtype=np.float32) if (signs > 0).all() else window @ (signs / np.float32(len(signs)))
+            )
+            return mono
         gains = np.repeat(signs[None], len(window), axis=0)
         ramp = np.linspace(0, 1, min(self.fade, len(window)), dtype=np.float32)[:, None]
         gains[: len(ramp)] = before + ramp * (signs - before)

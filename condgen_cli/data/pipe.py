@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import sys
 import tempfile
-from typing import IO, Any, BinaryIO
+from typing import IO, BinaryIO
 
 from condgen_cli.errors import InputError
 
@@ -101,7 +101,7 @@ class Pipe:
             InputError: if there is more than ``MAX_SPOOL`` bytes, or than the disk has room for.
         """
         folder = tempfile.gettempdir()
-        file: Any = tempfile.TemporaryFile(prefix="condgen-")
+        file: IO[bytes] = tempfile.TemporaryFile(prefix="condgen-")  # noqa: SIM115  # the caller's
         try:
             file.write(self._head)
             size = len(self._head)
@@ -115,9 +115,11 @@ class Pipe:
             file.close()
             free = shutil.disk_usage(folder).free // 2**20
             reason = error.strerror or error
-            raise InputError(f"cannot keep {self.name} in {folder}, which has {free} MB left: {reason}", "give it as a file") from None
+            raise InputError(
+                f"cannot keep {self.name} in {folder}, which has {free} MB left: {reason}", "give it as a file"
+            ) from None
         except InputError:
             file.close()
             raise
         file.seek(0)
-        return file  # type: ignore[no-any-return]
+        return file

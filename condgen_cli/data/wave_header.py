@@ -1,6 +1,6 @@
 """Where the samples lie in files that hold little else, and whether their headers are true.
 
-A recorder that crashes leaves a header that says nothing, or what was true some time before. The samples are there all the same.
+A recorder that crashes leaves a header that says nothing, or what was true some time before. The samples are there though.
 """
 
 from __future__ import annotations
@@ -104,7 +104,6 @@ class Overlay(io.RawIOBase):
             found[first - start : last - start] = self._data[first - self._place : last - self._place]
         buffer[: len(found)] = found
         return len(found)
-
 
 
 def _chunked(file: IO[bytes], size: int, start: int, format: str, wanted: bytes, whole: int) -> Wave | None:
