@@ -132,9 +132,7 @@ def align(weights: NDArray[np.floating], least: Sequence[int] | None = None) -> 
     return path
 
 
-def _times(
-    map: AttentionMap, steps: list[int], said: Sequence[tuple[str, bool]], end: float
-) -> Iterator[tuple[float, float]]:
+def _times(map: AttentionMap, steps: list[int], said: Sequence[tuple[str, bool]], end: float) -> Iterator[tuple[float, float]]:
     """Start and end of some steps, in seconds, before the part's ``end``."""
     (axis,) = map.positions
     if not len(axis):
