@@ -205,7 +205,10 @@ class Runner:
         run = _Run(self.model, self.device, decoding, self._forced(force), generator, draw, outputs, references)
         by_length = hasattr(self.model, "length")
         window = batch_size * WINDOW if by_length else batch_size
-        windows = available(items, window) if live else _windows(items, window, batch_size)
+        if live:
+            windows = available(items, window, lambda item: max(window // batch_size, 1) if _is_part(item) else 1)
+        else:
+            windows = _windows(items, window, batch_size)
         batches = sorted_batches(windows, batch_size, run.length if by_length else None)
         results = restored(run.placed_results(batches))
         yield from map(whole, by_input(results)) if joined else results
@@ -467,12 +470,17 @@ def _windows(items: Iterable[Item | Failure], size: int, parts: int) -> Iterator
     held = 0
     for item in items:
         window.append(item)
-        held += isinstance(item, Item) and item.parts > 1
+        held += _is_part(item)
         if len(window) == size or held == parts:
             yield window
             window, held = [], 0
     if window:
         yield window
+
+
+def _is_part(entry: Item | Failure) -> bool:
+    """Whether it is one of several that an input is cut into."""
+    return isinstance(entry, Item) and entry.parts > 1
 
 
 def _failure(entry: Item | Failure, error: Exception) -> Failure:

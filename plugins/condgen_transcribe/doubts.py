@@ -48,9 +48,9 @@ def _signs(generation: Generation, item: Item) -> Iterator[str]:
     seconds = item.meta.get("end", 0.0) - item.meta.get("start", 0.0)
     words = str(generation.output).split()
     covered = _covered(generation)
-    if covered is not None and len(words) < _SLOW * seconds:
-        if covered > _WIDE or (seconds >= _SHORTEST and covered > _SHARE * seconds):
-            yield FLAT
+    flat = covered is not None and (covered > _WIDE or (seconds >= _SHORTEST and covered > _SHARE * seconds))
+    if flat and len(words) < _SLOW * seconds:
+        yield FLAT
     if len(words) >= _WORDS and len(set(words)) < _DIFFERENT * len(words):
         yield REPEATED
 
