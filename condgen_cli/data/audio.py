@@ -23,7 +23,7 @@ from condgen_cli.data.content import Kind, command_for, kind_of, open_content
 from condgen_cli.data.mixing import mixed
 from condgen_cli.data.pipe import Pipe
 from condgen_cli.data.silence import Samples, Segment, cut_at_silences
-from condgen_cli.data.wave_header import MPEG_TAGS, Overlay, Wave, wave_header
+from condgen_cli.data.wave_header import MPEG_TAGS, Overlay, Wave, is_libsndfile, wave_header
 from condgen_cli.errors import InputError, UnknownFormatError
 from condgen_cli.files.inputs import protect, refuse_device
 from condgen_cli.sources import STDIN, Source
@@ -222,13 +222,13 @@ class Recording:
             raise InputError(f"{self.name} is empty")
         self._header = header = wave_header(file)
         reason = ""
-        # libmpg123, which libsndfile leaves MPEG audio to, talks to the terminal
-        if not (_is_mpeg(head) or (header is not None and header.tag in MPEG_TAGS)):
+        # libsndfile tries libmpg123 on all that it doesn't know, which then talks to the terminal
+        if is_libsndfile(head) and not (header is not None and header.tag in MPEG_TAGS):
             try:
                 self._sound = _SoundFile(_true(file, header))
             except soundfile.LibsndfileError as error:
                 reason = error.error_string.removeprefix("Error : ").rstrip(".")
-        if self._sound is not None and self._sound.frames:
+        if self._sound is not None and (self._sound.frames or (header is not None and not header.stale)):
             self.seconds = self._sound.frames / self._sound.samplerate
             return
         try:
@@ -447,10 +447,6 @@ def _part(file: IO[bytes], start: int, size: int) -> bytes:
     return file.read(size)
 
 
-def _is_mpeg(head: bytes) -> bool:
-    return head.startswith(b"ID3") or (head[:1] == b"\xff" and head[1:2] >= b"\xe0")
-
-
 def _counts_frames(peek: Callable[[int, int], bytes]) -> bool:
     """Whether an MP3 says how many frames it has."""
     head, start = peek(0, 10), 0
@@ -489,14 +485,14 @@ def _converted(recording: Recording, rate: int, most: float) -> Iterator[Samples
 
     def bounded() -> Iterator[Block]:
         for samples, its_rate in recording.blocks():
+            if its_rate not in _RATES:
+                raise InputError(f"{recording.name} has {its_rate} samples a second; {_RATES[0]} to {_RATES[-1]} can be read")
             if recording.end > most:
                 raise InputError(f"{recording.name} lasts more than {most / 60:.0f} minutes")
             yield cleaner.clean(samples), its_rate
 
     # a broadcast may go from mono to stereo
     for (from_rate, _), alike in groupby(bounded(), lambda block: (block[1], block[0].shape[1])):
-        if from_rate not in _RATES:
-            raise InputError(f"{recording.name} has {from_rate} samples a second; {_RATES[0]} to {_RATES[-1]} can be read")
         resampler = soxr.ResampleStream(from_rate, rate, 1, dtype="float32") if from_rate != rate else None
         for mono in mixed((samples for samples, _ in alike), from_rate):
             yield (resampler.resample_chunk(mono) if resampler else mono).clip(-1.0, 1.0)

@@ -103,14 +103,14 @@ class Pipe:
         folder = tempfile.gettempdir()
         file: IO[bytes] = tempfile.TemporaryFile(prefix="condgen-")  # noqa: SIM115  # the caller's
         try:
-            file.write(self._head)
-            size = len(self._head)
+            data, size = self.head, 0
             self._head.clear()
-            while data := self._read(_CHUNK):
+            while data:
                 size += len(data)
                 if size > MAX_SPOOL:
                     raise InputError(f"{self.name} holds more than {MAX_SPOOL // 2**30} GB", "give it as a file")
                 file.write(data)
+                data = self._read(_CHUNK)
         except OSError as error:
             file.close()
             free = shutil.disk_usage(folder).free // 2**20

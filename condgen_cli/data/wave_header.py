@@ -9,10 +9,16 @@ import io
 import struct
 from typing import IO, NamedTuple
 
-__all__ = ["MPEG_TAGS", "Overlay", "Wave", "wave_header"]
+__all__ = ["MPEG_TAGS", "Overlay", "Wave", "is_libsndfile", "wave_header"]
 
 MPEG_TAGS = frozenset((0x50, 0x55))
 """Codes of WAV for MPEG audio."""
+
+_MAGIC = (
+    *(b"RIFF", b"RIFX", b"RF64", b"riff", b"FORM", b".snd", b"dns.", b"fLaC", b"OggS", b"caff", b"NIST_1A", b"PVF1", b"2BIT"),
+    *(b" paf", b"fap ", b"\x64\xa3", b"\xa3\x64", b"MATLAB", b"Creative Voice", b"Extended Instrument:", b"ALawSoundFile"),
+)
+"""What files begin with that libsndfile has a reader of its own for."""
 
 _UNKNOWN = 0x7FFF_0000
 """Sizes from here on stand in headers of files that were written to a pipe, before their size was known."""
@@ -46,6 +52,11 @@ class Wave(NamedTuple):
     whole: int
     stale: bool
     tag: int = 0
+
+
+def is_libsndfile(head: bytes) -> bool:
+    """Whether a file that begins so may be one that libsndfile has a reader of its own for."""
+    return head.startswith(_MAGIC)
 
 
 def wave_header(file: IO[bytes]) -> Wave | None:
