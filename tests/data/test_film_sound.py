@@ -156,7 +156,8 @@ def test_formats_from_disk_and_through_a_pipe(
         assert len(samples) / RATE == pytest.approx(SECONDS, abs=0.1)
         assert frequency(samples) == pytest.approx(440, abs=2)
         first, second, third = (float(part.std()) for part in np.array_split(samples, 3))
-        assert third == pytest.approx(0.298, rel=0.2)  # no louder
+        usual = 0.211 if kind == "wma" else 0.298  # that is in stereo, which costs 3 dB
+        assert third == pytest.approx(usual, rel=0.2)  # no louder
         assert (first / third, second / third) == pytest.approx((0.23, 0.607), rel=0.25)  # no shorter, no later
 
 
