@@ -42,8 +42,8 @@ _APART = 0.1
 _PAUSE = 1.0
 """Seconds without any frame from which on something is missing; some encoders leave out what is silent."""
 
-_LONGEST_GAP = 3600.0
-"""Seconds that may lie between two frames; a clock that jumps further has been set anew."""
+_LONGEST_GAP = 600.0
+"""Seconds that may lie between two frames where nobody knows how long the file is; a clock that jumps further was set anew."""
 
 _BLOCK = 1 << 16
 """Samples of each channel that a block has about."""
@@ -160,7 +160,7 @@ class SoundStream:
             rate, samples = frame.sample_rate, _floats(frame)
             time = frame.time - self._start if frame.time is not None else self.position
             gap = time - self.position
-            if gap < -_PAUSE or gap > _LONGEST_GAP:
+            if gap < -_PAUSE or gap > self._longest_gap:
                 self._start += gap
             elif gap > _APART:
                 if begun and (failing or self._is_checked or gap > _PAUSE):
@@ -171,6 +171,12 @@ class SoundStream:
             self.position += len(samples) / rate
             if left_out < len(samples):
                 yield samples[left_out:], rate
+
+    @property
+    def _longest_gap(self) -> float:
+        """Seconds that may lie before the next frame: none beyond the file's end."""
+        whole = self._whole
+        return _LONGEST_GAP if whole is None else whole + _PAUSE - self.position
 
     def _silence(self, seconds: float, channels: int, rate: int, after: float) -> Iterator[Block]:
         begin = max(self.position, after)
