@@ -23,7 +23,8 @@ from condgen_cli.data.content import Kind, command_for, kind_of, open_content
 from condgen_cli.data.mixing import mixed
 from condgen_cli.data.pipe import Pipe
 from condgen_cli.data.silence import Samples, Segment, cut_at_silences
-from condgen_cli.data.wave_header import MPEG_TAGS, Overlay, Wave, is_libsndfile, wave_header
+from condgen_cli.data.view import View
+from condgen_cli.data.wave_header import MPEG_TAGS, Wave, is_libsndfile, wave_header
 from condgen_cli.errors import InputError, UnknownFormatError
 from condgen_cli.files.inputs import protect, refuse_device
 from condgen_cli.sources import STDIN, Source
@@ -283,11 +284,10 @@ class Recording:
         from condgen_cli.data.ffmpeg_audio import SoundStream
 
         if isinstance(file, Pipe):
-            counted = _counts_frames(file.peek)
-        else:
-            counted = _counts_frames(lambda start, size: _part(file, start, size))
-            file.seek(0)
-        return SoundStream(self.name, file, counted)
+            return SoundStream(self.name, file, _counts_frames(file.peek))
+        counted = _counts_frames(lambda start, size: _part(file, start, size))
+        file.seek(0)
+        return SoundStream(self.name, View(file), counted)
 
     def _decoded(self, sound: _SoundFile) -> Iterator[Block]:
         """What libsndfile makes of the file, and FFmpeg from where that fails."""
@@ -433,13 +433,13 @@ def _named_pipe(path: str) -> Pipe:
         raise InputError(f"cannot read {path}: {error.strerror or error}") from None
 
 
-def _true(file: IO[bytes], header: Wave | None) -> Overlay:
+def _true(file: IO[bytes], header: Wave | None) -> View:
     """The file, with a size that means "to the end" where its own is wrong; without its name, which libsndfile would go by."""
     file.seek(0)
     cut = header is not None and header.whole < 0 and (header.announced or 0) > header.there
     if header is None or not (header.stale or cut):
-        return Overlay(file)
-    return Overlay(file, header.field, struct.pack(header.format, header.whole))
+        return View(file)
+    return View(file, header.field, struct.pack(header.format, header.whole))
 
 
 def _part(file: IO[bytes], start: int, size: int) -> bytes:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import IO, Any
+from typing import Any
 
 import av
 import av.error
@@ -16,6 +16,7 @@ from av.stream import Disposition
 from numpy.typing import NDArray
 
 from condgen_cli.data.pipe import Pipe
+from condgen_cli.data.view import View
 from condgen_cli.errors import InputError, UnknownFormatError
 
 __all__ = ["SoundStream"]
@@ -65,7 +66,7 @@ class SoundStream:
         InputError: if it is broken, or has no sound that can be decoded.
     """
 
-    def __init__(self, name: str, file: IO[bytes] | Pipe, counted: bool = False) -> None:
+    def __init__(self, name: str, file: View | Pipe, counted: bool = False) -> None:
         self.name = name
         self.counted = counted
         self.container = _opened(name, file)
@@ -226,7 +227,7 @@ class SoundStream:
         return [f"it has {len(streams)} sound streams; number {number}{told} is heard"]
 
 
-def _opened(name: str, file: IO[bytes] | Pipe) -> InputContainer:
+def _opened(name: str, file: View | Pipe) -> InputContainer:
     options = {"format_whitelist": _CONTAINERS}
     try:
         return av.open(file, "r", options=options, metadata_errors="ignore")
@@ -240,7 +241,7 @@ def _opened(name: str, file: IO[bytes] | Pipe) -> InputContainer:
         raise InputError(f"{name} is a broken sound file: {_reason(error)}") from None
 
 
-def _is_mp4(file: IO[bytes] | Pipe) -> bool:
+def _is_mp4(file: View | Pipe) -> bool:
     if isinstance(file, Pipe):
         return file.peek(4, 4) in (b"ftyp", b"mdat")
     file.seek(4)

@@ -9,7 +9,7 @@ import io
 import struct
 from typing import IO, NamedTuple
 
-__all__ = ["MPEG_TAGS", "Overlay", "Wave", "is_libsndfile", "wave_header"]
+__all__ = ["MPEG_TAGS", "Wave", "is_libsndfile", "wave_header"]
 
 MPEG_TAGS = frozenset((0x50, 0x55))
 """Codes of WAV for MPEG audio."""
@@ -82,41 +82,6 @@ def wave_header(file: IO[bytes]) -> Wave | None:
     return None
 
 
-class Overlay(io.RawIOBase):
-    """A file as bytes alone, without its name, and with other bytes at one place.
-
-    Args:
-        file: seekable.
-        place: of the bytes.
-    """
-
-    def __init__(self, file: IO[bytes], place: int = 0, data: bytes = b"") -> None:
-        self._file = file
-        self._place = place
-        self._data = data
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
-        return self._file.seek(offset, whence)
-
-    def tell(self) -> int:
-        return self._file.tell()
-
-    def readinto(self, buffer: memoryview, /) -> int:  # type: ignore[override]
-        start = self._file.tell()
-        found = bytearray(self._file.read(len(buffer)))
-        first, last = max(start, self._place), min(start + len(found), self._place + len(self._data))
-        if first < last:
-            found[first - start : last - start] = self._data[first - self._place : last - self._place]
-        buffer[: len(found)] = found
-        return len(found)
-
-
 def _chunked(file: IO[bytes], size: int, start: int, format: str, wanted: bytes, whole: int) -> Wave | None:
     """The header of a file of chunks: four letters, a size, and so many bytes, filled up to an even number but in CAF."""
     tag, width = 0, struct.calcsize(format)
@@ -151,5 +116,8 @@ def _found(file: IO[bytes], size: int, body: int, length: int, field: int, forma
 
 
 def _at(file: IO[bytes], start: int, size: int) -> bytes:
-    file.seek(start)
+    try:
+        file.seek(start)
+    except (OSError, OverflowError, ValueError):  # a size in a chunk leads nowhere
+        return b""
     return file.read(size)
