@@ -157,6 +157,7 @@ class Recording:
         self._samples: NDArray[np.floating[Any]] | None = None
         if isinstance(source, Sound):
             self.name, self._samples, self._rate = "the sound", _checked(source.samples), source.rate
+            _check_rate(self.name, source.rate)
             self.seconds = len(source.samples) / source.rate
             return
         self._source, self.name, file = _open(source)
@@ -165,11 +166,13 @@ class Recording:
                 self._begin_pipe(file)
             else:
                 self._begin(file)
-        except BaseException as error:
-            if isinstance(error, UnknownFormatError):
-                error = self._explained(error)
+        except UnknownFormatError as error:
+            explained = self._explained(error)
             self.close()
-            raise error from None
+            raise explained from None
+        except BaseException:
+            self.close()
+            raise
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -254,9 +257,8 @@ class Recording:
         if not _index_comes_last(pipe):
             try:
                 self._stream = self._ffmpeg(pipe)
-            except InputError as error:
-                if isinstance(error, UnknownFormatError):
-                    self._check_head(pipe)
+            except UnknownFormatError:
+                self._check_head(pipe)
             else:
                 pipe.forget()
                 if header is not None and header.announced and self._stream.bit_rate:
@@ -331,8 +333,8 @@ class Recording:
             self._stream = self._ffmpeg(file)
         except InputError:
             self._tell_cut(announced)
-            return
-        yield from self._listened(self._stream, after, announced)
+        else:
+            yield from self._listened(self._stream, after, announced)
         if not self.missing:
             self.missing.append(_DAMAGED)
 
@@ -347,7 +349,7 @@ class Recording:
             announced = self.end * (header.announced or 0) / max(header.there, 1)
         announced = announced or self._announced or stream.announced
         if stream.lost:
-            self.missing.append(f"damaged: {stream.lost:.1f} s of its sound can't be had, and are silent here")
+            self.missing.append(f"damaged: {stream.lost:.1f} s of its sound can't be decoded and are silent")
         elif stream.damaged:
             self.missing.append(_DAMAGED)
         if announced is not None:
@@ -479,14 +481,18 @@ def _checked(samples: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:
     return samples if samples.ndim == 2 else samples[:, None]
 
 
+def _check_rate(name: str, rate: int) -> None:
+    if rate not in _RATES:
+        raise InputError(f"{name} has {rate} samples a second; {_RATES[0]} to {_RATES[-1]} can be read")
+
+
 def _converted(recording: Recording, rate: int, most: float) -> Iterator[Samples]:
     """A recording as mono blocks at ``rate``."""
     cleaner = _Cleaner(recording.name)
 
     def bounded() -> Iterator[Block]:
         for samples, its_rate in recording.blocks():
-            if its_rate not in _RATES:
-                raise InputError(f"{recording.name} has {its_rate} samples a second; {_RATES[0]} to {_RATES[-1]} can be read")
+            _check_rate(recording.name, its_rate)
             if recording.end > most:
                 raise InputError(f"{recording.name} lasts more than {most / 60:.0f} minutes")
             yield cleaner.clean(samples), its_rate
@@ -540,4 +546,4 @@ class _Cleaner:
         """
         if self.bad == self.all:
             raise InputError(f"{self.name} has samples that are no numbers")
-        return [f"damaged: {self.bad} of its {self.all} samples are no sound, and are silent here"] if self.bad else []
+        return [f"damaged: {self.bad} of its {self.all} samples are no sound and are silent"] if self.bad else []

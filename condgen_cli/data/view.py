@@ -11,7 +11,7 @@ __all__ = ["View"]
 class View(io.RawIOBase):
     """A file as bytes alone: without its name, and with other bytes at one place.
 
-    Seeking to where no file reaches, as broken headers ask for, gives -1 as C has it: an exception would be printed and dropped.
+    Seeking to where no file reaches, as broken headers ask for, gives -1 as in C: an exception would be printed and dropped.
 
     Args:
         file: seekable; closing the view leaves it open.
