@@ -118,11 +118,12 @@ def progress_in_time(description: str) -> Iterator[Callable[[float | None, float
     from datetime import timedelta
 
     from rich.console import Console
+    from rich.markup import escape
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = [TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[clock]}"), TimeRemainingColumn()]
     bar = Progress(*columns, console=Console(stderr=True), transient=True, redirect_stdout=False)
-    task = bar.add_task(description, total=None, clock="")
+    task = bar.add_task(escape(printable(description)), total=None, clock="")
 
     def show(done: float | None, total: float | None) -> None:
         if done is None:

@@ -23,6 +23,7 @@ from condgen_cli.data.content import Kind, command_for, kind_of, open_content
 from condgen_cli.data.mixing import mixed
 from condgen_cli.data.pipe import Pipe
 from condgen_cli.data.silence import Samples, Segment, cut_at_silences
+from condgen_cli.data.truncation import missing_end
 from condgen_cli.data.view import View
 from condgen_cli.data.wave_header import MPEG_TAGS, Wave, is_libsndfile, wave_header
 from condgen_cli.errors import InputError, UnknownFormatError
@@ -356,6 +357,10 @@ class Recording:
             self._tell_cut(announced)
         elif self._ends_without_mark(stream) or (stream.ends_broken and not stream.is_mp3):
             self._tell_cut(None)
+        if not self.missing and self._file is not None and not isinstance(self._file, Pipe):
+            # a film's length is its pictures', and some containers tell bytes only
+            told = missing_end(self._file)
+            self.missing += [f"cut short: {told}"] if told else []
 
     def _ends_without_mark(self, stream: SoundStream) -> bool:
         """Whether it is an Ogg stream that doesn't say where it ends."""

@@ -228,17 +228,37 @@ class SoundStream:
 
 
 def _opened(name: str, file: View | Pipe) -> InputContainer:
-    options = {"format_whitelist": _CONTAINERS}
     try:
-        return av.open(file, "r", options=options, metadata_errors="ignore")
+        try:
+            return _open(file)
+        except (av.error.EOFError, av.error.InvalidDataError):
+            if isinstance(file, Pipe) or not _is_mp4(file):
+                raise
+            # it ends within an index that FFmpeg seeks for: perhaps there is sound before that
+            file.seek(0)
+            return _open(_Forward(file))
     except av.error.ArgumentError:  # a format that isn't wanted
         raise UnknownFormatError(f"{name} is not a sound file of a known format") from None
-    except av.error.InvalidDataError:
+    except (av.error.EOFError, av.error.InvalidDataError):
         if _is_mp4(file):
             raise InputError(f"{name} is broken: its index is missing, as in a recording that was broken off") from None
         raise UnknownFormatError(f"{name} is not a sound file of a known format") from None
     except (av.error.FFmpegError, OSError) as error:
         raise InputError(f"{name} is a broken sound file: {_reason(error)}") from None
+
+
+def _open(file: Any) -> InputContainer:
+    return av.open(file, "r", options={"format_whitelist": _CONTAINERS}, metadata_errors="ignore")
+
+
+class _Forward:
+    """A file that can't be sought in."""
+
+    def __init__(self, file: View) -> None:
+        self._file = file
+
+    def read(self, size: int) -> bytes:
+        return self._file.read(size) or b""
 
 
 def _is_mp4(file: View | Pipe) -> bool:

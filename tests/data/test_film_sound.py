@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -210,6 +211,15 @@ def test_what_is_there_of_a_cut_file_is_used(kind: str, monkeypatch: pytest.Monk
         if kind != "mp3" or samples is from_disk[0]:  # that of an MP3 isn't known before its end has come
             (warning,) = warnings
             assert warning.startswith("cut short: ")
+
+
+def test_a_cut_film_of_fragments_is_told() -> None:
+    options = {"movflags": "frag_keyframe+empty_moov"}
+    whole = film("film.mp4", "mp4", "aac", 48_000, pictures=True, options=options, seconds=20).read_bytes()
+    assert all_of(whole)[1] == ()
+    samples, (warning,) = all_of(whole[: len(whole) // 2])
+    assert re.fullmatch(r"cut short: .* missing|damaged.*", warning)
+    assert len(samples) > 4 * RATE
 
 
 def test_a_hole_in_a_film_leaves_what_follows_in_its_place() -> None:

@@ -154,8 +154,9 @@ def test_several_inputs_need_a_file_each_for_subtitles(transcribe: Transcribe, m
     code, out, err = transcribe("short.wav", "sub/short.wav", "silent.ogg", "absent.wav", "--format", "srt", "-o", "{stem}.srt")
     assert (code, out) == (4, "")
     assert "error: absent.wav does not exist" in err
-    assert {path.name for path in Path().glob("*.srt")} == {"short.srt", "short-2.srt"}
+    assert {path.name for path in Path().glob("*.srt")} == {"short.srt", "short-2.srt", "silent.srt"}
     assert Path("short-2.srt").read_text() == Path("short.srt").read_text() != ""
+    assert Path("silent.srt").read_text() == ""
     monkeypatch.setattr("condgen_cli.runner.load", lambda *_: pytest.fail("a model was loaded before options were checked"))
     code, _, err = transcribe("short.wav", "long.flac", "--format", "vtt")
     assert (code, err.splitlines()[1]) == (2, "hint: -o {stem}.vtt")
@@ -258,7 +259,7 @@ def test_a_folder_of_sound_in_any_container(transcribe: Transcribe) -> None:
     code, out, err = transcribe("mixed")
     assert code == 0
     assert [line.split(": ")[0] for line in out.splitlines()] == ["mixed/film.mkv", "mixed/unnamed.m4a"]
-    assert re.fullmatch(r"warning: mixed: 1 file .*\(\.txt\) left out\n", err)
+    assert re.fullmatch(r"warning: mixed: 1 file .*\(\.txt\)\n", err)
 
 
 def test_stereo_in_opposite_phase_is_heard(transcribe: Transcribe) -> None:
