@@ -175,9 +175,9 @@ class SoundStream:
 
     @property
     def _longest_gap(self) -> float:
-        """Seconds that may lie before the next frame: none beyond the file's end."""
-        whole = self._whole
-        return _LONGEST_GAP if whole is None else whole + _PAUSE - self.position
+        """Seconds that may lie before the next frame: none beyond the file's end, unless that was told wrongly."""
+        whole = self._whole or 0.0
+        return whole + _PAUSE - self.position if self.position < whole else _LONGEST_GAP
 
     def _silence(self, seconds: float, channels: int, rate: int, after: float) -> Iterator[Block]:
         begin = max(self.position, after)

@@ -39,17 +39,11 @@ class Pipe:
         self._head = bytearray()
         self._place = 0  # in the head
         self._keeps = True
-        self._ended = False
 
     @property
     def head(self) -> bytes:
         """What has been kept."""
         return bytes(self._head)
-
-    @property
-    def is_whole(self) -> bool:
-        """Whether the head is all that there is."""
-        return self._ended
 
     def read(self, size: int = -1) -> bytes:
         """Bytes that are there by now, at most ``size``; none at the end, or when the beginning gets too long to be kept."""
@@ -87,7 +81,6 @@ class Pipe:
 
     def _read(self, size: int) -> bytes:
         found = bytes(getattr(self._stream, "read1", self._stream.read)(size))
-        self._ended = not found
         self.tail = (self.tail + found)[-self.TAIL :]
         return found
 
