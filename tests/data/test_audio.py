@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from condgen_cli.data import audio
+from condgen_cli.data import recording as recording_module
 from condgen_cli.data.audio import Recording, Segment, Sound, load_audio, read_segments
 from condgen_cli.errors import InputError, NotFoundError, UsageError
 
@@ -67,7 +68,7 @@ def test_blocks_do_not_show(format: str, subtype: str | None, monkeypatch: pytes
     # frames of an MP3 share bits where quiet meets loud
     data = encoded(recording((2, 0.0), (2, 0.3)), format=format, subtype=subtype)
     whole = load_audio(data, 8000)
-    monkeypatch.setattr(audio, "_BLOCK", 1009)
+    monkeypatch.setattr(recording_module, "_BLOCK", 1009)
     np.testing.assert_allclose(load_audio(data, 8000), whole, atol=1e-5)
 
 
@@ -387,7 +388,7 @@ def test_segments_hold_all_that_is_loud(parts: list[tuple[float, float]], longes
     loud = np.concatenate([np.full(len(piece), level >= 0.1) for piece, (_, level) in zip(pieces, parts, strict=True)])
     assert covered[loud].all()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(audio, "_BLOCK", block)
+        patch.setattr(recording_module, "_BLOCK", block)
         again = list(read_segments(Sound(samples, rate), rate, longest))
     assert times(again) == times(segments)
 
