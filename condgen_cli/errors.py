@@ -10,6 +10,7 @@ __all__ = [
     "NotFoundError",
     "PartialFailure",
     "PluginError",
+    "UnknownFormatError",
     "UsageError",
 ]
 
@@ -37,6 +38,10 @@ class CondgenError(Exception):
 
 class InputError(CondgenError):
     """One input can't be read as what the task needs; in a batch the others go on."""
+
+
+class UnknownFormatError(InputError):
+    """A file is in no format that its reader knows."""
 
 
 class UsageError(CondgenError):

@@ -175,7 +175,7 @@ def join(generations: Sequence[Generation]) -> Generation:
         extras={name: np.concatenate([one.extras[name] for one in generations]) for name in first.extras},
         unread=tuple(text for one in generations for text in one.unread),
         details={name: [detail for one in generations for detail in one.details[name]] for name in first.details},
-        warnings=tuple(warning for one in generations for warning in one.warnings),
+        warnings=tuple(dict.fromkeys(warning for one in generations for warning in one.warnings)),
         doubt="; ".join(dict.fromkeys(one.doubt for one in generations if one.doubt)),
     )
 

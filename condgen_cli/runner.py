@@ -31,7 +31,7 @@ from condgen_cli.model import Item, Memory, Vocabulary
 from condgen_cli.pipeline import available, prefetch, restored, sorted_batches
 from condgen_cli.randomness import keyed
 from condgen_cli.settings import current
-from condgen_cli.signs import is_spread, repetition
+from condgen_cli.signs import repetition
 from condgen_cli.sources import Failure
 from condgen_cli.specs import resolve
 from condgen_cli.weights import load_weights
@@ -239,7 +239,10 @@ class Runner:
         run = _Run(self.model, self.device, decoding, self._forced(force), draw, outputs, references, self._purpose)
         by_length = hasattr(self.model, "length")
         window = batch_size * WINDOW if by_length else batch_size
-        windows = available(items, window) if live else _windows(items, window, batch_size)
+        if live:
+            windows = available(items, window, lambda item: max(window // batch_size, 1) if _is_part(item) else 1)
+        else:
+            windows = _windows(items, window, batch_size)
         batches = sorted_batches(windows, batch_size, run.length if by_length else None)
         results = restored(run.placed_results(batches))
         yield from map(whole, by_input(results)) if joined else results
@@ -451,17 +454,14 @@ class _Run:
         return rows
 
     def _signs(self, generation: Generation, item: Item) -> tuple[str, ...]:
-        """Warnings if an output repeats itself over and over, though its input doesn't, or looks at all of a sound alike."""
+        """A warning if an output repeats itself over and over, though its input doesn't."""
         if self.forced is not None or getattr(self.model, "repeats", False):
             return ()
-        told = []
         part = repetition(str(generation.output))
-        if part is not None and repetition(" ".join(_texts(item.condition))) is None:
-            helps = "" if self.decoding.no_repeat_ngram else "; --no-repeat-ngram 3 keeps it from that"
-            told.append(f"the output repeats {part!r} over and over{helps}")
-        if any(map(is_spread, generation.attention.values())):
-            told.append("the attention is spread over all of it, as where there is nothing to write")
-        return tuple(told)
+        if part is None or repetition(" ".join(_texts(item.condition))) is not None:
+            return ()
+        helps = "" if self.decoding.no_repeat_ngram else "; --no-repeat-ngram 3 keeps it from that"
+        return (f"the output repeats {part!r} over and over{helps}",)
 
     def _decoded(self, hypothesis: Hypothesis, item: Item) -> str:
         return str(self.model.vocabulary.decode(hypothesis.ids))
@@ -549,12 +549,17 @@ def _windows(items: Iterable[Item | Failure], size: int, parts: int) -> Iterator
     held = 0
     for item in items:
         window.append(item)
-        held += isinstance(item, Item) and item.parts > 1
+        held += _is_part(item)
         if len(window) == size or held == parts:
             yield window
             window, held = [], 0
     if window:
         yield window
+
+
+def _is_part(entry: Item | Failure) -> bool:
+    """Whether it is one of several that an input is cut into."""
+    return isinstance(entry, Item) and entry.parts > 1
 
 
 def _failure(entry: Item | Failure, error: Exception) -> Failure:

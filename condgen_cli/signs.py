@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from condgen_cli.generation import AttentionMap
-
-__all__ = ["is_spread", "repetition", "unread_doubt"]
+__all__ = ["repetition", "unread_doubt"]
 
 LONGEST = 120
 """Characters that a part which is repeated may have."""
@@ -16,10 +14,6 @@ TIMES, PHRASES = 5, 3
 """How often in a row a part is written, or a phrase, before that is a loop."""
 SHORTEST = 12
 """Characters that a loop has at least: a thousand is no loop of zeros."""
-SPREAD = 0.85
-"""Share of the highest entropy that there is: speech had at most 0.8 of it, noise and high tones 0.9."""
-FEWEST = 20
-"""Positions from which on a spread is a sign."""
 _SHOWN = 24
 
 
@@ -43,14 +37,6 @@ def unread_doubt(unread: int, characters: int) -> str:
     if 2 * unread <= characters:
         return ""
     return f"a guess: the model can read {characters - unread} of {characters} characters"
-
-
-def is_spread(map: AttentionMap) -> bool:
-    """Whether attention to times lies nearly evenly over all of them, as a model's that hears nothing which it could write."""
-    positions = map.positions
-    if [axis.kind for axis in positions] != ["time"] or len(positions[0]) < FEWEST or not len(map.steps):
-        return False
-    return bool(map.entropy().mean() > SPREAD * np.log2(len(positions[0])))
 
 
 def _longest_run(same: np.ndarray) -> tuple[int, int]:

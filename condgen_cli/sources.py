@@ -122,11 +122,22 @@ class Inputs(Iterator[str | Failure]):
         entries: found as they are asked for.
         files: those that are known at once to be files, since the command line names them.
         left_out: what of directories was not taken, a line for each; grows as entries are found.
+        count: how many there are; None if that isn't known at once.
+        live: whether some come through a pipe, as somebody writes them.
     """
 
-    def __init__(self, entries: Iterator[str | Failure], files: Sequence[str], left_out: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        entries: Iterator[str | Failure],
+        files: Sequence[str],
+        left_out: Sequence[str] = (),
+        count: int | None = None,
+        live: bool = False,
+    ) -> None:
         self.files = files
         self.left_out = left_out
+        self.count = count
+        self.live = live
         self._entries = entries
 
     def __next__(self) -> str | Failure:
@@ -156,7 +167,14 @@ def expand(arguments: Iterable[str], suffixes: Collection[str] = (), kinds: Coll
     protect_where(_inclusion(named, wanted))
     left_out: list[str] = []
     files = [argument for argument in named if os.path.isfile(argument)]
-    return Inputs(_expanded(arguments, wanted, left_out), files, left_out)
+    pipes = [argument for argument in named if argument == STDIN or _is_pipe(argument)]
+    known = len(files) + len(pipes) + sum(map(is_url, named))
+    count = known if known == len(named) else None
+    return Inputs(_expanded(arguments, wanted, left_out), files, left_out, count, bool(pipes))
+
+
+def _is_pipe(argument: str) -> bool:
+    return not is_url(argument) and Path(argument).is_fifo()
 
 
 @dataclass(frozen=True)

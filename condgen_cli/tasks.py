@@ -116,7 +116,7 @@ def run_task(
     inputs, several = _peek(found)
     _check(spec, options, several)
     check_outputs(options, found.files)
-    code = _Session(spec, options, several, choose=choose).run(inputs)
+    code = _Session(spec, options, several, live=found.live, choose=choose, count=found.count).run(inputs)
     found.tell_left_out()
     return code
 
@@ -153,6 +153,7 @@ class _Session:
         live: whether inputs come as somebody writes them.
         texts: whether they are texts, which results are not told apart by.
         choose: see ``run_task``.
+        count: how many inputs there are; None if that isn't known.
     """
 
     runner: Runner
@@ -167,7 +168,9 @@ class _Session:
         live: bool = False,
         texts: bool = False,
         choose: Callable[[Item], str] | None = None,
+        count: int | None = None,
     ) -> None:
+        self.count = count
         self.spec = spec
         self.task = spec.name
         self.options = options
@@ -193,10 +196,10 @@ class _Session:
 
         failed: list[CondgenError] = []
         done = 0
-        with self._destination() as destination, self._progress() as advance:
+        with self._destination() as destination, self._progress() as advance, self._progress_within() as show:
             for parts in by_input(self._results(inputs)):
                 errors: list[CondgenError] = []
-                self._write(destination, parts, errors)
+                self._write(destination, _shown(parts, show), errors)
                 for error in {error.message: error for error in errors}.values():  # only now, when the line has ended
                     console.fail(error)
                 failed += errors[:1]
@@ -353,10 +356,16 @@ class _Session:
         )
 
     def _progress(self) -> AbstractContextManager[Any]:
-        # on a terminal the results themselves show how far it is
         if self.several and (self.options.output or not console.stdout_is_terminal()):
-            return console.progress(None, self.task)
+            return console.progress(self.count, self.task)
         return nullcontext(lambda amount: None)
+
+    def _progress_within(self) -> AbstractContextManager[Any]:
+        """How far it is in one long input, unless its parts are shown as they are done."""
+        shown = self.streams and self.options.output is None and console.stdout_is_terminal()
+        if self.several or self.texts or shown:
+            return nullcontext(lambda done, total: None)
+        return console.progress_in_time(self.task)
 
     def _tell_unread(self, result: Result) -> None:
         """Name what the model could not read and did not copy, and whatever else it warns of, once for a source."""
@@ -393,6 +402,15 @@ class _Session:
         if not self.texts:
             return text
         return text if len(text) <= LONGEST_TITLE else f"{text[: LONGEST_TITLE - 1]}…"
+
+
+def _shown(parts: Iterable[Result], show: Callable[[float | None, float | None], None]) -> Iterator[Result]:
+    """The parts of an input, while it is shown how far it is, if its reader tells times."""
+    for result in parts:
+        yield result
+        if result.item is not None and result.item.parts > 1 and "end" in result.item.meta:
+            show(result.item.meta["end"], result.item.meta.get("duration"))
+    show(None, None)
 
 
 def _name(entry: str | Text | Item | Failure) -> str:

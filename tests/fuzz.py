@@ -25,6 +25,7 @@ from multiprocessing.connection import Connection
 from multiprocessing.sharedctypes import Synchronized
 from pathlib import Path
 from random import Random
+from typing import Any
 
 SECONDS = 5.0
 MEGABYTES = 1024
@@ -87,7 +88,40 @@ def _sounds() -> list[bytes]:
         buffer = io.BytesIO()
         soundfile.write(buffer, samples, 16_000, subtype=subtype, format=format)
         contents.append(buffer.getvalue())
-    return contents
+    return contents + [_encoded(samples, *how) for how in _STREAMS]
+
+
+_STREAMS = [
+    ("mp4", "aac"),
+    ("matroska", "libopus"),
+    ("adts", "aac"),
+    ("mpegts", "mp2"),
+    ("ogg", "flac"),
+    ("caf", "alac"),
+    ("avi", "pcm_s16le"),
+    ("asf", "pcm_s16le"),
+    ("wv", "wavpack"),
+    ("wav", "adpcm_ima_wav"),
+]
+
+
+def _encoded(samples: Any, format: str, codec: str) -> bytes:
+    """Sound in a container that FFmpeg writes."""
+    import av
+
+    buffer = io.BytesIO()
+    with av.open(buffer, "w", format=format) as container:
+        stream = container.add_stream(codec, rate=16_000, layout="mono")
+        context = stream.codec_context
+        converter = av.AudioResampler(format=context.format.name, layout="mono", rate=16_000)
+        size = context.frame_size or 1000
+        for start in range(0, len(samples), size):
+            frame = av.AudioFrame.from_ndarray(samples[None, start : start + size], format="fltp", layout="mono")
+            frame.sample_rate, frame.pts = 16_000, start
+            for converted in converter.resample(frame):
+                container.mux(stream.encode(converted))
+        container.mux(stream.encode(None))
+    return buffer.getvalue()
 
 
 def _read_sound(path: Path) -> None:

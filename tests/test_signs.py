@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from condgen_cli.generation import AttentionMap, Axis
-from condgen_cli.signs import is_spread, repetition, unread_doubt
+from condgen_cli.signs import repetition, unread_doubt
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
@@ -59,23 +57,6 @@ def test_no_loops(text: str) -> None:
 def test_what_is_written_a_dozen_times_in_a_row_is_found(part: str, times: int, around: tuple[str, str]) -> None:
     before, after = around
     assert repetition(f"{before} {' '.join([part] * times)} {after}") is not None
-
-
-def test_attention_to_times_that_is_nearly_even_is_a_sign() -> None:
-    def attention(weights: np.ndarray, kind: str = "time") -> AttentionMap:
-        steps, positions = weights.shape
-        axes = Axis.numbered("token", "tokens", steps), Axis("time", kind, tuple(float(place) for place in range(positions)))
-        return AttentionMap(weights.astype(np.float32), axes)
-
-    even = np.full((3, 100), 0.01)
-    assert is_spread(attention(even))
-    assert not is_spread(attention(even, "slots"))
-    assert not is_spread(attention(even[:, :10]))
-    assert not is_spread(attention(np.zeros((0, 100))))
-    narrow = np.zeros((3, 100))
-    narrow[:, 40:50] = 0.1  # half of the highest entropy
-    assert not is_spread(attention(narrow))
-    assert not is_spread(attention(np.concatenate([even, narrow])))
 
 
 def test_a_text_of_which_most_is_unread_is_doubted() -> None:

@@ -267,6 +267,11 @@ def _sound(file: IO[bytes]) -> Kind | None:
     """Sound, if libsndfile knows the format."""
     import soundfile
 
+    from condgen_cli.data.wave_header import is_libsndfile
+
+    file.seek(0)
+    if not is_libsndfile(file.read(32)):  # it tries libmpg123 on anything else, which talks to the terminal
+        return None
     file.seek(0)
     try:
         soundfile.info(file)

@@ -22,6 +22,11 @@ AUDIO_SUFFIXES = (
     ".w64",
     ".sph",
 )
+FILM_SUFFIXES = (
+    *(".mp4", ".m4v", ".mov", ".qt", ".webm", ".mkv", ".avi", ".3gp", ".3g2", ".wmv", ".asf", ".flv", ".f4v", ".mpg", ".mpeg"),
+    *(".m2ts", ".vob", ".ogv", ".mxf", ".rm", ".rmvb", ".divx", ".dv", ".wtv", ".nut"),
+)
+"""Of films, whose sound is heard."""
 
 _LIBRISPEECH_URLS = (
     "https://www.openslr.org/resources/12",
@@ -49,7 +54,7 @@ def condgen_register_tasks() -> list[TaskSpec]:
             command="condgen_transcribe.cli:transcribe",
             reader="condgen_transcribe.task:read",
             metrics=("wer", "cer", "substitutions", "deletions", "insertions", "rtf"),
-            suffixes=AUDIO_SUFFIXES,
+            suffixes=AUDIO_SUFFIXES + FILM_SUFFIXES,
             kinds=("sound",),
             details={"words": "condgen_transcribe.subtitles:words"},
             formats={"srt": "condgen_transcribe.subtitles:srt", "vtt": "condgen_transcribe.subtitles:vtt"},

@@ -30,7 +30,7 @@ from condgen_cli.options import (
 )
 from condgen_cli.sources import expand
 from condgen_cli.tasks import TaskOptions, run_task
-from condgen_transcribe import AUDIO_SUFFIXES
+from condgen_transcribe import AUDIO_SUFFIXES, FILM_SUFFIXES
 
 __all__ = ["transcribe"]
 
@@ -47,7 +47,9 @@ class Format(StrEnum):
 
 RecordingsArg = Annotated[
     list[str],
-    typer.Argument(metavar="PATH|GLOB|DIR|URL…", help="Recordings; a directory with all below it; - for standard input."),
+    typer.Argument(
+        metavar="PATH|GLOB|DIR|URL…", help="Recordings, films; a directory with all below it; - for standard input."
+    ),
 ]
 FormatOpt = Annotated[
     Format | None,
@@ -81,4 +83,5 @@ def transcribe(
     batch_size: BatchSizeOpt = 16,
 ) -> None:
     """Write down what is said in recordings, and show where the model listened for each letter."""
-    raise typer.Exit(run_task("transcribe", expand(recordings, AUDIO_SUFFIXES), TaskOptions.of(locals())))
+    found = expand(recordings, AUDIO_SUFFIXES + FILM_SUFFIXES, kinds=("sound",))
+    raise typer.Exit(run_task("transcribe", found, TaskOptions.of(locals())))
