@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 from condgen_cli.data.archives import Member, Tree, open_tree
 from condgen_cli.data.audio import Recording
 from condgen_cli.errors import CondgenError, InputError, IntegrityError, NotFoundError, UsageError
+from condgen_cli.files import protect
 from condgen_cli.item import Item
 from condgen_transcribe import AUDIO_SUFFIXES
 
@@ -387,6 +388,7 @@ def _columns(path: Path) -> Iterator[tuple[str, str, str]]:
     """Place, path and transcript of each line."""
     try:
         # bytes: a transcript may hold what str.splitlines takes for a line's end
+        protect(path)
         lines = path.read_bytes().removeprefix("\ufeff".encode()).split(b"\n")
     except OSError as error:
         raise CondgenError(f"can't read {path}: {error.strerror or error}") from None

@@ -21,6 +21,7 @@ from typing import NamedTuple
 
 from condgen_cli.data.archives import Member, open_tree
 from condgen_cli.errors import CondgenError, InputError, IntegrityError, NotFoundError, UsageError
+from condgen_cli.files import protect
 from condgen_cli.item import Item
 
 __all__ = ["SPLITS", "multi30k", "parallel", "sentence_length", "tatoeba_cmn"]
@@ -214,8 +215,10 @@ def _file(root: Path, name: str, split: str) -> Path:
 
 def _present(path: Path) -> Path | None:
     """The file, or what gzip made of it."""
-    packed = path.with_name(f"{path.name}.gz")
-    return path if path.is_file() else packed if packed.is_file() else None
+    found = next((each for each in (path, path.with_name(f"{path.name}.gz")) if each.is_file()), None)
+    if found is not None:
+        protect(found)
+    return found
 
 
 def _column_numbers(text: str) -> tuple[int, int]:
