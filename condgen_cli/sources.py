@@ -153,7 +153,7 @@ def expand(arguments: Iterable[str], suffixes: Collection[str] = (), kinds: Coll
     """The inputs that arguments stand for, which the running command then doesn't write over.
 
     A directory stands for those files below it that have one of ``suffixes``, or a suffix that is usual for one of ``kinds``,
-    or whose content is of one of ``kinds`` whatever they are called; hidden ones left out, in natural order (``2.jpg`` before
+    or whose content is of one of ``kinds`` under any name but a text's; hidden ones left out, in natural order (``2.jpg`` before
     ``10.jpg``), links to directories not followed; how many others there are is told in ``left_out``. A pattern stands for
     what it matches; files that are named or matched are taken whatever they are. ``-`` and URLs stand for themselves. What is
     not there becomes a ``Failure``.
@@ -191,8 +191,10 @@ class _Wanted:
             return True
         if not self.kinds:
             return False
-        from condgen_cli.data.content import kind_of
+        from condgen_cli.data.content import Kind, kind_of, suffixes_of
 
+        if suffix in suffixes_of([Kind.text]):  # so as not to look into each of a folder's sources and notes
+            return False
         try:
             return kind_of(path) in self.kinds
         except CondgenError:

@@ -139,7 +139,12 @@ def suffixes_of(kinds: Iterable[str]) -> frozenset[str]:
 
 @cache
 def _suffixes(kind: str) -> frozenset[str]:
-    listed = {Kind.photo: _photo_suffixes, Kind.clip: _clip_suffixes, Kind.sound: _sound_suffixes}
+    listed = {
+        Kind.photo: _photo_suffixes,
+        Kind.clip: _clip_suffixes,
+        Kind.sound: _sound_suffixes,
+        Kind.text: lambda: set(_TEXT_SUFFIXES),
+    }
     return frozenset(listed[Kind(kind)]()) if kind in listed else frozenset()
 
 
@@ -278,6 +283,34 @@ def _sound(file: IO[bytes]) -> Kind | None:
     except (soundfile.SoundFileError, OSError, TypeError, ValueError):
         return None
     return Kind.sound
+
+
+_TEXT_SUFFIXES = [
+    ".txt",
+    ".text",
+    ".md",
+    ".rst",
+    ".tex",
+    ".csv",
+    ".tsv",
+    ".json",
+    ".jsonl",
+    ".xml",
+    ".html",
+    ".htm",
+    ".srt",
+    ".vtt",
+    ".log",
+    ".toml",
+    ".yaml",
+    ".yml",
+    ".ini",
+    ".py",
+    ".sh",
+    ".c",
+    ".h",
+    ".js",
+]
 
 
 def _photo_suffixes() -> set[str]:
