@@ -143,7 +143,7 @@ def _suffixes(kind: str) -> frozenset[str]:
         Kind.photo: _photo_suffixes,
         Kind.clip: _clip_suffixes,
         Kind.sound: _sound_suffixes,
-        Kind.text: lambda: set(_TEXT_SUFFIXES),
+        Kind.text: _text_suffixes,
     }
     return frozenset(listed[Kind(kind)]()) if kind in listed else frozenset()
 
@@ -285,32 +285,9 @@ def _sound(file: IO[bytes]) -> Kind | None:
     return Kind.sound
 
 
-_TEXT_SUFFIXES = [
-    ".txt",
-    ".text",
-    ".md",
-    ".rst",
-    ".tex",
-    ".csv",
-    ".tsv",
-    ".json",
-    ".jsonl",
-    ".xml",
-    ".html",
-    ".htm",
-    ".srt",
-    ".vtt",
-    ".log",
-    ".toml",
-    ".yaml",
-    ".yml",
-    ".ini",
-    ".py",
-    ".sh",
-    ".c",
-    ".h",
-    ".js",
-]
+def _text_suffixes() -> set[str]:
+    names = "txt text md rst tex csv tsv json jsonl xml html htm srt vtt log toml yaml yml ini py sh c h js"
+    return {f".{name}" for name in names.split()}
 
 
 def _photo_suffixes() -> set[str]:
