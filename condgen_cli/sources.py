@@ -154,8 +154,8 @@ def expand(arguments: Iterable[str], suffixes: Collection[str] = (), kinds: Coll
 
     A directory stands for those files below it that have one of ``suffixes``, or a suffix that is usual for one of ``kinds``,
     or whose content is of one of ``kinds`` under any name but a text's; hidden ones left out, in natural order (``2.jpg``
-    before ``10.jpg``), links to directories not followed; how many others there are is told in ``left_out``. A pattern stands for
-    what it matches; files that are named or matched are taken whatever they are. ``-`` and URLs stand for themselves. What is
+    before ``10.jpg``), links to directories not followed; how many others there are is told in ``left_out``. A pattern stands
+    for what it matches; files that are named or matched are taken whatever they are. ``-`` and URLs stand for themselves. What is
     not there becomes a ``Failure``.
 
     Args:
