@@ -153,10 +153,10 @@ def expand(arguments: Iterable[str], suffixes: Collection[str] = (), kinds: Coll
     """The inputs that arguments stand for, which the running command then doesn't write over.
 
     A directory stands for those files below it that have one of ``suffixes``, or a suffix that is usual for one of ``kinds``,
-    or whose content is of one of ``kinds`` under any name but a text's; hidden ones left out, in natural order (``2.jpg``
-    before ``10.jpg``), links to directories not followed; how many others there are is told in ``left_out``. A pattern stands
-    for what it matches; files that are named or matched are taken whatever they are. ``-`` and URLs stand for themselves. What is
-    not there becomes a ``Failure``.
+    or whose content is of one of ``kinds`` under any name but a text's. They come in natural order (``2.jpg`` before
+    ``10.jpg``), hidden ones left out, links to directories not followed; how many others there are is told in ``left_out``. A
+    pattern stands for what it matches. Files that are named or matched are taken whatever they are. ``-`` and URLs stand for
+    themselves. What is not there becomes a ``Failure``.
 
     Args:
         suffixes: lower case, with the dot.
