@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -23,6 +22,7 @@ from condgen_cli.errors import InputError, NotFoundError, UsageError
 from condgen_cli.files import protect
 from condgen_cli.options import ReportFormat, ReportFormatOpt, SeedOpt, TokenizeOpt
 from condgen_cli.printable import printable
+from condgen_cli.sources import Source
 
 if TYPE_CHECKING:
     from condgen_cli.generation import Generation
@@ -100,7 +100,7 @@ def read_lines(path: str) -> list[str]:
     if path != _STDIN:
         protect(path)
     try:
-        data = sys.stdin.buffer.read() if path == _STDIN else Path(path).read_bytes()
+        data = Source(path).open() if path == _STDIN else Path(path).read_bytes()
     except FileNotFoundError:
         raise NotFoundError(f"no file {path}") from None
     except OSError as error:
