@@ -400,9 +400,9 @@ def _opened(path: str) -> IO[bytes]:
 
 
 def _read_stdin() -> bytes:
-    if sys.stdin is None or sys.stdin.closed:
+    if sys.stdin is None or getattr(sys.stdin, "closed", False):
         raise InputError("there is no standard input")
-    with suppress(io.UnsupportedOperation):  # it is in memory
+    with suppress(io.UnsupportedOperation, AttributeError):  # it is in memory
         refuse_device(sys.stdin.fileno(), "standard input")
     return _read_stream(sys.stdin.buffer, "standard input")
 
