@@ -30,7 +30,7 @@ from condgen_cli.lines import Text
 from condgen_cli.model import Item, Memory, Vocabulary
 from condgen_cli.pipeline import available, prefetch, restored, sorted_batches
 from condgen_cli.randomness import keyed
-from condgen_cli.settings import current
+from condgen_cli.settings import debugging
 from condgen_cli.signs import repetition
 from condgen_cli.sources import Failure
 from condgen_cli.specs import resolve
@@ -568,7 +568,7 @@ def _failure(entry: Item | Failure, error: Exception) -> Failure:
     source = entry.source or entry.id
     if isinstance(error, CondgenError):
         return Failure(source, _located(error, source) if entry.text is not None else error, entry)
-    if current().debug:
+    if debugging():
         raise error
     reason = str(error).partition("\n")[0]
     return Failure(source, InputError(f"{source}: {type(error).__name__}: {reason}"), entry)
@@ -684,7 +684,7 @@ def _build(bundle: Bundle) -> Any:
     except CondgenError:
         raise
     except Exception as error:
-        if current().debug:
+        if debugging():
             raise
         message = f"the plugin of {bundle.architecture!r} can't build {bundle.name}: {type(error).__name__}: {error}"
         raise PluginError(message) from error

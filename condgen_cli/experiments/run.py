@@ -160,7 +160,7 @@ def _outcome(run: Run, saved: Mapping[str, Any] | None, scoring: Scoring, data_d
     except CondgenError as error:
         failure = error
     except Exception as error:
-        if settings.current().debug:
+        if settings.debugging():
             traceback.print_exc()
         message = " ".join(f"{type(error).__name__}: {error}".split())
         failure = CondgenError(f"unexpected {message}", "run it with condgen --debug")
