@@ -79,7 +79,8 @@ def _acquire(lock: BaseFileLock, part: Path) -> None:
                 if (now := _size(part)) != size:
                     size, since = now, monotonic()
                 elif monotonic() - since > STALLED_SECONDS:
-                    message = f"another process downloads {part.with_suffix('')}, and has got nothing for {STALLED_SECONDS:.0f} seconds"
+                    held = f"has got nothing for {STALLED_SECONDS:.0f} seconds"
+                    message = f"another process downloads {part.with_suffix('')}, and {held}"
                     raise CondgenError(message, "end that process, or try again later") from None
 
 

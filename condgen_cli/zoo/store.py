@@ -78,9 +78,10 @@ class Store:
         try:
             yield
         except PermissionError:
-            message = f"the store {self.root} holds files that this user may not read"
+            message = f"the store {self.root} holds files that only another user may read"
+            opened = f"chmod -R a+rX {shlex.quote(str(self.root))}"
             raise CondgenError(
-                message, f"chmod -R a+rX {shlex.quote(str(self.root))} as their owner, or set CONDGEN_HOME"
+                message, f"set CONDGEN_HOME to a folder of your own, or have the other user run: {opened}"
             ) from None
 
     def add(self, file: File, urls: Sequence[str], description: str) -> Path:

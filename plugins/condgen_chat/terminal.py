@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import json
 from contextlib import suppress
-from pathlib import Path
 
 from condgen_chat.conversation import Conversation
-from condgen_cli import console
+from condgen_cli import console, settings
 from condgen_cli.errors import CondgenError, InputError, UsageError
 from condgen_cli.tasks import TaskOptions, prepared
 
