@@ -272,7 +272,7 @@ def _with_retries(operation: Callable[[], T], url: str, attempts: int = ATTEMPTS
         except Interrupted as failure:
             reason = failure.reason
             wait = FIRST_WAIT * 2 ** (attempt - 1) if failure.wait is None else failure.wait
-            if wait > (seconds or LONGEST_WAIT):
+            if failure.wait is not None and wait > (seconds or LONGEST_WAIT):
                 raise NetworkError(f"{url}: {reason}, and asks to wait {wait:.0f} seconds", "try again later") from None
             if attempt == attempts or (seconds and failure.silent):
                 often = f" ({attempt} attempts)" if attempt > 1 else ""

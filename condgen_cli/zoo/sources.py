@@ -40,6 +40,8 @@ __all__ = [
 LARGEST_MANIFEST = 16 * 1024 * 1024
 ANSWER_SECONDS = 5.0
 """That the server of a manifest or a card may take to answer: these are small, and commands wait for them."""
+SEEN_SECONDS = 2.0
+"""The same, of a manifest whose last copy can be used instead."""
 
 Origin = Literal["user", "bundled", "plugin"]
 """Who names a zoo: the user (``--zoo``, ``CONDGEN_ZOO``), condgen itself, a plugin."""
@@ -170,7 +172,7 @@ def remote_source(url: str, store: Store, offline: bool, name: str = "", origin:
 def _downloaded(url: str, store: Store) -> bytes:
     copy = store.last_manifest(url)
     try:
-        data = fetch_bytes(url, LARGEST_MANIFEST, ANSWER_SECONDS, attempts=1 if copy else 2)
+        data = fetch_bytes(url, LARGEST_MANIFEST, SEEN_SECONDS if copy else ANSWER_SECONDS, attempts=1 if copy else 2)
     except NetworkError as error:
         if copy is None:
             raise

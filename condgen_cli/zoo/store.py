@@ -80,9 +80,8 @@ class Store:
         except PermissionError:
             message = f"the store {self.root} holds files that only another user may read"
             opened = f"chmod -R a+rX {shlex.quote(str(self.root))}"
-            raise CondgenError(
-                message, f"set CONDGEN_HOME to a folder of your own, or have the other user run: {opened}"
-            ) from None
+            hint = f"set CONDGEN_HOME to a folder of your own, or have the other user run: {opened}"
+            raise CondgenError(message, hint) from None
 
     def add(self, file: File, urls: Sequence[str], description: str) -> Path:
         """Download the file unless it is there. Raises what ``fetch`` raises."""
