@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import PurePosixPath
 from typing import Annotated, Any, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, FailFast, Field, JsonValue, ValidationError, model_validator
 from pydantic_core import from_json
 
 from condgen_cli.errors import IntegrityError
@@ -38,6 +38,7 @@ MOST_NAMES = 20_000
 """Ids and aliases of all models: a misspelt name is compared with each."""
 MOST_PARTS = 1_000
 """Files, results and the like of a model."""
+MOST_FIELDS = 100
 LONGEST_LINE = 2_000
 LONGEST_TEXT = 100_000
 """Characters."""
@@ -65,7 +66,8 @@ RelativePath = Annotated[str, AfterValidator(safe_path)]
 Url = Annotated[str, AfterValidator(safe_url)]
 Number = Annotated[float, Field(allow_inf_nan=False)]
 T = TypeVar("T")
-Parts = Annotated[tuple[T, ...], Field(max_length=MOST_PARTS)]
+# what is wrong with the first of a million is enough
+Parts = Annotated[tuple[T, ...], Field(max_length=MOST_PARTS), FailFast()]
 
 _BOM = b"\xef\xbb\xbf"
 """What some editors put before UTF-8."""
@@ -74,6 +76,14 @@ _BOM = b"\xef\xbb\xbf"
 class _Part(BaseModel):
     # a misspelt field must not pass for an absent one
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _few_fields(cls, fields: Any) -> Any:
+        # each one that is unknown would be a problem of its own
+        if isinstance(fields, dict) and len(fields) > MOST_FIELDS:
+            raise ValueError(f"more than {MOST_FIELDS} fields")
+        return fields
 
 
 class Architecture(_Part):
@@ -94,7 +104,7 @@ class File(_Part):
     """
 
     path: RelativePath
-    urls: Annotated[tuple[Url, ...], Field(min_length=1, max_length=100)]
+    urls: Annotated[tuple[Url, ...], Field(min_length=1, max_length=100), FailFast()]
     size: Annotated[int, Field(ge=0, le=1 << 40)]
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
@@ -181,7 +191,7 @@ class Entry(_Part):
     """
 
     id: Name
-    aliases: Annotated[tuple[Name, ...], Field(max_length=MOST_ALIASES)] = ()
+    aliases: Annotated[tuple[Name, ...], Field(max_length=MOST_ALIASES), FailFast()] = ()
     task: Registered
     description: Line
     licence: Line
@@ -222,7 +232,7 @@ class Manifest(_Part):
 
     # ``schema`` itself is a method of pydantic's models
     version: Annotated[int, Field(alias="schema", ge=1, le=SCHEMA)]
-    entries: Annotated[tuple[Entry, ...], Field(max_length=MOST_MODELS)] = ()
+    entries: Annotated[tuple[Entry, ...], Field(max_length=MOST_MODELS), FailFast()] = ()
 
     @model_validator(mode="after")
     def _distinct_names(self) -> Manifest:
