@@ -77,14 +77,6 @@ class _Part(BaseModel):
     # a misspelt field must not pass for an absent one
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    @model_validator(mode="before")
-    @classmethod
-    def _few_fields(cls, fields: Any) -> Any:
-        # each one that is unknown would be a problem of its own
-        if isinstance(fields, dict) and len(fields) > MOST_FIELDS:
-            raise ValueError(f"more than {MOST_FIELDS} fields")
-        return fields
-
 
 class Architecture(_Part):
     """Which model to build: the name that a plugin registered, and the config its builder takes."""
@@ -294,7 +286,18 @@ def _schema_of(data: bytes, source: str) -> int:
     version = document.get("schema") if isinstance(document, dict) else None
     if not isinstance(version, int) or isinstance(version, bool):
         raise IntegrityError(f"manifest {source} has no schema number: not a manifest of condgen")
+    if _is_crowded(document):
+        raise IntegrityError(f"manifest {source}: more than {MOST_FIELDS} fields in one part of it")
     return version
+
+
+def _is_crowded(part: Any) -> bool:
+    """Whether a part that has fields, or one within it, has more than any could: each would be a problem of its own."""
+    if isinstance(part, list):
+        return any(map(_is_crowded, part))
+    if not isinstance(part, dict):
+        return False
+    return len(part) > MOST_FIELDS or any(_is_crowded(part[name]) for name in part if name not in ("config", "decoding"))
 
 
 def validation_message(error: ValidationError) -> str:

@@ -218,7 +218,9 @@ def test_a_problem_is_told_in_few_words() -> None:
     ("entries", "told"),
     [
         ([model_entry("m", aliases=[f"a{number}" for number in range(40_000)])], "at most 100 items"),
-        ([{"id": str(number)} for number in range(140_000)], "at most 10000 items"),
+        ([model_entry(f"m{number}") for number in range(10_001)], "at most 10000 items"),
+        ([{"id": str(number)} for number in range(140_000)], "field required"),
+        ([{str(number): 1 for number in range(100_000)}], "more than 100 fields"),
         (
             [model_entry(f"m{number}", aliases=[f"a{number}-{alias}" for alias in range(90)]) for number in range(300)],
             "more than 20000 names",
@@ -226,7 +228,7 @@ def test_a_problem_is_told_in_few_words() -> None:
         ([model_entry("m", *[file_entry("x", b"", "x")] * 2000)], "at most 1000 items"),
         ([model_entry("m", description="x" * 10_000)], "at most 2000 characters"),
     ],
-    ids=["aliases", "models", "names", "files", "description"],
+    ids=["aliases", "models", "faults", "unknown", "names", "files", "description"],
 )
 def test_a_manifest_is_bounded(entries: list[Any], told: str) -> None:
     assert told in rejected({"schema": 1, "entries": entries})
