@@ -36,6 +36,12 @@ Pillow has no decoder."""
 MAX_PIXELS = 150_000_000
 """A photo with more pixels than this is refused before it is decoded."""
 
+MAX_EMPTY_PIXELS = 50_000_000
+"""The same, of a photo that is packed tighter than any camera's: decoding it may take the memory of a gigabyte and more."""
+
+_TIGHTEST = 150
+"""Pixels to a byte of a file; a photo has ten at most."""
+
 _SIDE = 512
 """Larger photos are reduced by whole factors while both sides stay at least this long."""
 
@@ -162,6 +168,22 @@ def _check_size(image: Image.Image, name: str) -> None:
     if image.width * image.height > MAX_PIXELS:
         limit = MAX_PIXELS // 1_000_000
         raise InputError(f"{name} has {image.width}×{image.height} pixels, more than the limit of {limit} million")
+    size = _file_size(image)
+    if size and image.width * image.height > max(MAX_EMPTY_PIXELS, size * _TIGHTEST):
+        raise InputError(
+            f"{name} unpacks {size} bytes to {image.width}×{image.height} pixels: that is no photo", "make it smaller"
+        )
+
+
+def _file_size(image: Image.Image) -> int:
+    """Bytes of the file that an image is about to be decoded from; 0 if there is none."""
+    file = getattr(image, "fp", None)
+    if file is None:
+        return 0
+    place = file.tell()
+    size = file.seek(0, io.SEEK_END)
+    file.seek(place)
+    return int(size)
 
 
 def _upright(image: Image.Image, alpha: bool, file: IO[bytes] | None = None) -> Image.Image:

@@ -173,7 +173,7 @@ def _saved(run: Run) -> dict[str, Any] | None:
     try:
         record: dict[str, Any] = json.loads((run.folder / _FILE).read_text(encoding="utf-8"))
         return record if {key: record[key] for key in ("recipe", "files")} == _identity(run) else None
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
 
 
