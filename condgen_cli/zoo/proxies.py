@@ -15,8 +15,9 @@ _VARIABLES = ("http_proxy", "https_proxy", "all_proxy")
 
 
 class Proxy(NamedTuple):
-    """A proxy: its address without user and password, and where that is set."""
+    """A proxy: its host, its address without user and password, and where that is set."""
 
+    host: str
     address: str
     place: str
 
@@ -62,4 +63,4 @@ def proxy_for(url: str) -> Proxy | None:
         raise NetworkError(f"{place} is not the address of a proxy", f"{place}=http://HOST:PORT")
     if found.scheme != "http":
         raise NetworkError(f"{place} names a proxy of {found.scheme}, which condgen can't use", f"{place}=http://HOST:PORT")
-    return Proxy(f"{host}:{port}" if port else host, place)
+    return Proxy(host, f"{host}:{port}" if port else host, place)

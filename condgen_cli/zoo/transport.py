@@ -190,8 +190,7 @@ def _translated(url: str, error: Exception) -> Exception:
             return NetworkError(f"{url} redirects in circles")
         case aiohttp.ClientHttpProxyError():
             return NetworkError(f"{proxy_for(url) or 'a proxy'} answers {error.status}")
-        case aiohttp.ClientProxyConnectionError():
-            proxy = proxy_for(url) or "a proxy"
+        case aiohttp.ClientConnectorError() if (proxy := proxy_for(url)) and proxy.host == error.host:
             return NetworkError(f"cannot connect to {proxy}: {_reason(error.os_error)}", "correct it, or unset it")
         case _ if any("Redirect" in kind.__name__ for kind in type(error).__mro__):  # aiohttp has these classes since 3.10
             return NetworkError(f"{url} redirects to {_reason(error)}, which is not followed")

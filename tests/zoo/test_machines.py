@@ -277,6 +277,7 @@ def test_a_proxy_without_a_scheme(server: Server, monkeypatch: pytest.MonkeyPatc
     ("value", "told"),
     [
         ("127.0.0.1:{free}", "cannot connect to the proxy 127.0.0.1:{free} (HTTP_PROXY)"),
+        ("nowhere.invalid:3128", "cannot connect to the proxy nowhere.invalid:3128 (HTTP_PROXY)"),
         ("http://me:secret@{silent}", "asked through the proxy {silent} (HTTP_PROXY)"),
         ("socks5://127.0.0.1:1", "HTTP_PROXY names a proxy of socks5"),
         ("http://127.0.0.1:port", "HTTP_PROXY is not the address of a proxy"),
