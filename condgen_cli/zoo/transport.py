@@ -9,17 +9,19 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import IO, Any
-from urllib.parse import urlsplit
+from urllib.parse import urljoin, urlsplit
 
 from condgen_cli import __version__, settings
 from condgen_cli.errors import CondgenError, InputError, NetworkError, NotFoundError
 from condgen_cli.zoo.names import PROTOCOLS, protocol_of
-from condgen_cli.zoo.proxies import proxy_for, understand_proxies
+from condgen_cli.zoo.proxies import proxy_for
 from condgen_cli.zoo.waiting import Waiting
 
 __all__ = ["Body", "Interrupted", "connect", "host_of"]
 
 RETRYABLE = frozenset({408, 425, 429, 500, 502, 503, 504})
+REDIRECTS = frozenset({301, 302, 303, 307, 308})
+MOST_REDIRECTS = 10
 CONNECT_SECONDS = 20
 READ_SECONDS = 60
 
@@ -105,8 +107,6 @@ def _open_http(url: str, offset: int, validator: str, seconds: float | None) -> 
     import aiohttp
     import fsspec
 
-    understand_proxies()
-    proxy_for(url)
     # aiohttp's own limit is five minutes for a whole file; encoded bodies would not match sizes, offsets and hashes
     timeout = aiohttp.ClientTimeout(
         total=seconds and 2 * seconds, sock_connect=seconds or CONNECT_SECONDS, sock_read=seconds or READ_SECONDS
@@ -119,8 +119,7 @@ def _open_http(url: str, offset: int, validator: str, seconds: float | None) -> 
         if validator:
             headers["If-Range"] = validator
     try:
-        # block_size 0 streams one GET; a size, whichever, saves a HEAD before it
-        file = filesystem.open(url, "rb", block_size=0, size=1, headers=headers)
+        file = _redirected(filesystem, url, headers)
     except aiohttp.ClientResponseError as error:
         if error.status == 416 and offset:
             return _open_http(url, 0, "", seconds)
@@ -131,6 +130,24 @@ def _open_http(url: str, offset: int, validator: str, seconds: float | None) -> 
         return _open_http(url, 0, "", seconds)
     encoding = file.r.headers.get("Content-Encoding", "").strip().lower()
     return Body(url, file, start, total, _validator(file.r.headers), "" if encoding == "identity" else encoding)
+
+
+def _redirected(filesystem: Any, url: str, headers: Mapping[str, str]) -> Any:
+    """The open file that a URL leads to. Each step has the proxy that is set for it, and stays within HTTP."""
+    address = url
+    for _ in range(MOST_REDIRECTS):
+        proxy = proxy_for(address)
+        options = {"headers": dict(headers), "allow_redirects": False, "proxy": proxy and proxy.url}
+        # block_size 0 streams one GET; a size, whichever, saves a HEAD before it
+        file = filesystem.open(address, "rb", block_size=0, size=1, **options)
+        target = file.r.headers.get("Location", "")
+        if file.r.status not in REDIRECTS or not target:
+            return file
+        file.close()
+        address = urljoin(address, target)
+        if protocol_of(address) not in ("http", "https"):
+            raise NetworkError(f"{url} redirects to {target[:200]}, which is not followed")
+    raise NetworkError(f"{url} redirects in circles")
 
 
 def _open_other(url: str, offset: int) -> Body:
@@ -186,14 +203,10 @@ def _translated(url: str, error: Exception) -> Exception:
     import aiohttp
 
     match error:
-        case aiohttp.TooManyRedirects():
-            return NetworkError(f"{url} redirects in circles")
         case aiohttp.ClientHttpProxyError():
             return NetworkError(f"{proxy_for(url) or 'a proxy'} answers {error.status}")
         case aiohttp.ClientConnectorError() if (proxy := proxy_for(url)) and proxy.host == error.host:
             return NetworkError(f"cannot connect to {proxy}: {_reason(error.os_error)}", "correct it, or unset it")
-        case _ if any("Redirect" in kind.__name__ for kind in type(error).__mro__):  # aiohttp has these classes since 3.10
-            return NetworkError(f"{url} redirects to {_reason(error)}, which is not followed")
         case aiohttp.ClientResponseError():
             return _refusal(url, error)
         case aiohttp.ClientConnectorError():
