@@ -743,4 +743,4 @@ def _load_weights(model: Any, bundle: Bundle) -> None:
 def _some(names: Sequence[str] | set[str], shown: int = 3) -> str:
     ordered = sorted(names)
     rest = f" and {len(ordered) - shown} more" if len(ordered) > shown else ""
-    return ", ".join(ordered[:shown]) + rest
+    return ", ".join(f"{name:.80}" for name in ordered[:shown]) + rest

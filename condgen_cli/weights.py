@@ -37,7 +37,7 @@ def load_weights(path: Path) -> dict[str, Tensor]:
         matrix = name.removesuffix(SCALE)
         # a parameter of floats may happen to be called so
         if matrix in weights and not weights[matrix].is_floating_point():
-            weights[matrix] = _scaled(weights[matrix], weights.pop(name), f"{path.name}: {matrix}")
+            weights[matrix] = _scaled(weights[matrix], weights.pop(name), f"{path.name}: {matrix:.80}")
     check_finite(weights, path.name)
     return weights
 
@@ -78,7 +78,7 @@ def check_finite(weights: Mapping[str, Tensor], place: str) -> None:
     for name, tensor in weights.items():
         # 64 bits may hold numbers that 32 don't; a complex number is none that any model here has
         if tensor.is_complex() or (tensor.is_floating_point() and not tensor.float().isfinite().all()):
-            raise IntegrityError(f"{place}: {name} holds what is no number", "train it anew, or take another model")
+            raise IntegrityError(f"{place}: {name:.80} holds what is no number", "train it anew, or take another model")
 
 
 def eight_bits(weights: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
