@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import re
 import warnings
 from collections.abc import Callable, Sequence
@@ -94,7 +95,7 @@ def _decoded(name: str, file: IO[bytes], alpha: bool) -> tuple[Image.Image, tupl
     if not file.read(1):
         raise InputError(f"{name} is empty")
     missing = missing_end(file)
-    tiff = read_tiff(file, MAX_PIXELS)
+    tiff = read_tiff(file, _most_pixels(file))
     if tiff is not None:
         if tiff.missing >= 1:
             raise InputError(f"{name} is a broken image: nothing of its picture is there")
@@ -125,7 +126,7 @@ def _loaded(name: str, file: IO[bytes], prepare: Callable[[Image.Image], None] |
     """A file's pixels, as Pillow has them; ``prepare`` is called before they are decoded. Raises what Pillow raises."""
     file.seek(0)
     image = open_image(file)
-    _check_size(image, name)
+    _check_size(image, name, _most_pixels(file))
     image.draft(None, (_SIDE, _SIDE))  # a JPEG is decoded at a half, a quarter or an eighth of its size
     # more than 8 bits in colour, of which Pillow gives the first 8
     codings = [str(tile[3]) for tile in getattr(image, "tile", ())]
@@ -164,26 +165,22 @@ def resize(image: Image.Image, size: int) -> NDArray[np.uint8]:
     return np.ascontiguousarray(np.asarray(square).transpose(2, 0, 1))
 
 
-def _check_size(image: Image.Image, name: str) -> None:
-    if image.width * image.height > MAX_PIXELS:
+def _check_size(image: Image.Image, name: str, most: int = MAX_PIXELS) -> None:
+    pixels = image.width * image.height
+    if pixels > MAX_PIXELS:
         limit = MAX_PIXELS // 1_000_000
         raise InputError(f"{name} has {image.width}×{image.height} pixels, more than the limit of {limit} million")
-    size = _file_size(image)
-    if size and image.width * image.height > max(MAX_EMPTY_PIXELS, size * _TIGHTEST):
-        raise InputError(
-            f"{name} unpacks {size} bytes to {image.width}×{image.height} pixels: that is no photo", "make it smaller"
-        )
+    if pixels > most:
+        size = f"{image.width}×{image.height} pixels"
+        raise InputError(f"{name} has {size} in so few bytes that it is no photo", "make it smaller")
 
 
-def _file_size(image: Image.Image) -> int:
-    """Bytes of the file that an image is about to be decoded from; 0 if there is none."""
-    file = getattr(image, "fp", None)
-    if file is None:
-        return 0
+def _most_pixels(file: IO[bytes]) -> int:
+    """Pixels that a file of its size may be decoded to."""
     place = file.tell()
-    size = file.seek(0, io.SEEK_END)
+    size = file.seek(0, os.SEEK_END)
     file.seek(place)
-    return int(size)
+    return min(MAX_PIXELS, max(MAX_EMPTY_PIXELS, size * _TIGHTEST))
 
 
 def _upright(image: Image.Image, alpha: bool, file: IO[bytes] | None = None) -> Image.Image:

@@ -180,7 +180,7 @@ def test_a_bomb_is_refused_unread() -> None:
 def test_kilobytes_that_unpack_to_a_gigabyte_are_refused_unread(mode: str, form: str, tmp_path: Path) -> None:
     path = tmp_path / "bomb"
     Image.new(mode, (8000, 8000)).save(path, form)
-    with pytest.raises(InputError, match=f"unpacks {path.stat().st_size} bytes to 8000×8000 pixels"):
+    with pytest.raises(InputError, match="8000×8000 pixels in so few bytes"):
         load_image(path)
     with path.open("ab") as file:
         file.truncate(500_000)  # as much as a photo of that size might have
