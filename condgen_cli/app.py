@@ -25,6 +25,7 @@ def run(arguments: Sequence[str]) -> int:
 
 def _run(arguments: list[str]) -> int:
     forget_inputs()
+    settings.forget_shared()
     try:
         code = _command(arguments)
         sys.stdout.flush()
@@ -34,7 +35,7 @@ def _run(arguments: list[str]) -> int:
         silence_stdout()
         return 1
     except Exception as error:
-        if settings.current().debug:
+        if settings.debugging():
             import traceback
 
             traceback.print_exc()
@@ -98,7 +99,7 @@ def _as_condgen_error(error: Exception) -> CondgenError:
     if isinstance(error, OSError) and error.filename is not None:
         return CondgenError(f"cannot use {os.fsdecode(error.filename)}: {error.strerror or error}")
     message = " ".join(f"{type(error).__name__}: {error}".split())
-    return CondgenError(f"unexpected {message}", None if settings.current().debug else "run it with condgen --debug")
+    return CondgenError(f"unexpected {message}", None if settings.debugging() else "run it with condgen --debug")
 
 
 def _wants_json(arguments: list[str]) -> bool:

@@ -7,6 +7,7 @@ thread runs the model. A few batches are held at a time, whatever the number of 
 from __future__ import annotations
 
 import json
+import math
 import os
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -30,7 +31,7 @@ from condgen_cli.lines import Text
 from condgen_cli.model import Item, Memory, Vocabulary
 from condgen_cli.pipeline import available, prefetch, restored, sorted_batches
 from condgen_cli.randomness import keyed
-from condgen_cli.settings import current
+from condgen_cli.settings import debugging
 from condgen_cli.signs import repetition
 from condgen_cli.sources import Failure
 from condgen_cli.specs import resolve
@@ -376,6 +377,9 @@ class _Run:
                 yield Result(entry.item, entry.source, error=entry.error)
             else:
                 found = next(generations) if entry.parts else [Generation("")]
+                if not found or any(math.isnan(one.score) for one in found):
+                    yield Result(entry, entry.source or entry.id, error=_no_output(entry))
+                    continue
                 decoded = getattr(entry.condition, "warnings", ())  # since it was decoded
                 before = (*entry.warnings, *decoded, *self._strangeness(entry, found))
                 told = tuple(replace(one, seconds=seconds, warnings=(*before, *one.warnings)) for one in found)
@@ -562,13 +566,18 @@ def _is_part(entry: Item | Failure) -> bool:
     return isinstance(entry, Item) and entry.parts > 1
 
 
+def _no_output(entry: Item) -> CondgenError:
+    """The error of an input that no hypothesis was found for: the model's numbers have grown beyond all bounds."""
+    return CondgenError(f"{entry.source or entry.id}: the model has no output, since its scores are not numbers")
+
+
 def _failure(entry: Item | Failure, error: Exception) -> Failure:
     if isinstance(entry, Failure):
         return entry
     source = entry.source or entry.id
     if isinstance(error, CondgenError):
         return Failure(source, _located(error, source) if entry.text is not None else error, entry)
-    if current().debug:
+    if debugging():
         raise error
     reason = str(error).partition("\n")[0]
     return Failure(source, InputError(f"{source}: {type(error).__name__}: {reason}"), entry)
@@ -684,7 +693,7 @@ def _build(bundle: Bundle) -> Any:
     except CondgenError:
         raise
     except Exception as error:
-        if current().debug:
+        if debugging():
             raise
         message = f"the plugin of {bundle.architecture!r} can't build {bundle.name}: {type(error).__name__}: {error}"
         raise PluginError(message) from error
@@ -712,11 +721,18 @@ def _load_weights(model: Any, bundle: Bundle) -> None:
                 weights.update(load_weights(path))
             except (OSError, SafetensorError) as error:
                 raise IntegrityError(f"cannot read {name} of {bundle.name}: {error}") from error
+            except IntegrityError as error:
+                raise IntegrityError(f"the weights of {bundle.name} are damaged: {error.message}", error.hint) from None
     expected = model.state_dict()
     faults = {
         "missing": expected.keys() - weights.keys(),
         "unexpected": weights.keys() - expected.keys(),
         "of another shape": {name for name in expected.keys() & weights.keys() if expected[name].shape != weights[name].shape},
+        "of another kind of number": {
+            name
+            for name in expected.keys() & weights.keys()
+            if expected[name].is_floating_point() != weights[name].is_floating_point()
+        },
     }
     told = [f"{_some(names)} {fault}" for fault, names in faults.items() if names]
     if told:
@@ -727,4 +743,4 @@ def _load_weights(model: Any, bundle: Bundle) -> None:
 def _some(names: Sequence[str] | set[str], shown: int = 3) -> str:
     ordered = sorted(names)
     rest = f" and {len(ordered) - shown} more" if len(ordered) > shown else ""
-    return ", ".join(ordered[:shown]) + rest
+    return ", ".join(f"{name:.80}" for name in ordered[:shown]) + rest

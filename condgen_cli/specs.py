@@ -30,6 +30,10 @@ __all__ = [
 ]
 
 
+MOST_NAMES = 60
+"""That are offered in place of one that is not there."""
+
+
 def resolve(reference: str) -> Any:
     """Import what ``"package.module:attribute"`` names.
 
@@ -270,7 +274,8 @@ def named(specs: Mapping[str, Any], kind: str, name: str) -> Any:
         return specs[name]
     near = near_names(name, specs)
     known = near or sorted(specs)
-    hint = f"{'did you mean' if near else 'known'}: {', '.join(known)}" if known else None
+    more = f" and {len(known) - MOST_NAMES} more" if len(known) > MOST_NAMES else ""
+    hint = f"{'did you mean' if near else 'known'}: {', '.join(known[:MOST_NAMES])}{more}" if known else None
     raise NotFoundError(f"no {kind} named {name!r}", hint)
 
 

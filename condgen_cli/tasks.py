@@ -391,7 +391,7 @@ class _Session:
         except CondgenError as error:
             return replace(result, error=error)
         except Exception as error:  # a label that some font or library can't draw costs the drawing only
-            if settings.current().debug:
+            if settings.debugging():
                 raise
             reason = str(error).partition("\n")[0]
             return replace(result, error=CondgenError(f"cannot draw {path}: {type(error).__name__}: {reason}"))

@@ -6,6 +6,7 @@ import contextvars
 import json
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from queue import Queue
 from typing import Any, NamedTuple
@@ -113,6 +114,24 @@ def runner(model: Any = None) -> Runner:
 def items(*texts: str) -> Iterator[Item]:
     for number, text in enumerate(texts):
         yield Item(str(number), text, source=f"{text}.txt")
+
+
+class Overflowing(Copier):
+    """Its scores are no numbers where it reads the letter e."""
+
+    def step(self, token: Tensor, state: State, memory: Memory) -> Step:
+        step = super().step(token, state, memory)
+        lost = memory.values[:, :, self.vocabulary.encode("e")[0]].any(1).repeat_interleave(len(token) // len(memory))
+        return replace(step, logits=step.logits.masked_fill(lost[:, None], torch.nan))
+
+
+@pytest.mark.parametrize("decoding", [Decoding(beam=2), Decoding(method="greedy"), None], ids=["beam", "greedy", "forced"])
+def test_an_input_without_an_output_is_an_error(decoding: Decoding | None) -> None:
+    force = "cab" if decoding is None else None
+    results = list(runner(Overflowing()).stream(items("abc", "face"), decoding, force=force))
+    assert [bool(result.error) for result in results] == [False, True]
+    assert "face.txt: the model has no output" in str(results[1].error)
+    assert not results[1].generations
 
 
 def test_order_and_attention_of_unequal_items() -> None:

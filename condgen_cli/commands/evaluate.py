@@ -306,7 +306,7 @@ def _references(spec: DatasetSpec, split: str, options: Mapping[str, str], runne
     relevant = {name: value for name, value in options.items() if spec.options[name].scores}
     defaults = {name: option.default for name, option in spec.options.items() if option.default and option.scores}
     found: list[Reference] = []
-    for entry in open_zoo().entries():
+    for entry in open_zoo().entries_at_hand():
         for reference in entry.references:
             holds = (reference.dataset, reference.split) == (spec.name, split)
             if holds and {**defaults, **reference.options} == relevant and reference not in found:

@@ -39,7 +39,7 @@ def list_plugins(format: ReportFormatOpt = ReportFormat.text) -> None:
 def doctor(format: ReportFormatOpt = ReportFormat.text) -> None:
     """Explain what is wrong with plugins; exit code 5 if anything is."""
     plugins = _everything()
-    problems = [*plugins.problems, *_dangling(plugins)]
+    problems = [*plugins.problems, *_dangling(plugins), *_zoos(plugins)]
     if format == ReportFormat.json:
         _print_json({"ok": not problems, "problems": [_problem_as_json(problem) for problem in problems]})
     elif problems:
@@ -178,6 +178,13 @@ def _dangling(plugins: Plugins) -> Iterator[Problem]:
                     message = f"{attribute} of {getattr(spec, 'name', spec)!r}: {error}"
                     advice = f"correct {reference!r} where it is registered, or install what its module needs"
                     yield Problem(plugin.name, message, advice, getattr(plugin.module, "__file__", None) or "")
+
+
+def _zoos(plugins: Plugins) -> Iterator[Problem]:
+    """Zoos of plugins that can't be read, and models that nobody can reach."""
+    from condgen_cli.zoo.conflicts import zoo_problems
+
+    return zoo_problems(plugins)
 
 
 def _importable(spec: Any, reference: str) -> None:

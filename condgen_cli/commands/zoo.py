@@ -24,7 +24,7 @@ AnyModelsArg = Annotated[list[str] | None, typer.Argument(metavar="[MODEL…]", 
 
 
 def list_models(format: ReportFormatOpt = ReportFormat.text) -> None:
-    """List the models of the zoo, and where the files of each are."""
+    """List the models of the zoo, where the files of each are, and which zoo it is from."""
     from condgen_cli.zoo import open_zoo
     from condgen_cli.zoo.fetch import human_size
 
@@ -33,10 +33,18 @@ def list_models(format: ReportFormatOpt = ReportFormat.text) -> None:
         _print_json({"models": [_summary(zoo, entry) for entry in zoo.entries()]})
         return
     rows = [
-        [entry.id, ", ".join(entry.aliases), entry.task, human_size(entry.size), zoo.state(entry), entry.description]
+        [
+            entry.id,
+            ", ".join(entry.aliases),
+            entry.task,
+            human_size(entry.size),
+            zoo.state(entry),
+            "condgen" if zoo.source(entry).origin == "bundled" else zoo.source(entry).name,
+            entry.description,
+        ]
         for entry in zoo.entries()
     ]
-    _print_table(["model", "also", "task", "size", "where", "what"], rows)
+    _print_table(["model", "also", "task", "size", "where", "from", "what"], rows)
 
 
 def show(model: ModelArg, format: ReportFormatOpt = ReportFormat.text) -> None:

@@ -214,7 +214,7 @@ def _entries(path: Path) -> Iterator[_Entry]:
 def _zip_entries(path: Path) -> Iterator[_Entry]:
     archive = zipfile.ZipFile(path)
     for info in archive.infolist():
-        if not info.is_dir():
+        if not (info.filename and info.is_dir()):  # of a name that is empty, zipfile can't tell
             file_type = stat.S_IFMT(info.external_attr >> 16)
             regular = file_type in (0, stat.S_IFREG)
             yield _Entry(member_name(info.filename), info.file_size, regular, partial(archive.open, info))
@@ -250,6 +250,8 @@ def _reported(path: Path) -> Iterator[None]:
         EOFError,
         ValueError,
         RuntimeError,
+        LookupError,
+        AttributeError,
     )
     try:
         yield

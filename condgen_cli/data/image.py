@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import re
 import warnings
 from collections.abc import Callable, Sequence
@@ -35,6 +36,12 @@ Pillow has no decoder."""
 
 MAX_PIXELS = 150_000_000
 """A photo with more pixels than this is refused before it is decoded."""
+
+MAX_EMPTY_PIXELS = 50_000_000
+"""The same, of a photo that is packed tighter than any camera's: decoding it may take the memory of a gigabyte and more."""
+
+_TIGHTEST = 150
+"""Pixels to a byte of a file; a photo has ten at most."""
 
 _SIDE = 512
 """Larger photos are reduced by whole factors while both sides stay at least this long."""
@@ -88,7 +95,7 @@ def _decoded(name: str, file: IO[bytes], alpha: bool) -> tuple[Image.Image, tupl
     if not file.read(1):
         raise InputError(f"{name} is empty")
     missing = missing_end(file)
-    tiff = read_tiff(file, MAX_PIXELS)
+    tiff = read_tiff(file, _most_pixels(file))
     if tiff is not None:
         if tiff.missing >= 1:
             raise InputError(f"{name} is a broken image: nothing of its picture is there")
@@ -119,7 +126,7 @@ def _loaded(name: str, file: IO[bytes], prepare: Callable[[Image.Image], None] |
     """A file's pixels, as Pillow has them; ``prepare`` is called before they are decoded. Raises what Pillow raises."""
     file.seek(0)
     image = open_image(file)
-    _check_size(image, name)
+    _check_size(image, name, _most_pixels(file))
     image.draft(None, (_SIDE, _SIDE))  # a JPEG is decoded at a half, a quarter or an eighth of its size
     # more than 8 bits in colour, of which Pillow gives the first 8
     codings = [str(tile[3]) for tile in getattr(image, "tile", ())]
@@ -158,10 +165,22 @@ def resize(image: Image.Image, size: int) -> NDArray[np.uint8]:
     return np.ascontiguousarray(np.asarray(square).transpose(2, 0, 1))
 
 
-def _check_size(image: Image.Image, name: str) -> None:
-    if image.width * image.height > MAX_PIXELS:
+def _check_size(image: Image.Image, name: str, most: int = MAX_PIXELS) -> None:
+    pixels = image.width * image.height
+    if pixels > MAX_PIXELS:
         limit = MAX_PIXELS // 1_000_000
         raise InputError(f"{name} has {image.width}×{image.height} pixels, more than the limit of {limit} million")
+    if pixels > most:
+        size = f"{image.width}×{image.height} pixels"
+        raise InputError(f"{name} has {size} in so few bytes that it is no photo", "make it smaller")
+
+
+def _most_pixels(file: IO[bytes]) -> int:
+    """Pixels that a file of its size may be decoded to."""
+    place = file.tell()
+    size = file.seek(0, os.SEEK_END)
+    file.seek(place)
+    return min(MAX_PIXELS, max(MAX_EMPTY_PIXELS, size * _TIGHTEST))
 
 
 def _upright(image: Image.Image, alpha: bool, file: IO[bytes] | None = None) -> Image.Image:

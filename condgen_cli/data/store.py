@@ -47,7 +47,7 @@ def dataset_spec(name: str) -> DatasetSpec:
 
 def store_folder(spec: DatasetSpec) -> Path:
     """Where ``data pull`` puts a data set."""
-    return settings.current().home / "data" / spec.name
+    return settings.store_folder() / "data" / spec.name
 
 
 def find_dataset_root(spec: DatasetSpec, data_dir: Path | str | None = None) -> Path:
@@ -62,7 +62,7 @@ def find_dataset_root(spec: DatasetSpec, data_dir: Path | str | None = None) -> 
         return Path()
     given = data_dir or os.environ.get("CONDGEN_DATA")
     if given:
-        folder = Path(given).expanduser()
+        folder = settings.expanded(given, "--data-dir" if data_dir else "CONDGEN_DATA")
         if not folder.is_dir():
             raise NotFoundError(f"no folder {folder}", _hint(spec))
         own = (folder / name for name in _folder_names(spec))

@@ -160,7 +160,7 @@ def _outcome(run: Run, saved: Mapping[str, Any] | None, scoring: Scoring, data_d
     except CondgenError as error:
         failure = error
     except Exception as error:
-        if settings.current().debug:
+        if settings.debugging():
             traceback.print_exc()
         message = " ".join(f"{type(error).__name__}: {error}".split())
         failure = CondgenError(f"unexpected {message}", "run it with condgen --debug")
@@ -173,7 +173,7 @@ def _saved(run: Run) -> dict[str, Any] | None:
     try:
         record: dict[str, Any] = json.loads((run.folder / _FILE).read_text(encoding="utf-8"))
         return record if {key: record[key] for key in ("recipe", "files")} == _identity(run) else None
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
 
 

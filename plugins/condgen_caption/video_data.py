@@ -116,7 +116,7 @@ def msr_vtt(root: Path, split: str) -> Sequence[Item]:
             for sentence in document["sentences"]:
                 if sentence["video_id"] in captions:
                     captions[sentence["video_id"]].append(str(sentence["caption"]))
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise IntegrityError(f"{path} is not as published: {type(error).__name__}: {error}") from None
     return _items(root, captions)
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import json
 from contextlib import suppress
-from pathlib import Path
 
 from condgen_chat.conversation import Conversation
-from condgen_cli import console
+from condgen_cli import console, settings
 from condgen_cli.errors import CondgenError, InputError, UsageError
 from condgen_cli.tasks import TaskOptions, prepared
 
@@ -134,7 +133,7 @@ class _Session:
     def _save(self, name: str) -> None:
         if not name:
             raise UsageError("where to?", "/save FILE")
-        path = Path(name).expanduser()
+        path = settings.expanded(name, "/save")
         turns = [(("you", "bot")[place % 2], turn) for place, turn in enumerate(self.conversation.turns)]
         if path.suffix == ".jsonl":
             dialogue = {"turns": [{"speaker": speaker, "text": text} for speaker, text in turns]}

@@ -176,6 +176,17 @@ def test_a_bomb_is_refused_unread() -> None:
     assert MAX_PIXELS < 12_500**2
 
 
+@pytest.mark.parametrize(("mode", "form"), [("P", "PNG"), ("LA", "PNG"), ("1", "PNG"), ("L", "GIF")])
+def test_kilobytes_that_unpack_to_a_gigabyte_are_refused_unread(mode: str, form: str, tmp_path: Path) -> None:
+    path = tmp_path / "bomb"
+    Image.new(mode, (8000, 8000)).save(path, form)
+    with pytest.raises(InputError, match="8000×8000 pixels in so few bytes"):
+        load_image(path)
+    with path.open("ab") as file:
+        file.truncate(500_000)  # as much as a photo of that size might have
+    assert load_image(path).size != (0, 0)
+
+
 def test_errors_are_one_line(tmp_path: Path) -> None:
     whole = encoded(Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)), "JPEG")
     corrupt = bytearray(encoded(halves(), "PNG"))
