@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from condgen_cli.data.audio import Sound
 from condgen_cli.generation import AttentionMap, Axis, Generation, join
 from condgen_cli.item import Item
-from condgen_transcribe.doubts import FLAT, REPEATED, doubts
+from condgen_transcribe.doubts import FLAT, REPEATED, STEADY, doubts
 
 WIDTH = 0.04
 
@@ -49,6 +50,26 @@ SPEECH = "THE INFUSION OF ONE INGREDIENT IN TOO LARGE A PROPORTION HAD CORRUPTED
 def test_signs(text: str, seconds: float, spread: float, signs: tuple[str, ...]) -> None:
     assert doubts(*part(text, seconds, spread)) == tuple(f"it {sign}" for sign in signs)
     assert doubts(*part(text, seconds, spread, parts=3)) == tuple(f"some of it {sign}" for sign in signs)
+
+
+@pytest.mark.parametrize("seconds", [1, 2, 5])
+def test_sound_that_stays_the_same_is_no_speech(seconds: int) -> None:
+    time = np.arange(seconds * 16_000) / 16_000
+    noise = np.random.default_rng(0).normal(size=len(time))
+    tone = np.sin(2 * np.pi * 440 * time)
+    steady = [
+        tone * 0.3,
+        tone * 0.01,
+        noise * 0.1,
+        tone * 0.3 + noise * 0.01,
+        sum(np.sin(k * time) for k in (1600, 2000, 2400)) * 0.1,
+    ]
+    for samples in steady:
+        item = Item("a", Sound(samples.astype(np.float32), 16_000))
+        assert doubts(Generation("FIFTY FEET"), item) == (f"it {STEADY}",)
+        assert doubts(Generation(""), item) == ()
+    spoken = noise * np.sin(2 * np.pi * 3 * time) ** 8  # syllables come and go
+    assert doubts(Generation("FIFTY FEET"), Item("a", Sound(spoken.astype(np.float32), 16_000))) == ()
 
 
 def test_without_attention_over_time_only_words_tell() -> None:
