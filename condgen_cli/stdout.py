@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import sys
+import threading
 from contextlib import suppress
 
 from condgen_cli.console import use_color
@@ -18,9 +19,12 @@ NAME = "standard output"
 
 class _Stdout(io.TextIOWrapper):
     """Standard output that no text can steer a terminal through, and whose failures are told as those of a file; one whose
-    reader has gone stays a broken pipe."""
+    reader has gone stays a broken pipe. It is the main thread's, which writes the results: what a library prints in another
+    goes to stderr."""
 
     def write(self, text: str, /) -> int:
+        if threading.current_thread() is not threading.main_thread():
+            return sys.stderr.write(text)
         try:
             return super().write(defused(text, colors=use_color(self)))
         except BrokenPipeError:

@@ -12,8 +12,9 @@ from urllib.request import url2pathname
 import condgen_cli
 from condgen_cli import console
 from condgen_cli.errors import CondgenError, IntegrityError, NetworkError, NotFoundError
+from condgen_cli.guard import told
 from condgen_cli.settings import Settings
-from condgen_cli.specs import ManifestSpec
+from condgen_cli.specs import ManifestSpec, package_file
 from condgen_cli.zoo.fetch import fetch_bytes
 from condgen_cli.zoo.manifest import File, Manifest, parse_manifest
 from condgen_cli.zoo.names import contained, protocol_of
@@ -143,13 +144,14 @@ def _from_plugins(settings: Settings, store: Store) -> list[Source]:
     for name, spec in manager().manifests.items():
         try:
             sources.append(_from_plugin(spec, settings, store))
-        except (CondgenError, ImportError) as error:
-            console.warn(f"the zoo {name} of a plugin can't be used: {error}")
+        except Exception as error:  # whatever a plugin brings costs itself alone
+            reason = error if isinstance(error, CondgenError) else told(error)
+            console.warn(f"the zoo {name} of a plugin can't be used: {reason}")
     return sources
 
 
 def _from_plugin(spec: ManifestSpec, settings: Settings, store: Store) -> Source:
     if spec.url:
         return remote_source(spec.url, store, settings.offline, spec.name)
-    with resources.as_file(resources.files(spec.package).joinpath(spec.file)) as path:
+    with resources.as_file(package_file(spec.package, spec.file)) as path:
         return local_source(path, spec.name, installed=True)
