@@ -141,6 +141,11 @@ def _debug(value: bool) -> None:
         settings.use(replace(settings.current(), debug=True))
 
 
+def _trust_code(value: bool) -> None:
+    if value:
+        settings.use(replace(settings.current(), trusts_code=True))
+
+
 app = typer.Typer(
     cls=Commands,
     add_completion=False,
@@ -161,6 +166,10 @@ def condgen(
     zoo: Annotated[bool, typer.Option("--zoo", help="A further manifest of models.")] = False,
     no_plugins: Annotated[
         bool, typer.Option("--no-plugins", callback=_no_plugins, is_eager=True, help="Built-in tasks only.")
+    ] = False,
+    trust_code: Annotated[
+        bool,
+        typer.Option("--trust-code", callback=_trust_code, is_eager=True, help="Run code that a recipe or a model names."),
     ] = False,
     debug: Annotated[bool, typer.Option("--debug", callback=_debug, is_eager=True, help="Show tracebacks.")] = False,
 ) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import importlib
 import re
-import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -21,8 +20,8 @@ import pluggy
 from condgen_cli import __version__, builtin, console, hookspecs, settings
 from condgen_cli.commands import CORE
 from condgen_cli.entry_points import EntryPoint, discover
-from condgen_cli.errors import CondgenError, PluginError
-from condgen_cli.guard import EscapeError, guard, told
+from condgen_cli.errors import PluginError
+from condgen_cli.guard import guard, told
 from condgen_cli.hookspecs import API_VERSION, GROUP
 from condgen_cli.specs import (
     CommandSpec,
@@ -42,6 +41,7 @@ __all__ = [
     "DOCTOR",
     "HEAVY",
     "HOOKS",
+    "LIGHTER",
     "Plugin",
     "Plugins",
     "Problem",
@@ -49,6 +49,7 @@ __all__ = [
     "manager",
     "place",
     "plugin_of_module",
+    "slow_import",
     "spec_names",
 ]
 
@@ -61,6 +62,12 @@ HEAVY = ("torch", "numpy", "pydantic", "PIL", "matplotlib", "rich")
 
 SLOW = 1.0
 """Seconds of an import that every user of a plugin is told of."""
+
+_CORE = "condgen_cli"
+
+REINSTALL = "pip install --force-reinstall condgen"
+
+LIGHTER = "name heavy parts as module:attribute, and import what is heavy inside functions"
 
 HOOKS: dict[str, type] = {
     "condgen_register_tasks": TaskSpec,
@@ -199,12 +206,11 @@ class Plugins:
 
     def _load(self, plugin: Plugin) -> None:
         self.plugins.append(plugin)
-        modules = len(sys.modules)
         started = time.perf_counter()
         loaded = self._guard(plugin, "import", lambda: self._registered(plugin), fatal=True)
         seconds = time.perf_counter() - started
         if seconds > SLOW and not plugin.builtin:
-            self._add(plugin, _slow(plugin, seconds, list(sys.modules)[modules:]))
+            self._add(plugin, slow_import(plugin.entry, seconds, getattr(plugin.module, "__file__", None) or ""))
         if loaded:
             self._usable.append(plugin)
 
@@ -301,17 +307,18 @@ def failed_plugin(error: BaseException) -> PluginError | None:
     It is where the plugin is a stranger's, or what is installed doesn't hold what the plugin imports.
     """
     entries = {_package(entry): entry for entry in discover(GROUP)}
-    for frame in _frames(error):
-        entry = entries.get(str(frame.f_globals.get("__name__")).partition(".")[0])
-        if entry is not None:
-            break
-    else:
+    packages = (str(frame.f_globals.get("__name__")).partition(".")[0] for frame in _frames(error))
+    ours = next((package for package in packages if package in entries or package == _CORE), _CORE)
+    if ours == _CORE:
         return None
+    entry = entries[ours]
     if isinstance(error, ImportError):
-        return PluginError(f"plugin {entry.name!r}: {told(error)}", _needed(entry, error))
+        return PluginError(f"plugin {entry.name!r}: {told(error)}", _restore(entry))
     if entry.distribution == DISTRIBUTION:
         return None
-    return PluginError(f"plugin {entry.name!r} failed: {told(error)}", f"run it with condgen --debug, or tell {entry.distribution}")
+    return PluginError(
+        f"plugin {entry.name!r} failed: {told(error)}", f"run it with condgen --debug, or tell {entry.distribution}"
+    )
 
 
 class _RejectedError(Exception):
@@ -364,12 +371,9 @@ def _wrong_signature(module: ModuleType, error: pluggy.PluginValidationError) ->
     return _RejectedError(f"{hook or 'a hook'} has a wrong signature", f"write it as def {hook}():", location)
 
 
-def _slow(plugin: Plugin, seconds: float, modules: Iterable[str]) -> Problem:
-    heavy = [name for name in modules if name in HEAVY]
-    why = f", because of {' and '.join(heavy)}" if heavy else ""
-    advice = "name heavy parts as module:attribute, and import what is heavy inside functions"
-    where = getattr(plugin.module, "__file__", None) or ""
-    return Problem(plugin.name, f"every command waits {seconds:.1f} s for its import{why}", advice, where)
+def slow_import(entry: EntryPoint, seconds: float, where: str) -> Problem:
+    """The problem of a plugin whose import takes more than ``SLOW`` seconds."""
+    return Problem(entry.name, f"every command waits {seconds:.1f} s for its import", LIGHTER, where)
 
 
 def _duplicate(plugin: Plugin, hook: str, name: str, taker: Plugin | None) -> Problem:
@@ -389,21 +393,23 @@ def _raised(plugin: Plugin, doing: str, error: Exception, fatal: bool) -> Proble
         return Problem(plugin.name, str(error), error.advice, error.location, fatal)
     if isinstance(error, MalformedError):
         location = _definition(getattr(plugin.module, doing, None))
-        return Problem(plugin.name, f"{doing}: {error}" if doing in HOOKS else str(error), "see docs/plugins.md", location, fatal)
+        return Problem(
+            plugin.name, f"{doing}: {error}" if doing in HOOKS else str(error), "see docs/plugins.md", location, fatal
+        )
     how = "its import failed" if doing == "import" else f"{doing} failed"
     if isinstance(error, ImportError):
-        advice = _needed(plugin.entry, error)
+        advice = f"install what it needs, or reinstall it: {_restore(plugin.entry)}"
+    elif plugin.builtin:
+        advice = REINSTALL
     else:
         advice = f"upgrade it, or remove it: condgen plugin uninstall {plugin.entry.distribution}"
     location = place(error, plugin.entry) or _definition(getattr(plugin.module, doing, None))
     return Problem(plugin.name, f"{how}: {told(error)}", advice, location, fatal)
 
 
-def _needed(entry: EntryPoint, error: ImportError) -> str:
-    """What helps where a plugin can't import what it needs."""
-    if entry.distribution == DISTRIBUTION:
-        return "pip install --force-reinstall condgen"
-    return f"install what it needs, or reinstall it: condgen plugin install {entry.distribution}"
+def _restore(entry: EntryPoint) -> str:
+    """The command that installs what a plugin needs and can't import."""
+    return REINSTALL if entry.distribution == DISTRIBUTION else f"condgen plugin install {entry.distribution}"
 
 
 def _listed(specs: Any, hook: str) -> list[Any]:
@@ -451,7 +457,7 @@ def _line(frame: FrameType, error: BaseException) -> int:
 
 def _is_machinery(frame: FrameType) -> bool:
     name = str(frame.f_globals.get("__name__"))
-    return "importlib" in frame.f_code.co_filename or name.partition(".")[0] in ("condgen_cli", "contextlib", "pluggy")
+    return "importlib" in frame.f_code.co_filename or name.partition(".")[0] in (_CORE, "contextlib", "pluggy")
 
 
 def _package(entry: EntryPoint) -> str:

@@ -27,6 +27,7 @@ class Settings:
         zoos: further manifests, as paths or URLs, searched before the bundled one (``--zoo``, ``CONDGEN_ZOO``).
         plugins: whether third-party plugins are loaded (``--no-plugins`` keeps the built-in ones).
         debug: show tracebacks.
+        trusts_code: code that a recipe, a run or a manifest names may be imported (``--trust-code``).
         home: the store's folder (``CONDGEN_HOME``, default: the platform's cache folder).
     """
 
@@ -34,6 +35,7 @@ class Settings:
     zoos: tuple[str, ...] = field(default_factory=lambda: tuple(filter(None, [os.environ.get("CONDGEN_ZOO")])))
     plugins: bool = True
     debug: bool = False
+    trusts_code: bool = False
     home: Path = field(default_factory=_home)
 
 

@@ -39,9 +39,8 @@ def well_formed(spec: Any) -> Any:
     Raises:
         MalformedError: if one isn't or doesn't.
     """
-    hints = _hints(type(spec))
     label = _label(spec)
-    spec = spec._replace(**{field: _fit(getattr(spec, field), hint, f"{field} of {label}") for field, hint in hints.items()})
+    spec = _fit_fields(spec, "of", label)
     for name in spec.keys if isinstance(spec, MetricSpec) else (spec.name,):
         if not _NAME.fullmatch(name):
             raise MalformedError(f"{name!r} is not a name")
@@ -112,7 +111,10 @@ _CHECKS: dict[Any, Callable[[Any, str], None]] = {
     ManifestSpec: _check_manifest,
 }
 
-_hints = cache(get_type_hints)
+
+@cache
+def _hints(kind: Any) -> dict[str, Any]:
+    return get_type_hints(kind)
 
 
 def _label(spec: Any) -> str:
@@ -146,9 +148,13 @@ def _fit(value: Any, hint: Any, where: str) -> Any:
         return value
     if not isinstance(value, (int, float) if hint is float else hint):
         raise _unfit(value, where, _kind(hint))
-    if hasattr(hint, "_fields"):
-        return value._replace(**{name: _fit(getattr(value, name), one, f"{name} in {where}") for name, one in _hints(hint).items()})
-    return value
+    return _fit_fields(value, "in", where) if hasattr(hint, "_fields") else value
+
+
+def _fit_fields(value: Any, of: str, whole: str) -> Any:
+    kind: Any = type(value)
+    hints = _hints(kind)
+    return value._replace(**{name: _fit(getattr(value, name), hint, f"{name} {of} {whole}") for name, hint in hints.items()})
 
 
 def _fit_tuple(value: Any, hint: Any, where: str) -> Any:
