@@ -94,11 +94,11 @@ def check_arrivals(arguments: Sequence[str]) -> list[str]:
         arrivals = [_Arrival.of(item) for item in json.loads(report.read_text(encoding="utf-8"))["install"]]
         for number, arrival in enumerate(arrivals):
             if arrival.name == DISTRIBUTION:
-                raise PluginError(
-                    f"it would replace condgen itself by version {arrival.version}", "pip install --upgrade condgen"
-                )
+                message = f"nothing was installed: condgen itself would be replaced by its version {arrival.version}"
+                raise PluginError(message, "pip install --upgrade condgen")
             wheels = Path(folder, str(number))
-            run_pip("wheel", "--no-deps", "--wheel-dir", str(wheels), *_shared(arguments), arrival.source, quiet=True)
+            with _left_as_found(arrival.folder):
+                run_pip("wheel", "--no-deps", "--wheel-dir", str(wheels), *_shared(arguments), arrival.source, quiet=True)
             for wheel in wheels.glob("*.whl"):
                 _check(arrival, _contents(wheel))
     return [arrival.name for arrival in arrivals]
@@ -149,11 +149,13 @@ class _Arrival(NamedTuple):
 @contextmanager
 def _left_as_found(folder: Path | None) -> Iterator[None]:
     """Take away what setuptools leaves in a folder of sources."""
-    build = folder and folder / "build"
-    there = build and build.exists()
-    yield
-    if build and not there:
-        shutil.rmtree(build, ignore_errors=True)
+    found = set(folder.iterdir()) if folder else set()
+    try:
+        yield
+    finally:
+        for path in set(folder.iterdir()) - found if folder else ():
+            if path.name == "build" or path.suffix == ".egg-info":
+                shutil.rmtree(path, ignore_errors=True)
 
 
 def _check(arrival: _Arrival, contents: Contents) -> None:

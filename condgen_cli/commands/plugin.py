@@ -188,9 +188,9 @@ def _taken(name: str) -> str:
     if any(normalized(plugin.name) == name for plugin in plugins.plugins):
         return "there is a plugin of that name already"
     for kind, specs in plugins.all().items():
-        for other, spec in specs.items():
+        for other in specs:
             if normalized(other) in (name, *(f"{name}{ending}" for ending in _TEMPLATE_ENDINGS)):
-                return f"there is something named {other} among the {kind.replace('_', ' ')} already ({spec.help or other})"
+                return f"there is something named {other} among the {kind.replace('_', ' ')} already"
     from condgen_cli.zoo.sources import bundled
 
     if any(normalized(one) == name for entry in bundled().manifest.entries for one in entry.names):
