@@ -8,10 +8,10 @@ import subprocess
 import sys
 import tempfile
 import zipfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from configparser import ConfigParser
 from configparser import Error as ConfigError
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib import metadata
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
@@ -47,16 +47,22 @@ _SHARED_VALUES = {
 """Options of ``pip install`` that ``pip wheel`` has too, and that say where distributions come from and how they are built."""
 
 
+_PLACES = ("purelib", "platlib", "site-packages", "dist-packages")
+"""Folders within a wheel's ``.data`` whose content goes to where modules lie."""
+
+
 class Contents(NamedTuple):
     """What a wheel brings.
 
     Args:
         modules: outermost modules and packages.
         scripts: commands.
+        is_plugin: whether it has entry points of condgen's.
     """
 
     modules: frozenset[str]
     scripts: frozenset[str]
+    is_plugin: bool
 
 
 def run_pip(*arguments: str, quiet: bool = False) -> None:
@@ -92,6 +98,7 @@ def check_arrivals(arguments: Sequence[str]) -> list[str]:
         report = Path(folder, "report.json")
         run_pip("install", "--dry-run", "--report", str(report), *arguments, quiet=True)
         arrivals = [_Arrival.of(item) for item in json.loads(report.read_text(encoding="utf-8"))["install"]]
+        owned = owned_modules()
         for number, arrival in enumerate(arrivals):
             if arrival.name == DISTRIBUTION:
                 message = f"nothing was installed: condgen itself would be replaced by its version {arrival.version}"
@@ -100,7 +107,10 @@ def check_arrivals(arguments: Sequence[str]) -> list[str]:
             with _left_as_found(arrival.folder):
                 run_pip("wheel", "--no-deps", "--wheel-dir", str(wheels), *_shared(arguments), arrival.source, quiet=True)
             for wheel in wheels.glob("*.whl"):
-                _check(arrival, _contents(wheel))
+                contents = _contents(wheel)
+                _check(arrival, contents, owned)
+                if contents.is_plugin:
+                    owned |= dict.fromkeys(map(str.lower, contents.modules), arrival.name)
     return [arrival.name for arrival in arrivals]
 
 
@@ -158,8 +168,7 @@ def _left_as_found(folder: Path | None) -> Iterator[None]:
                 shutil.rmtree(path, ignore_errors=True)
 
 
-def _check(arrival: _Arrival, contents: Contents) -> None:
-    owned = owned_modules()
+def _check(arrival: _Arrival, contents: Contents, owned: Mapping[str, str]) -> None:
     for module in sorted(contents.modules):
         owner = owned.get(module.lower(), arrival.name)
         if owner != arrival.name:
@@ -169,37 +178,33 @@ def _check(arrival: _Arrival, contents: Contents) -> None:
                 "its author has to give the package another name",
             )
     if DISTRIBUTION in contents.scripts:
-        message = (
-            f"{arrival.name} {arrival.version} was not installed: it brings a command {DISTRIBUTION}, which is condgen's own"
-        )
+        message = f"nothing was installed: {arrival.name} {arrival.version} brings a command {DISTRIBUTION}, condgen's own"
         raise PluginError(message, "its author has to give the command another name")
 
 
 def _contents(wheel: Path) -> Contents:
+    entry_points = ConfigParser(delimiters=("=",), interpolation=None, strict=False)
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
-        scripts = {PurePosixPath(name).name for name in names if ".data/scripts/" in name}
         for name in names:
             if name.endswith(".dist-info/entry_points.txt") and name.count("/") == 1:
-                scripts |= _scripts(archive.read(name).decode("utf-8", "replace"))
-    return Contents(frozenset(_modules(names)), frozenset(name.removesuffix(".exe").lower() for name in scripts))
-
-
-def _scripts(text: str) -> set[str]:
-    parser = ConfigParser(delimiters=("=",), interpolation=None, strict=False)
-    try:
-        parser.read_string(text)
-    except ConfigError:
-        return set()
-    return {name for section in ("console_scripts", "gui_scripts") if section in parser for name in parser[section]}
+                with suppress(ConfigError):
+                    entry_points.read_string(archive.read(name).decode("utf-8", "replace"))
+    scripts = {PurePosixPath(name).name for name in names if ".data/scripts/" in name}
+    for section in ("console_scripts", "gui_scripts"):
+        if section in entry_points:
+            scripts |= set(entry_points[section])
+    scripts = {name.lower().removesuffix(".exe") for name in scripts}
+    return Contents(frozenset(_modules(names)), frozenset(scripts), GROUP in entry_points)
 
 
 def _modules(files: Iterable[str]) -> Iterator[str]:
     """The outermost modules among files that are relative to where packages lie, or within a wheel."""
     for file in files:
         parts = file.split("/")
-        if parts[0].endswith(".data") and len(parts) > 2 and parts[1] in ("purelib", "platlib"):
-            parts = parts[2:]
+        if parts[0].endswith(".data"):
+            below = next((index for index, part in enumerate(parts) if part in _PLACES), len(parts))
+            parts = parts[below + 1 :] or [""]
         if parts[0].endswith((".data", ".dist-info", ".egg-info", ".pth")) or parts[0] in ("..", "__pycache__", ""):
             continue
         name = parts[0] if len(parts) > 1 else parts[0].partition(".")[0]
