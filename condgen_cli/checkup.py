@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import inspect
 import json
+import multiprocessing
+import os
 import subprocess
 import sys
 import tempfile
@@ -36,7 +38,7 @@ from condgen_cli.specs import (
     resolve,
 )
 
-__all__ = ["checkup", "plugin_problems", "report"]
+__all__ = ["checkup", "plugin_problems"]
 
 PATIENCE = 120.0
 """Seconds that a plugin may take to be looked at."""
@@ -79,59 +81,56 @@ def plugin_problems(entry: EntryPoint) -> list[Problem]:
 
 def _probe(entry: EntryPoint) -> tuple[bool, list[Problem]]:
     """Whether a plugin can be loaded and asked in this process, and what is wrong with its parts."""
-    code = (
-        "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from condgen_cli.checkup import report; report(*sys.argv[2:])"
-    )
-    silent: dict[str, Any] = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.DEVNULL)
+    # a fork spares each of them the start of Python; elsewhere than on Linux it isn't safe
+    context: Any = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
     with tempfile.TemporaryDirectory() as folder:
-        found = Path(folder, "report")
-        command = [sys.executable, "-c", code, json.dumps(sys.path), json.dumps(entry), str(found)]
-        ended = ""
-        try:
-            done = subprocess.run(command, **silent, timeout=PATIENCE, check=False)
-        except subprocess.TimeoutExpired:
+        path = Path(folder, "report")
+        process = context.Process(target=_report, args=(entry, path))
+        process.start()
+        process.join(PATIENCE)
+        if process.is_alive():
+            process.kill()
+            process.join()
             ended = f"had not ended after {PATIENCE:.0f} s"
+        elif process.exitcode:
+            how = f"signal {-process.exitcode}" if process.exitcode < 0 else f"exit code {process.exitcode}"
+            ended = f"ends the process, with {how}"
         else:
-            if done.returncode:
-                how = f"signal {-done.returncode}" if done.returncode < 0 else f"exit code {done.returncode}"
-                ended = f"ends the process, with {how}"
-        lines = found.read_text(encoding="utf-8").splitlines() if found.exists() else []
-    written = [json.loads(line) for line in lines]
+            ended = "ends the process"
+        written = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
     problems = [Problem(*line["problem"]) for line in written if "problem" in line]
-    doing = [line["doing"] for line in written if "doing" in line]
-    if not ended and doing[-1:] == ["done"]:
+    doing = [line["doing"] for line in written if "doing" in line] or ["import"]
+    if doing[-1] == "nothing":
         return True, problems
-    stage = doing[-1] if doing else "import"
-    loads = stage not in ("import", "hooks")
-    what = {"import": "its import", "hooks": "one of its hooks"}.get(stage, stage)
+    loads = doing[-1] not in ("import", "hooks")
+    what = {"import": "its import", "hooks": "one of its hooks"}.get(doing[-1], doing[-1])
     advice = f"remove it: condgen plugin uninstall {entry.distribution}"
-    message = f"{what} {ended or 'ends the process'}"
-    return loads, [*problems, Problem(entry.name, message, advice, "", not loads, entry.distribution)]
+    return loads, [*problems, Problem(entry.name, f"{what} {ended}", advice, "", not loads, entry.distribution)]
 
 
-def report(entry: str, path: str) -> None:
+def _report(entry: EntryPoint, path: Path) -> None:
     """Look at a plugin, and write what is being done and what was found as lines of JSON."""
-    plugin_entry = EntryPoint(*json.loads(entry))
-    with open(path, "w", encoding="utf-8") as file:
+    with open(os.devnull, "r+b") as nothing, path.open("w", encoding="utf-8") as file:
+        for descriptor in (0, 1, 2):
+            os.dup2(nothing.fileno(), descriptor)
 
         def write(**line: Any) -> None:
             print(json.dumps(line), file=file, flush=True)
 
         write(doing="import")
         modules = len(sys.modules)
-        entries = [plugin_entry, *(one for one in discover(GROUP) if one.distribution == DISTRIBUTION)]
-        plugins = Plugins(entries[:1])
+        plugins = Plugins([entry])
         plugin = plugins.plugins[-1]
-        for problem in _weight_problems(plugin_entry, list(sys.modules)[modules:], _file(plugin)):
+        for problem in _weight_problems(entry, list(sys.modules)[modules:], _file(plugin)):
             write(problem=problem)
         write(doing="hooks")
         plugins.all()
-        plugins = Plugins(entries)
+        plugins = Plugins([entry, *(one for one in discover(GROUP) if one.distribution == DISTRIBUTION)])
         plugins.all()
-        plugin = next(one for one in plugins.plugins if one.entry == plugin_entry)
+        plugin = next(one for one in plugins.plugins if one.entry == entry)
         for problem in _part_problems(plugin, plugins, lambda doing: write(doing=doing)):
             write(problem=problem)
-        write(doing="done")
+        write(doing="nothing")
 
 
 # What a plugin's import costs
