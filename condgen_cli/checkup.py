@@ -9,9 +9,11 @@ import inspect
 import json
 import multiprocessing
 import os
+import re
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -123,6 +125,10 @@ def _report(entry: EntryPoint, path: Path) -> None:
         plugin = plugins.plugins[-1]
         for problem in _weight_problems(entry, list(sys.modules)[modules:], _file(plugin)):
             write(problem=problem)
+        lasting = [one for one in threading.enumerate() if not one.daemon and one is not threading.current_thread()]
+        for thread in lasting:
+            message = f"its import leaves a thread running, for which every command waits at its end: {thread.name}"
+            write(problem=Problem(entry.name, message, "make it a daemon", _file(plugin), False, entry.distribution))
         write(doing="hooks")
         plugins.all()
         plugins = Plugins([entry, *(one for one in discover(GROUP) if one.distribution == DISTRIBUTION)])
@@ -131,6 +137,8 @@ def _report(entry: EntryPoint, path: Path) -> None:
         for problem in _part_problems(plugin, plugins, lambda doing: write(doing=doing)):
             write(problem=problem)
         write(doing="nothing")
+        if lasting:
+            os._exit(0)
 
 
 # What a plugin's import costs
@@ -293,10 +301,25 @@ def _built_fault(spec: Any, target: Any, named: tuple[str, ...]) -> str:
         missing = [name for name in ("signature", "statistics", "score") if not hasattr(metric, name)]
         return f"has no {' and no '.join(missing)}" if missing else ""
     if isinstance(spec, MatchFunctionSpec):
-        function = target(4, 4, 4)
-        missing = [name for name in ("keys", "forward") if not hasattr(function, name)]
-        return f"has no {' and no '.join(missing)}" if missing else ""
+        from condgen_cli.testing import check_match_function
+
+        try:
+            check_match_function(target)
+        except AssertionError as error:
+            return f"breaks the contract: {error}"
+    if isinstance(spec, DatasetSpec) and spec.generated:
+        return _first_item_fault(spec, target)
     return ""
+
+
+def _first_item_fault(spec: DatasetSpec, target: Any) -> str:
+    """What is wrong with the first item of a data set that needs no files."""
+    from condgen_cli.data.store import check_options
+    from condgen_cli.item import Item
+
+    for item in target(Path(), spec.splits[-1], **check_options(spec, {})):
+        return "" if isinstance(item, Item) else f"yields {type(item).__name__}, not condgen_cli.item.Item"
+    return f"yields nothing for the split {spec.splits[-1]}"
 
 
 def _file_faults(spec: Any, plugins: Plugins) -> Iterator[str]:
@@ -325,6 +348,8 @@ def _recipe_faults(spec: RecipeSpec, plugins: Plugins) -> Iterator[str]:
         yield f"{spec.file} is for the task {recipe.task!r}, not {spec.task!r}"
     if recipe.model.architecture not in plugins.models:
         yield f"{spec.file} names the architecture {recipe.model.architecture!r}, which no plugin brings"
+    if recipe.data.dataset not in plugins.datasets:
+        yield f"{spec.file} names the data set {recipe.data.dataset!r}, which no plugin brings"
 
 
 def _experiment_faults(spec: ExperimentSpec, plugins: Plugins) -> Iterator[str]:
@@ -333,12 +358,20 @@ def _experiment_faults(spec: ExperimentSpec, plugins: Plugins) -> Iterator[str]:
     experiment = parse_experiment(package_text(spec.package, spec.file), spec.file)
     if experiment.evaluate.dataset not in plugins.datasets:
         yield f"{spec.file} names the data set {experiment.evaluate.dataset!r}, which no plugin brings"
+    for recipe in sorted(
+        {variant.recipe or experiment.recipe or "" for variant in experiment.variants} - plugins.recipes.keys()
+    ):
+        yield f"{spec.file} names the recipe {recipe!r}, which no plugin brings"
+    for key in experiment.evaluate.metrics:
+        if key not in plugins.metrics:
+            yield f"{spec.file} names the metric {key!r}, which no plugin brings"
 
 
 def _manifest_faults(spec: ManifestSpec, plugins: Plugins) -> Iterator[str]:
     from importlib.resources import as_file
 
     from condgen_cli.zoo.sources import bundled, local_source
+    from condgen_cli.zoo.store import problem_with
 
     if spec.url:
         return  # the doctor uses no network
@@ -357,6 +390,9 @@ def _manifest_faults(spec: ManifestSpec, plugins: Plugins) -> Iterator[str]:
                 here = [one for one in source.places(file) if one.is_file()]
                 if not here and not source.urls(file):
                     yield f"{file.path} of its model {entry.id!r} is missing"
+                for one in here:
+                    if fault := problem_with(one, file):
+                        yield f"{file.path} of its model {entry.id!r} is damaged: {fault}"
 
 
 def _archive_faults(spec: DatasetSpec, plugins: Plugins) -> Iterator[str]:
@@ -367,6 +403,9 @@ def _archive_faults(spec: DatasetSpec, plugins: Plugins) -> Iterator[str]:
             safe_path(archive.path)
         except ValueError as error:
             yield f"its archive {archive.path!r}: {error}"
+        for name, digest, digits in (("sha256", archive.sha256, 64), ("md5", archive.md5, 32)):
+            if digest and not re.fullmatch(f"[0-9a-fA-F]{{{digits}}}", digest):
+                yield f"its archive {archive.path!r}: {name} has to be {digits} hexadecimal digits"
 
 
 def _missing_modules(plugin: Plugin, plugins: Plugins) -> Iterator[Problem]:

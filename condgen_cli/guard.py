@@ -7,7 +7,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from typing import Any, NoReturn
 
 __all__ = ["EscapeError", "divert_stdout", "guard", "told"]
@@ -60,7 +60,11 @@ def divert_stdout() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    with redirect_stdout(sys.stderr), _divert_descriptor():
+    with (
+        redirect_stdout(sys.stderr),
+        redirect_stderr(sys.stderr),
+        _divert_descriptor(),
+    ):  # the second puts back what is replaced
         yield
 
 

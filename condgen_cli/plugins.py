@@ -7,6 +7,7 @@ explained by ``condgen plugin doctor``. Hooks are called when somebody needs wha
 from __future__ import annotations
 
 import importlib
+import os
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -206,9 +207,11 @@ class Plugins:
 
     def _load(self, plugin: Plugin) -> None:
         self.plugins.append(plugin)
-        started = time.perf_counter()
+        started, folder = time.perf_counter(), _folder()
         loaded = self._guard(plugin, "import", lambda: self._registered(plugin), fatal=True)
         seconds = time.perf_counter() - started
+        if folder and folder != _folder():
+            os.chdir(folder)  # else paths of the command line would mean something else
         if seconds > SLOW and not plugin.builtin:
             self._add(plugin, slow_import(plugin.entry, seconds, getattr(plugin.module, "__file__", None) or ""))
         if loaded:
@@ -328,6 +331,13 @@ class _RejectedError(Exception):
         super().__init__(message)
         self.advice = advice
         self.location = location
+
+
+def _folder() -> str:
+    try:
+        return os.getcwd()
+    except OSError:  # it is gone
+        return ""
 
 
 def _import(reference: str) -> ModuleType:

@@ -99,6 +99,10 @@ def _check_packaged(spec: RecipeSpec | ExperimentSpec, label: str) -> None:
 def _check_manifest(spec: ManifestSpec, label: str) -> None:
     if bool(spec.package) == bool(spec.url):
         raise MalformedError(f"{label} names neither a package nor a URL, or both")
+    if spec.url and not re.match(r"[A-Za-z][A-Za-z0-9+.-]*:", spec.url):
+        raise MalformedError(f"url of {label} is no URL: {spec.url!r}")
+    if spec.package and not _MODULE.fullmatch(spec.package):
+        raise MalformedError(f"package of {label} is not a package's name: {spec.package!r}")
 
 
 _CHECKS: dict[Any, Callable[[Any, str], None]] = {

@@ -88,6 +88,7 @@ BROKEN = {
     "leaves": ("import os\nos._exit(0)", "os._exit(0)", True),
     "speechless": ("class Mute(Exception):\n    def __str__(self): raise ValueError\nraise Mute", "import failed: Mute", True),
     "otherthing": ("import sys\nsys.modules[__name__] = 3", "something else than a module", True),
+    "moves": ("import os, sys\nos.chdir('/')\nsys.stderr = None", "does not say which API", True),
     "evasive": ("def __getattr__(name): raise ValueError(name)", "ValueError: CONDGEN_API", True),
     "takescore": (
         HEADER + "@hookimpl\ndef condgen_register_tasks(): return [TaskSpec('eval', 'b', 'c:d', 'e:f')]",
@@ -179,6 +180,23 @@ FAULTY = {
     "empty": (hook("manifests", "ManifestSpec('two', 'package_without_init')"), "package_without_init/manifest.json"),
     "explodes": (hook("manifests", "ManifestSpec('three', 'package_that_raises')"), "ZeroDivisionError"),
     "flag": (hook("inspectors", "InspectorSpec('device', 'caption', 'plug_flag:run')"), "condgen inspect has --device already"),
+    "made": (
+        hook("datasets", "DatasetSpec('made', 'caption', '', 'plug_made:read', generated=True)")
+        + "def read(root, split): return ['text']",
+        "plug_made:read yields str, not condgen_cli.item.Item",
+    ),
+    "digest": (
+        hook(
+            "datasets", "DatasetSpec('g', 'caption', '', 'plug_digest:read', archives=(Archive('../a', ('b:',), sha256='0'),))"
+        )
+        + "def read(root, split): return []",
+        "sha256 has to be 64 hexadecimal digits",
+    ),
+    "thread": (
+        "import threading\nthreading.Thread(target=threading.main_thread().join, name='lasting').start()\n" + HEADER,
+        "every command waits at its end: lasting",
+    ),
+    "address": (hook("manifests", "ManifestSpec('four', url='nonsense')"), "url of 'four' is no URL: 'nonsense'"),
     "idle": (HEADER, "plug_idle registers nothing"),
     "aborts": ("import os\nos.abort()", "its import ends the process, with signal 6"),
 }
@@ -186,8 +204,10 @@ FAULTY = {
 
 @pytest.fixture
 def faulty(make_plugin, plugin_folder):
-    """Every plugin of FAULTY but the last, which would end the process, and what they need."""
-    for kind, (source, _) in list(FAULTY.items())[:-1]:
+    """Every plugin of FAULTY but those that are felt in the process, and what they need."""
+    for kind, (source, _) in FAULTY.items():
+        if kind in ("thread", "aborts"):
+            continue
         make_plugin(kind, source)
     (plugin_folder / "package_without_init").mkdir()
     (plugin_folder / "package_that_raises").mkdir()
@@ -237,7 +257,8 @@ def test_a_problem_has_a_place_and_advice(monkeypatch, plugin_folder, make_plugi
 
 @pytest.mark.usefixtures("faulty")
 def test_doctor_finds_what_only_use_would_show(condgen, make_plugin, plugin_folder):
-    make_plugin("aborts", FAULTY["aborts"][0])
+    for kind in ("thread", "aborts"):
+        make_plugin(kind, FAULTY[kind][0])
     done = condgen("plugin", "doctor", "--format", "json")
     assert done.returncode == 5
     report = json.loads(done.stdout)
