@@ -104,10 +104,11 @@ def _as_condgen_error(error: Exception) -> CondgenError:
         return UsageError(message[:1].lower() + message[1:], f"{path} --help")
     if isinstance(error, OSError) and error.filename is not None:
         return CondgenError(f"cannot use {os.fsdecode(error.filename)}: {error.strerror or error}")
-    from condgen_cli.plugins import failed_plugin
+    if isinstance(error, ImportError):
+        from condgen_cli.plugins import failed_plugin
 
-    if failure := failed_plugin(error):
-        return failure
+        if failure := failed_plugin(error):
+            return failure
     message = " ".join(f"{type(error).__name__}: {error}".split())
     return CondgenError(f"unexpected {message}", None if settings.current().debug else "run it with condgen --debug")
 

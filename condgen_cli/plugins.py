@@ -304,24 +304,12 @@ def plugin_of_module(module: str) -> EntryPoint | None:
     return next((entry for entry in discover(GROUP) if _package(entry) == package), None)
 
 
-def failed_plugin(error: BaseException) -> PluginError | None:
-    """The error as that of the plugin whose code raised it; None if it isn't the fault of one.
-
-    It is where the plugin is a stranger's, or what is installed doesn't hold what the plugin imports.
-    """
+def failed_plugin(error: ImportError) -> PluginError | None:
+    """What a plugin imports as it runs and what isn't there, as the plugin's error; None if it isn't a plugin that imports it."""
     entries = {_package(entry): entry for entry in discover(GROUP)}
     packages = (str(frame.f_globals.get("__name__")).partition(".")[0] for frame in _frames(error))
-    ours = next((package for package in packages if package in entries or package == _CORE), _CORE)
-    if ours == _CORE:
-        return None
-    entry = entries[ours]
-    if isinstance(error, ImportError):
-        return PluginError(f"plugin {entry.name!r}: {told(error)}", _restore(entry))
-    if entry.distribution == DISTRIBUTION:
-        return None
-    return PluginError(
-        f"plugin {entry.name!r} failed: {told(error)}", f"run it with condgen --debug, or tell {entry.distribution}"
-    )
+    entry = entries.get(next((package for package in packages if package in entries or package == _CORE), _CORE))
+    return entry and PluginError(f"plugin {entry.name!r}: {told(error)}", _restore(entry))
 
 
 class _RejectedError(Exception):
