@@ -343,7 +343,7 @@ def _file_faults(spec: Any, plugins: Plugins) -> Iterator[str]:
 def _recipe_faults(spec: RecipeSpec, plugins: Plugins) -> Iterator[str]:
     from condgen_cli.training.recipe import parse_recipe
 
-    recipe = parse_recipe(package_text(spec.package, spec.file), spec.file)
+    recipe = parse_recipe(package_text(spec.package, spec.file, "it"), spec.file)
     if recipe.task != spec.task:
         yield f"{spec.file} is for the task {recipe.task!r}, not {spec.task!r}"
     if recipe.model.architecture not in plugins.models:
@@ -355,7 +355,7 @@ def _recipe_faults(spec: RecipeSpec, plugins: Plugins) -> Iterator[str]:
 def _experiment_faults(spec: ExperimentSpec, plugins: Plugins) -> Iterator[str]:
     from condgen_cli.experiments.definition import parse_experiment
 
-    experiment = parse_experiment(package_text(spec.package, spec.file), spec.file)
+    experiment = parse_experiment(package_text(spec.package, spec.file, "it"), spec.file)
     if experiment.evaluate.dataset not in plugins.datasets:
         yield f"{spec.file} names the data set {experiment.evaluate.dataset!r}, which no plugin brings"
     for recipe in sorted(

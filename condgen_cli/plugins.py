@@ -305,7 +305,7 @@ def plugin_of_module(module: str) -> EntryPoint | None:
 
 
 def failed_plugin(error: ImportError) -> PluginError | None:
-    """What a plugin imports as it runs and what isn't there, as the plugin's error; None if it isn't a plugin that imports it."""
+    """What a plugin imports as it runs and what isn't there, as the plugin's error; None if no plugin imports it."""
     entries = {_package(entry): entry for entry in discover(GROUP)}
     packages = (str(frame.f_globals.get("__name__")).partition(".")[0] for frame in _frames(error))
     entry = entries.get(next((package for package in packages if package in entries or package == _CORE), _CORE))

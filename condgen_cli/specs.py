@@ -74,9 +74,11 @@ def package_file(package: str, file: str) -> Any:
         raise _unusable(package, f"cannot look into {package}: {told(error)}") from error
 
 
-def package_text(package: str, file: str) -> str:
+def package_text(package: str, file: str, what: str) -> str:
     """The text of a file that a plugin brings.
 
+    Args:
+        what: it is, for messages.
     Raises:
         PluginError: if it can't be read; it names the plugin.
     """
@@ -84,9 +86,9 @@ def package_text(package: str, file: str) -> str:
     try:
         text: str = found.read_text(encoding="utf-8")
     except FileNotFoundError:
-        raise _unusable(package, f"{package} holds no {file}") from None
+        raise _unusable(package, f"cannot read {what}: {package} holds no {file}") from None
     except (OSError, ValueError) as error:
-        raise _unusable(package, f"cannot read {file} of {package}: {told(error)}") from None
+        raise _unusable(package, f"cannot read {what}, {file} of {package}: {told(error)}") from None
     return text
 
 

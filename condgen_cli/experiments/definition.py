@@ -100,7 +100,7 @@ def find_experiment(source: str) -> tuple[str, str]:
     from condgen_cli.plugins import manager
 
     spec = named(manager().experiments, "experiment", source)
-    return package_text(spec.package, spec.file), spec.file
+    return package_text(spec.package, spec.file, f"the experiment {source}"), spec.file
 
 
 def parse_experiment(text: str, file: str) -> ExperimentFile:

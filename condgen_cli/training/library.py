@@ -27,4 +27,4 @@ def find_recipe(source: str) -> tuple[str, str]:
     if path.is_file() or path.suffix in (".toml", ".json") or os.sep in source:
         return read_text(path), path.name
     spec = named(manager().recipes, "recipe", source)
-    return package_text(spec.package, spec.file), spec.file
+    return package_text(spec.package, spec.file, f"the recipe {source}"), spec.file
