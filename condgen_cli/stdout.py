@@ -68,6 +68,7 @@ def prepare_streams() -> None:
     elif isinstance(sys.stdout, io.TextIOWrapper):
         encoding, lines = sys.stdout.encoding, sys.stdout.line_buffering
         sys.stdout = _Stdout(sys.stdout.detach(), encoding, ESCAPES, line_buffering=lines)
+        sys.__stdout__ = sys.stdout  # type: ignore[misc]  # whose terminal tells how wide it is
 
 
 def silence_stdout() -> None:
