@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextvars
+import json
 import math
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -160,6 +162,23 @@ def test_code_that_a_file_names_is_not_imported(name: str) -> None:
     with pytest.raises(UsageError, match="not run") as caught:
         match_function(name, 4, 4, 0)
     assert "--trust-code" in (caught.value.hint or "")
+    assert "antigravity" not in sys.modules
+
+
+def test_code_that_a_run_names_is_not_imported(tmp_path: Path) -> None:
+    from condgen_cli.runner import load
+    from condgen_cli.zoo.sources import bundled
+
+    zoo = bundled()
+    entry = next(entry for entry in zoo.manifest.entries if entry.id == "nmt-de-en")
+    for file in entry.files:
+        (tmp_path / file.path).symlink_to(zoo.places(file)[0].resolve())
+    architecture = {"name": entry.architecture.name, "config": {**entry.architecture.config, "match": "antigravity:webbrowser"}}
+    files = [file.path for file in entry.files]
+    description = {"task": entry.task, "architecture": architecture, "files": files}
+    (tmp_path / "model.json").write_text(json.dumps(description))
+    with pytest.raises(UsageError, match="not run"):
+        load(tmp_path, "cpu")
     assert "antigravity" not in sys.modules
 
 
