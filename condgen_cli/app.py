@@ -17,6 +17,9 @@ from condgen_cli.stdout import silence_stdout
 
 __all__ = ["run"]
 
+GLOBAL = ("--debug", "--no-plugins", "--offline", "--trust-code", "--zoo")
+"""Options of condgen itself."""
+
 
 def run(arguments: Sequence[str]) -> int:
     """Run one command line and return its exit code; settings that it makes end with it."""
@@ -95,9 +98,18 @@ def _as_condgen_error(error: Exception) -> CondgenError:
     if hasattr(error, "format_message"):  # typer keeps the classes of its usage errors to itself
         message = " ".join(error.format_message().split()).removesuffix(".")
         context = getattr(error, "ctx", None)
-        return UsageError(message[:1].lower() + message[1:], f"{context.command_path if context else 'condgen'} --help")
+        path = context.command_path if context else "condgen"
+        option = getattr(error, "option_name", "")
+        if option in GLOBAL and " " in path:
+            return UsageError(f"{option} goes before the command", path.replace(" ", f" {option} ", 1))
+        return UsageError(message[:1].lower() + message[1:], f"{path} --help")
     if isinstance(error, OSError) and error.filename is not None:
         return CondgenError(f"cannot use {os.fsdecode(error.filename)}: {error.strerror or error}")
+    if isinstance(error, ImportError):
+        from condgen_cli.plugins import failed_plugin
+
+        if failure := failed_plugin(error):
+            return failure
     message = " ".join(f"{type(error).__name__}: {error}".split())
     return CondgenError(f"unexpected {message}", None if settings.debugging() else "run it with condgen --debug")
 

@@ -26,10 +26,12 @@ from condgen_cli.decoding import Decoding, Hypothesis
 from condgen_cli.errors import CondgenError, InputError, IntegrityError, NotFoundError, PluginError, UsageError
 from condgen_cli.files.inputs import protect
 from condgen_cli.generation import AttentionMap, Axis, Generation, join
+from condgen_cli.guard import divert_stdout, guard, told
 from condgen_cli.likelihood import reference_log_probs
 from condgen_cli.lines import Text
 from condgen_cli.model import Item, Memory, Vocabulary
 from condgen_cli.pipeline import available, prefetch, restored, sorted_batches
+from condgen_cli.plugins import failed_plugin
 from condgen_cli.randomness import keyed
 from condgen_cli.settings import debugging
 from condgen_cli.signs import repetition
@@ -364,7 +366,8 @@ class _Run:
         """Run the model; where that fails, once more for each item alone."""
         started = time.perf_counter()
         try:
-            generations = iter(self._generations(batch))
+            with divert_stdout():
+                generations = iter(self._generations(batch))
         except Exception as error:
             if len(batch.entries) > 1:
                 for entry in batch.entries:
@@ -579,6 +582,8 @@ def _failure(entry: Item | Failure, error: Exception) -> Failure:
         return Failure(source, _located(error, source) if entry.text is not None else error, entry)
     if debugging():
         raise error
+    if isinstance(error, ImportError) and (failure := failed_plugin(error)):
+        return Failure(source, failure, entry)
     reason = str(error).partition("\n")[0]
     return Failure(source, InputError(f"{source}: {type(error).__name__}: {reason}"), entry)
 
@@ -688,14 +693,16 @@ def _build(bundle: Bundle) -> Any:
         raise PluginError(f"{bundle.name} needs the architecture {bundle.architecture!r}, which no plugin brings", hint)
     builder = resolve(spec.build)
     try:
-        with _WithoutInitialisation():
+        with guard(), _WithoutInitialisation():
             model = builder(bundle.config, bundle.files)
     except CondgenError:
         raise
     except Exception as error:
         if debugging():
             raise
-        message = f"the plugin of {bundle.architecture!r} can't build {bundle.name}: {type(error).__name__}: {error}"
+        if isinstance(error, ImportError) and (failure := failed_plugin(error)):
+            raise failure from error
+        message = f"the plugin of {bundle.architecture!r} can't build {bundle.name}: {told(error)}"
         raise PluginError(message) from error
     _load_weights(model, bundle)
     return model.eval()

@@ -32,6 +32,7 @@ class Settings:
         zoos: further manifests, as paths or URLs, searched before the bundled one (``--zoo``, ``CONDGEN_ZOO``).
         plugins: whether third-party plugins are loaded (``--no-plugins`` keeps the built-in ones).
         debug: show tracebacks.
+        trusts_code: code that a recipe, a run or a manifest names may be imported (``--trust-code``).
         home: the store's folder; None: what ``CONDGEN_HOME`` names, else one in the platform's cache folder. Commands that keep
             no files need none, so it is looked for by ``store_folder`` only.
     Raises:
@@ -42,6 +43,7 @@ class Settings:
     zoos: tuple[str, ...] = field(default_factory=lambda: tuple(filter(None, [os.environ.get("CONDGEN_ZOO")])))
     plugins: bool = True
     debug: bool = False
+    trusts_code: bool = False
     home: Path | None = None
 
 

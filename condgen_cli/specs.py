@@ -6,10 +6,11 @@ Every help page loads this module: specs are named tuples, which are made in hal
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from condgen_cli.errors import NotFoundError, PluginError
+from condgen_cli.guard import guard, told
 
 __all__ = [
     "Archive",
@@ -26,6 +27,9 @@ __all__ = [
     "TaskSpec",
     "named",
     "near_names",
+    "package_file",
+    "package_text",
+    "references",
     "resolve",
 ]
 
@@ -38,22 +42,75 @@ def resolve(reference: str) -> Any:
     """Import what ``"package.module:attribute"`` names.
 
     Raises:
-        PluginError: if the module can't be imported or lacks the attribute.
+        PluginError: if the module can't be imported or lacks the attribute; it names the plugin.
     """
     module_name, _, attribute = reference.partition(":")
     if not module_name or not attribute:
         raise PluginError(f"{reference!r} is not of the form module:attribute")
     try:
-        module = importlib.import_module(module_name)
-    except (Exception, SystemExit) as error:
-        raise PluginError(f"cannot import {module_name}: {type(error).__name__}: {error}", "condgen plugin doctor") from error
+        with guard():
+            module = importlib.import_module(module_name)
+    except Exception as error:
+        raise _unusable(module_name, f"cannot import {module_name}: {told(error)}") from error
     try:
-        value: Any = module
-        for part in attribute.split("."):
-            value = getattr(value, part)
-    except AttributeError:
-        raise PluginError(f"{module_name} has no {attribute}", "condgen plugin doctor") from None
+        with guard():
+            value: Any = module
+            for part in attribute.split("."):
+                value = getattr(value, part)
+    except Exception as error:
+        reason = "" if isinstance(error, AttributeError) else f": {told(error)}"
+        raise _unusable(module_name, f"{module_name} has no {attribute}{reason}") from error
     return value
+
+
+def package_file(package: str, file: str) -> Any:
+    """A file that a plugin brings, as ``importlib.resources`` finds it; it need not be there.
+
+    Raises:
+        PluginError: if the package can't be imported, or is a module, which holds no files; it names the plugin.
+    """
+    from importlib.resources import files
+
+    try:
+        with guard():
+            return files(package).joinpath(file)
+    except Exception as error:
+        raise _unusable(package, f"cannot look into {package}: {told(error)}") from error
+
+
+def package_text(package: str, file: str, what: str) -> str:
+    """The text of a file that a plugin brings.
+
+    Args:
+        what: it is, for messages.
+    Raises:
+        PluginError: if it can't be read; it names the plugin.
+    """
+    found = package_file(package, file)
+    try:
+        text: str = found.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise _unusable(package, f"cannot read {what}: {package} holds no {file}") from None
+    except (OSError, ValueError) as error:
+        raise _unusable(package, f"cannot read {what}, {file} of {package}: {told(error)}") from None
+    return text
+
+
+def references(spec: Any) -> Iterator[tuple[str, str]]:
+    """What a spec names as ``module:attribute``: pairs of where it stands in the spec, and the reference."""
+    for attribute in _REFERENCES.get(type(spec), ()):
+        value = getattr(spec, attribute)
+        if isinstance(value, Mapping):
+            yield from ((f"{attribute}[{name!r}]", reference) for name, reference in value.items())
+        elif value:
+            yield attribute, value
+
+
+def _unusable(module: str, message: str) -> PluginError:
+    from condgen_cli.plugins import DOCTOR, plugin_of_module
+
+    plugin = plugin_of_module(module)
+    return PluginError(f"plugin {plugin.name!r}: {message}" if plugin else message, DOCTOR)
 
 
 class TaskSpec(NamedTuple):
@@ -266,6 +323,17 @@ class CommandSpec(NamedTuple):
     name: str
     help: str
     command: str
+
+
+_REFERENCES: dict[type, tuple[str, ...]] = {
+    TaskSpec: ("command", "reader", "details", "formats", "files", "text", "steps"),
+    ModelSpec: ("build", "experiment"),
+    DatasetSpec: ("open",),
+    MetricSpec: ("build",),
+    MatchFunctionSpec: ("build",),
+    InspectorSpec: ("run",),
+    CommandSpec: ("command",),
+}
 
 
 def named(specs: Mapping[str, Any], kind: str, name: str) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import sys
+import threading
 from contextlib import suppress
 
 from condgen_cli.console import use_color
@@ -18,9 +19,12 @@ NAME = "standard output"
 
 class _Stdout(io.TextIOWrapper):
     """Standard output that no text can steer a terminal through, and whose failures are told as those of a file; one whose
-    reader has gone stays a broken pipe."""
+    reader has gone stays a broken pipe. It is the main thread's, which writes the results: what a library prints in another
+    goes to stderr."""
 
     def write(self, text: str, /) -> int:
+        if threading.current_thread() is not threading.main_thread():
+            return sys.stderr.write(text)
         try:
             return super().write(defused(text, colors=use_color(self)))
         except BrokenPipeError:
@@ -64,6 +68,7 @@ def prepare_streams() -> None:
     elif isinstance(sys.stdout, io.TextIOWrapper):
         encoding, lines = sys.stdout.encoding, sys.stdout.line_buffering
         sys.stdout = _Stdout(sys.stdout.detach(), encoding, ESCAPES, line_buffering=lines)
+        sys.__stdout__ = sys.stdout  # type: ignore[misc]  # whose terminal tells how wide it is
 
 
 def silence_stdout() -> None:

@@ -35,7 +35,7 @@ from condgen_cli.printers import (
     TextPrinter,
 )
 from condgen_cli.sources import STDIN, Failure, Inputs
-from condgen_cli.specs import resolve
+from condgen_cli.specs import named, resolve
 
 if TYPE_CHECKING:
     from condgen_cli.decoding import Decoding
@@ -106,7 +106,7 @@ def run_task(
         UsageError: before any work, if options contradict each other.
         CondgenError: if the model can't be had.
     """
-    spec = manager().tasks[task]
+    spec = named(manager().tasks, "task", task)
     options = _with_format(spec, options)
     if isinstance(inputs, Texts):
         _check(spec, options, inputs.several)
@@ -128,7 +128,7 @@ def prepared(task: str, options: TaskOptions) -> tuple[Runner, Decoding]:
         UsageError: if options contradict each other.
         CondgenError: if the model can't be had.
     """
-    _check(manager().tasks[task], options, several=False)
+    _check(named(manager().tasks, "task", task), options, several=False)
     return _loaded(task, options)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import subprocess
 import sys
 
@@ -319,3 +320,20 @@ def test_a_closed_stderr_fails_nothing(monkeypatch):
     console.warn("nobody hears this")
     monkeypatch.setattr(sys, "stderr", None)
     console.warn("nor this")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs a pseudo-terminal")
+def test_a_terminal_tells_how_wide_it_is(condgen_env):
+    import fcntl
+    import pty
+    import struct
+    import termios
+
+    main, terminal = pty.openpty()
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 123, 0, 0))
+    code = "from condgen_cli import console, stdout; stdout.prepare_streams(); print(console.width())"
+    env = {name: value for name, value in condgen_env.items() if name != "COLUMNS"}
+    subprocess.run([sys.executable, "-c", code], stdin=terminal, stdout=terminal, stderr=terminal, env=env, check=True)
+    assert os.read(main, 100).split() == [b"123"]
+    os.close(main)
+    os.close(terminal)

@@ -15,7 +15,7 @@ from condgen_cli import console
 from condgen_cli.errors import PartialFailure, UsageError
 from condgen_cli.options import Device, DeviceOpt, ReportFormat, ReportFormatOpt, SaveAttentionOpt
 from condgen_cli.printable import printable
-from condgen_cli.specs import InspectorSpec, resolve
+from condgen_cli.specs import InspectorSpec, named, resolve
 
 if TYPE_CHECKING:
     from condgen_cli.plugins import Plugins
@@ -169,7 +169,7 @@ def _result_text(result: Result, task: str) -> str:
     encoding = console.encoding()
     maps = attention_text(best, width=width, color=color, encoding=encoding)
     if not best.attention:
-        told = manager().tasks[task].steps
+        told = named(manager().tasks, "task", task).steps
         steps = resolve(told)(best, width, color, encoding) if told else ""
         return f"{heading}\n\n{steps or maps}"
     return f"{heading}\n\n{maps}\n\n{entropy_table(best, width=width, color=color, encoding=encoding)}"

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from condgen_cli import settings
 from condgen_cli.errors import NotFoundError, UsageError
+from condgen_cli.guard import divert_stdout
 from condgen_cli.specs import Archive, DatasetSpec, named, near_names, resolve
 
 if TYPE_CHECKING:
@@ -101,6 +102,7 @@ def _hint(spec: DatasetSpec) -> str:
     )
 
 
+@divert_stdout()
 def open_dataset(
     name: str,
     split: str | None = None,

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from condgen_cli.errors import InputError, UsageError
 from condgen_cli.generation import Generation
+from condgen_cli.guard import divert_stdout
 from condgen_cli.metrics import Metric
 from condgen_cli.metrics.words import TOKENIZERS, lacks_blanks, suitable_tokenizer
 from condgen_cli.specs import DatasetSpec, MetricSpec, named, resolve
@@ -76,6 +77,7 @@ class Suite:
         """What alignments take for the words of a text: the word error rate's, or what stands between blanks."""
         return next((metric.words for metric in self.metrics if hasattr(metric, "words")), str.split)
 
+    @divert_stdout()
     def statistics(self, items: Sequence[Item], generations: Sequence[Generation]) -> NDArray[np.float64]:
         """(items, k of all families).
 
@@ -89,6 +91,7 @@ class Suite:
         self._columns = [part.shape[1] for part in parts]
         return np.concatenate(parts, axis=1)
 
+    @divert_stdout()
     def score(self, totals: NDArray[np.float64], n: int) -> dict[str, NDArray[np.float64]]:
         """Scores by key; to be called after ``statistics``, which learns the families' numbers of columns."""
         scores: dict[str, NDArray[np.float64]] = {}
@@ -155,6 +158,7 @@ def remark_lines(remarks: Mapping[str, Iterable[str]]) -> list[str]:
     return [f"{', '.join(keys)}: {remark}" for remark, keys in keys_of.items()]
 
 
+@divert_stdout()
 def build_suite(keys: Sequence[str], specs: Mapping[str, MetricSpec], *, tokenize: str = "", language: str = "") -> Suite:
     """The metrics that ``keys`` name; ``specs`` by key, as in ``condgen_cli.plugins.manager().metrics``.
 

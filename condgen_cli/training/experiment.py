@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from torch import nn
 
 from condgen_cli.errors import UsageError
+from condgen_cli.guard import divert_stdout
 from condgen_cli.training.recipe import Recipe
 
 __all__ = ["Batches", "Experiment", "build_experiment"]
@@ -41,6 +42,7 @@ class Experiment(Protocol):
         """Write ``model.json``, the weights and the vocabulary, as ``condgen_cli.runner.load`` reads them."""
 
 
+@divert_stdout()
 def build_experiment(recipe: Recipe, data_dir: Path | None, run_dir: Path) -> Experiment:
     """Seed all random number generators, then build what the recipe's architecture trains.
 

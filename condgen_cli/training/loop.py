@@ -27,6 +27,7 @@ from pydantic import TypeAdapter, ValidationError
 from torch import Tensor, nn
 
 from condgen_cli.errors import CondgenError, IntegrityError, UsageError
+from condgen_cli.guard import divert_stdout
 from condgen_cli.nn.denormals import flushed_denormals
 from condgen_cli.training.average import make_average, using
 from condgen_cli.training.checkpoint import CheckpointWriter, latest_checkpoint, random_state, restore_random_state
@@ -75,6 +76,7 @@ class Summary:
         return asdict(self) | {"run_dir": str(self.run_dir)}
 
 
+@divert_stdout()
 def train(
     recipe: Recipe, experiment: Experiment, run_dir: Path, resume: bool = False, *, force: bool = False, device: str = "auto"
 ) -> Summary:

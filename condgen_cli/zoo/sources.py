@@ -15,8 +15,9 @@ from urllib.request import url2pathname
 import condgen_cli
 from condgen_cli import console
 from condgen_cli.errors import CondgenError, IntegrityError, NetworkError, NotFoundError, PluginError
+from condgen_cli.guard import told
 from condgen_cli.settings import Settings, expanded
-from condgen_cli.specs import ManifestSpec
+from condgen_cli.specs import ManifestSpec, package_file
 from condgen_cli.zoo.fetch import fetch_bytes
 from condgen_cli.zoo.manifest import Entry, File, Manifest, is_web_page, parse_manifest
 from condgen_cli.zoo.names import contained, protocol_of
@@ -220,11 +221,11 @@ def _of_plugin(name: str, spec: ManifestSpec, settings: Settings, store: Store) 
         try:
             if spec.url:
                 return remote_source(spec.url, store, offline or settings.offline, name, "plugin")
-            with resources.as_file(resources.files(spec.package).joinpath(spec.file)) as path:
+            with resources.as_file(package_file(spec.package, spec.file)) as path:
                 return local_source(path, name, "plugin")
         except CondgenError:
             raise
         except (Exception, SystemExit) as error:  # importing a package runs it
-            raise PluginError(f"{type(error).__name__}: {error}", "condgen plugin doctor") from error
+            raise PluginError(told(error), "condgen plugin doctor") from error
 
     return Named(name, "plugin", bool(spec.url), read)

@@ -41,7 +41,7 @@ class CaptionConfig(BaseModel):
         image_size: side of the square that photos are resized to, without keeping their aspect.
         embedding_size, hidden_size: of the decoder.
         value_size: feature vectors are projected to this size before they are attended to or fed.
-        match: name of a match function, or ``module:function``.
+        match: name of a match function, or ``module:Class`` (see ``match_function``).
         match_size: of the match function's own hidden layer.
         query_hidden: size of a further layer on the decoder state before matching; 0 for none.
         gate: the gate β of Xu et al. 2015; ``sat`` only.

@@ -65,7 +65,7 @@ class ChatConfig(BaseModel):
         hidden_size: of the decoder.
         attention: of the decoder, beside the context that it reads at every step: to ``turns`` (RNN 2's state after each; with
             ``hierarchical`` only) or to the ``words`` of the last turns.
-        match: name of a match function, or ``module:function``.
+        match: name of a match function, or ``module:Class`` (see ``match_function``).
         match_size: of the match function's own hidden layer.
         turns: whose words are attended to, or that are joined.
         history: turns that an encoding goes back, and whose states are kept for attention.

@@ -51,7 +51,7 @@ class QaConfig(BaseModel):
         encoding: of a sentence: the sum of its words (``bag``), with weights by their place (``position``), or the last state
             of a gated recurrent network (``rnn``).
         temporal: sentences also tell how far they are from the question.
-        match: name of a match function, or ``module:function``.
+        match: name of a match function, or ``module:Class`` (see ``match_function``).
         match_size: of the match function's own hidden layer.
         rectified: share of the units that pass a ReLU after each hop.
         answer_hidden: size of a hidden layer before the answer; 0: the answer is linear in the state.

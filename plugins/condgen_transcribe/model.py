@@ -94,7 +94,7 @@ class TranscribeConfig(BaseModel):
         layers: bidirectional LSTM layers of the listener, ``listener_size`` in each direction.
         pyramid: how many of them, counted from the second, read pairs of positions as one (Chan et al. 2016, eq. 5).
         embedding_size, hidden_size: of the speller.
-        match: name of a match function, or ``module:function``.
+        match: name of a match function, or ``module:Class`` (see ``match_function``).
         match_size: of the match function's own hidden layer.
         location: attention sees its last weights (Chorowski et al. 2015).
         ctc: the listener has an output layer of its own.

@@ -44,7 +44,7 @@ class TranslateConfig(BaseModel):
         share_rnn: encoder and decoder are one recurrent layer with one set of parameters. The encoder then has one layer and
             direction, and reads zeros where the decoder reads a context.
         share_embeddings: source and target have one vocabulary and one embedding.
-        match: name of a match function, or ``module:function``.
+        match: name of a match function, or ``module:Class`` (see ``match_function``).
         match_size: of the match function's own hidden layer.
         query_hidden: size of a further layer on the decoder state before matching; 0 for none.
         attend: with the decoder's state ``before`` a step or ``after`` it, see ``condgen_cli.nn.RecurrentDecoder``.
