@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from pydantic import ValidationError
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
@@ -34,6 +35,7 @@ from condgen_cli.settings import current
 from condgen_cli.signs import repetition
 from condgen_cli.sources import Failure
 from condgen_cli.specs import resolve
+from condgen_cli.validation import validation_message
 from condgen_cli.weights import load_weights
 
 if TYPE_CHECKING:
@@ -152,7 +154,14 @@ def initial_files(name: str) -> Mapping[str, Path]:
     Raises:
         NotFoundError, IntegrityError, NetworkError: as ``load``.
     """
-    return _bundle(name).files
+    from condgen_cli.plugins import manager
+
+    try:
+        return _bundle(name).files
+    except NotFoundError as error:
+        recipe = os.path.basename(os.path.normpath(name))
+        hint = f"condgen train {recipe}" if os.sep in name and recipe in manager().recipes else error.hint
+        raise NotFoundError(error.message, hint) from None
 
 
 class Runner:
@@ -686,7 +695,10 @@ def _build(bundle: Bundle) -> Any:
     except Exception as error:
         if current().debug:
             raise
-        message = f"the plugin of {bundle.architecture!r} can't build {bundle.name}: {type(error).__name__}: {error}"
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        if isinstance(error, ValidationError):
+            reason = validation_message(error)
+        message = f"the plugin of {bundle.architecture!r} can't build {bundle.name}: {reason}"
         raise PluginError(message) from error
     _load_weights(model, bundle)
     return model.eval()
@@ -710,6 +722,8 @@ def _load_weights(model: Any, bundle: Bundle) -> None:
         if name.endswith(".safetensors"):
             try:
                 weights.update(load_weights(path))
+            except IntegrityError as error:
+                raise IntegrityError(f"{bundle.name}: {error.message}", error.hint) from None
             except (OSError, SafetensorError) as error:
                 raise IntegrityError(f"cannot read {name} of {bundle.name}: {error}") from error
     expected = model.state_dict()

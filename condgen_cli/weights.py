@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from condgen_cli.errors import IntegrityError
+
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["eight_bits", "load_weights"]
+__all__ = ["check_finite", "eight_bits", "load_weights", "save_weights"]
 
 SCALE = ".scale"
 """Added to a matrix's name: (rows,), what its whole numbers are multiplied by."""
@@ -26,6 +28,7 @@ def load_weights(path: Path) -> dict[str, Tensor]:
 
     Raises:
         OSError, safetensors.SafetensorError: if it can't be read.
+        IntegrityError: if a weight is no number, as after a training that diverged.
     """
     from safetensors.torch import load_file
 
@@ -35,7 +38,34 @@ def load_weights(path: Path) -> dict[str, Tensor]:
         if matrix in weights:
             whole, scale = weights[matrix], weights.pop(name)
             weights[matrix] = whole.float() * scale.view(-1, *[1] * (whole.dim() - 1))
+    check_finite(weights, path.name)
     return weights
+
+
+def save_weights(weights: Mapping[str, Tensor], path: Path) -> None:
+    """Write a safetensors file as any other file is written: whoever the umask lets may read it, which ``save_file``'s can't.
+
+    Raises:
+        IntegrityError: if a weight is no number.
+        OSError: if it can't be written.
+    """
+    from safetensors.torch import save
+
+    check_finite(weights, path.name)
+    path.write_bytes(save(dict(weights)))
+
+
+def check_finite(weights: Mapping[str, Tensor], place: str) -> None:
+    """Make sure that weights are numbers.
+
+    Args:
+        place: what holds them, for the error.
+    Raises:
+        IntegrityError: if one is infinite or not a number; it names the first tensor.
+    """
+    for name, tensor in weights.items():
+        if tensor.is_floating_point() and not tensor.isfinite().all():
+            raise IntegrityError(f"{place}: {name} holds what is no number", "train it anew, or take another model")
 
 
 def eight_bits(weights: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:

@@ -199,7 +199,8 @@ def _train(run: Run, data_dir: Path | None, device: str) -> dict[str, Any]:
     resume = (run.folder / "recipe.json").exists()
     if resume:
         _check_same(run)
-    summary = train(run.recipe, build_experiment(run.recipe, data_dir, run.folder), run.folder, resume, device=device)
+    experiment = build_experiment(run.recipe, data_dir, run.folder)
+    summary = train(run.recipe, experiment, run.folder, resume, device=device, data_dir=data_dir)
     speeds = [record["tokens_per_second"] for record in read_log(run.folder / "log.jsonl") if "tokens_per_second" in record]
     ended = {key: value for key, value in summary.as_json().items() if key != "run_dir"}
     # the median: other programs slow some of the steps

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor
 
 from condgen_cli.errors import IntegrityError
@@ -85,7 +85,8 @@ class CheckpointWriter:
     def tensors(self, name: str, tensors: Mapping[str, Tensor]) -> None:
         """Write ``NAME.safetensors``. Tensors that share memory are written as often as they are named."""
         copies = {key: tensor.detach().to("cpu", copy=True).contiguous() for key, tensor in tensors.items()}
-        save_file(copies, self.directory / f"{name}.safetensors")
+        # written as any other file: save_file's could be read by nobody else, whatever the umask says
+        (self.directory / f"{name}.safetensors").write_bytes(save(copies))
 
     def commit(self) -> None:
         """Make the checkpoint the latest, and delete the others."""

@@ -10,6 +10,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, Va
 from pydantic_core import from_json
 
 from condgen_cli.errors import IntegrityError
+from condgen_cli.validation import validation_message
 from condgen_cli.zoo.names import safe_path, safe_url
 
 __all__ = [
@@ -25,7 +26,6 @@ __all__ = [
     "Training",
     "TrainingData",
     "parse_manifest",
-    "validation_message",
 ]
 
 SCHEMA = 2
@@ -237,12 +237,3 @@ def _schema_of(data: bytes, source: str) -> int:
     if not isinstance(version, int) or isinstance(version, bool):
         raise IntegrityError(f"manifest {source} has no schema number: not a manifest of condgen")
     return version
-
-
-def validation_message(error: ValidationError) -> str:
-    """The first problem as one line, with the place it is at."""
-    first = error.errors(include_url=False, include_input=False)[0]
-    place = ".".join(str(part) for part in first["loc"])
-    message = first["msg"].removeprefix("Value error, ")
-    message = message[:1].lower() + message[1:]
-    return " ".join(f"{place}: {message}".split() if place else message.split())

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from condgen_cli import console
 from condgen_cli.errors import CondgenError, IntegrityError, NotFoundError, UsageError
+from condgen_cli.validation import validation_message
 from condgen_cli.weights import SCALE, eight_bits
 from condgen_cli.zoo.manifest import (
     SCHEMA,
@@ -23,7 +24,6 @@ from condgen_cli.zoo.manifest import (
     Manifest,
     RelativePath,
     parse_manifest,
-    validation_message,
 )
 from condgen_cli.zoo.names import protocol_of
 from condgen_cli.zoo.safetensors_header import read_header

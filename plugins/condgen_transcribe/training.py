@@ -15,7 +15,6 @@ from torch import Tensor, nn
 
 from condgen_cli.console import progress
 from condgen_cli.data.audio import Sound, load_audio
-from condgen_cli.data.store import open_dataset
 from condgen_cli.data.subwords import SubwordVocabulary
 from condgen_cli.errors import UsageError
 from condgen_cli.metrics.suite import build_suite
@@ -32,6 +31,7 @@ from condgen_cli.training.sequences import (
     load_initial,
     teacher_forcing,
 )
+from condgen_cli.training.splits import read_split
 from condgen_transcribe.language_model import read_lines
 from condgen_transcribe.model import (
     LEXICON_FILE,
@@ -133,8 +133,7 @@ class TranscribeExperiment:
         config = check(TranscribeConfig, recipe.model.options, "model")
         self.data = check(DataOptions, recipe.data.model_dump(), "data")
         options = check(ObjectiveOptions, recipe.objective, "objective")
-        train = list(open_dataset(self.data.dataset, "train", data_dir, self.data.options))
-        dev = list(open_dataset(self.data.dataset, "dev", data_dir, self.data.options))
+        train, dev = (read_split(self.data.dataset, split, data_dir, self.data.options) for split in ("train", "dev"))
         self.dev = [_decoded(item) for item in _spread(dev, self.data.dev_utterances)]
         files = {} if recipe.init is None else initial_files(recipe.init)
         language_model = initial_files(self.data.language_model) if self.data.language_model else {}
@@ -160,10 +159,20 @@ class TranscribeExperiment:
         self.decoding = recipe.make_decoding()
         self.metrics = build_suite(("wer", "cer"), manager().metrics)
 
+    @property
+    def dev_metrics(self) -> tuple[str, ...]:
+        """What ``evaluate`` gives."""
+        return self.metrics.keys
+
+    @property
+    def material(self) -> str:
+        """What is trained on, counted."""
+        return f"{len(self.sizes):,} utterances"
+
     def batches(self, epoch: int) -> _Epoch:
         """Utterances of like length, in an order of the seed and the epoch."""
         rng = np.random.default_rng([self.recipe.seed, epoch])
-        chosen = self.short if epoch < self.data.short_epochs else np.arange(len(self.sizes))
+        chosen = self.short if epoch < self.data.short_epochs and len(self.short) else np.arange(len(self.sizes))
         order = batches_of_like_length(self.sizes[chosen], self.recipe.training.batch_size, rng)
         return _Epoch(self, chosen[order], epoch)
 

@@ -115,7 +115,8 @@ def installed(toy: ModuleType, folder: Path) -> dict[str, str]:
     (metadata / "entry_points.txt").write_text("[condgen]\ntoy = toy\n")
     (plugin / "toy.py").write_bytes(Path(toy.__file__ or "").read_bytes())
     (folder / "toy.toml").write_text(toy.RECIPE)
-    return os.environ | {"PYTHONPATH": str(plugin), "OMP_NUM_THREADS": "1", "CONDGEN_HOME": str(folder / "home")}
+    paths = os.pathsep.join([str(plugin), *filter(None, [os.environ.get("PYTHONPATH")])])
+    return os.environ | {"PYTHONPATH": paths, "OMP_NUM_THREADS": "1", "CONDGEN_HOME": str(folder / "home")}
 
 
 class TestTraining:
@@ -404,7 +405,7 @@ class TestFaults:
         assert "embedding" in str(caught.value.hint)
 
     def test_an_epoch_without_batches(self, toy: ModuleType, tmp_path: Path) -> None:
-        with pytest.raises(UsageError, match="0 batches"):
+        with pytest.raises(UsageError, match="no batch"):
             run(toy, tmp_path / "run", "data.batches=0")
 
     def test_an_epoch_shorter_than_it_says(self, toy: ModuleType, tmp_path: Path) -> None:
