@@ -123,9 +123,15 @@ def _print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], title: s
 
 
 def _report_failures(outcomes: Sequence[Outcome]) -> None:
-    failed = [outcome.run.folder.name for outcome in outcomes if outcome.error]
+    failed = [(outcome.run.folder.name, outcome.error) for outcome in outcomes if outcome.error]
     if failed:
-        raise PartialFailure(f"{len(failed)} of {len(outcomes)} runs failed: {', '.join(failed)}")
+        names = ", ".join(name for name, _ in failed)
+        first = failed[0][1]
+        if len(failed) == len(outcomes):
+            failure = PartialFailure(f"all of {len(outcomes)} runs failed, {failed[0][0]}: {first.message}", first.hint)
+            failure.exit_code = first.exit_code  # nothing was done: what is wrong with the first is wrong with the command
+            raise failure
+        raise PartialFailure(f"{len(failed)} of {len(outcomes)} runs failed: {names}")
     incomplete = sum(outcome.record["result"].get("failed", 0) for outcome in outcomes if outcome.record)
     if incomplete:
         raise PartialFailure(f"{incomplete} items failed; the scores are of the others")

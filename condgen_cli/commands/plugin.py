@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -243,7 +244,8 @@ def _write_template(target: Path, name: str) -> None:
                 text = source.read_text(encoding="utf-8").replace("condgen_example", f"condgen_{module}")
                 destination = target / relative
                 destination.parent.mkdir(parents=True, exist_ok=True)
-                destination.write_text(text.replace("example", name), encoding="utf-8")
+                # a model's method example() is the core's name for it
+                destination.write_text(re.sub(r"example(?!\()", name, text), encoding="utf-8")
 
 
 def _pip(*arguments: str) -> None:

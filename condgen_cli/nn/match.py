@@ -9,12 +9,14 @@ Each has two parts, so that what depends on the encoder alone is computed once f
 from __future__ import annotations
 
 import math
+import sys
+from collections.abc import Iterable
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from condgen_cli.errors import UsageError
+from condgen_cli.errors import PluginError, UsageError
 from condgen_cli.specs import named, resolve
 
 __all__ = [
@@ -123,17 +125,42 @@ class AdditiveMatch(MatchFunction):
 
 
 def match_function(name: str, query_size: int, value_size: int, hidden_size: int) -> MatchFunction:
-    """Build a match function by its registered name, or a user's own by ``module:attribute``.
+    """Build a match function by its registered name, or a user's own by ``module:Class``.
 
     Raises:
         NotFoundError: for an unknown name.
-        PluginError: if a user's own can't be imported.
-        UsageError: if sizes don't fit the function.
+        PluginError: if a plugin's can't be imported.
+        UsageError: if a user's own is no match function, or sizes don't fit the function.
     """
     if ":" in name:
-        reference = name
-    else:
-        from condgen_cli.plugins import manager
+        return _own(name)(query_size, value_size, hidden_size)
+    from condgen_cli.plugins import manager
 
-        reference = named(manager().match_functions, "match function", name).build
-    return resolve(reference)(query_size, value_size, hidden_size)
+    build = resolve(named(manager().match_functions, "match function", name).build)
+    function: MatchFunction = build(query_size, value_size, hidden_size)
+    return function
+
+
+def _own(reference: str) -> type[MatchFunction]:
+    """The class that a recipe or a model's description names. Whatever else it names isn't called, and nothing of Python's own
+    library is even imported: such a name comes from a file, which may be a stranger's.
+    """
+    wrong = UsageError(
+        f"{reference!r} is no match function: it has to be a class derived from condgen_cli.nn.MatchFunction",
+        f"by name: {', '.join(sorted(_registered()))}",
+    )
+    if reference.partition(":")[0].partition(".")[0] in sys.stdlib_module_names:
+        raise wrong
+    try:
+        found = resolve(reference)
+    except PluginError as error:
+        raise UsageError(f"match function {reference!r}: {error.message}", wrong.hint) from None
+    if not (isinstance(found, type) and issubclass(found, MatchFunction)):
+        raise wrong
+    return found
+
+
+def _registered() -> Iterable[str]:
+    from condgen_cli.plugins import manager
+
+    return manager().match_functions

@@ -153,6 +153,8 @@ def pictures(root: Path, split: str, size: str = "20", colors: str = "16", tile:
     found: dict[str, list[Image.Image]] = {name: [] for name in SPLITS}
     for name, picture in _read(root, side, cut):
         found[_drawn(name)].append(picture)
+    if cut and not any(found.values()) and any(path.suffix.lower() in SUFFIXES for path in root.rglob("*")):
+        raise UsageError(f"no picture of {root} is a sheet of pictures of {tile} pixels", "--set tile= takes each as it is")
     if not found["train"] or not found[split]:
         raise NotFoundError(f"{root} holds too few pictures ({', '.join(SUFFIXES)}) for a split {split}")
     palette = _palette(found["train"], count)

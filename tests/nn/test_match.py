@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from condgen_cli.errors import NotFoundError, PluginError, UsageError
+from condgen_cli.errors import NotFoundError, UsageError
 from condgen_cli.nn import (
     AdditiveMatch,
     Attention,
@@ -138,5 +138,23 @@ def test_unknown_names() -> None:
     with pytest.raises(NotFoundError) as caught:
         match_function("bilinar", 4, 4, 0)
     assert "bilinear" in (caught.value.hint or "")
-    with pytest.raises(PluginError):
-        match_function("no_such_module:Match", 4, 4, 0)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["no_such_module:Match", "os:system", "os.path:join", "condgen_cli.nn.match:match_function", "torch.nn:Linear", "x:"],
+)
+def test_what_is_no_match_function_is_never_called(name: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        match_function(name, 4, 4, 0)
+    assert name in caught.value.message
+    assert "bilinear" in (caught.value.hint or "")
+
+
+def test_python_s_own_library_is_not_imported() -> None:
+    import sys
+
+    assert "antigravity" not in sys.modules
+    with pytest.raises(UsageError):
+        match_function("antigravity:webbrowser", 4, 4, 0)
+    assert "antigravity" not in sys.modules

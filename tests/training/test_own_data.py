@@ -1,0 +1,124 @@
+"""A user's own data with the recipes that come with condgen: only the data set is named, and the rest follows."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+import wave
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from condgen_cli.app import run
+
+Make = Callable[[Path], None]
+WORDS = ("red", "green", "blue", "grey", "black", "white", "brown", "pink")
+
+
+def text(folder: Path) -> None:
+    (folder / "input.txt").write_text("The cat sat on the mat — über Öl.\n" * 20)
+
+
+def pictures(folder: Path) -> None:
+    rng = np.random.default_rng(1)
+    for number in range(30):
+        Image.fromarray(rng.integers(0, 256, (12, 12, 3), dtype=np.uint8)).save(folder / f"{number}.png")
+
+
+def photos(folder: Path) -> None:
+    rng = np.random.default_rng(1)
+    lines = []
+    for number, word in enumerate(WORDS):
+        Image.fromarray(rng.integers(0, 256, (40, 40, 3), dtype=np.uint8)).save(folder / f"{number}.png")
+        split = "train" if number < 5 else "dev"
+        lines += [f"{number}.png\ta {word} square\t{split}", f"{number}.png\tsomething {word}\t{split}"]
+    (folder / "captions.tsv").write_text("\n".join(lines) + "\n")
+
+
+def pairs(folder: Path) -> None:
+    for split in ("train", "dev"):
+        (folder / f"{split}.tsv").write_text("".join(f"das ist {word}\tthis is {word}\n" for word in WORDS))
+
+
+def dialogues(folder: Path) -> None:
+    for split in ("train", "dev"):
+        lines = [json.dumps(["Hello!", f"Do you like {word}?", f"Yes, {word} it is."]) for word in WORDS]
+        (folder / f"{split}.jsonl").write_text("\n".join(lines) + "\n")
+
+
+def recordings(folder: Path) -> None:
+    rng = np.random.default_rng(1)
+    for split in ("train", "dev"):
+        for number in range(3):
+            with wave.open(str(folder / f"{split}-{number}.wav"), "wb") as file:
+                file.setparams((1, 2, 16000, 0, "NONE", ""))
+                file.writeframes(rng.integers(-9000, 9000, 12000, dtype=np.int16).tobytes())
+        lines = [f"{split}-{number}.wav\tthe word {WORDS[number]}\n" for number in range(3)]
+        (folder / f"{split}.tsv").write_text("".join(lines))
+
+
+def stories(folder: Path) -> None:
+    for split in ("train", "dev"):
+        lines = [f"1 The ball is {word}.\n2 Mary went home.\n3 What is the ball?\t{word}\t1\n" for word in WORDS[:4]]
+        (folder / f"{split}.txt").write_text("".join(lines))
+
+
+def nothing(folder: Path) -> None:
+    pass
+
+
+CASES: dict[str, tuple[str, Make, list[str], str]] = {
+    "text": ("shakespeare", text, ["data.dataset=text-file"], "init=runs/shakespeare-books left out"),
+    "pictures": (
+        "grid-lstm",
+        pictures,
+        ["data.dataset=pictures", "data.options.size=6", "--set", "colors=4"],
+        "init=runs/grid-lstm-1 left out",
+    ),
+    "sheets": (
+        "grid-lstm-emoji",
+        pictures,
+        ["--set", "tile=", "--set", "size=6", "model.height=6", "model.width=6", "data.options.colors=4"],
+        "23 pictures",
+    ),
+    "caption": ("nic", photos, ["data.dataset=captioned-folder", "data.min_count=1"], ""),
+    "translate": ("nmt-de-en", pairs, ["data.dataset=parallel", "--set", "tsv={split}.tsv"], "8 pairs"),
+    "chat": ("hred-words", dialogues, ["data.dataset=dialogues"], "data.more left out"),
+    "transcribe": ("las-an4", recordings, ["data.dataset=audio-folder"], "data.language_model left out"),
+    "transcribe-chain": ("las", recordings, ["data.dataset=audio-folder", "decoding.beam=2"], "las-listener, las-speller"),
+    "qa": ("memn2n-task", stories, ["data.dataset=stories"], "data.options left out"),
+    "ntm": (
+        "ntm-repeat-copy",
+        nothing,
+        ["data.dataset=ntm-copy", "data.options.lengths=3", "--set", "count=2", "data.batches=1"],
+        "",
+    ),
+}
+"""By name: a shipped recipe, what makes its data, the arguments, and what is told on stderr."""
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_two_steps_of_a_shipped_recipe_on_own_data(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("CONDGEN_HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    recipe, make, arguments, told = CASES[name]
+    data = tmp_path / "mine"
+    data.mkdir()
+    make(data)
+    command = ["train", recipe, *arguments, "--data-dir", "mine", "-o", "run", "--device", "cpu", "--format", "json"]
+    code = run([*command, "training.epochs=2", "training.evaluate_every=0", "training.log_every=1"])
+    printed = capsys.readouterr()
+    assert code == 0, printed.err
+    assert json.loads(printed.out)["steps"] == 2
+    assert told in printed.err
+    assert "2 steps in all" in printed.err
+    umask = os.umask(0)
+    os.umask(umask)
+    files = [path for path in (tmp_path / "run").rglob("*") if path.is_file()]
+    assert {stat.S_IMODE(path.stat().st_mode) for path in files} == {0o666 & ~umask}
