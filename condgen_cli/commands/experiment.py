@@ -13,6 +13,7 @@ import typer
 
 from condgen_cli import console
 from condgen_cli.errors import PartialFailure
+from condgen_cli.files import protect, refuse_input
 from condgen_cli.options import DataDirOpt, Device, DeviceOpt, LimitOpt, ReportFormat, ReportFormatOpt
 
 if TYPE_CHECKING:
@@ -83,6 +84,9 @@ def run(
 
     experiment = parse_experiment(*find_experiment(name))
     folder = output or Path("runs") / "experiments" / experiment.name
+    if data_dir is not None:
+        protect(data_dir)
+    refuse_input(folder)
     runs = plan(experiment, folder, overrides or (), only or ())
     scoring = scoring_of(experiment.evaluate, runs, limit)
     outcomes = run_all(runs, scoring, data_dir, device.value)

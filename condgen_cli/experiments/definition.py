@@ -12,6 +12,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field
 
 from condgen_cli.errors import NotFoundError, PluginError, UsageError
+from condgen_cli.files import protect
 from condgen_cli.specs import named
 from condgen_cli.training.recipe import check
 
@@ -92,6 +93,7 @@ def find_experiment(source: str) -> tuple[str, str]:
     """
     path = Path(source)
     if path.is_file() or path.suffix == ".toml" or os.sep in source:
+        protect(path)
         try:
             return path.read_text(encoding="utf-8"), path.name
         except FileNotFoundError:

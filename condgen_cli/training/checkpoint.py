@@ -21,6 +21,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from condgen_cli.errors import IntegrityError
+from condgen_cli.files import refuse_input
 
 __all__ = ["Checkpoint", "CheckpointWriter", "latest_checkpoint", "random_state", "restore_random_state", "write_atomically"]
 
@@ -145,7 +146,12 @@ def restore_random_state(state: Mapping[str, Tensor]) -> None:
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Replace a file by one with this content; a reader sees the old one or the new one, never a part."""
+    """Replace a file by one with this content; a reader sees the old one or the new one, never a part.
+
+    Raises:
+        UsageError: if it is an input of the running command.
+    """
+    refuse_input(path)
     partial = path.with_name(path.name + _PARTIAL)
     partial.write_bytes(content)
     os.replace(partial, path)

@@ -28,6 +28,8 @@ def initial_weights(files: Mapping[str, Path]) -> dict[str, Tensor]:
         if name.endswith(".safetensors"):
             try:
                 found = load_weights(path)
+            except IntegrityError as error:
+                raise IntegrityError(f"{path.parent.name}/{error.message}", error.hint) from None
             except (OSError, SafetensorError) as error:
                 raise IntegrityError(f"cannot read {path}: {error}") from None
             weights |= {key: tensor.float() if tensor.is_floating_point() else tensor for key, tensor in found.items()}

@@ -29,6 +29,7 @@ from torch import Tensor, nn
 from condgen_cli.console import info, warn
 from condgen_cli.errors import CondgenError, IntegrityError, UsageError
 from condgen_cli.nn.denormals import flushed_denormals
+from condgen_cli.runner import initial_files
 from condgen_cli.training.average import make_average, using
 from condgen_cli.training.checkpoint import CheckpointWriter, latest_checkpoint, random_state, restore_random_state
 from condgen_cli.training.curve import draw_curve
@@ -39,9 +40,11 @@ from condgen_cli.training.optimizer import make_optimizer, optimizer_tensors, re
 from condgen_cli.training.recipe import Recipe
 from condgen_cli.training.run import RunDirectory
 from condgen_cli.training.schedule import learning_rate_factor
-from condgen_cli.weights import check_finite
 
 __all__ = ["Interrupted", "Summary", "is_main_process", "train"]
+
+LARGEST = 1e6
+"""A weight beyond it is none that a network has learnt."""
 
 
 class Interrupted(CondgenError):
@@ -168,6 +171,7 @@ class _Loop:
         self.settings = recipe.training
         self.resume = resume
         self.name = recipe.name
+        self.init = recipe.init
         self.experiment = experiment
         self.run_directory = run
         self.accelerator = accelerator
@@ -222,6 +226,9 @@ class _Loop:
 
     def _tell_size(self, batches: int, steps: int) -> None:
         warmup = self.settings.warmup
+        if self.init and not self.resume:
+            others = any(not name.endswith(".safetensors") for name in initial_files(self.init))
+            info(f"training begins with the weights{' and the vocabulary' if others else ''} of {self.init}")
         told = material(self.experiment)
         size = f"{batches} {'batch' if batches == 1 else 'batches'} of at most {self.settings.batch_size} an epoch"
         info(f"training on {told + ': ' if told else ''}{size}, {steps} {'step' if steps == 1 else 'steps'} in all")
@@ -246,6 +253,11 @@ class _Loop:
             while not self._finished():
                 self._train_epoch()
         state = self.state
+        if state.best is None:
+            raise CondgenError(
+                f"the dev metric {self.settings.metric} was never a number, so no model is written",
+                "lower training.lr, or choose another training.metric",
+            )
         return Summary(
             run_dir=self.run_directory.path,
             steps=state.step,
@@ -344,10 +356,10 @@ class _Loop:
 
     def _check_weights(self) -> None:
         """Make sure that what is about to be measured or saved in place of a good checkpoint is numbers."""
-        try:
-            check_finite(self.objective.state_dict(), f"step {self.state.step}")
-        except IntegrityError as error:
-            raise self._divergence(error.message) from None
+        for name, parameter in self.objective.named_parameters():
+            largest = float(parameter.detach().abs().max()) if parameter.numel() else 0.0
+            if not largest <= LARGEST:
+                raise self._divergence(f"the largest weight of {name} is {largest:.3g} at step {self.state.step}")
 
     def _after_step(self) -> None:
         settings, state = self.settings, self.state

@@ -52,9 +52,14 @@ class RunDirectory:
         """
         if self.path.exists() and not self.path.is_dir():
             raise UsageError(f"{self.path} is not a directory")
+        refuse_input(self.path)
         if not resume:
             if self.recipe.exists() and not force:
                 raise UsageError(f"{self.path} holds a run already", "--resume goes on with it, --force starts it anew")
+            others = [file.name for file in (self.checkpoints, self.log, self.curve, self.path / "model.json") if file.exists()]
+            if others and not (self.recipe.exists() or force):
+                reason = f"{self.path} is no run, and its {others[0]} would be replaced"
+                raise UsageError(reason, "choose another folder with -o, or replace it with --force")
             return
         if not self.recipe.exists():
             raise NotFoundError(f"no run to resume in {self.path}")

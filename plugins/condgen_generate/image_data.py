@@ -77,7 +77,7 @@ def binarized_mnist(root: Path, split: str) -> PictureItems:
     published = [root / LAROCHELLE.format(split=name) for name in SPLITS[split]]
     path = next((path for path in (packed, *published) if path.is_file()), None)
     if path is None:
-        raise NotFoundError(f"{root} holds neither {published[0].name} nor {PACKED}", "condgen data pull binarized-mnist")
+        raise NotFoundError(f"{root} holds neither {published[0].name} nor {PACKED}", "condgen data show binarized-mnist")
     protect(path)
     try:
         bits = _packed(path, split) if path == packed else np.loadtxt(path, np.uint8, ndmin=2)

@@ -142,7 +142,7 @@ def test_unknown_names() -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["no_such_module:Match", "os:system", "os.path:join", "condgen_cli.nn.match:match_function", "torch.nn:Linear", "x:"],
+    ["no_such_module:Match", "os:system", "os.path:join", "condgen_cli.nn:match_function", "torch.nn:Linear", "x:"],
 )
 def test_what_is_no_match_function_is_never_called(name: str) -> None:
     with pytest.raises(UsageError) as caught:

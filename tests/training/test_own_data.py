@@ -95,7 +95,7 @@ CASES: dict[str, tuple[str, Make, list[str], str]] = {
         "ntm-repeat-copy",
         nothing,
         ["data.dataset=ntm-copy", "data.options.lengths=3", "--set", "count=2", "data.batches=1"],
-        "",
+        "data.sizes left out",
     ),
 }
 """By name: a shipped recipe, what makes its data, the arguments, and what is told on stderr."""
