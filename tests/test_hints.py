@@ -18,7 +18,7 @@ from condgen_cli.commandline import app
 from condgen_cli.plugins import manager
 
 ROOT = Path(__file__).parent.parent
-ERRORS = {name for name in errors.__all__} | {"Interrupted"}
+ERRORS = set(errors.__all__) | {"Interrupted"}
 HINTERS = {"_hint", "_known"}
 """Functions whose texts become hints."""
 

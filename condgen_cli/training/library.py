@@ -7,11 +7,14 @@ from importlib import resources
 from pathlib import Path
 
 from condgen_cli.errors import PluginError
+from condgen_cli.files import protect
 from condgen_cli.plugins import manager
 from condgen_cli.specs import named
 from condgen_cli.training.recipe import read_text
 
 __all__ = ["find_recipe"]
+
+RECIPE_FILE = "recipe.json"
 
 
 def find_recipe(source: str) -> tuple[str, str]:
@@ -23,8 +26,10 @@ def find_recipe(source: str) -> tuple[str, str]:
         NotFoundError: if it is none of them.
     """
     path = Path(source)
-    if path.is_dir() and (path / "recipe.json").is_file():
-        path = path / "recipe.json"
+    if path.is_dir() and (path / RECIPE_FILE).is_file():
+        path = path / RECIPE_FILE
+    if path.name != RECIPE_FILE:  # a run's own is written anew as the run goes on
+        protect(path)
     if path.is_file() or path.suffix in (".toml", ".json") or os.sep in source:
         return read_text(path), path.name
     spec = named(manager().recipes, "recipe", source)

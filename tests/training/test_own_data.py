@@ -1,4 +1,5 @@
-"""A user's own data with the recipes that come with condgen: only the data set is named, and the rest follows."""
+"""A user's own data with the recipes that come with condgen: only the data set is named, and the rest follows; and with the
+zoo's models, in 8 bits as they are, to begin with."""
 
 from __future__ import annotations
 
@@ -11,9 +12,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from condgen_cli.app import run
+from condgen_cli.runner import load
+from condgen_cli.training import build_experiment, find_recipe, parse_recipe
 
 Make = Callable[[Path], None]
 WORDS = ("red", "green", "blue", "grey", "black", "white", "brown", "pink")
@@ -122,3 +126,40 @@ def test_two_steps_of_a_shipped_recipe_on_own_data(
     os.umask(umask)
     files = [path for path in (tmp_path / "run").rglob("*") if path.is_file()]
     assert {stat.S_IMODE(path.stat().st_mode) for path in files} == {0o666 & ~umask}
+
+
+def clips(folder: Path) -> None:
+    rng = np.random.default_rng(1)
+    lines = []
+    for number, word in enumerate(WORDS[:3]):
+        frames = [Image.fromarray(rng.integers(0, 256, (40, 40, 3), dtype=np.uint8)) for _ in range(3)]
+        frames[0].save(folder / f"{number}.gif", save_all=True, append_images=frames[1:], duration=200)
+        lines.append(f"{number}.gif\ta {word} square\t{'train' if number < 2 else 'dev'}")
+    (folder / "captions.tsv").write_text("\n".join(lines) + "\n")
+
+
+WAYS = {
+    "caption": ("sat-finetune", "sat", photos, ["data.dataset=captioned-folder"]),
+    "clips": ("sat-video-reward", "sat-video", clips, ["data.dataset=captioned-folder", "data.min_count=1"]),
+    "chat": ("hred", "hred", dialogues, ["data.dataset=dialogues"]),
+    "text": ("shakespeare", "shakespeare", text, ["data.dataset=text-file"]),
+    "pictures": ("grid-lstm-emoji", "grid-lstm-emoji", pictures, ["data.options.size=20", "data.options.tile="]),
+    "qa": ("memn2n", "memn2n", stories, ["data.dataset=stories"]),
+    "ntm": ("ntm-copy", "ntm-copy", nothing, ["data.options.count=2"]),
+    "translate": ("nmt-de-en", "nmt-de-en", pairs, ["data.dataset=parallel", "data.options.tsv={split}.tsv"]),
+    "transcribe": ("las-an4", "las-an4", recordings, ["data.dataset=audio-folder", "data.speeds=[1.0]"]),
+}
+"""By name: a recipe, a model of the zoo, what makes the data, overrides."""
+
+
+@pytest.mark.parametrize("name", WAYS)
+def test_a_model_of_the_zoo_is_where_training_begins(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CONDGEN_HOME", str(tmp_path / "home"))
+    recipe, init, make, overrides = WAYS[name]
+    make(tmp_path)
+    experiment = build_experiment(parse_recipe(*find_recipe(recipe), [*overrides, f"init={init}"]), tmp_path, tmp_path / "run")
+    begun, expected = experiment.objective.model.state_dict(), load(init, "cpu").model.state_dict()
+    shared = begun.keys() & expected.keys()
+    same = [key for key in shared if torch.equal(begun[key], expected[key])]
+    assert len(shared) == len(begun)
+    assert len(same) >= len(shared) - 2  # a vocabulary may have grown by words of the data
