@@ -10,7 +10,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from condgen_cli import __version__, console, settings
-from condgen_cli.errors import CondgenError, PartialFailure, UsageError
+from condgen_cli.errors import CondgenError, PartialFailure, UsageError, out_of_memory
 from condgen_cli.files import write_whole
 from condgen_cli.files.inputs import forget_inputs
 from condgen_cli.stdout import silence_stdout
@@ -97,6 +97,8 @@ def _as_condgen_error(error: Exception) -> CondgenError:
         return UsageError(message[:1].lower() + message[1:], f"{context.command_path if context else 'condgen'} --help")
     if isinstance(error, OSError) and error.filename is not None:
         return CondgenError(f"cannot use {os.fsdecode(error.filename)}: {error.strerror or error}")
+    if (memory := out_of_memory(error)) is not None:
+        return memory
     message = " ".join(f"{type(error).__name__}: {error}".split())
     return CondgenError(f"unexpected {message}", None if settings.current().debug else "run it with condgen --debug")
 

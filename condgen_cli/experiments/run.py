@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from condgen_cli import console, settings
-from condgen_cli.errors import CondgenError, InputError, UsageError
+from condgen_cli.errors import CondgenError, InputError, UsageError, out_of_memory
 from condgen_cli.experiments.definition import Evaluate, ExperimentFile
 from condgen_cli.specs import named
 from condgen_cli.training.library import find_recipe
@@ -163,7 +163,7 @@ def _outcome(run: Run, saved: Mapping[str, Any] | None, scoring: Scoring, data_d
         if settings.current().debug:
             traceback.print_exc()
         message = " ".join(f"{type(error).__name__}: {error}".split())
-        failure = CondgenError(f"unexpected {message}", "run it with condgen --debug")
+        failure = out_of_memory(error) or CondgenError(f"unexpected {message}", "run it with condgen --debug")
     console.warn(f"{name}: {failure.message}")
     return Outcome(run, error=failure)
 

@@ -258,7 +258,7 @@ def check(section: type[Checked], values: Mapping[str, Any], *path: str, source:
 
 def _with_texts(values: Mapping[str, Any], error: ValidationError) -> Mapping[str, Any]:
     """The settings with numbers as texts where the validation wanted a text."""
-    spelled = copy.deepcopy(dict(values))
+    spelled = copy.deepcopy(values)
     for fault in error.errors():
         if fault["type"] == "string_type" and isinstance(fault["input"], int | float):
             node: Any = spelled
