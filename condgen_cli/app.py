@@ -14,6 +14,7 @@ from condgen_cli.errors import CondgenError, PartialFailure, UsageError, out_of_
 from condgen_cli.files import write_whole
 from condgen_cli.files.inputs import forget_inputs
 from condgen_cli.stdout import silence_stdout
+from condgen_cli.validation import plain_message
 
 __all__ = ["run"]
 
@@ -92,9 +93,11 @@ def _as_condgen_error(error: Exception) -> CondgenError:
     if isinstance(error, CondgenError):
         return error
     if hasattr(error, "format_message"):  # typer keeps the classes of its usage errors to itself
-        message = " ".join(error.format_message().split()).removesuffix(".")
+        option, separator, reason = plain_message(error.format_message()).removesuffix(".").partition("': ")
         context = getattr(error, "ctx", None)
-        return UsageError(message[:1].lower() + message[1:], f"{context.command_path if context else 'condgen'} --help")
+        return UsageError(
+            f"{option}{separator}{plain_message(reason)}", f"{context.command_path if context else 'condgen'} --help"
+        )
     if isinstance(error, OSError) and error.filename is not None:
         return CondgenError(f"cannot use {os.fsdecode(error.filename)}: {error.strerror or error}")
     if (memory := out_of_memory(error)) is not None:

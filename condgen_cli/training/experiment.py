@@ -81,7 +81,11 @@ def build_experiment(recipe: Recipe, data_dir: Path | None, run_dir: Path) -> Ex
 
 def protect_sources(recipe: Recipe, data_dir: Path | None) -> None:
     """Note what a training reads, so that its run isn't written over it: the data and the model that it goes on from."""
-    sources = [data_dir, data_dir and data_dir / recipe.data.dataset, recipe.init, *recipe.data.options.values()]
-    for source in sources:
+    from condgen_cli.data.store import present_root
+    from condgen_cli.plugins import manager
+
+    spec = manager().datasets.get(recipe.data.dataset)
+    root = None if spec is None or spec.generated else present_root(spec, data_dir)
+    for source in (data_dir, root, recipe.init, *recipe.data.options.values()):
         if isinstance(source, str | Path) and str(source):
             protect(Path(source).expanduser())

@@ -210,7 +210,7 @@ class TextExperiment:
         vocabulary = self.model.vocabulary
         for item in items:
             if getattr(item.condition, "form", None) is None:
-                raise UsageError(f"{self.data.dataset} has no poems in a form", "kind = verse learns chinese-poetry")
+                raise UsageError(f"{self.data.dataset} has no poems in a form", "model.kind=stream learns any text")
         self.sequences = [vocabulary.encode(item.references[0]) for item in items]
         self.forms = [vocabulary.control(item.condition.form.name) for item in items]
         self.sizes: NDArray[np.int64] = np.array([len(sequence) for sequence in self.sequences])
