@@ -48,6 +48,7 @@ __all__ = [
     "Runner",
     "by_input",
     "described",
+    "initial_bundle",
     "initial_files",
     "load",
     "read_inputs",
@@ -149,7 +150,12 @@ def described(name: str | os.PathLike[str]) -> Description:
 
 
 def initial_files(name: str) -> Mapping[str, Path]:
-    """The files, by name, of a model that training starts from: a zoo's entry or the folder of a run.
+    """The files, by name, of a model that training starts from; see ``initial_bundle``."""
+    return initial_bundle(name).files
+
+
+def initial_bundle(name: str) -> Bundle:
+    """A model that training starts from: a zoo's entry or the folder of a run.
 
     Raises:
         NotFoundError, IntegrityError, NetworkError: as ``load``.
@@ -157,7 +163,7 @@ def initial_files(name: str) -> Mapping[str, Path]:
     from condgen_cli.plugins import manager
 
     try:
-        return _bundle(name).files
+        return _bundle(name)
     except NotFoundError as error:
         recipe = os.path.basename(os.path.normpath(name))
         hint = f"condgen train {recipe}" if os.sep in name and recipe in manager().recipes else error.hint

@@ -74,9 +74,19 @@ def build_experiment(recipe: Recipe, data_dir: Path | None, run_dir: Path) -> Ex
         raise UsageError(f"architecture {spec.name} is for the task {spec.task}, the recipe says {recipe.task}")
     if not spec.experiment:
         raise UsageError(f"architecture {spec.name} can't be trained")
+    if recipe.init:
+        _check_task(recipe.init, recipe.task)
     set_seed(recipe.seed)
     experiment: Experiment = resolve(spec.experiment)(recipe, data_dir, run_dir)
     return experiment
+
+
+def _check_task(init: str, task: str) -> None:
+    from condgen_cli.runner import initial_bundle
+
+    found = initial_bundle(init).task
+    if found != task:
+        raise UsageError(f"recipe: init: {init} is a model for {found}, not for {task}", "condgen list")
 
 
 def protect_sources(recipe: Recipe, data_dir: Path | None) -> None:

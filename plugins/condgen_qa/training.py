@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
+from condgen_cli.errors import UsageError
 from condgen_cli.model import Item
 from condgen_cli.runner import initial_files
 from condgen_cli.training import Recipe, check
@@ -121,6 +122,10 @@ class QaExperiment:
         self.model = QaModel(config, _vocabulary(train, files))
         load_initial(self.model, str(recipe.init), files)
         self.train, self.dev = QuestionSet(train, self.model), QuestionSet(dev, self.model)
+        if (self.train.answers < 0).any():
+            answer = train[int(np.argmin(self.train.answers))].references[0]
+            reason = f"recipe: init: {recipe.init} doesn't know the answer {answer!r}, so it can't learn to give it"
+            raise UsageError(reason, "init= begins anew, with the words of these data")
         self.steps = max(1, len(self.train) // recipe.training.batch_size)
         self._objective = Objective(self.model, options.linear_start, 1 / self.steps, options.clip)
 

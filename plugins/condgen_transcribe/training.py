@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from condgen_cli.console import progress
 from condgen_cli.data.audio import Sound, load_audio
 from condgen_cli.data.subwords import SubwordVocabulary
+from condgen_cli.decoding import reweighted
 from condgen_cli.errors import UsageError
 from condgen_cli.metrics.suite import build_suite
 from condgen_cli.model import Item
@@ -131,8 +132,10 @@ class TranscribeExperiment:
     def __init__(self, recipe: Recipe, data_dir: Path | None, run_dir: Path) -> None:
         self.recipe = recipe
         config = check(TranscribeConfig, recipe.model.options, "model")
+        self.decoding = recipe.make_decoding()
         self.data = check(DataOptions, recipe.data.model_dump(), "data")
         options = check(ObjectiveOptions, recipe.objective, "objective")
+        _check_outputs(config, options)
         train, dev = (read_split(self.data.dataset, split, data_dir, self.data.options) for split in ("train", "dev"))
         self.dev = [_decoded(item) for item in _spread(dev, self.data.dev_utterances)]
         files = {} if recipe.init is None else initial_files(recipe.init)
@@ -156,7 +159,8 @@ class TranscribeExperiment:
             self.model.language_model.requires_grad_(False)
         self._prepare(train)
         self.objective: nn.Module = Objective(self.model, **options.model_dump())
-        self.decoding = recipe.make_decoding()
+        # that the model has what hypotheses are to be judged by
+        self.decoding = reweighted(self.decoding, self.model, self.decoding.weights)
         self.metrics = build_suite(("wer", "cer"), manager().metrics)
 
     @property
@@ -228,6 +232,22 @@ class TranscribeExperiment:
         self.sizes: NDArray[np.int64] = np.array([len(one[0]) for one in self.features])
         seconds = self.sizes * SHIFT * self.data.speeds[0]
         self.short: NDArray[np.int64] = np.flatnonzero(seconds <= self.data.short)
+
+
+def _check_outputs(config: TranscribeConfig, options: ObjectiveOptions) -> None:
+    """Make sure that the model has the outputs that the objective trains or goes by.
+
+    Raises:
+        UsageError: if it lacks one.
+    """
+    needed = {
+        "ctc": (options.ctc > 0 and not config.ctc, "model.ctc=true"),
+        "alignment": (options.alignment > 0 and not config.ctc, "model.ctc=true"),
+        "phones": (options.phones > 0 and not config.phones, "model.phones=true"),
+    }
+    for name, (lacking, hint) in needed.items():
+        if lacking:
+            raise UsageError(f"recipe: objective.{name}: the model has no output for it", f"{hint}, or objective.{name}=0")
 
 
 def _spread(items: Sequence[Item], count: int) -> Sequence[Item]:

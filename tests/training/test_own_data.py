@@ -67,7 +67,8 @@ def recordings(folder: Path) -> None:
 
 def stories(folder: Path) -> None:
     for split in ("train", "dev"):
-        lines = [f"1 The ball is {word}.\n2 Mary went home.\n3 What is the ball?\t{word}\t1\n" for word in WORDS[:4]]
+        places = ("kitchen", "garden", "office", "hallway")
+        lines = [f"1 Mary went to the {place}.\n2 John slept.\n3 Where is Mary?\t{place}\t1\n" for place in places]
         (folder / f"{split}.txt").write_text("".join(lines))
 
 
@@ -163,3 +164,35 @@ def test_a_model_of_the_zoo_is_where_training_begins(name: str, tmp_path: Path, 
     same = [key for key in shared if torch.equal(begun[key], expected[key])]
     assert len(shared) == len(begun)
     assert len(same) >= len(shared) - 2  # a vocabulary may have grown by words of the data
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["hred", "data.dataset=dialogues", "init=sat"], 2, "init: sat is a model for caption, not for chat"),
+        (["las-an4", "data.dataset=audio-folder", "model.ctc=false"], 2, "objective.ctc: the model has no output for it"),
+        (["las-an4", "data.dataset=audio-folder", "decoding.weights.words=1"], 2, "the model has no scorer 'words'"),
+        (["memn2n", "data.dataset=stories", "init=memn2n"], 2, "init: memn2n doesn't know the answer 'zanzibar'"),
+        (["poem", "data.dataset=text-file"], 2, "text-file has no poems in a form"),
+        (["grid-lstm-emoji"], 2, "no picture of . is a sheet of pictures of 20 pixels"),
+        (["ntm-copy", "model.hidden_size=1000000000000"], 1, "there is not enough memory"),
+    ],
+)
+def test_what_does_not_go_together_is_told_in_one_line(
+    arguments: list[str],
+    code: int,
+    message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("CONDGEN_HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    for make in (text, pictures, dialogues, recordings):
+        make(tmp_path)
+    for split in ("train", "dev"):
+        (tmp_path / f"{split}.txt").write_text("1 Mary went to Zanzibar.\n2 Where is Mary?\tZanzibar\t1\n")
+    assert run(["train", *arguments, "--data-dir", ".", "-o", "run", "--device", "cpu"]) == code
+    printed = capsys.readouterr()
+    assert f"error: {'recipe: ' if message.startswith(('init', 'objective')) else ''}{message}" in printed.err
+    assert not Path("run").exists()
