@@ -33,7 +33,7 @@ FILLED = {
 }
 """What a placeholder of a hint may stand for, by its source; anything else is a word."""
 
-END = re.compile(r"[,;()]|\s(?:or|and|then|to|tells|names|makes|lists|takes|with the|goes)\s")
+END = re.compile(r"[,;()<|]|\s(?:or|and|then|to|tells|names|makes|lists|takes|with the|goes)\s")
 """Where a command ends and the sentence goes on."""
 FLAG = re.compile(r"(?<![\w-])--[a-z][a-z-]+")
 OTHERS = {"--upgrade", "--editable", "--force-reinstall", "--metadata"}
@@ -53,7 +53,8 @@ def text_of(node: ast.AST) -> str | None:
         parts = []
         for part in node.values:
             if isinstance(part, ast.FormattedValue):
-                parts.append(FILLED.get(ast.unparse(part.value), "x"))
+                command = parts and parts[-1].endswith("condgen ")  # then it is one of the tasks' commands
+                parts.append("translate" if command else FILLED.get(ast.unparse(part.value), "x"))
             else:
                 parts.append(text_of(part) or "")
         return "".join(parts)
@@ -102,9 +103,7 @@ def hints() -> tuple[Hint, ...]:
 
 def commands_of(text: str) -> Iterator[list[str]]:
     for found in re.finditer(r"(?<![\w./-])condgen (?=[a-z])", text):
-        arguments = shlex.split(END.split(text[found.end() :], maxsplit=1)[0].rstrip(". :"))
-        if arguments != ["x"]:  # the command's own name and version, or a line that is told elsewhere
-            yield arguments
+        yield shlex.split(END.split(text[found.end() :], maxsplit=1)[0].rstrip(". :"))
 
 
 def parse(arguments: list[str]) -> None:
