@@ -28,7 +28,7 @@ def find_recipe(source: str) -> tuple[str, str]:
     path = Path(source)
     if path.is_dir() and (path / RECIPE_FILE).is_file():
         path = path / RECIPE_FILE
-    if path.name != RECIPE_FILE:  # a run's own is written anew as the run goes on
+    if path.is_file() and path.name != RECIPE_FILE:  # a run's own is written anew as the run goes on
         protect(path)
     if path.is_file() or path.suffix in (".toml", ".json") or os.sep in source:
         return read_text(path), path.name
