@@ -10,10 +10,11 @@ from itertools import pairwise
 from pathlib import Path
 
 from condgen_cli import __version__, console, settings
-from condgen_cli.errors import CondgenError, PartialFailure, UsageError
+from condgen_cli.errors import CondgenError, PartialFailure, UsageError, out_of_memory
 from condgen_cli.files import write_whole
 from condgen_cli.files.inputs import forget_inputs
 from condgen_cli.stdout import silence_stdout
+from condgen_cli.validation import plain_message
 
 __all__ = ["run"]
 
@@ -96,13 +97,13 @@ def _as_condgen_error(error: Exception) -> CondgenError:
     if isinstance(error, CondgenError):
         return error
     if hasattr(error, "format_message"):  # typer keeps the classes of its usage errors to itself
-        message = " ".join(error.format_message().split()).removesuffix(".")
+        option, separator, reason = plain_message(error.format_message()).removesuffix(".").partition("': ")
         context = getattr(error, "ctx", None)
         path = context.command_path if context else "condgen"
-        option = getattr(error, "option_name", "")
-        if option in GLOBAL and " " in path:
-            return UsageError(f"{option} goes before the command", path.replace(" ", f" {option} ", 1))
-        return UsageError(message[:1].lower() + message[1:], f"{path} --help")
+        name = getattr(error, "option_name", "")
+        if name in GLOBAL and " " in path:
+            return UsageError(f"{name} goes before the command", path.replace(" ", f" {name} ", 1))
+        return UsageError(f"{option}{separator}{plain_message(reason)}", f"{path} --help")
     if isinstance(error, OSError) and error.filename is not None:
         return CondgenError(f"cannot use {os.fsdecode(error.filename)}: {error.strerror or error}")
     if isinstance(error, ImportError):
@@ -110,6 +111,8 @@ def _as_condgen_error(error: Exception) -> CondgenError:
 
         if failure := failed_plugin(error):
             return failure
+    if (memory := out_of_memory(error)) is not None:
+        return memory
     message = " ".join(f"{type(error).__name__}: {error}".split())
     return CondgenError(f"unexpected {message}", None if settings.debugging() else "run it with condgen --debug")
 

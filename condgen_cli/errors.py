@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 __all__ = [
     "CondgenError",
     "InputError",
@@ -12,6 +14,7 @@ __all__ = [
     "PluginError",
     "UnknownFormatError",
     "UsageError",
+    "out_of_memory",
 ]
 
 
@@ -34,6 +37,16 @@ class CondgenError(Exception):
 
     def as_json(self) -> dict[str, object]:
         return {"code": self.exit_code, "message": self.message, "hint": self.hint}
+
+
+def out_of_memory(error: Exception) -> CondgenError | None:
+    """What is told where an allocation failed; None for any other error."""
+    text = str(error)
+    if not (isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError" or "can't allocate memory" in text):
+        return None
+    found = re.search(r"tried to allocate ([\d.]+ ?\w+)", text, re.IGNORECASE)
+    size = f" for {found[1]}" if found else ""
+    return CondgenError(f"there is not enough memory{size}", "smaller batches, inputs or models need less")
 
 
 class InputError(CondgenError):

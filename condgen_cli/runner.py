@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from pydantic import ValidationError
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
@@ -37,6 +38,7 @@ from condgen_cli.settings import debugging
 from condgen_cli.signs import repetition
 from condgen_cli.sources import Failure
 from condgen_cli.specs import resolve
+from condgen_cli.validation import validation_message
 from condgen_cli.weights import load_weights
 
 if TYPE_CHECKING:
@@ -49,6 +51,7 @@ __all__ = [
     "Runner",
     "by_input",
     "described",
+    "initial_bundle",
     "initial_files",
     "load",
     "read_inputs",
@@ -150,12 +153,24 @@ def described(name: str | os.PathLike[str]) -> Description:
 
 
 def initial_files(name: str) -> Mapping[str, Path]:
-    """The files, by name, of a model that training starts from: a zoo's entry or the folder of a run.
+    """The files, by name, of a model that training starts from; see ``initial_bundle``."""
+    return initial_bundle(name).files
+
+
+def initial_bundle(name: str) -> Bundle:
+    """A model that training starts from: a zoo's entry or the folder of a run.
 
     Raises:
         NotFoundError, IntegrityError, NetworkError: as ``load``.
     """
-    return _bundle(name).files
+    from condgen_cli.plugins import manager
+
+    try:
+        return _bundle(name)
+    except NotFoundError as error:
+        recipe = os.path.basename(os.path.normpath(name))
+        hint = f"condgen train {recipe}" if os.sep in name and recipe in manager().recipes else error.hint
+        raise NotFoundError(error.message, hint) from None
 
 
 class Runner:
@@ -702,7 +717,8 @@ def _build(bundle: Bundle) -> Any:
             raise
         if isinstance(error, ImportError) and (failure := failed_plugin(error)):
             raise failure from error
-        message = f"the plugin of {bundle.architecture!r} can't build {bundle.name}: {told(error)}"
+        reason = validation_message(error) if isinstance(error, ValidationError) else told(error)
+        message = f"the plugin of {bundle.architecture!r} can't build {bundle.name}: {reason}"
         raise PluginError(message) from error
     _load_weights(model, bundle)
     return model.eval()

@@ -166,6 +166,9 @@ class ModelSpec(NamedTuple):
             the like by their names in the manifest entry. The core loads the weights afterwards.
         experiment: ``(recipe, data_dir, run_dir) -> condgen_cli.training.Experiment``; empty if it can't be trained.
         help: one line.
+        own_data: settings of a recipe that fit its own data set alone, beside ``data.options`` and ``data.more``: groups of
+            key paths, such as ``(("data.text", "data.text_parts"),)``. Where another data set is named, a group is left out
+            unless the user gives its first.
     """
 
     name: str
@@ -173,6 +176,7 @@ class ModelSpec(NamedTuple):
     build: str
     experiment: str = ""
     help: str = ""
+    own_data: tuple[tuple[str, ...], ...] = ()
 
 
 class Option(NamedTuple):

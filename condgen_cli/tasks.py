@@ -138,7 +138,7 @@ def _loaded(task: str, options: TaskOptions) -> tuple[Runner, Decoding]:
     weights = parse_weights(options.weight or ())
     model = described(options.model)
     if model.task != task:
-        raise UsageError(f"{options.model} is a model for {model.task}, not for {task}", f"condgen list --task {task}")
+        raise UsageError(f"{options.model} is a model for {model.task}, not for {task}", "condgen list")
     _check_choices(options, model.decoding.method == "sample")
     runner = load(options.model, options.device)
     check_outputs(options, ())  # the model's own files are inputs as well

@@ -337,3 +337,19 @@ def test_a_terminal_tells_how_wide_it_is(condgen_env):
     assert os.read(main, 100).split() == [b"123"]
     os.close(main)
     os.close(terminal)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["caption", "--device", "foo", "a.jpg"], "invalid value for '--device': 'foo' is not one of 'auto', 'cpu', 'cuda'"),
+        (
+            ["eval", "sat", "--limit", "0", "--dataset", "x"],
+            "invalid value for '--limit': input should be greater than or equal",
+        ),
+        (["ntm", "x"], "invalid value for 'TASK': 'x' is not one of 'copy', 'repeat-copy'"),
+    ],
+)
+def test_wrong_values_are_told_in_plain_words(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(arguments) == 2
+    assert f"error: {message}" in capsys.readouterr().err

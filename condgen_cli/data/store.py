@@ -7,7 +7,9 @@ itself or a folder that has one of its name, hyphens or underscores in it.
 
 from __future__ import annotations
 
+import json
 import os
+import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,6 +27,8 @@ __all__ = [
     "dataset_spec",
     "find_dataset_root",
     "open_dataset",
+    "option_text",
+    "option_value",
     "parse_options",
     "present_root",
     "pull_dataset",
@@ -130,18 +134,45 @@ def open_dataset(
 
 
 def parse_options(assignments: Iterable[str]) -> dict[str, str]:
-    """``KEY=VALUE`` strings, as ``--set`` takes them, as a dictionary; the last of a key wins.
+    """``KEY=VALUE`` strings, as ``--set`` takes them, as a dictionary; the last of a key wins, an empty one unsets it.
 
     Raises:
         UsageError: if one has no ``=`` or no key.
     """
-    options = {}
+    options: dict[str, str] = {}
     for assignment in assignments:
-        key, equals, value = assignment.partition("=")
+        key, equals, text = assignment.partition("=")
         if not key.strip() or not equals:
             raise UsageError(f"--set {assignment!r} is not KEY=VALUE")
-        options[key.strip()] = value.strip()
+        options.pop(key.strip(), None)
+        if (value := option_value(text)) is not None:
+            options[key.strip()] = value
     return options
+
+
+def option_value(text: str) -> str | None:
+    """An option of a data set as it is typed, in a recipe's overrides and after ``--set`` alike.
+
+    It is the text itself, without the quotes of a TOML string; items of a TOML list stand between commas. Nothing, or
+    ``null``, is None, which leaves the option at its default.
+    """
+    text = text.strip()
+    if text in ("", "null"):
+        return None
+    if text[0] not in "\"'[":
+        return text
+    try:
+        parsed = tomllib.loads(f"value = {text}")
+    except (tomllib.TOMLDecodeError, RecursionError):
+        return text
+    return option_text(parsed["value"]) if parsed.keys() == {"value"} else text
+
+
+def option_text(value: object) -> str:
+    """A number, a truth value or a list, as TOML has it, as the text that an option of a data set is: ``20,40``, ``true``."""
+    if isinstance(value, list):
+        return ",".join(map(option_text, value))
+    return value if isinstance(value, str) else json.dumps(value, default=str)
 
 
 def check_options(spec: DatasetSpec, options: Mapping[str, str]) -> dict[str, str]:

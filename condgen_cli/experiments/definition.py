@@ -11,6 +11,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field
 
 from condgen_cli.errors import NotFoundError, UsageError
+from condgen_cli.files import protect
 from condgen_cli.specs import named, package_text
 from condgen_cli.training.recipe import check
 
@@ -91,6 +92,7 @@ def find_experiment(source: str) -> tuple[str, str]:
     """
     path = Path(source)
     if path.is_file() or path.suffix == ".toml" or os.sep in source:
+        protect(path)
         try:
             return path.read_text(encoding="utf-8"), path.name
         except FileNotFoundError:

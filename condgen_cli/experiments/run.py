@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from condgen_cli import console, settings
-from condgen_cli.errors import CondgenError, InputError, UsageError
+from condgen_cli.errors import CondgenError, InputError, UsageError, out_of_memory
 from condgen_cli.experiments.definition import Evaluate, ExperimentFile
 from condgen_cli.specs import named
 from condgen_cli.training.library import find_recipe
@@ -163,7 +163,7 @@ def _outcome(run: Run, saved: Mapping[str, Any] | None, scoring: Scoring, data_d
         if settings.debugging():
             traceback.print_exc()
         message = " ".join(f"{type(error).__name__}: {error}".split())
-        failure = CondgenError(f"unexpected {message}", "run it with condgen --debug")
+        failure = out_of_memory(error) or CondgenError(f"unexpected {message}", "run it with condgen --debug")
     console.warn(f"{name}: {failure.message}")
     return Outcome(run, error=failure)
 
@@ -199,7 +199,8 @@ def _train(run: Run, data_dir: Path | None, device: str) -> dict[str, Any]:
     resume = (run.folder / "recipe.json").exists()
     if resume:
         _check_same(run)
-    summary = train(run.recipe, build_experiment(run.recipe, data_dir, run.folder), run.folder, resume, device=device)
+    experiment = build_experiment(run.recipe, data_dir, run.folder)
+    summary = train(run.recipe, experiment, run.folder, resume, device=device, data_dir=data_dir)
     speeds = [record["tokens_per_second"] for record in read_log(run.folder / "log.jsonl") if "tokens_per_second" in record]
     ended = {key: value for key, value in summary.as_json().items() if key != "run_dir"}
     # the median: other programs slow some of the steps

@@ -27,7 +27,7 @@ def save_attention(path: str | Path, generation: Generation, title: str) -> None
         raise UsageError(f"can't save attention as {path.name!r}", f"use a name that ends in {', '.join(FORMATS)}")
     check_output(path)
     if not panels(generation):
-        raise UsageError("there is no attention to save: this model has no map", "condgen list shows models that attend")
+        raise UsageError("there is no attention to save: this model has no map", "condgen list")
     write_whole(path, write(generation, title))
 
 

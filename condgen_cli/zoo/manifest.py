@@ -10,6 +10,7 @@ from pydantic_core import from_json
 
 from condgen_cli.errors import IntegrityError
 from condgen_cli.printable import printable
+from condgen_cli.validation import validation_message
 from condgen_cli.zoo.names import safe_path, safe_url
 
 __all__ = [
@@ -25,7 +26,6 @@ __all__ = [
     "Training",
     "TrainingData",
     "parse_manifest",
-    "validation_message",
 ]
 
 SCHEMA = 2
@@ -298,12 +298,3 @@ def _is_crowded(part: Any) -> bool:
     if not isinstance(part, dict):
         return False
     return len(part) > MOST_FIELDS or any(_is_crowded(part[name]) for name in part if name not in ("config", "decoding"))
-
-
-def validation_message(error: ValidationError) -> str:
-    """The first problem as one line, with the place it is at."""
-    first = error.errors(include_url=False, include_input=False)[0]
-    place = ".".join(str(part) for part in first["loc"])
-    message = first["msg"].removeprefix("Value error, ")
-    message = message[:1].lower() + message[1:]
-    return " ".join(f"{place}: {message}".split() if place else message.split())

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from condgen_cli import settings
 from condgen_cli.errors import CondgenError, IntegrityError
+from condgen_cli.files import refuse_input
 from condgen_cli.zoo.fetch import Expected, fetch, storage_errors
 from condgen_cli.zoo.locks import leftovers
 from condgen_cli.zoo.manifest import File
@@ -131,7 +132,12 @@ def problem_with(path: Path, file: File) -> str:
 
 
 def write_atomically(path: Path, data: bytes) -> None:
-    """Replace a file's content in one step: a reader sees the old or the new one, whole. Its permissions are the umask's."""
+    """Replace a file's content in one step: a reader sees the old or the new one, whole. Its permissions are the umask's.
+
+    Raises:
+        UsageError: if it is an input of the running command.
+    """
+    refuse_input(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}")
     try:

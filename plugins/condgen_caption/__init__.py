@@ -45,6 +45,7 @@ def condgen_register_models() -> list[ModelSpec]:
             build="condgen_caption.video:build",
             experiment="condgen_caption.video_training:VideoExperiment",
             help="The same encoder on the frames of a clip, and the same decoder, which attends to frames or reads their mean.",
+            own_data=(("data.scenes",),),
         ),
         ModelSpec(
             name="efficientnet-lite",

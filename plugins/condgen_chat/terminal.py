@@ -151,7 +151,7 @@ class _Session:
 
     def _change(self, name: str) -> None:
         if not name:
-            raise UsageError("which one?", "condgen list --task chat shows them: /model NAME")
+            raise UsageError("which one?", "/model NAME; condgen list")
         from dataclasses import replace
 
         options = replace(self.options, model=name)

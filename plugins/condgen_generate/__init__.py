@@ -48,6 +48,7 @@ def condgen_register_models() -> list[ModelSpec]:
             build="condgen_generate.text_model:build",
             experiment="condgen_generate.text_training:TextExperiment",
             help="Character LSTM: goes on with a text, or writes poems in a form.",
+            own_data=(("data.text", "data.text_parts"), ("data.with_dev",)),
         ),
         ModelSpec(
             name="image",
@@ -55,6 +56,7 @@ def condgen_register_models() -> list[ModelSpec]:
             build="condgen_generate.image_model:build",
             experiment="condgen_generate.image_training:ImageExperiment",
             help="Pixels as words: an LSTM in raster order, or a 3-D grid LSTM.",
+            own_data=(("model.height",), ("model.width",), ("model.palette",)),
         ),
     ]
 

@@ -77,7 +77,7 @@ def binarized_mnist(root: Path, split: str) -> PictureItems:
     published = [root / LAROCHELLE.format(split=name) for name in SPLITS[split]]
     path = next((path for path in (packed, *published) if path.is_file()), None)
     if path is None:
-        raise NotFoundError(f"{root} holds neither {published[0].name} nor {PACKED}", "condgen data pull binarized-mnist")
+        raise NotFoundError(f"{root} holds neither {published[0].name} nor {PACKED}", "condgen data show binarized-mnist")
     protect(path)
     try:
         bits = _packed(path, split) if path == packed else np.loadtxt(path, np.uint8, ndmin=2)
@@ -153,6 +153,8 @@ def pictures(root: Path, split: str, size: str = "20", colors: str = "16", tile:
     found: dict[str, list[Image.Image]] = {name: [] for name in SPLITS}
     for name, picture in _read(root, side, cut):
         found[_drawn(name)].append(picture)
+    if cut and not any(found.values()) and any(path.suffix.lower() in SUFFIXES for path in root.rglob("*")):
+        raise UsageError(f"no picture of {root} is a sheet of pictures of {tile} pixels", "--set tile= takes each as it is")
     if not found["train"] or not found[split]:
         raise NotFoundError(f"{root} holds too few pictures ({', '.join(SUFFIXES)}) for a split {split}")
     palette = _palette(found["train"], count)

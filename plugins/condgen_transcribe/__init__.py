@@ -71,6 +71,11 @@ def condgen_register_models() -> list[ModelSpec]:
             build="condgen_transcribe.model:build",
             experiment="condgen_transcribe.training:TranscribeExperiment",
             help="Listen, Attend and Spell: a pyramid of LSTMs listens, a speller with attention writes; CTC beside it.",
+            own_data=(
+                ("data.language_model", "model.language_model", "decoding.weights.language_model"),
+                ("data.dictionary", "model.phones", "objective.phones", "decoding.weights.phones"),
+                ("data.words", "model.words", "decoding.weights.words"),
+            ),
         ),
         ModelSpec(
             name="speech-language-model",
@@ -78,6 +83,7 @@ def condgen_register_models() -> list[ModelSpec]:
             build="condgen_transcribe.language_model:build",
             experiment="condgen_transcribe.language_model:LanguageModelExperiment",
             help="A language model of transcripts, a part of speech models.",
+            own_data=(("data.text",),),
         ),
     ]
 

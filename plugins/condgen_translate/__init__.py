@@ -52,6 +52,7 @@ def condgen_register_models() -> list[ModelSpec]:
             build="condgen_translate.model:build",
             experiment="condgen_translate.training:TranslateExperiment",
             help="A recurrent encoder and decoder: a fixed vector (at the start or at every step) or attention between them.",
+            own_data=(("data.weight",),),
         )
     ]
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 from torch import nn
 
-from condgen_cli.data.store import dataset_spec, open_dataset
+from condgen_cli.data.store import dataset_spec
 from condgen_cli.data.subwords import SubwordVocabulary
 from condgen_cli.metrics.suite import dataset_suite
 from condgen_cli.model import Item
@@ -25,6 +25,7 @@ from condgen_cli.training.sequences import (
     load_initial,
     teacher_forcing,
 )
+from condgen_cli.training.splits import read_split
 from condgen_translate.model import SOURCE_FILE, TARGET_FILE, Sentences, TranslateConfig, TranslateModel, pad_sentences
 from condgen_translate.objective import CrossEntropy, TrainingBatch
 
@@ -85,9 +86,8 @@ class TranslateExperiment:
         config = check(TranslateConfig, recipe.model.options, "model")
         self.data = check(DataOptions, recipe.data.model_dump(), "data")
         options = check(ObjectiveOptions, recipe.objective, "objective")
-        train = list(open_dataset(self.data.dataset, "train", data_dir, self.data.options))[: self.data.pairs or None]
-        dev = list(open_dataset(self.data.dataset, "dev", data_dir, self.data.options))
-        self.dev = dev[: self.data.dev_pairs or None]
+        train = read_split(self.data.dataset, "train", data_dir, self.data.options, self.data.pairs)
+        self.dev = read_split(self.data.dataset, "dev", data_dir, self.data.options, self.data.dev_pairs)
         files = {} if recipe.init is None else initial_files(recipe.init)
         self.model = TranslateModel(config, *self._vocabularies(train, files))
         load_initial(self.model, str(recipe.init), files)
@@ -95,6 +95,16 @@ class TranslateExperiment:
         self.objective: nn.Module = CrossEntropy(self.model, options.label_smoothing)
         self.decoding = recipe.make_decoding()
         self.metrics = dataset_suite(dataset_spec(self.data.dataset), self.data.options)
+
+    @property
+    def dev_metrics(self) -> tuple[str, ...]:
+        """What ``evaluate`` gives."""
+        return self.metrics.keys
+
+    @property
+    def material(self) -> str:
+        """What is trained on, counted."""
+        return f"{len(self.pairs):,} pairs"
 
     def batches(self, epoch: int) -> _Epoch:
         """Sentence pairs of like length, in an order of the seed and the epoch."""
