@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence
 
+from condgen_cli.data.script import to_simplified, to_traditional
 from condgen_cli.decoding import Hypothesis
 from condgen_cli.errors import InputError, UsageError
 from condgen_cli.generation import Generation
@@ -26,7 +27,6 @@ from condgen_cli.nn import LanguageModel
 from condgen_cli.nn.language_model import LanguageModelState
 from condgen_cli.training import check
 from condgen_generate.prompt import Prompt
-from condgen_generate.script import to_simplified, to_traditional
 from condgen_generate.verse import COMMA, FORMS, PERIOD, guessed, plan
 from condgen_generate.vocabulary import CharacterVocabulary
 

@@ -93,6 +93,19 @@ def condgen_register_datasets() -> list[DatasetSpec]:
             homepage="https://www.manythings.org/anki/",
         ),
         DatasetSpec(
+            name="zh-en",
+            task="translate",
+            help="Chinese and English sentences of one of several files in a folder: NAME.{train,dev,test}.tsv.",
+            open="condgen_translate.data:zh_en",
+            options={
+                "name": Option("The file: what its name begins with."),
+                "source": Option("Language to translate from; the other is the target.", "zh", ("zh", "en")),
+                "group": length,
+            },
+            language=_other,
+            licence="as each file's publisher states",
+        ),
+        DatasetSpec(
             name="parallel",
             task="translate",
             help="Your own sentence pairs: two text files, or one with columns.",
@@ -117,8 +130,9 @@ def condgen_register_recipes() -> list[RecipeSpec]:
         "nmt-de-en": "German to English with attention (Multi30k).",
         "nmt-de-en-context": "The encoder's last state at every step of the decoder, no attention.",
         "nmt-de-en-fixed": "The decoder starts from the encoder's last state and never sees it again.",
-        "nmt-zh-en": "Chinese to English with attention (Tatoeba).",
-        "nmt-zh-en-context": "The same without attention, the encoder's last state at every step of the decoder.",
+        "nmt-zh-en": "Chinese to English with attention (Tatoeba, conversations, films, captions, technology, news).",
+        "nmt-zh-en-context": "The same as nmt-zh-en-tatoeba without attention, the encoder's last state at every step.",
+        "nmt-zh-en-tatoeba": "A smaller Chinese to English model with attention (Tatoeba alone).",
     }
     return [RecipeSpec(name, "translate", "condgen_translate.recipes", f"{name}.toml", help) for name, help in recipes.items()]
 

@@ -1,4 +1,4 @@
-"""Readers of sentence pairs: Multi30k and Tatoeba as published, and anyone's own parallel files.
+"""Readers of sentence pairs: Multi30k and Tatoeba as published, a folder of Chinese-English files, anyone's own parallel files.
 
 A pair is an item of its own, so a source that has several translations comes several times, each time with one reference. An
 id is the split and the line that the pair stands in. Blanks around a sentence go; nothing else of it is changed.
@@ -12,19 +12,20 @@ from __future__ import annotations
 import gzip
 import hashlib
 import io
+import lzma
 import re
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import zip_longest
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from condgen_cli.data.archives import Member, open_tree
 from condgen_cli.errors import CondgenError, InputError, IntegrityError, NotFoundError, UsageError
 from condgen_cli.files import protect
 from condgen_cli.item import Item
 
-__all__ = ["SPLITS", "multi30k", "parallel", "sentence_length", "tatoeba_cmn"]
+__all__ = ["SPLITS", "multi30k", "parallel", "sentence_length", "tatoeba_cmn", "zh_en"]
 
 SPLITS = ("train", "dev", "test")
 
@@ -36,8 +37,12 @@ _TATOEBA_FOLDERS = (".", "tatoeba-cmn")
 _TATOEBA_WHOLE = ("cmn.txt", "cmn-eng.zip", "cmn-eng/cmn.txt")
 _TATOEBA_HINT = "name the folder of {train,dev,test}.tsv.gz or of cmn-eng.zip with --data-dir"
 
+_ZH_EN_FOLDERS = (".", "zh-en")
+_ZH_EN_HINT = "--set name=NAME for NAME.{train,dev,test}.tsv, and name their folder with --data-dir"
+
 _LONGEST = 30
 _STEP = 5
+_OPEN: Mapping[str, Callable[[Path, str], Any]] = {".gz": gzip.open, ".xz": lzma.open}
 # kana, ideographs and full-width marks, which have no blanks between them
 _UNSPACED = r"\u3001-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uff00-\uffef\U00020000-\U0003ffff"
 _WORD = re.compile(rf"[{_UNSPACED}]|[^\s{_UNSPACED}]+")
@@ -109,6 +114,35 @@ def tatoeba_cmn(root: Path, split: str, source: str = "zh", group: str = "") -> 
     return list(_items(pairs, split, group))
 
 
+def zh_en(root: Path, split: str, name: str = "", source: str = "zh", group: str = "") -> Sequence[Item]:
+    """Chinese and English sentences of one file of a folder that holds several, either way.
+
+    The files are ``NAME.{train,dev,test}.tsv``, plain or as ``.gz`` or ``.xz``, with the columns English, Chinese, source. Not
+    every name has every split.
+
+    Args:
+        root: the folder that holds the files, or one that holds it as ``zh-en``.
+        split: ``train``, ``dev`` or ``test``.
+        name: what the file's name begins with, such as ``lctt``.
+        source: language: ``zh`` or ``en``; the other is the target.
+        group: ``length`` or nothing.
+    Raises:
+        UsageError: for another split, or if ``name`` isn't given or isn't the beginning of a file's name.
+        NotFoundError: if the file is missing.
+        InputError: if a line is wrong; the message begins with its file and number.
+        IntegrityError: if a file is damaged.
+    """
+    _check_split(split)
+    if not re.fullmatch(r"\w[\w.-]*", name):
+        raise UsageError(f"data set zh-en has no file named {name!r}" if name else "data set zh-en needs name", _ZH_EN_HINT)
+    for folder in _ZH_EN_FOLDERS:
+        file = _present(root / folder / f"{name}.{split}.tsv")
+        if file:
+            pairs = _columns(file, *((2, 1) if source == "zh" else (1, 2)))
+            return list(_items(pairs, split, group))
+    raise NotFoundError(f"{root} lacks {name}.{split}.tsv", _ZH_EN_HINT)
+
+
 def parallel(
     root: Path,
     split: str,
@@ -121,7 +155,7 @@ def parallel(
 ) -> Iterator[Item]:
     """Anyone's own sentence pairs: two text files with a sentence in each line, or one file with columns between tabs.
 
-    Lines that are empty on both sides are skipped. UTF-8; a file may be compressed with gzip (``.gz``, which needn't be
+    Lines that are empty on both sides are skipped. UTF-8; a file may be compressed (``.gz`` or ``.xz``, which needn't be
     written). Sentences are read as they are asked for: the files may be larger than memory.
 
     Args:
@@ -214,8 +248,9 @@ def _file(root: Path, name: str, split: str) -> Path:
 
 
 def _present(path: Path) -> Path | None:
-    """The file, or what gzip made of it."""
-    found = next((each for each in (path, path.with_name(f"{path.name}.gz")) if each.is_file()), None)
+    """The file, or what gzip or xz made of it."""
+    names = (path.name, f"{path.name}.gz", f"{path.name}.xz")
+    found = next((one for name in names if (one := path.with_name(name)).is_file()), None)
     if found is not None:
         protect(found)
     return found
@@ -259,15 +294,15 @@ def _columns(path: Path, source: int, target: int) -> Iterator[_Pair]:
 
 
 def _lines(path: Path) -> Iterator[str]:
-    """Lines of a text file, of one packed with gzip, or of the ``cmn.txt`` in a zip, with their ends."""
+    """Lines of a text file, of one packed with gzip or xz, or of the ``cmn.txt`` in a zip, with their ends."""
     try:
         if path.suffix == ".zip":
             member = Member(open_tree(path), "cmn.txt")
             yield from _decoded(io.BytesIO(member.open()), str(member))
         else:
-            with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+            with _OPEN.get(path.suffix, Path.open)(path, "rb") as file:
                 yield from _decoded(file, str(path))
-    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+    except (EOFError, gzip.BadGzipFile, zlib.error, lzma.LZMAError) as error:
         raise IntegrityError(f"{path} is damaged: {error}") from None
     except OSError as error:
         raise CondgenError(f"can't read {path}: {error.strerror or error}") from None

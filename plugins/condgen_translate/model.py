@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor, nn
 
-from condgen_cli.data.subwords import BLANK, SubwordVocabulary
+from condgen_cli.data.subwords import BLANK, Piece, SubwordVocabulary
 from condgen_cli.decoding import Hypothesis
 from condgen_cli.errors import UsageError
 from condgen_cli.generation import Axis, Generation
@@ -25,6 +25,7 @@ from condgen_cli.model import Item, Memory
 from condgen_cli.nn import DecoderModel, Dropout, RecurrentDecoder, make_attention, make_embedding, run
 from condgen_cli.signs import unread_doubt
 from condgen_cli.training import check
+from condgen_translate.chinese import as_written, plain
 
 __all__ = ["SOURCE_FILE", "TARGET_FILE", "Sentences", "TranslateConfig", "TranslateModel", "build", "pad_sentences"]
 
@@ -53,6 +54,7 @@ class TranslateConfig(BaseModel):
             text has fewer, the user is told what the model is for. 0: not known.
         mean_log_prob: the same of its outputs for them, a token. None: not known.
         dropout: on embeddings, encoder states and the output layer.
+        plain_chinese: the source is Chinese, and is read as ``condgen_translate.chinese.plain`` writes it.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -73,12 +75,17 @@ class TranslateConfig(BaseModel):
     letters_per_piece: float = Field(0.0, ge=0)
     mean_log_prob: float | None = Field(None, le=0)
     dropout: float = Field(0.3, ge=0, lt=1)
+    plain_chinese: bool = False
 
     @model_validator(mode="after")
     def _shapes_allow(self) -> TranslateConfig:
         if self.share_rnn and (self.encoder_layers > 1 or self.bidirectional):
             raise ValueError("share_rnn needs an encoder of one layer and one direction, as the decoder is")
         return self
+
+    def read(self, source: str) -> str:
+        """A source sentence as the source's vocabulary gets it."""
+        return plain(source) if self.plain_chinese else source
 
 
 class Sentences(NamedTuple):
@@ -160,9 +167,14 @@ class TranslateModel(DecoderModel):
         """What batches are sorted by."""
         return len(item.condition)
 
+    def pieces(self, source: str) -> list[Piece]:
+        """A source sentence cut, with the text of each piece as it was written."""
+        read = self.config.read(source)
+        return as_written(self.source.pieces(read), read, source)
+
     def collate(self, items: Sequence[Item]) -> Sentences:
         """Source sentences as tokens."""
-        pieces = [self.source.pieces(item.condition) for item in items]
+        pieces = [self.pieces(item.condition) for item in items]
         tokens, lengths = pad_sentences([[piece.id for piece in row] for row in pieces], self.source.eos, self.source.pad)
         end = self.source.token(self.source.eos)
         return Sentences(tokens, lengths, [(*(piece.text for piece in row), end) for row in pieces])
@@ -182,7 +194,7 @@ class TranslateModel(DecoderModel):
 
     def unread(self, item: Item) -> tuple[str, ...]:
         """The characters of the source that its vocabulary lacks."""
-        return tuple(piece.text for piece in self.source.pieces(item.condition) if piece.id == self.source.unk)
+        return tuple(piece.text for piece in self.pieces(item.condition) if piece.id == self.source.unk)
 
     def doubt(self, item: Item) -> str:
         """That an output is a guess, if the source is mostly unknown characters."""
@@ -205,7 +217,7 @@ class TranslateModel(DecoderModel):
         unknown = [step for step, token in enumerate(hypothesis.ids) if token == self.vocabulary.unk]
         if not unknown:
             return self.vocabulary.decode(hypothesis.ids)
-        pieces = self.source.pieces(item.condition)
+        pieces = self.pieces(item.condition)
         places = [place for place, piece in enumerate(pieces) if piece.id == self.source.unk] or list(range(len(pieces)))
         weights = hypothesis.attention["attention"][:, places]
         copied = [pieces[places[int(weights[step].argmax())]].text.strip(BLANK) for step in unknown]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import lzma
 import os
 import zipfile
 from collections.abc import Callable, Iterable, Sequence
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 
 from condgen_cli.errors import InputError, IntegrityError, NotFoundError, UsageError
 from condgen_cli.item import Item
-from condgen_translate.data import SPLITS, multi30k, parallel, sentence_length, tatoeba_cmn
+from condgen_translate.data import SPLITS, multi30k, parallel, sentence_length, tatoeba_cmn, zh_en
 
 NAMES = {"train": "train", "dev": "val", "test": "test_2016_flickr"}
 SIZES = {"train": 5, "dev": 2, "test": 3}
@@ -27,7 +28,7 @@ def write(path: Path, lines: Iterable[str]) -> Path:
     """Lines of a file, packed if its name says so."""
     content = "".join(f"{line}\n" for line in lines).encode()
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(gzip.compress(content) if path.suffix == ".gz" else content)
+    path.write_bytes({".gz": gzip.compress, ".xz": lzma.compress}.get(path.suffix, bytes)(content))
     return path
 
 
@@ -166,7 +167,41 @@ def test_no_tatoeba_at_all(tmp_path: Path) -> None:
         tatoeba_cmn(tmp_path, "test")
 
 
-@pytest.mark.parametrize("reader", [multi30k, tatoeba_cmn, parallel])
+@pytest.mark.parametrize("suffix", ["", ".gz", ".xz"])
+@pytest.mark.parametrize("place", [".", "zh-en"])
+def test_one_of_several_chinese_english_files(tmp_path: Path, place: str, suffix: str) -> None:
+    for name in ("3am", "alma-wmt", "v1.2"):
+        for split, size in SIZES.items():
+            write(tmp_path / place / f"{name}.{split}.tsv{suffix}", tatoeba_lines(size, f"{name} {split} "))
+    for split, size in SIZES.items():
+        for name in ("3am", "alma-wmt", "v1.2"):
+            pairs = [(f"{name} {split} 第{n}句。", f"{name} {split} Sentence {n}.") for n in range(size)]
+            items = [(f"{split}/{n}", zh, (en,)) for n, (zh, en) in enumerate(pairs, 1)]
+            assert read(zh_en(tmp_path, split, name=name)) == items
+            backwards = zh_en(tmp_path, split, name=name, source="en")
+            assert [(item.references[0], item.condition) for item in backwards] == pairs
+
+
+def test_a_chinese_english_file_that_is_missing_or_not_named(tmp_path: Path) -> None:
+    write(tmp_path / "lctt.train.tsv.xz", tatoeba_lines(2))
+    with pytest.raises(NotFoundError, match=r"lacks lctt\.dev\.tsv"):
+        zh_en(tmp_path, "dev", name="lctt")
+    with pytest.raises(UsageError, match="needs name"):
+        zh_en(tmp_path, "train")
+    for name in ("../lctt", "lctt/..", "/etc/x", ".lctt"):
+        with pytest.raises(UsageError, match="no file named"):
+            zh_en(tmp_path / "other", "train", name=name)
+
+
+def test_a_damaged_xz_file_is_an_integrity_error(tmp_path: Path) -> None:
+    path = write(tmp_path / "lctt.train.tsv.xz", tatoeba_lines(100))
+    for content in (path.read_bytes()[:-20], b"no xz"):
+        path.write_bytes(content)
+        with pytest.raises(IntegrityError, match=r"lctt\.train\.tsv\.xz is damaged"):
+            zh_en(tmp_path, "train", name="lctt")
+
+
+@pytest.mark.parametrize("reader", [multi30k, tatoeba_cmn, zh_en, parallel])
 def test_an_unknown_split_is_refused_and_the_known_are_listed(tmp_path: Path, reader: Callable[..., object]) -> None:
     with pytest.raises(UsageError, match="validation") as caught:
         reader(tmp_path, "validation")

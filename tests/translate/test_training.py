@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import json
+from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 import torch.nn.functional as F
+from hypothesis import given
+from hypothesis import strategies as st
 
 from condgen_cli.errors import UsageError
 from condgen_cli.runner import load
 from condgen_cli.training import build_experiment, parse_recipe, train
-from condgen_translate.training import TranslateExperiment
+from condgen_translate.training import Part, TranslateExperiment
 
 NUMBERS = {"eins": "one", "zwei": "two", "drei": "three", "vier": "four", "fünf": "five"}
 
@@ -70,6 +75,15 @@ def experiment(folder: Path, *overrides: str) -> TranslateExperiment:
     return built
 
 
+def toml(value: Any) -> str:
+    """A value as an override has it."""
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{name}={toml(part)}" for name, part in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(toml, value)) + "]"
+    return json.dumps(value)
+
+
 def test_the_loss_is_the_cross_entropy_of_the_forward_pass_without_padding(numbers: Path) -> None:
     built = experiment(numbers, "data.max_length=40")
     batch = next(iter(built.batches(0)))
@@ -106,6 +120,81 @@ def test_fewer_pairs_and_separate_vocabularies(numbers: Path) -> None:
     built = experiment(numbers, "data.pairs=40", "data.joint=false", "model.share_embeddings=false", "data.vocabulary_size=40")
     assert len(built.pairs) == 40
     assert built.model.source.tokens != built.model.vocabulary.tokens
+
+
+MORE = [{"dataset": "parallel", "options": {"source": "{split}.fr", "target": "{split}.it"}, "weight": 2.25, "dev": True}]
+
+
+@pytest.fixture
+def languages(numbers: Path) -> Path:
+    """A second data set, of other languages, so that its pairs can be told from the first's."""
+    for split, count in (("train", 120), ("dev", 10), ("test", 10)):
+        for language, word in (("fr", "nombre"), ("it", "numero")):
+            lines = [f"{word} {number}.\n" for number in range(1000, 1000 + count)]
+            (numbers / f"{split}.{language}").write_text("".join(lines), encoding="utf-8")
+    return numbers
+
+
+def taken(built: TranslateExperiment, epoch: int) -> Counter[str]:
+    """How often an epoch takes each source sentence."""
+    return Counter(built.pairs[index][0] for indices in built.batches(epoch).order for index in indices)
+
+
+def test_further_data_sets_are_taken_as_often_as_they_weigh(languages: Path) -> None:
+    built = experiment(languages, f"data.more={toml(MORE)}", "data.weight=0.5", "training.batch_size=1")
+    epochs = [taken(built, epoch) for epoch in range(4)]
+    for epoch in epochs:
+        counts = Counter(count for text, count in epoch.items() if text.startswith("nombre"))
+        assert counts == {2: 90, 3: 30}
+        assert sum(count for text, count in epoch.items() if not text.startswith("nombre")) == 200
+    # after four quarters every pair has come once more, and after two halves every one once
+    together = sum(epochs, Counter())
+    assert {together[f"nombre {number}."] for number in range(1000, 1120)} == {9}
+    once = Counter(text for text, _ in built.pairs if not text.startswith("nombre"))
+    assert all((epochs[0] + epochs[1])[text] == count for text, count in once.items())
+    assert epochs[0] != epochs[1]
+    assert epochs[0] == taken(experiment(languages, f"data.more={toml(MORE)}", "data.weight=0.5", "training.batch_size=1"), 0)
+
+
+@given(count=st.integers(1, 60), weight=st.floats(0.01, 4), epoch=st.integers(0, 50))
+def test_an_epoch_takes_the_share_that_its_weight_says(count: int, weight: float, epoch: int) -> None:
+    found = Part(7, count, weight, [1, 2]).epoch(epoch)
+    assert len(found) == pytest.approx(weight * count, abs=0.51)
+    counts = Counter(found.tolist())
+    assert set(counts) <= set(range(7, 7 + count))
+    assert set(counts.values()) <= {int(weight), int(weight) + 1}
+
+
+def test_dev_scores_of_further_data_sets_are_told_apart(languages: Path) -> None:
+    scores = experiment(languages, f"data.more={toml(MORE)}", "data.dev_pairs=4").evaluate()
+    assert set(scores) == {f"{key}{name}" for key in ("bleu", "chrf") for name in ("", "_parallel-{split}.fr-{split}.it")}
+    alone = [MORE[0] | {"dev": False}]
+    assert set(experiment(languages, f"data.more={toml(alone)}", "data.dev_pairs=4").evaluate()) == {"bleu", "chrf"}
+
+
+def test_vocabularies_are_learnt_from_all_data_sets(languages: Path) -> None:
+    built = experiment(languages, f"data.more={toml(MORE)}", "data.vocabulary_size=200")
+    tokens = built.model.source.tokens
+    assert "▁nombre" in tokens
+    assert "▁one" in tokens
+
+
+@pytest.mark.parametrize("wrong", ["weight=0", "weight=-1", "wieght=1"])
+def test_a_wrong_option_of_a_further_data_set_is_refused(languages: Path, wrong: str) -> None:
+    with pytest.raises(UsageError, match=r"data\.more\.0"):
+        experiment(languages, f'data.more=[{{dataset="parallel", {wrong}}}]')
+
+
+def test_chinese_is_made_plain_before_vocabularies_are_learnt(tmp_path: Path) -> None:
+    for split in ("train", "dev"):
+        rows = [f"I have {number} cats.\t我有{number:d}隻貓．\n" for number in range(50)]
+        (tmp_path / f"{split}.tsv").write_text("".join(rows), encoding="utf-8")
+    options = ['data.options={tsv="{split}.tsv", columns="2,1"}', "data.joint=false", "model.share_embeddings=false"]
+    built = experiment(tmp_path, *options, "model.plain_chinese=true")
+    assert "猫" in built.model.source.tokens
+    assert "貓" not in built.model.source.tokens
+    assert built.model.collate(built.dev[:1]).tokens.tolist() == [[*built.model.source.encode("我有0只猫．"), 2]]
+    assert "貓" in experiment(tmp_path, *options).model.source.tokens
 
 
 def test_a_joint_embedding_needs_a_joint_vocabulary(numbers: Path) -> None:
