@@ -16,6 +16,7 @@ from common import cpu_seconds, medians
 
 from condgen_cli.decoding import Decoding, decode
 from condgen_cli.item import Item
+from condgen_cli.randomness import stream_key
 from condgen_cli.training.sequences import teacher_forcing
 from condgen_generate.prompt import Prompt
 from condgen_generate.text_model import TextConfig, TextModel
@@ -74,10 +75,9 @@ class Case:
     def sample(self, rows: int) -> float:
         """Characters per CPU second, ``rows`` samples at once."""
         self.objective.eval()
-        generator = torch.Generator().manual_seed(0)
         started = cpu_seconds()
         memory = self.model.encode(self.model.collate([Item("x", self.prompt)]))
-        found = decode(self.model, memory, Decoding(method="sample", nbest=rows, max_length=1000), generator)
+        found = decode(self.model, memory, Decoding(method="sample", nbest=rows, max_length=1000), [stream_key(0, self.prompt)])
         assert len(found[0]) == rows
         return rows * self.written / (cpu_seconds() - started)
 

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from condgen_cli.decoding import Decoding, decode
 from condgen_cli.nn.denormals import flushed_denormals
+from condgen_cli.randomness import stream_key
 from condgen_generate.image_model import ImageConfig, ImageModel
 
 PIXELS = 784
@@ -52,7 +53,7 @@ def by_cells(model: ImageModel, pictures: Tensor) -> Tensor:
 def sampled(model: ImageModel, batch: int) -> None:
     """A batch of samples, each cell once."""
     memory = model.encode(model.collate([model.example()]))
-    decode(model, memory, Decoding("sample", nbest=batch, max_length=PIXELS), torch.Generator().manual_seed(0))
+    decode(model, memory, Decoding("sample", nbest=batch, max_length=PIXELS), [stream_key(0, "grid")])
 
 
 @torch.inference_mode()

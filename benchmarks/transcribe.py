@@ -112,8 +112,9 @@ def row(name: str, items: list[Item], outcomes: list[Outcome], durations: list[f
     """A system's line of the table."""
     suite = build_suite(METRICS, manager().metrics)
     references = [Item(item.id, None, tuple(map(normalised, item.references))) for item in items]
-    statistics = suite.statistics(references, [Generation(normalised(outcome.text)) for outcome in outcomes])
-    scores = report(suite, references, statistics, seed=12345, resamples=1000).metrics
+    generations = [Generation(normalised(outcome.text)) for outcome in outcomes]
+    statistics = suite.statistics(references, generations)
+    scores = report(suite, references, generations, statistics, seed=12345, resamples=1000).metrics
     factor = median(outcome.seconds / duration for outcome, duration in zip(outcomes, durations, strict=True))
     errors = [f"{scores[key].value:.0f}" for key in METRICS[1:]]
     return [name, interval_cell(scores["wer"]), *errors, f"{factor:.3f}"]

@@ -7,11 +7,19 @@ import os
 import sys
 from collections.abc import Sequence
 from itertools import pairwise
+from pathlib import Path
 
 from condgen_cli import __version__, console, settings
-from condgen_cli.errors import CondgenError, PartialFailure, UsageError
+from condgen_cli.errors import CondgenError, PartialFailure, UsageError, out_of_memory
+from condgen_cli.files import write_whole
+from condgen_cli.files.inputs import forget_inputs
+from condgen_cli.stdout import silence_stdout
+from condgen_cli.validation import plain_message
 
 __all__ = ["run"]
+
+GLOBAL = ("--debug", "--no-plugins", "--offline", "--trust-code", "--zoo")
+"""Options of condgen itself."""
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -20,15 +28,18 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _run(arguments: list[str]) -> int:
+    forget_inputs()
+    settings.forget_shared()
     try:
         code = _command(arguments)
         sys.stdout.flush()
     except KeyboardInterrupt:
         return 130
-    except BrokenPipeError:
-        return _reader_left()
+    except BrokenPipeError:  # whoever reads stdout has gone, as `head` does
+        silence_stdout()
+        return 1
     except Exception as error:
-        if settings.current().debug:
+        if settings.debugging():
             import traceback
 
             traceback.print_exc()
@@ -56,12 +67,25 @@ def _fail(error: Exception, arguments: list[str]) -> int:
         return 0
     failure = _as_condgen_error(error)
     console.fail(failure)
-    # what was done when some inputs failed has been printed, failures included
-    if _wants_json(arguments) and not isinstance(failure, PartialFailure):
-        import json
-
-        print(json.dumps({"error": failure.as_json()}, ensure_ascii=False), flush=True)
+    try:
+        # what was done when some inputs failed has been printed, failures included
+        if _wants_json(arguments) and not isinstance(failure, PartialFailure) and not failure.printed:
+            _print_document({"error": failure.as_json()}, _output_path(arguments))
+        sys.stdout.flush()
+    except (CondgenError, OSError):  # stdout is what failed
+        silence_stdout()
     return failure.exit_code
+
+
+def _print_document(document: dict[str, object], path: Path | None) -> None:
+    """Print a document where results would have gone, but never in place of an older file."""
+    import json
+
+    line = json.dumps(document, ensure_ascii=False) + "\n"
+    if path is None or path.exists() or not path.absolute().parent.is_dir():
+        print(line, end="")
+    else:
+        write_whole(path, line.encode("utf-8", "surrogatepass"))
 
 
 def _is_help(error: Exception) -> bool:
@@ -73,11 +97,24 @@ def _as_condgen_error(error: Exception) -> CondgenError:
     if isinstance(error, CondgenError):
         return error
     if hasattr(error, "format_message"):  # typer keeps the classes of its usage errors to itself
-        message = " ".join(error.format_message().split()).removesuffix(".")
+        option, separator, reason = plain_message(error.format_message()).removesuffix(".").partition("': ")
         context = getattr(error, "ctx", None)
-        return UsageError(message[:1].lower() + message[1:], f"{context.command_path if context else 'condgen'} --help")
+        path = context.command_path if context else "condgen"
+        name = getattr(error, "option_name", "")
+        if name in GLOBAL and " " in path:
+            return UsageError(f"{name} goes before the command", path.replace(" ", f" {name} ", 1))
+        return UsageError(f"{option}{separator}{plain_message(reason)}", f"{path} --help")
+    if isinstance(error, OSError) and error.filename is not None:
+        return CondgenError(f"cannot use {os.fsdecode(error.filename)}: {error.strerror or error}")
+    if isinstance(error, ImportError):
+        from condgen_cli.plugins import failed_plugin
+
+        if failure := failed_plugin(error):
+            return failure
+    if (memory := out_of_memory(error)) is not None:
+        return memory
     message = " ".join(f"{type(error).__name__}: {error}".split())
-    return CondgenError(f"unexpected {message}", None if settings.current().debug else "run it with condgen --debug")
+    return CondgenError(f"unexpected {message}", None if settings.debugging() else "run it with condgen --debug")
 
 
 def _wants_json(arguments: list[str]) -> bool:
@@ -86,7 +123,14 @@ def _wants_json(arguments: list[str]) -> bool:
     return "--format=json" in options or ("--format", "json") in pairwise(options)
 
 
-def _reader_left() -> int:
-    """Whoever reads stdout has gone, as ``head`` does: say nothing, not even when the interpreter flushes at exit."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return 1
+def _output_path(arguments: list[str]) -> Path | None:
+    """The one file that a task's results would have gone to; None for stdout, for a file of each input, for other commands."""
+    from condgen_cli.plugins import manager
+
+    options = arguments[: arguments.index("--")] if "--" in arguments else arguments
+    command = next((one for one in options if not one.startswith("-")), "")
+    given = [value for name, value in pairwise(options) if name in ("-o", "--output")]
+    given += [option.partition("=")[2] for option in options if option.startswith("--output=")]
+    if not given or given[-1] == "-" or "{" in given[-1] or command not in manager().tasks:
+        return None
+    return Path(given[-1])

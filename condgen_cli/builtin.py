@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from condgen_cli.hookspecs import API_VERSION, hookimpl
+from condgen_cli.metrics.words import TOKENIZERS
 from condgen_cli.specs import MatchFunctionSpec, MetricSpec
 
 CONDGEN_API = API_VERSION
@@ -28,12 +29,13 @@ def condgen_register_metrics() -> list[MetricSpec]:
         MetricSpec(("bleu1", "bleu2", "bleu3", "bleu4"), f"{captions}:CaptionBleu", "BLEU-1 to 4 as coco-caption's, percent"),
         MetricSpec(("cider",), f"{captions}:Cider", "CIDEr-D as coco-caption's"),
         MetricSpec(("rouge_l",), f"{captions}:RougeL", "ROUGE-L as coco-caption's, percent"),
-        MetricSpec(("bleu",), f"{translation}:bleu", "BLEU as sacreBLEU's, percent"),
+        MetricSpec(("bleu",), f"{translation}:bleu", "BLEU as sacreBLEU's, percent", tokenizers=TOKENIZERS),
         MetricSpec(("chrf",), f"{translation}:chrf", "chrF2 as sacreBLEU's, percent"),
         MetricSpec(
             ("wer", "substitutions", "deletions", "insertions"),
             f"{edits}:WordErrors",
             "word error rate, percent; its parts",
+            tokenizers=("char",),
         ),
         MetricSpec(("cer",), f"{edits}:CharacterErrors", "character error rate, percent"),
         MetricSpec(("accuracy", "error"), f"{exact}:Accuracy", "outputs equal to a reference, percent"),

@@ -12,7 +12,8 @@ from typer.core import TyperGroup
 
 from condgen_cli import __version__, settings
 from condgen_cli.commands import CORE, SECTIONS
-from condgen_cli.errors import CondgenError, UsageError
+from condgen_cli.errors import CondgenError, PluginError, UsageError
+from condgen_cli.guard import guard, told
 from condgen_cli.plugins import DOCTOR, manager
 from condgen_cli.specs import CommandSpec, TaskSpec, named, resolve
 
@@ -65,7 +66,7 @@ class Commands(Group):
             return build(spec, target(manager()) if spec.command.endswith(":make") else target)
         plugins = manager()
         if found := plugins.tasks.get(cmd_name) or plugins.commands.get(cmd_name):
-            return build(found, resolve(found.command))
+            return _plugin_command(found)
         if broken := plugins.broken(cmd_name):
             raise broken
         return None
@@ -101,6 +102,19 @@ def build(spec: TaskSpec | CommandSpec, target: Any) -> Any:
         return typer.main.get_command(wrapper)
     wrapper.add_typer(target, cls=Group, name=spec.name, help=spec.help)
     return typer.main.get_command(wrapper).get_command(None, spec.name)  # type: ignore[attr-defined]
+
+
+def _plugin_command(spec: TaskSpec | CommandSpec) -> Any:
+    """
+    Raises:
+        PluginError: if the command can't be imported, or has arguments that can't be made options of a command line.
+    """
+    target = resolve(spec.command)
+    try:
+        with guard():
+            return build(spec, target)
+    except Exception as error:
+        raise PluginError(f"the command {spec.name} can't be made of {spec.command}: {told(error)}", DOCTOR) from error
 
 
 def _attribute(reference: str) -> Any:
@@ -141,6 +155,11 @@ def _debug(value: bool) -> None:
         settings.use(replace(settings.current(), debug=True))
 
 
+def _trust_code(value: bool) -> None:
+    if value:
+        settings.use(replace(settings.current(), trusts_code=True))
+
+
 app = typer.Typer(
     cls=Commands,
     add_completion=False,
@@ -161,6 +180,10 @@ def condgen(
     zoo: Annotated[bool, typer.Option("--zoo", help="A further manifest of models.")] = False,
     no_plugins: Annotated[
         bool, typer.Option("--no-plugins", callback=_no_plugins, is_eager=True, help="Built-in tasks only.")
+    ] = False,
+    trust_code: Annotated[
+        bool,
+        typer.Option("--trust-code", callback=_trust_code, is_eager=True, help="Run code that a recipe or a model names."),
     ] = False,
     debug: Annotated[bool, typer.Option("--debug", callback=_debug, is_eager=True, help="Show tracebacks.")] = False,
 ) -> None:

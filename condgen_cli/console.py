@@ -10,8 +10,20 @@ from contextlib import contextmanager, suppress
 from typing import TextIO
 
 from condgen_cli.errors import CondgenError
+from condgen_cli.printable import printable
 
-__all__ = ["encoding", "fail", "info", "progress", "stderr_is_terminal", "stdout_is_terminal", "use_color", "warn", "width"]
+__all__ = [
+    "encoding",
+    "fail",
+    "info",
+    "progress",
+    "progress_in_time",
+    "stderr_is_terminal",
+    "stdout_is_terminal",
+    "use_color",
+    "warn",
+    "width",
+]
 
 _RED, _YELLOW, _CYAN = 31, 33, 36
 
@@ -22,7 +34,8 @@ def warn(message: str) -> None:
 
 
 def info(message: str) -> None:
-    _write(message)
+    """Lines that are neither."""
+    _write(printable(message, lines=True))
 
 
 def fail(error: CondgenError) -> None:
@@ -72,6 +85,7 @@ def progress(total: float | None, description: str, *, unit: str = "items") -> I
         yield lambda amount: None
         return
     from rich.console import Console
+    from rich.markup import escape
     from rich.progress import (
         BarColumn,
         DownloadColumn,
@@ -84,15 +98,52 @@ def progress(total: float | None, description: str, *, unit: str = "items") -> I
 
     counts = [DownloadColumn(), TransferSpeedColumn()] if unit == "bytes" else [MofNCompleteColumn()]
     columns = [TextColumn("{task.description}"), BarColumn(), *counts, TimeRemainingColumn()]
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(description, total=total)
+    with Progress(*columns, console=Console(stderr=True), transient=True, redirect_stdout=False) as bar:
+        task = bar.add_task(escape(printable(description)), total=total)
         yield lambda amount: bar.advance(task, amount)
+
+
+@contextmanager
+def progress_in_time(description: str) -> Iterator[Callable[[float | None, float | None], None]]:
+    """A bar on stderr, if that is a terminal, of how much of a recording is done; it appears when the first of it is.
+
+    Args:
+        description: what stands before the bar.
+    Yields:
+        ``show(done, total)``, in seconds; done: None takes the bar away; total: None if unknown.
+    """
+    if not stderr_is_terminal():
+        yield lambda done, total: None
+        return
+    from datetime import timedelta
+
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = [TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[clock]}"), TimeRemainingColumn()]
+    bar = Progress(*columns, console=Console(stderr=True), transient=True, redirect_stdout=False)
+    task = bar.add_task(escape(printable(description)), total=None, clock="")
+
+    def show(done: float | None, total: float | None) -> None:
+        if done is None:
+            bar.stop()
+            return
+        bar.start()
+        longest = None if total is None else max(done, total)
+        times = [str(timedelta(seconds=round(time))) for time in (done, longest) if time is not None]
+        bar.update(task, completed=done, total=longest, clock="/".join(times))
+
+    try:
+        yield show
+    finally:
+        bar.stop()
 
 
 def _line(label: str, color: int, message: str) -> None:
     if use_color(sys.stderr):
         label = f"\x1b[1;{color}m{label}\x1b[0m"
-    _write(f"{label}: {message}")
+    _write(f"{label}: {printable(message)}")
 
 
 def _write(message: str) -> None:

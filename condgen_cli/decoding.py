@@ -6,6 +6,7 @@ An input that is finished leaves the batch.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Protocol
@@ -17,8 +18,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from condgen_cli.errors import UsageError
+from condgen_cli.limits import LARGEST_PENALTY, LONGEST_OUTPUT, MOST_SAMPLES, TEMPERATURES, WIDEST_BEAM
 from condgen_cli.model import Memory, Model, Step, select_state
 from condgen_cli.nn.denormals import flushed_denormals
+from condgen_cli.randomness import Uniforms, fresh_keys
 
 __all__ = ["Decoding", "Hypothesis", "Scorer", "decode", "force", "reweighted"]
 
@@ -27,6 +30,8 @@ WIDE = 32
 nothing."""
 SECOND = 4
 """Hypotheses of an input that a second pass judges."""
+HOPELESS = 1000.0
+"""A token that scores so much less than another can't be written in its place."""
 BLOCK = 64
 """Tokens of the vocabulary that the search for the best looks at together."""
 
@@ -45,7 +50,8 @@ class Decoding:
         top_k: sample among the k likeliest tokens; 0 for all.
         top_p: sample among the likeliest tokens that together reach this probability.
         max_length, min_length: in tokens, without the end token.
-        no_repeat_ngram: nothing is written that ends in so many tokens that stand in it before; 0: no such rule.
+        no_repeat_ngram: never write so many tokens in a row that stand in the output already, unless nothing else can be
+            written; 0: no such rule.
         recombine: of hypotheses with the same last so many tokens only the best one is gone on with, as what is still to come
             will hardly change their order; 0: no such rule. A beam holds more that is different then.
         threshold: hypotheses that score so much less than the best one of their input are given up; 0 for none.
@@ -73,20 +79,27 @@ class Decoding:
     second_pass: bool = False
 
     def __post_init__(self) -> None:
+        counts = ("beam", "nbest", "top_k", "max_length", "min_length", "no_repeat_ngram", "recombine")
+        for name in counts:
+            if not isinstance(getattr(self, name), int):
+                raise UsageError(f"{name} must be a whole number")
+        most = MOST_SAMPLES if self.method == "sample" else WIDEST_BEAM
         faults = {
             "method must be greedy, beam or sample": self.method not in ("greedy", "beam", "sample"),
-            "beam must be at least 1": self.beam < 1,
-            "nbest must be at least 1": self.nbest < 1,
+            f"beam must lie between 1 and {WIDEST_BEAM}": not 1 <= self.beam <= WIDEST_BEAM,
+            f"nbest must lie between 1 and {most}": not 1 <= self.nbest <= most,
             "nbest can't exceed beam": self.method == "beam" and self.nbest > self.beam,
             "greedy decoding has one best": self.method == "greedy" and self.nbest > 1,
-            "temperature must be above 0": not self.temperature > 0,
+            f"length_penalty can't be beyond {LARGEST_PENALTY:g}": not abs(self.length_penalty) <= LARGEST_PENALTY,
+            f"temperature must be above 0, and at most {TEMPERATURES[1]:g}": not 0 < self.temperature <= TEMPERATURES[1],
             "top_k can't be negative": self.top_k < 0,
             "top_p must lie in (0, 1]": not 0 < self.top_p <= 1,
             "max_length must be at least 1, and at least min_length": self.max_length < max(1, self.min_length),
+            f"max_length can't exceed {LONGEST_OUTPUT}": self.max_length > LONGEST_OUTPUT,
             "no_repeat_ngram can't be negative": self.no_repeat_ngram < 0,
             "recombine can't be negative": self.recombine < 0,
-            "threshold can't be negative": not self.threshold >= 0,
-            "weights can't be negative": any(not weight >= 0 for weight in self.weights.values()),
+            "threshold can't be negative": not 0 <= self.threshold < math.inf,
+            "weights can't be negative": any(not 0 <= weight < math.inf for weight in self.weights.values()),
         }
         for message, wrong in faults.items():
             if wrong:
@@ -125,12 +138,15 @@ def decode(
     model: Model,
     memory: Memory,
     decoding: Decoding,
-    generator: torch.Generator | None = None,
+    keys: Sequence[int] | None = None,
     scorers: Sequence[tuple[Scorer, float]] | None = None,
 ) -> list[list[Hypothesis]]:
     """Decode every row of a memory.
 
     Args:
+        keys: for sampling, those of each row's streams of random numbers (``condgen_cli.randomness``); None: drawn from torch's
+            own generator. With the same key a row has the same samples in any batch, as far as the model's probabilities are
+            the same to rounding; the first of several samples is the one that a single one would be.
         scorers: further scorers with their weights, the model's own weight being 1; None: those that the model brings, with
             the weights that ``decoding`` gives them.
     Returns:
@@ -142,14 +158,14 @@ def decode(
         return []
     if decoding.method == "beam" and decoding.beam >= WIDE and len(memory) > 1:
         each = torch.arange(len(memory), device=memory.values.device).unsqueeze(1)
-        return [found for row in each for found in decode(model, memory.select(row), decoding, generator, scorers)]
+        return [found for row in each for found in decode(model, memory.select(row), decoding, None, scorers)]
     if scorers is None:
         scorers = _weighted(_scorers(model), decoding.weights)
     second_pass = decoding.second_pass and decoding.method != "sample" and bool(scorers)
     scoring = _Scoring(model, scorers, decoding, own=not second_pass)
     with flushed_denormals():
         if decoding.method == "sample":
-            return _sample(scoring, memory, decoding, generator)
+            return _sample(scoring, memory, decoding, fresh_keys(len(memory)) if keys is None else keys)
         if not second_pass:
             return _beam_search(scoring, memory, decoding)
         found = _beam_search(scoring, memory, replace(decoding, nbest=min(decoding.beam, max(SECOND, decoding.nbest))))
@@ -275,7 +291,7 @@ class _Scoring:
             written = next_states[-1]
             rows, tokens = _repeating(written, self.no_repeat_ngram)
             ended = tokens == self.eos  # rows that have ended go on with the end token, however often
-            total[rows[~ended], tokens[~ended]] = -torch.inf
+            _forbid(total, rows[~ended], tokens[~ended])
         return _Scored(total, logits, norm, next_states, step)
 
     def only_end(self, scored: _Scored) -> _Scored:
@@ -294,6 +310,16 @@ def _repeating(written: Tensor, size: int) -> tuple[Tensor, Tensor]:
     same = (ngrams[:, :, :-1] == written[:, None, written.shape[1] - size + 1 :]).all(2)
     rows, places = same.nonzero(as_tuple=True)
     return rows, ngrams[rows, places, -1]
+
+
+def _forbid(total: Tensor, rows: Tensor, tokens: Tensor) -> None:
+    """Take tokens from rows' scores (rows, vocabulary), in place; not from rows that would be left with nothing to write."""
+    if not len(rows):
+        return
+    best, before = total.amax(1), total[rows, tokens]
+    total[rows, tokens] = -torch.inf
+    stuck = (~(total.amax(1) > best - HOPELESS))[rows]
+    total[rows[stuck], tokens[stuck]] = before[stuck]
 
 
 @dataclass(frozen=True)
@@ -416,7 +442,7 @@ def _beam_search(scoring: _Scoring, memory: Memory, decoding: Decoding) -> list[
             width = int((scores >= scores[:, :1] - decoding.threshold).sum(1).max())
             scores, keep = scores[:, :width], keep[:, :width]
         heads = scores[:, 0].tolist()
-        going = [item for item, head in enumerate(heads) if _open(finished[alive[item]], head, position, decoding)]
+        going = [item for item, head in enumerate(heads) if _open(finished[alive[item]], head, position, beam, decoding)]
         if not going:
             break
         items = torch.tensor(going, device=device)
@@ -472,7 +498,7 @@ def _again(written: Tensor, chosen: Tensor, size: int) -> Tensor:
     return torch.tensor(again, device=chosen.device).view(chosen.shape)
 
 
-def _open(finished: list[_Finished], best_alive: float, position: int, decoding: Decoding) -> bool:
+def _open(finished: list[_Finished], best_alive: float, position: int, beam: int, decoding: Decoding) -> bool:
     """Whether to go on with an input: its best open hypothesis against the nbest-th finished one.
 
     Without a length penalty a score can only fall, so nothing is missed. With one it may also rise; it is compared as it
@@ -480,13 +506,13 @@ def _open(finished: list[_Finished], best_alive: float, position: int, decoding:
     """
     if best_alive == -np.inf:
         return False
-    if len(finished) < (decoding.beam if decoding.length_penalty else decoding.nbest):
+    if len(finished) < (beam if decoding.length_penalty else decoding.nbest):
         return True
     worst = sorted((end.score for end in finished), reverse=True)[decoding.nbest - 1]
     return best_alive / (position + 1) ** decoding.length_penalty > worst
 
 
-def _sample(scoring: _Scoring, memory: Memory, decoding: Decoding, generator: torch.Generator | None) -> list[list[Hypothesis]]:
+def _sample(scoring: _Scoring, memory: Memory, decoding: Decoding, keys: Sequence[int]) -> list[list[Hypothesis]]:
     """Draw ``nbest`` sequences for each input, best log-probability first."""
     count, device = decoding.nbest, memory.values.device
     finished: list[list[_Finished]] = [[] for _ in range(len(memory))]
@@ -494,13 +520,13 @@ def _sample(scoring: _Scoring, memory: Memory, decoding: Decoding, generator: to
     token = torch.full((len(memory) * count,), scoring.bos, device=device)
     origin, log_prob = torch.arange(len(token), device=device), torch.zeros(len(token), device=device)
     scores, done = torch.zeros(len(token), device=device), torch.zeros(len(token), dtype=torch.bool, device=device)
-    states, trace = scoring.start(memory, count), _Trace()
+    states, trace, uniforms = scoring.start(memory, count), _Trace(), Uniforms(keys, count)
     for position in range(decoding.max_length + 1):
         scored = scoring.step(token, states, memory, position >= decoding.min_length)
         trace.append(origin, token, log_prob, scored.step)
         if position == decoding.max_length:
             scored = scoring.only_end(scored)
-        token = torch.multinomial(_truncated(scored.total / decoding.temperature, decoding), 1, generator=generator).squeeze(1)
+        token = _drawn(_truncated(scored.total / decoding.temperature, decoding), uniforms.draw())
         log_prob = scored.log_prob(torch.arange(len(token), device=device), token)
         scores = scores + scored.total.gather(1, token.unsqueeze(1)).squeeze(1) - scored.norm
         ends = (token == scoring.eos) & ~done
@@ -516,7 +542,19 @@ def _sample(scoring: _Scoring, memory: Memory, decoding: Decoding, generator: to
         states = [select_state(state, origin) for state in scored.states]
         if len(going) < len(alive):
             memory, alive = memory.select(going), [alive[item] for item in going.tolist()]
+            uniforms.keep(origin.tolist())
     return _ranked(trace, finished, decoding)
+
+
+def _drawn(probabilities: Tensor, numbers: NDArray[np.float64]) -> Tensor:
+    """The token of each row (rows,) where the sum of the probabilities (rows, vocabulary) up to it passes the row's number."""
+    exact = torch.float32 if probabilities.device.type == "mps" else torch.float64
+    sums = probabilities.to(exact).cumsum(1)
+    total = sums[:, -1:]
+    wanted = torch.from_numpy(numbers).to(exact).to(total.device).unsqueeze(1) * total
+    # a number just below 1 may be rounded up to the whole sum, which no token passes
+    wanted = wanted.minimum(torch.nextafter(total, torch.zeros_like(total)))
+    return torch.searchsorted(sums, wanted, right=True).squeeze(1)
 
 
 def _truncated(logits: Tensor, decoding: Decoding) -> Tensor:

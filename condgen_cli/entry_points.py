@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-__all__ = ["EntryPoint", "discover"]
+__all__ = ["EntryPoint", "discover", "normalized"]
 
 
 class EntryPoint(NamedTuple):
@@ -30,18 +30,28 @@ class EntryPoint(NamedTuple):
 def discover(group: str, path: Iterable[str] | None = None) -> list[EntryPoint]:
     """Entry points of a group in the folders of ``path`` (default: ``sys.path``), by name.
 
-    Of a distribution found twice the first counts, as it does for imports.
+    Of a distribution found in two folders the first counts, as it does for imports; of two in one folder the newest, since the
+    other is what an interrupted upgrade left behind.
     """
     seen: set[str] = set()
     found: list[EntryPoint] = []
     for folder in sys.path if path is None else path:
+        here: dict[str, list[tuple[str, str]]] = {}
         for metadata in _metadata_folders(folder or os.curdir):
             distribution, version = _identity(metadata)
+            here.setdefault(distribution, []).append((version, metadata))
+        for distribution, versions in here.items():
             if distribution not in seen:
                 seen.add(distribution)
+                version, metadata = versions[0] if len(versions) == 1 else _newest(folder, versions)
                 lines = _section(os.path.join(folder, metadata, "entry_points.txt"), group)
                 found += [EntryPoint(name, value, distribution, version) for name, value in lines]
     return sorted(found, key=lambda entry: (entry.name, entry.distribution))
+
+
+def normalized(name: str) -> str:
+    """A distribution's name as pip compares it: ``Some_Name`` is ``some-name``."""
+    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def _metadata_folders(folder: str) -> list[str]:
@@ -55,7 +65,22 @@ def _metadata_folders(folder: str) -> list[str]:
 def _identity(metadata: str) -> tuple[str, str]:
     """``Some_Name-1.0.dist-info`` is ("some-name", "1.0")."""
     name, _, rest = metadata.rpartition(".")[0].partition("-")
-    return re.sub(r"[-_.]+", "-", name).lower(), rest.partition("-")[0]
+    return normalized(name), rest.partition("-")[0]
+
+
+def _newest(folder: str, versions: list[tuple[str, str]]) -> tuple[str, str]:
+    """The highest version among those whose metadata are there; an upgrade that was interrupted deletes them first."""
+    from packaging.version import InvalidVersion, Version
+
+    def rank(found: tuple[str, str]) -> tuple[bool, bool, Version]:
+        version, metadata = found
+        whole = any(os.path.isfile(os.path.join(folder, metadata, name)) for name in ("METADATA", "PKG-INFO"))
+        try:
+            return whole, True, Version(version)
+        except InvalidVersion:
+            return whole, False, Version("0")
+
+    return max(versions, key=rank)
 
 
 def _section(file: str, group: str) -> Iterator[tuple[str, str]]:

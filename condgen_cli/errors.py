@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 __all__ = [
     "CondgenError",
     "InputError",
@@ -10,7 +12,9 @@ __all__ = [
     "NotFoundError",
     "PartialFailure",
     "PluginError",
+    "UnknownFormatError",
     "UsageError",
+    "out_of_memory",
 ]
 
 
@@ -23,6 +27,8 @@ class CondgenError(Exception):
     """
 
     exit_code = 1
+    printed = False
+    """Whether the document on stdout holds it already."""
 
     def __init__(self, message: str, hint: str | None = None) -> None:
         super().__init__(message)
@@ -33,8 +39,22 @@ class CondgenError(Exception):
         return {"code": self.exit_code, "message": self.message, "hint": self.hint}
 
 
+def out_of_memory(error: Exception) -> CondgenError | None:
+    """What is told where an allocation failed; None for any other error."""
+    text = str(error)
+    if not (isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError" or "can't allocate memory" in text):
+        return None
+    found = re.search(r"tried to allocate ([\d.]+ ?\w+)", text, re.IGNORECASE)
+    size = f" for {found[1]}" if found else ""
+    return CondgenError(f"there is not enough memory{size}", "smaller batches, inputs or models need less")
+
+
 class InputError(CondgenError):
     """One input can't be read as what the task needs; in a batch the others go on."""
+
+
+class UnknownFormatError(InputError):
+    """A file is in no format that its reader knows."""
 
 
 class UsageError(CondgenError):

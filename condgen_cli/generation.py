@@ -118,6 +118,8 @@ class Generation:
         unread: what the model has no token for in its input, such as rare characters.
         details: what the task tells besides, ready for JSON: lists by name, such as words with their times.
         warnings: what the user should be told about the input, a line each.
+        doubt: why the output is not to be relied on, such as ``a guess: the story never mentions Bob``; empty if nothing speaks
+            against it. As text it is printed behind the output, in JSON among the warnings.
         seconds: of wall clock that it took: those of its batch, reading the inputs included, divided by the batch's inputs.
         reference_log_probs: where asked for, of each of the item's references (T,), the natural log-probability of each token.
     """
@@ -132,8 +134,15 @@ class Generation:
     unread: tuple[str, ...] = ()
     details: Mapping[str, Sequence[Any]] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    doubt: str = ""
     seconds: float = 0.0
     reference_log_probs: tuple[NDArray[np.float32], ...] = ()
+
+    @property
+    def mean_log_prob(self) -> float | None:
+        """Mean log-probability of a token under the model, in nats: comparable whatever the length, the search and its weights.
+        None without tokens."""
+        return float(np.mean(self.log_probs, dtype=np.float64)) if len(self.log_probs) else None
 
 
 def join(generations: Sequence[Generation]) -> Generation:
@@ -166,7 +175,8 @@ def join(generations: Sequence[Generation]) -> Generation:
         extras={name: np.concatenate([one.extras[name] for one in generations]) for name in first.extras},
         unread=tuple(text for one in generations for text in one.unread),
         details={name: [detail for one in generations for detail in one.details[name]] for name in first.details},
-        warnings=tuple(warning for one in generations for warning in one.warnings),
+        warnings=tuple(dict.fromkeys(warning for one in generations for warning in one.warnings)),
+        doubt="; ".join(dict.fromkeys(one.doubt for one in generations if one.doubt)),
     )
 
 

@@ -18,7 +18,7 @@ from condgen_cli.lines import text_inputs
 from condgen_cli.model import Item
 from condgen_cli.plugins import manager
 from condgen_cli.runner import Result, Runner, read_inputs
-from condgen_cli.sources import Failure, expand
+from condgen_cli.sources import Failure, Inputs, expand
 from condgen_cli.zoo.safetensors_header import read_header
 
 __all__ = ["Cost", "Part", "Trace", "model_report", "parts", "read_arguments", "result_report", "trace", "weights_report"]
@@ -216,8 +216,14 @@ def weights_report(path: Path) -> dict[str, Any]:
 def read_arguments(task: str, arguments: Sequence[str]) -> Iterator[Item | Failure]:
     """The items of a command line's arguments, which are taken as the task's own command takes them."""
     spec = manager().tasks.get(task)
-    suffixes = spec.suffixes if spec else ()
-    return read_inputs(task, expand(arguments, suffixes) if suffixes else text_inputs(arguments, None))
+    if spec and spec.reads_files:
+        return _read_files(task, expand(arguments, spec.suffixes, spec.kinds))
+    return read_inputs(task, text_inputs(arguments, None))
+
+
+def _read_files(task: str, files: Inputs) -> Iterator[Item | Failure]:
+    yield from read_inputs(task, files)
+    files.tell_left_out()
 
 
 def result_report(result: Result) -> dict[str, Any]:

@@ -7,22 +7,37 @@ from __future__ import annotations
 
 import io
 import os
+import re
+import shlex
 import stat
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import BinaryIO
 
-from condgen_cli.errors import InputError, NotFoundError, UsageError
+from condgen_cli.errors import CondgenError, InputError, NotFoundError, UsageError
+from condgen_cli.files.inputs import protect, refuse_device
 from condgen_cli.item import Item
-from condgen_cli.sources import STDIN, Failure, near_names, stem
+from condgen_cli.sources import STDIN, Failure, Source, near_names, stem
 
-__all__ = ["MAX_LINE", "Text", "Texts", "text_inputs", "text_stem"]
+__all__ = ["MAX_LINE", "Text", "Texts", "refuse_file_name", "text_inputs", "text_stem"]
 
 MAX_LINE = 256 * 1024
 """Bytes that a line may have; of a longer one no more than this is held."""
 
 BLOCK = 64 * 1024
+_LONGEST_PATH = 4096
+_PATH = re.compile(
+    r"""
+      (?: ~ | \.{1,2} )? / [^\s/]+ (?: / [^\s/]+ )* /?      # /tmp/a, ./a, ~/a/b
+    | [A-Za-z]:\\ \S+
+    | [^\s/]+ (?: / [^\s/]+ )+ \. \w{1,5}                  # texts/a.txt
+    | [\w~-][^\s/]* \. (?: txt | text | md | csv | tsv | jsonl? | srt | vtt | html? | xml | pdf | docx? | odt | rtf | log )
+    | [\w~-][^\s/]* \. (?: gz | xz | zip )
+    """,
+    re.VERBOSE | re.IGNORECASE,
+)
+"""Texts of one word that are written as names of files are."""
 BOM = b"\xef\xbb\xbf"
 
 
@@ -33,10 +48,12 @@ class Text:
     Args:
         name: what errors call it: ``notes.txt:12``, ``stdin:3``, ``text-1`` for an argument.
         text: without its line end.
+        warnings: what the user should be told of it, a line each.
     """
 
     name: str
     text: str
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -62,22 +79,49 @@ def text_inputs(arguments: Sequence[str], file: str | None) -> Texts:
     """A command line's texts: its arguments, or with ``--input`` the lines of a file; ``-`` is standard input.
 
     Raises:
-        UsageError: if both are given, or neither.
+        UsageError: if both are given, or neither, or an argument is the name of a file.
         NotFoundError: if the file doesn't exist.
-        InputError: if it can't be opened.
+        InputError: if it can't be opened, or is a photo, a video or a sound recording.
     """
     if arguments and file is not None:
         raise UsageError("texts and --input are two ways to give the input: choose one")
     if file is not None:
-        stream = _stdin() if file == STDIN else _opened(file)
+        stream = _stdin() if file == STDIN else _opened_text(file)
         return Texts(_lines(stream, "stdin" if file == STDIN else file), several=True, live=not _is_file(stream))
     if list(arguments) == [STDIN]:
         raise UsageError("standard input is read with --input", "--input -")
     if not arguments:
         piped = sys.stdin is not None and not sys.stdin.closed and not sys.stdin.isatty()
         raise UsageError("no input", "--input - reads standard input" if piped else "give a text in quotes, or --input FILE")
-    texts = [_text(f"text-{number}", _bytes(argument)) for number, argument in enumerate(arguments, 1)]
+    for argument in arguments:
+        refuse_file_name(argument, "--input FILE")
+    texts = [_argument(f"text-{number}", argument) for number, argument in enumerate(arguments, 1)]
     return Texts(texts, several=len(texts) > 1)
+
+
+def refuse_file_name(text: str, hint: str) -> None:
+    """Refuse a text that is the name of a file: what the file holds must have been meant.
+
+    Args:
+        hint: how to give that; the quoted name takes the place of ``FILE``.
+    Raises:
+        UsageError: if it is one.
+    """
+    if _is_path(text) and os.path.isfile(text):
+        raise UsageError(f"{text} is a file, and its name would be taken for the text", hint.replace("FILE", shlex.quote(text)))
+
+
+def _argument(name: str, argument: str) -> Text | Failure:
+    text = _text(name, _bytes(argument))
+    if isinstance(text, Text) and _PATH.fullmatch(argument):
+        told = f"{argument} looks like the name of a file, and is taken for a text; did you mean --input {argument}?"
+        return replace(text, warnings=(told,))
+    return text
+
+
+def _is_path(argument: str) -> bool:
+    """Whether it may be asked if there is such a file: a text may be longer than a name can be, or hold a null character."""
+    return 0 < len(argument) < _LONGEST_PATH and "\0" not in argument and "\n" not in argument
 
 
 def text_stem(name: str) -> str:
@@ -146,14 +190,32 @@ def _bytes(argument: str) -> bytes:
 def _stdin() -> BinaryIO:
     if sys.stdin is None or sys.stdin.closed:
         raise InputError("there is no standard input")
+    # unbuffered: what has come is given at once, and a thread that waits here holds no lock that Python's exit wants
     try:
-        # unbuffered: what has come is given at once, and a thread that waits here holds no lock that Python's exit wants
-        return io.FileIO(sys.stdin.fileno(), closefd=False)
+        number = sys.stdin.fileno()
     except io.UnsupportedOperation:  # it is in memory
         return sys.stdin.buffer
+    refuse_device(number, "standard input")
+    return io.FileIO(number, closefd=False)
+
+
+def _opened_text(path: str) -> BinaryIO:
+    """A file of lines; in what encoding they are, and whether each is one, is found as they are read."""
+    stream = _opened(path)
+    if _is_file(stream):
+        # imported here because `condgen TASK --help` reaches this file
+        from condgen_cli.data.content import Kind, check_kind
+
+        try:
+            check_kind(Source(path), [Kind.text], otherwise=Kind.text)
+        except CondgenError:
+            stream.close()
+            raise
+    return stream
 
 
 def _opened(path: str) -> BinaryIO:
+    protect(path)
     try:
         return io.FileIO(path)
     except FileNotFoundError:

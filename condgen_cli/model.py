@@ -95,8 +95,11 @@ class Model(Protocol):
     that it has no token for, of which the user is told if they aren't in the output either; ``copies_unknown = True`` if the
     model may write the unknown token, and then ``write(hypothesis, item) -> str``, the text with something in its place;
     ``finished(generation, hypothesis, item) -> Generation``, an output with what the model tells of it besides, such as its
-    details or warnings; ``scorers()``, further judges of its hypotheses (``condgen_cli.decoding.Scorer``) by the names of
-    ``Decoding.weights``.
+    details or warnings; ``doubt(item) -> str``, why an output for the item can't be relied on (``Generation.doubt``);
+    ``strange(item, generation) -> bool``, whether the item is plainly unlike what the model was trained on, by itself or by the
+    best output for it, of which the user is told once;
+    ``repeats = True`` if its outputs may rightly repeat themselves, as pictures do: of those of other models the user is told;
+    ``scorers()``, further judges of its hypotheses (``condgen_cli.decoding.Scorer``) by the names of ``Decoding.weights``.
     """
 
     @property

@@ -23,10 +23,13 @@ def batched(values: Iterable[T], size: int) -> Iterator[list[T]]:
         yield batch
 
 
-def available(values: Iterable[T], size: int) -> Iterator[list[T]]:
-    """Lists of at most ``size`` values: waits for one, then takes those that have come by now.
+def available(values: Iterable[T], size: int, weigh: Callable[[T], int] = lambda value: 1) -> Iterator[list[T]]:
+    """Lists of values that weigh at most ``size`` together: waits for one, then takes those that have come by now.
 
     A thread of its own reads ``values``, at most ``size`` beyond those that were given.
+
+    Args:
+        weigh: what a value weighs, 1 to ``size``.
     """
     arrived: SimpleQueue[list[T]] = SimpleQueue()  # one value each; an empty list ends it
     free, stopped = threading.Semaphore(size), threading.Event()
@@ -36,8 +39,9 @@ def available(values: Iterable[T], size: int) -> Iterator[list[T]]:
         try:
             for value in values:
                 arrived.put([value])
-                if not free.acquire() or stopped.is_set():
-                    return
+                for _ in range(weigh(value)):
+                    if not free.acquire() or stopped.is_set():
+                        return
         except BaseException as error:
             failed.append(error)
         arrived.put([])
@@ -47,11 +51,13 @@ def available(values: Iterable[T], size: int) -> Iterator[list[T]]:
     try:
         last = False
         while not last and (batch := arrived.get()):
-            while len(batch) < size and not last and not arrived.empty():
+            weight = weigh(batch[0])
+            while weight < size and not last and not arrived.empty():
                 more = arrived.get()
                 batch += more
+                weight += sum(map(weigh, more))
                 last = not more
-            free.release(len(batch))
+            free.release(weight)
             yield batch
         if failed:
             raise failed[0]

@@ -7,36 +7,57 @@ thread runs the model. A few batches are held at a time, whatever the number of 
 from __future__ import annotations
 
 import json
+import math
 import os
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from pydantic import ValidationError
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from condgen_cli import decoding as decoders
 from condgen_cli.decoding import Decoding, Hypothesis
 from condgen_cli.errors import CondgenError, InputError, IntegrityError, NotFoundError, PluginError, UsageError
+from condgen_cli.files.inputs import protect
 from condgen_cli.generation import AttentionMap, Axis, Generation, join
+from condgen_cli.guard import divert_stdout, guard, told
 from condgen_cli.likelihood import reference_log_probs
 from condgen_cli.lines import Text
 from condgen_cli.model import Item, Memory, Vocabulary
 from condgen_cli.pipeline import available, prefetch, restored, sorted_batches
-from condgen_cli.settings import current
+from condgen_cli.plugins import failed_plugin
+from condgen_cli.randomness import keyed
+from condgen_cli.settings import debugging
+from condgen_cli.signs import repetition
 from condgen_cli.sources import Failure
 from condgen_cli.specs import resolve
+from condgen_cli.validation import validation_message
 from condgen_cli.weights import load_weights
 
 if TYPE_CHECKING:
     from condgen_cli.zoo import Entry, Zoo
 
-__all__ = ["Bundle", "Result", "Runner", "by_input", "initial_files", "load", "read_inputs", "read_items", "whole"]
+__all__ = [
+    "Bundle",
+    "Description",
+    "Result",
+    "Runner",
+    "by_input",
+    "described",
+    "initial_bundle",
+    "initial_files",
+    "load",
+    "read_inputs",
+    "read_items",
+    "whole",
+]
 
 AHEAD = 3
 """Batches that are read and collated while the model runs."""
@@ -84,6 +105,11 @@ class Result:
         return self.source if text is None else text
 
     @property
+    def is_empty(self) -> bool:
+        """Whether there was nothing in the input, so that the model had nothing to look at."""
+        return self.item is not None and not self.item.parts
+
+    @property
     def last(self) -> bool:
         """Whether no other part of its input follows."""
         return self.item is None or self.item.part + 1 >= self.item.parts
@@ -103,16 +129,48 @@ def load(name: str | os.PathLike[str], device: str = "auto") -> Runner:
     """
     target = _device(device)
     bundle = _bundle(os.fspath(name))
+    for path in bundle.files.values():
+        protect(path)
     return Runner(_build(bundle).to(target), bundle, target)
 
 
+class Description(NamedTuple):
+    """What is known of a model before its weights are read: its task, and how it decodes by itself."""
+
+    task: str
+    decoding: Decoding
+
+
+def described(name: str | os.PathLike[str]) -> Description:
+    """A model's description; nothing is fetched or built.
+
+    Raises:
+        NotFoundError: if there is no such model.
+        IntegrityError: if it is described wrongly.
+    """
+    bundle = _bundle(os.fspath(name), files=False)
+    return Description(bundle.task, _default_decoding(bundle))
+
+
 def initial_files(name: str) -> Mapping[str, Path]:
-    """The files, by name, of a model that training starts from: a zoo's entry or the folder of a run.
+    """The files, by name, of a model that training starts from; see ``initial_bundle``."""
+    return initial_bundle(name).files
+
+
+def initial_bundle(name: str) -> Bundle:
+    """A model that training starts from: a zoo's entry or the folder of a run.
 
     Raises:
         NotFoundError, IntegrityError, NetworkError: as ``load``.
     """
-    return _bundle(name).files
+    from condgen_cli.plugins import manager
+
+    try:
+        return _bundle(name)
+    except NotFoundError as error:
+        recipe = os.path.basename(os.path.normpath(name))
+        hint = f"condgen train {recipe}" if os.sep in name and recipe in manager().recipes else error.hint
+        raise NotFoundError(error.message, hint) from None
 
 
 class Runner:
@@ -143,12 +201,13 @@ class Runner:
     def entry(self) -> Entry | None:
         return self.bundle.entry
 
-    def __call__(self, source: Any, *, force: str | None = None, **options: Any) -> Generation:
+    def __call__(self, source: Any, *, force: str | None = None, seed: int = 0, **options: Any) -> Generation:
         """The best generation for one input.
 
         Args:
             source: an Item, a condition such as a PIL image, or a string that the task reads: a path, a URL, a text.
             force: the output that the model is made to write.
+            seed: for sampling: the same input and seed give the same sample.
             options: fields of ``Decoding`` that differ from the model's own.
         Raises:
             InputError: if the input can't be read.
@@ -157,7 +216,7 @@ class Runner:
         count = sum(item.part == 0 for item in items)
         if count != 1:
             raise InputError(f"{source} holds {count} items", "use Runner.stream")
-        (result,) = self.stream(items, replace(self.decoding, **options), force=force)
+        (result,) = self.stream(items, replace(self.decoding, **options), force=force, seed=seed)
         if result.error:
             raise result.error
         return result.generations[0]
@@ -168,7 +227,7 @@ class Runner:
         decoding: Decoding | None = None,
         batch_size: int = 16,
         force: str | None = None,
-        generator: torch.Generator | None = None,
+        seed: int = 0,
         draw: bool = True,
         live: bool = False,
         joined: bool = True,
@@ -184,7 +243,8 @@ class Runner:
             items: read lazily, in a thread of their own.
             decoding: default: the model's.
             force: the output that the model is made to write for every item.
-            generator: for sampling, on the model's device; default: one with seed 0.
+            seed: for sampling. What is drawn for an input depends on the seed, on what the input is, and on how many equal ones
+                came before: on no batch, place or other input.
             draw: give generations what attention is drawn on; False spares reading it again.
             live: items come as somebody writes them: take those that are there, rather than wait until a batch is full.
             joined: False gives a Result for each part, see ``by_input`` and ``whole``.
@@ -192,15 +252,23 @@ class Runner:
             references: give generations the log-probabilities of their items' references.
         """
         decoding = decoding or self.decoding
-        if generator is None and decoding.method == "sample":
-            generator = torch.Generator(self.device).manual_seed(0)
-        run = _Run(self.model, self.device, decoding, self._forced(force), generator, draw, outputs, references)
+        if decoding.method == "sample":
+            items = keyed(items, seed)
+        run = _Run(self.model, self.device, decoding, self._forced(force), draw, outputs, references, self._purpose)
         by_length = hasattr(self.model, "length")
         window = batch_size * WINDOW if by_length else batch_size
-        windows = available(items, window) if live else _windows(items, window, batch_size)
+        if live:
+            windows = available(items, window, lambda item: max(window // batch_size, 1) if _is_part(item) else 1)
+        else:
+            windows = _windows(items, window, batch_size)
         batches = sorted_batches(windows, batch_size, run.length if by_length else None)
         results = restored(run.placed_results(batches))
         yield from map(whole, by_input(results)) if joined else results
+
+    @property
+    def _purpose(self) -> str:
+        """What the model is for, as the zoo tells it, up to the colon."""
+        return f"{self.name} is for: {self.entry.description.partition(':')[0]}" if self.entry else ""
 
     def _forced(self, text: str | None) -> list[int] | None:
         if text is None:
@@ -245,7 +313,8 @@ def read_inputs(task: str, inputs: Iterable[str | Text | Item | Failure]) -> Ite
 def _text_items(task: str, source: Text) -> Iterator[Item | Failure]:
     try:
         for item in read_items(task, source.text):
-            yield replace(item, id=source.name, source=source.name, text=source.text)
+            warnings = (*source.warnings, *item.warnings)
+            yield replace(item, id=source.name, source=source.name, text=source.text, warnings=warnings)
     except CondgenError as error:
         item = Item(source.name, source.text, source=source.name, text=source.text)
         yield Failure(source.name, _located(error, source.name), item)
@@ -274,10 +343,11 @@ class _Run:
     device: torch.device
     decoding: Decoding
     forced: list[int] | None
-    generator: torch.Generator | None
     draw: bool
     outputs: bool
     references: bool
+    purpose: str
+    told: list[str] = field(default_factory=list)
 
     def length(self, entry: Item | Failure) -> int:
         """The model's measure of an item; 0 where the model does nothing."""
@@ -311,7 +381,8 @@ class _Run:
         """Run the model; where that fails, once more for each item alone."""
         started = time.perf_counter()
         try:
-            generations = iter(self._generations(batch))
+            with divert_stdout():
+                generations = iter(self._generations(batch))
         except Exception as error:
             if len(batch.entries) > 1:
                 for entry in batch.entries:
@@ -324,7 +395,21 @@ class _Run:
                 yield Result(entry.item, entry.source, error=entry.error)
             else:
                 found = next(generations) if entry.parts else [Generation("")]
-                yield Result(entry, entry.source or entry.id, tuple(replace(one, seconds=seconds) for one in found))
+                if not found or any(math.isnan(one.score) for one in found):
+                    yield Result(entry, entry.source or entry.id, error=_no_output(entry))
+                    continue
+                decoded = getattr(entry.condition, "warnings", ())  # since it was decoded
+                before = (*entry.warnings, *decoded, *self._strangeness(entry, found))
+                told = tuple(replace(one, seconds=seconds, warnings=(*before, *one.warnings)) for one in found)
+                yield Result(entry, entry.source or entry.id, told)
+
+    def _strangeness(self, item: Item, found: Sequence[Generation]) -> tuple[str, ...]:
+        """What the model is for, once, with the first input that is plainly something else."""
+        asked = item.parts and found and self.forced is None and self.outputs
+        if self.told or not asked or not hasattr(self.model, "strange") or not self.model.strange(item, found[0]):
+            return ()
+        self.told.append(item.id)
+        return (f"this is unlike what {self.purpose}" if self.purpose else "this is unlike what the model was trained on",)
 
     def _collate(self, entries: list[Item | Failure]) -> _Batch:
         batch = _Batch(entries, None, [])
@@ -360,7 +445,7 @@ class _Run:
             likelihoods = reference_log_probs(self.model, memory, [item.references for item in batch.items])
         if not self.outputs:
             return [[Generation("", reference_log_probs=one)] for one in likelihoods]
-        hypotheses = self._decode(memory)
+        hypotheses = self._decode(memory, [item.key for item in batch.items])
         masks = None if memory.mask is None else memory.mask.cpu().numpy()
         write = self.model.write if getattr(self.model, "copies_unknown", False) else self._decoded
         rows = []
@@ -375,16 +460,45 @@ class _Run:
             generations = [_generation(one, write(one, item), self.model.vocabulary, place, condition) for one in found]
             if hasattr(self.model, "finished"):
                 generations = [self.model.finished(*pair, item) for pair in zip(generations, found, strict=True)]
-            rows.append([replace(one, unread=unread, reference_log_probs=likelihood) for one in generations])
+            doubt = self.model.doubt(item) if hasattr(self.model, "doubt") else ""
+            rows.append(
+                [
+                    replace(
+                        one,
+                        unread=unread,
+                        doubt=doubt,
+                        warnings=(*one.warnings, *self._signs(one, item)),
+                        reference_log_probs=likelihood,
+                    )
+                    for one in generations
+                ]
+            )
         return rows
+
+    def _signs(self, generation: Generation, item: Item) -> tuple[str, ...]:
+        """A warning if an output repeats itself over and over, though its input doesn't."""
+        if self.forced is not None or getattr(self.model, "repeats", False):
+            return ()
+        part = repetition(str(generation.output))
+        if part is None or repetition(" ".join(_texts(item.condition))) is not None:
+            return ()
+        helps = "" if self.decoding.no_repeat_ngram else "; --no-repeat-ngram 3 keeps it from that"
+        return (f"the output repeats {part!r} over and over{helps}",)
 
     def _decoded(self, hypothesis: Hypothesis, item: Item) -> str:
         return str(self.model.vocabulary.decode(hypothesis.ids))
 
-    def _decode(self, memory: Memory) -> list[list[Hypothesis]]:
+    def _decode(self, memory: Memory, keys: Sequence[int]) -> list[list[Hypothesis]]:
         if self.forced is None:
-            return decoders.decode(self.model, memory, self.decoding, self.generator)
+            return decoders.decode(self.model, memory, self.decoding, keys)
         return [[one] for one in decoders.force(self.model, memory, [self.forced] * len(memory))]
+
+
+def _texts(condition: Any) -> list[str]:
+    """The texts of a condition."""
+    if isinstance(condition, str):
+        return [condition]
+    return [part for part in condition if isinstance(part, str)] if isinstance(condition, tuple | list) else []
 
 
 @dataclass(frozen=True)
@@ -457,12 +571,22 @@ def _windows(items: Iterable[Item | Failure], size: int, parts: int) -> Iterator
     held = 0
     for item in items:
         window.append(item)
-        held += isinstance(item, Item) and item.parts > 1
+        held += _is_part(item)
         if len(window) == size or held == parts:
             yield window
             window, held = [], 0
     if window:
         yield window
+
+
+def _is_part(entry: Item | Failure) -> bool:
+    """Whether it is one of several that an input is cut into."""
+    return isinstance(entry, Item) and entry.parts > 1
+
+
+def _no_output(entry: Item) -> CondgenError:
+    """The error of an input that no hypothesis was found for: the model's numbers have grown beyond all bounds."""
+    return CondgenError(f"{entry.source or entry.id}: the model has no output, since its scores are not numbers")
 
 
 def _failure(entry: Item | Failure, error: Exception) -> Failure:
@@ -471,8 +595,10 @@ def _failure(entry: Item | Failure, error: Exception) -> Failure:
     source = entry.source or entry.id
     if isinstance(error, CondgenError):
         return Failure(source, _located(error, source) if entry.text is not None else error, entry)
-    if current().debug:
+    if debugging():
         raise error
+    if isinstance(error, ImportError) and (failure := failed_plugin(error)):
+        return Failure(source, failure, entry)
     reason = str(error).partition("\n")[0]
     return Failure(source, InputError(f"{source}: {type(error).__name__}: {reason}"), entry)
 
@@ -503,7 +629,7 @@ def _device(name: str) -> torch.device:
     return torch.device(name)
 
 
-def _bundle(name: str) -> Bundle:
+def _bundle(name: str, files: bool = True) -> Bundle:
     if os.path.isdir(name) and os.path.lexists(os.path.join(name, RUN_FILE)):
         return _run_bundle(Path(name))
     if os.sep in name or name in (".", ".."):
@@ -518,7 +644,7 @@ def _bundle(name: str) -> Bundle:
         entry.architecture.name,
         entry.architecture.config,
         entry.decoding,
-        zoo.files(entry),
+        zoo.files(entry) if files else {},
         entry,
     )
 
@@ -543,6 +669,7 @@ def _run_bundle(folder: Path) -> Bundle:
     from condgen_cli.zoo.names import safe_path
 
     path = folder / RUN_FILE
+    protect(path)
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         names = [safe_path(name) for name in content["files"]]
@@ -554,8 +681,9 @@ def _run_bundle(folder: Path) -> Bundle:
             decoding=content.get("decoding", {}),
             files={name: folder / name for name in names},
         )
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise IntegrityError(f"{path} is not a model's description: {type(error).__name__}: {error}") from error
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        reason = "not UTF-8" if isinstance(error, UnicodeDecodeError) else f"{type(error).__name__}: {error}"
+        raise IntegrityError(f"{path} is not a model's description: {reason}") from error
     for file in bundle.files.values():
         if not file.is_file():
             raise NotFoundError(f"{file} does not exist")
@@ -580,14 +708,17 @@ def _build(bundle: Bundle) -> Any:
         raise PluginError(f"{bundle.name} needs the architecture {bundle.architecture!r}, which no plugin brings", hint)
     builder = resolve(spec.build)
     try:
-        with _WithoutInitialisation():
+        with guard(), _WithoutInitialisation():
             model = builder(bundle.config, bundle.files)
     except CondgenError:
         raise
     except Exception as error:
-        if current().debug:
+        if debugging():
             raise
-        message = f"the plugin of {bundle.architecture!r} can't build {bundle.name}: {type(error).__name__}: {error}"
+        if isinstance(error, ImportError) and (failure := failed_plugin(error)):
+            raise failure from error
+        reason = validation_message(error) if isinstance(error, ValidationError) else told(error)
+        message = f"the plugin of {bundle.architecture!r} can't build {bundle.name}: {reason}"
         raise PluginError(message) from error
     _load_weights(model, bundle)
     return model.eval()
@@ -613,11 +744,18 @@ def _load_weights(model: Any, bundle: Bundle) -> None:
                 weights.update(load_weights(path))
             except (OSError, SafetensorError) as error:
                 raise IntegrityError(f"cannot read {name} of {bundle.name}: {error}") from error
+            except IntegrityError as error:
+                raise IntegrityError(f"the weights of {bundle.name} are damaged: {error.message}", error.hint) from None
     expected = model.state_dict()
     faults = {
         "missing": expected.keys() - weights.keys(),
         "unexpected": weights.keys() - expected.keys(),
         "of another shape": {name for name in expected.keys() & weights.keys() if expected[name].shape != weights[name].shape},
+        "of another kind of number": {
+            name
+            for name in expected.keys() & weights.keys()
+            if expected[name].is_floating_point() != weights[name].is_floating_point()
+        },
     }
     told = [f"{_some(names)} {fault}" for fault, names in faults.items() if names]
     if told:
@@ -628,4 +766,4 @@ def _load_weights(model: Any, bundle: Bundle) -> None:
 def _some(names: Sequence[str] | set[str], shown: int = 3) -> str:
     ordered = sorted(names)
     rest = f" and {len(ordered) - shown} more" if len(ordered) > shown else ""
-    return ", ".join(ordered[:shown]) + rest
+    return ", ".join(f"{name:.80}" for name in ordered[:shown]) + rest

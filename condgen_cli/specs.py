@@ -6,10 +6,11 @@ Every help page loads this module: specs are named tuples, which are made in hal
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from condgen_cli.errors import NotFoundError, PluginError
+from condgen_cli.guard import guard, told
 
 __all__ = [
     "Archive",
@@ -25,30 +26,91 @@ __all__ = [
     "RecipeSpec",
     "TaskSpec",
     "named",
+    "near_names",
+    "package_file",
+    "package_text",
+    "references",
     "resolve",
 ]
+
+
+MOST_NAMES = 60
+"""That are offered in place of one that is not there."""
 
 
 def resolve(reference: str) -> Any:
     """Import what ``"package.module:attribute"`` names.
 
     Raises:
-        PluginError: if the module can't be imported or lacks the attribute.
+        PluginError: if the module can't be imported or lacks the attribute; it names the plugin.
     """
     module_name, _, attribute = reference.partition(":")
     if not module_name or not attribute:
         raise PluginError(f"{reference!r} is not of the form module:attribute")
     try:
-        module = importlib.import_module(module_name)
-    except (Exception, SystemExit) as error:
-        raise PluginError(f"cannot import {module_name}: {type(error).__name__}: {error}", "condgen plugin doctor") from error
+        with guard():
+            module = importlib.import_module(module_name)
+    except Exception as error:
+        raise _unusable(module_name, f"cannot import {module_name}: {told(error)}") from error
     try:
-        value: Any = module
-        for part in attribute.split("."):
-            value = getattr(value, part)
-    except AttributeError:
-        raise PluginError(f"{module_name} has no {attribute}", "condgen plugin doctor") from None
+        with guard():
+            value: Any = module
+            for part in attribute.split("."):
+                value = getattr(value, part)
+    except Exception as error:
+        reason = "" if isinstance(error, AttributeError) else f": {told(error)}"
+        raise _unusable(module_name, f"{module_name} has no {attribute}{reason}") from error
     return value
+
+
+def package_file(package: str, file: str) -> Any:
+    """A file that a plugin brings, as ``importlib.resources`` finds it; it need not be there.
+
+    Raises:
+        PluginError: if the package can't be imported, or is a module, which holds no files; it names the plugin.
+    """
+    from importlib.resources import files
+
+    try:
+        with guard():
+            return files(package).joinpath(file)
+    except Exception as error:
+        raise _unusable(package, f"cannot look into {package}: {told(error)}") from error
+
+
+def package_text(package: str, file: str, what: str) -> str:
+    """The text of a file that a plugin brings.
+
+    Args:
+        what: it is, for messages.
+    Raises:
+        PluginError: if it can't be read; it names the plugin.
+    """
+    found = package_file(package, file)
+    try:
+        text: str = found.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise _unusable(package, f"cannot read {what}: {package} holds no {file}") from None
+    except (OSError, ValueError) as error:
+        raise _unusable(package, f"cannot read {what}, {file} of {package}: {told(error)}") from None
+    return text
+
+
+def references(spec: Any) -> Iterator[tuple[str, str]]:
+    """What a spec names as ``module:attribute``: pairs of where it stands in the spec, and the reference."""
+    for attribute in _REFERENCES.get(type(spec), ()):
+        value = getattr(spec, attribute)
+        if isinstance(value, Mapping):
+            yield from ((f"{attribute}[{name!r}]", reference) for name, reference in value.items())
+        elif value:
+            yield attribute, value
+
+
+def _unusable(module: str, message: str) -> PluginError:
+    from condgen_cli.plugins import DOCTOR, plugin_of_module
+
+    plugin = plugin_of_module(module)
+    return PluginError(f"plugin {plugin.name!r}: {message}" if plugin else message, DOCTOR)
 
 
 class TaskSpec(NamedTuple):
@@ -60,7 +122,7 @@ class TaskSpec(NamedTuple):
         command: a function for Typer.
         reader: ``(source: str) -> Iterator[Item]``: what one path, URL or text of the command line holds.
         metrics: keys of the metrics that ``eval`` prints by default.
-        suffixes: of the files that it reads, lower case and with the dot; empty if its inputs are texts.
+        suffixes: of files that it reads and whose content ``kinds`` has no name for, lower case and with the dot.
         details: further members of an output in JSON, by name: ``(Generation, Item) -> list`` for each part of an input; the
             lists of its parts follow one another. They are in ``Generation.details``.
         formats: further values of the command's ``--format``, by name: ``(Iterable[Generation]) -> Iterator[str]``, the text of
@@ -70,6 +132,9 @@ class TaskSpec(NamedTuple):
         text: how an output is printed as text, ``(Generation, color: bool) -> str``; empty: as it is.
         steps: what ``--show-attention`` prints of an output without attention, ``(Generation, width: int, color: bool,
             encoding: str) -> str``; empty: nothing, or if it returns nothing, is said to be there.
+        kinds: what the files hold that it reads, by their content: ``photo``, ``clip``, ``sound``; ``text``: their lines, with
+            ``--input``. Where another command is given such a file, its error names this one. A task without ``suffixes`` and
+            without any of the first three takes texts as arguments.
     """
 
     name: str
@@ -83,6 +148,12 @@ class TaskSpec(NamedTuple):
     files: Mapping[str, str] = {}
     text: str = ""
     steps: str = ""
+    kinds: tuple[str, ...] = ()
+
+    @property
+    def reads_files(self) -> bool:
+        """Whether its arguments are paths, not texts."""
+        return bool(self.suffixes) or any(kind != "text" for kind in self.kinds)
 
 
 class ModelSpec(NamedTuple):
@@ -95,6 +166,9 @@ class ModelSpec(NamedTuple):
             the like by their names in the manifest entry. The core loads the weights afterwards.
         experiment: ``(recipe, data_dir, run_dir) -> condgen_cli.training.Experiment``; empty if it can't be trained.
         help: one line.
+        own_data: settings of a recipe that fit its own data set alone, beside ``data.options`` and ``data.more``: groups of
+            key paths, such as ``(("data.text", "data.text_parts"),)``. Where another data set is named, a group is left out
+            unless the user gives its first.
     """
 
     name: str
@@ -102,14 +176,23 @@ class ModelSpec(NamedTuple):
     build: str
     experiment: str = ""
     help: str = ""
+    own_data: tuple[tuple[str, ...], ...] = ()
 
 
 class Option(NamedTuple):
-    """A setting that a data set declares, given as ``--set NAME=VALUE``."""
+    """A setting that a data set declares, given as ``--set NAME=VALUE``.
+
+    Args:
+        help: one line.
+        default: the value where none is given; empty: none.
+        choices: the values that it may have; empty: any.
+        scores: False if it changes no score, such as how items are grouped: what others report holds whatever it is.
+    """
 
     help: str
     default: str = ""
     choices: tuple[str, ...] = ()
+    scores: bool = True
 
 
 class Archive(NamedTuple):
@@ -147,6 +230,8 @@ class DatasetSpec(NamedTuple):
             counts them. Metrics of errors, for which more is worse.
         generated: it is made when it is opened, and has no folder: ``root`` is the working directory's.
         metrics: keys of the metrics that ``eval`` prints for it; default: the task's.
+        language: code of the references' language, such as ``zh``, or what tells it by the data set's options; empty: unknown.
+            Metrics cut texts into words by it.
     """
 
     name: str
@@ -161,6 +246,7 @@ class DatasetSpec(NamedTuple):
     passing: Mapping[str, float] = {}
     generated: bool = False
     metrics: tuple[str, ...] = ()
+    language: str | Callable[[Mapping[str, str]], str] = ""
 
 
 class MetricSpec(NamedTuple):
@@ -171,12 +257,15 @@ class MetricSpec(NamedTuple):
         build: ``() -> condgen_cli.metrics.Metric``.
         help: one line.
         text: True if it compares lines of text, so that ``condgen score`` offers it.
+        tokenizers: what ``--tokenize`` may name for it. If it has some, ``build`` is ``(tokenize: str, language: str) ->
+            Metric``: one of them or nothing, and the code of the references' language or nothing.
     """
 
     keys: tuple[str, ...]
     build: str
     help: str = ""
     text: bool = True
+    tokenizers: tuple[str, ...] = ()
 
 
 class MatchFunctionSpec(NamedTuple):
@@ -240,13 +329,34 @@ class CommandSpec(NamedTuple):
     command: str
 
 
+_REFERENCES: dict[type, tuple[str, ...]] = {
+    TaskSpec: ("command", "reader", "details", "formats", "files", "text", "steps"),
+    ModelSpec: ("build", "experiment"),
+    DatasetSpec: ("open",),
+    MetricSpec: ("build",),
+    MatchFunctionSpec: ("build",),
+    InspectorSpec: ("run",),
+    CommandSpec: ("command",),
+}
+
+
 def named(specs: Mapping[str, Any], kind: str, name: str) -> Any:
     """``specs[name]``, or a NotFoundError that offers the nearest names."""
     if name in specs:
         return specs[name]
+    near = near_names(name, specs)
+    known = near or sorted(specs)
+    more = f" and {len(known) - MOST_NAMES} more" if len(known) > MOST_NAMES else ""
+    hint = f"{'did you mean' if near else 'known'}: {', '.join(known[:MOST_NAMES])}{more}" if known else None
+    raise NotFoundError(f"no {kind} named {name!r}", hint)
+
+
+def near_names(name: str, names: Iterable[str]) -> list[str]:
+    """At most three of the names that are spelt most like ``name``, the nearest first; case doesn't count."""
     import difflib
 
-    near = difflib.get_close_matches(name, specs, 3)
-    known = near or sorted(specs)
-    hint = f"{'did you mean' if near else 'known'}: {', '.join(known)}" if known else None
-    raise NotFoundError(f"no {kind} named {name!r}", hint)
+    of_folded: dict[str, list[str]] = {}
+    for known in names:
+        of_folded.setdefault(known.casefold(), []).append(known)
+    near = difflib.get_close_matches(name.casefold(), of_folded, 3)
+    return [known for folded in near for known in of_folded[folded]][:3]

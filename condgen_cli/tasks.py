@@ -5,23 +5,37 @@ Only light modules are imported here, since ``condgen TASK --help`` reaches this
 
 from __future__ import annotations
 
-import json
-import math
 import sys
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, fields, replace
 from itertools import chain, groupby, islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, TextIO
+from typing import TYPE_CHECKING, Any
 
-from condgen_cli import console
-from condgen_cli.errors import CondgenError, NotFoundError, UsageError
-from condgen_cli.lines import Texts, text_stem
+from condgen_cli import console, settings
+from condgen_cli.errors import CondgenError, UsageError
+from condgen_cli.files import OutputFile, check_output, refuse_input
+from condgen_cli.limits import WIDEST_BEAM
+from condgen_cli.lines import Texts
 from condgen_cli.options import Device, Format, parse_weights
+from condgen_cli.outputs import Destination, EachInput, Names, OneFile, Stdout, fill, is_pattern
 from condgen_cli.plugins import manager
-from condgen_cli.sources import Failure, stem
-from condgen_cli.specs import resolve
+from condgen_cli.printable import printable
+from condgen_cli.printers import (
+    CollectedPrinter,
+    FormatPrinter,
+    JsonLinesPrinter,
+    JsonPrinter,
+    PartsPrinter,
+    Printer,
+    Stream,
+    Style,
+    TextPrinter,
+)
+from condgen_cli.sources import STDIN, Failure, Inputs
+from condgen_cli.specs import named, resolve
 
 if TYPE_CHECKING:
     from condgen_cli.decoding import Decoding
@@ -40,7 +54,12 @@ SOME_FAILED = 4
 
 @dataclass(frozen=True)
 class TaskOptions:
-    """The options of a task command, as ``condgen_cli.options`` describes them; ``format`` may be one of the task's own."""
+    """The options of a task command, as ``condgen_cli.options`` describes them. ``format`` may be one of the task's own; None
+    leaves it to the suffix of ``output``.
+
+    None of another option leaves the choice to the model's own setting. What has no effect beside the others is refused
+    (``run_task``), but for ``seed``: it names a run, also one that draws nothing.
+    """
 
     model: str
     device: Device = Device.auto
@@ -52,15 +71,15 @@ class TaskOptions:
     no_repeat_ngram: int | None = None
     max_length: int | None = None
     sample: bool = False
-    temperature: float = 1.0
-    top_k: int = 0
-    top_p: float = 1.0
+    temperature: float | None = None
+    top_k: int | None = None
+    top_p: float | None = None
     weight: Sequence[str] | None = None
     force: str | None = None
     show_attention: bool = False
     save_attention: Path | None = None
     output: Path | None = None
-    format: str = Format.text
+    format: str | None = None
 
     @classmethod
     def of(cls, arguments: Mapping[str, Any]) -> TaskOptions:
@@ -72,7 +91,7 @@ def run_task(
     task: str,
     inputs: Iterable[str | Failure] | Texts,
     options: TaskOptions,
-    choose: Callable[[str], str] | None = None,
+    choose: Callable[[Item], str] | None = None,
 ) -> int:
     """Run a task's model over inputs and print a result for each, in order.
 
@@ -80,41 +99,49 @@ def run_task(
         task: its name.
         inputs: what the task's reader takes: the paths that ``sources.expand`` gives, or ``lines.text_inputs``. A text gives a
             line for itself, an empty one if it fails.
-        choose: the model for a path, for tasks whose inputs are of several kinds; None: always ``options.model``.
+        choose: the model for what was read, for tasks whose inputs are of several kinds; None: always ``options.model``.
     Returns:
         the exit code: 0; 4 if some inputs failed; if all failed, the first error's own.
     Raises:
         UsageError: before any work, if options contradict each other.
         CondgenError: if the model can't be had.
     """
-    spec = manager().tasks[task]
+    spec = named(manager().tasks, "task", task)
+    options = _with_format(spec, options)
     if isinstance(inputs, Texts):
         _check(spec, options, inputs.several)
+        check_outputs(options, ())
         return _Session(spec, options, inputs.several, live=inputs.live, texts=True).run(inputs)
-    inputs, several = _peek(inputs)
+    found = inputs if isinstance(inputs, Inputs) else Inputs(iter(inputs), ())
+    inputs, several = _peek(found)
     _check(spec, options, several)
-    return _Session(spec, options, several, choose=choose).run(inputs)
+    check_outputs(options, found.files)
+    code = _Session(spec, options, several, live=found.live, choose=choose, count=found.count).run(inputs)
+    found.tell_left_out()
+    return code
 
 
-def prepared(task: str, options: TaskOptions) -> tuple[Runner, Decoding, Any]:
-    """What a command that talks with its user needs: the model, how it decodes, and the generator if it is to sample.
+def prepared(task: str, options: TaskOptions) -> tuple[Runner, Decoding]:
+    """What a command that talks with its user needs: the model, and how it decodes.
 
     Raises:
         UsageError: if options contradict each other.
         CondgenError: if the model can't be had.
     """
-    _check(manager().tasks[task], options, several=False)
-    runner, decoding = _loaded(task, options)
-    return runner, decoding, _generator(runner, decoding, options)
+    _check(named(manager().tasks, "task", task), options, several=False)
+    return _loaded(task, options)
 
 
 def _loaded(task: str, options: TaskOptions) -> tuple[Runner, Decoding]:
-    from condgen_cli.runner import load
+    from condgen_cli.runner import described, load
 
     weights = parse_weights(options.weight or ())
+    model = described(options.model)
+    if model.task != task:
+        raise UsageError(f"{options.model} is a model for {model.task}, not for {task}", "condgen list")
+    _check_choices(options, model.decoding.method == "sample")
     runner = load(options.model, options.device)
-    if runner.task != task:
-        raise UsageError(f"{options.model} is a model for {runner.task}, not for {task}", f"condgen list --task {task}")
+    check_outputs(options, ())  # the model's own files are inputs as well
     return runner, _decoding(runner, options, weights)
 
 
@@ -126,6 +153,7 @@ class _Session:
         live: whether inputs come as somebody writes them.
         texts: whether they are texts, which results are not told apart by.
         choose: see ``run_task``.
+        count: how many inputs there are; None if that isn't known.
     """
 
     runner: Runner
@@ -139,8 +167,10 @@ class _Session:
         several: bool,
         live: bool = False,
         texts: bool = False,
-        choose: Callable[[str], str] | None = None,
+        choose: Callable[[Item], str] | None = None,
+        count: int | None = None,
     ) -> None:
+        self.count = count
         self.spec = spec
         self.task = spec.name
         self.options = options
@@ -151,11 +181,7 @@ class _Session:
         if choose is None:
             self.runner, self.decoding = _loaded(self.task, options)
         self.details = {name: resolve(reference) for name, reference in spec.details.items()}
-        self.collected = options.format == Format.text and options.output is not None and options.output.suffix in spec.files
-        self.color = (options.output is None or self.collected) and console.use_color()
-        self.shown: Callable[[Generation, bool], str] = resolve(spec.text) if spec.text else _output
-        self.steps: Callable[[Generation, int, bool, str], str] | None = resolve(spec.steps) if spec.steps else None
-        self.saved: set[Path] = set()
+        self.maps = None if options.save_attention is None else Names(options.save_attention)
         self.warned: set[str] = set()
 
     @property
@@ -166,32 +192,65 @@ class _Session:
         return not (whole or options.nbest > 1 or options.show_attention or options.save_attention)
 
     def run(self, inputs: Iterable[str | Text | Item | Failure]) -> int:
-        from condgen_cli.runner import by_input, whole
+        from condgen_cli.runner import by_input
 
         failed: list[CondgenError] = []
         done = 0
-        with self._printer() as printer, self._progress() as advance:
+        with self._destination() as destination, self._progress() as advance, self._progress_within() as show:
             for parts in by_input(self._results(inputs)):
                 errors: list[CondgenError] = []
-                printer.write(self._told(parts if self.streams else [self._saved(whole(parts))], errors))
-                for error in errors:  # only now, when the line of the output has ended
+                self._write(destination, _shown(parts, show), errors)
+                for error in {error.message: error for error in errors}.values():  # only now, when the line has ended
                     console.fail(error)
                 failed += errors[:1]
                 done += not errors
                 advance(1)
+            destination.close(bool(done) or not failed)
         if not failed:
             return 0
         return SOME_FAILED if done else failed[0].exit_code
+
+    def _write(self, destination: Destination, parts: Iterator[Result], errors: list[CondgenError]) -> None:
+        """Print an input's results. If each input has a file of its own, one that can't be written is that input's error."""
+        from condgen_cli.runner import whole
+
+        each = isinstance(destination, EachInput)
+        results = parts if self.streams else iter([self._saved(whole(parts))])
+        first = next(results)
+        told = self._told(chain([first], results), errors)
+        if each and first.error:
+            deque(told, maxlen=0)
+            return
+        try:
+            with destination.printer(first.source) as printer:
+                printer.write(told)
+        except CondgenError as error:
+            if not each:
+                raise
+            errors.append(error)
 
     def _results(self, inputs: Iterable[str | Text | Item | Failure]) -> Iterator[Result]:
         """A result for each part of each input, with the task's details."""
         return self._run(inputs) if self.choose is None else self._chosen(inputs, self.choose)
 
-    def _chosen(self, inputs: Iterable[str | Text | Item | Failure], choose: Callable[[str], str]) -> Iterator[Result]:
+    def _chosen(self, inputs: Iterable[str | Text | Item | Failure], choose: Callable[[Item], str]) -> Iterator[Result]:
         """Inputs that follow one another and have the same model are run together."""
+        from condgen_cli.runner import Result, read_inputs
+
         models: dict[str, tuple[Runner, Decoding]] = {}
-        for model, group in groupby(inputs, lambda one: choose(_name(one))):
-            yield from self._run_on(model, group, models)
+        last: str | None = None
+
+        def model_for(entry: Item | Failure) -> str | None:
+            nonlocal last
+            if not isinstance(entry, Failure):
+                last = choose(entry)
+            return last  # a failure needs no model, and goes with what comes before it
+
+        for model, group in groupby(read_inputs(self.task, inputs), model_for):
+            if model is None:
+                yield from (Result(one.item, one.source, error=one.error) for one in group if isinstance(one, Failure))
+            else:
+                yield from self._run_on(model, group, models)
 
     def _run_on(
         self, model: str, inputs: Iterable[str | Text | Item | Failure], models: dict[str, tuple[Runner, Decoding]]
@@ -200,6 +259,8 @@ class _Session:
             if model not in models:
                 models[model] = _loaded(self.task, replace(self.options, model=model))
             self.runner, self.decoding = models[model]
+        except UsageError:  # of the command line, not of these inputs
+            raise
         except CondgenError as error:
             reason = error
             return (_failed(one, reason) for one in inputs)
@@ -214,7 +275,7 @@ class _Session:
             self.decoding,
             options.batch_size,
             options.force,
-            _generator(self.runner, self.decoding, options),
+            options.seed,
             draw=options.show_attention or options.save_attention is not None,
             live=self.live,
             joined=False,
@@ -232,55 +293,79 @@ class _Session:
         for result in results:
             if result.error:
                 errors.append(result.error)
-            elif _is_empty(result) and not self.texts:
+            elif result.is_empty and not self.texts:
                 console.warn(f"nothing to {self.task} in {result.source}")
             self._tell_unread(result)
             yield result
 
     @contextmanager
-    def _printer(self) -> Iterator[_Printer]:
-        format = self.options.format
-        if format in self.spec.formats:
-            yield _FilePrinter(resolve(self.spec.formats[format]), self)
-            return
-        if self.collected and self.options.output is not None:
-            collecting = _CollectedPrinter(resolve(self.spec.files[self.options.output.suffix]), self.options.output, self)
-            yield collecting
-            collecting.close()
-            return
-        with self.opened(self.options.output) as output:
-            printer = (_PartsPrinter if self.streams else _PRINTERS[format])(output, self)
-            yield printer
-            printer.close()
-
-    def opened(self, path: Path | None) -> AbstractContextManager[TextIO]:
-        """A file to write to; stdout without one."""
-        if path is None:
-            return nullcontext(sys.stdout)
+    def _destination(self) -> Iterator[Destination]:
+        """Where results go; what was done is kept if something stops the command."""
+        destination = self._make_destination()
         try:
-            return path.open("w", encoding="utf-8")
-        except OSError as error:
-            raise CondgenError(f"cannot write {path}: {error.strerror or error}") from None
+            yield destination
+        except BaseException as error:
+            if isinstance(error, CondgenError) and self.options.format in (Format.json, Format.jsonl):
+                self._print_error(destination, error)
+            destination.interrupt()
+            raise
+
+    def _print_error(self, destination: Destination, error: CondgenError) -> None:
+        """End a document with what stopped the command."""
+        from condgen_cli.runner import Result
+
+        error.printed = True
+        with suppress(CondgenError), destination.printer("") as printer:
+            printer.write([Result(None, "", error=error)])
+
+    def _make_destination(self) -> Destination:
+        options = self.options
+        path = options.output
+        if path is None:
+            return Stdout(self._printer)
+        if is_pattern(path):
+            return EachInput(Names(path), self._printer)
+        return OneFile(path, self._printer, keeps_errors=options.format in (Format.json, Format.jsonl))
+
+    def _printer(self, output: Stream) -> Printer:
+        """A printer of the format."""
+        format = self.options.format or Format.text
+        if format in self.spec.formats:
+            return FormatPrinter(output, resolve(self.spec.formats[format]))
+        if isinstance(output, OutputFile) and format in self.spec.files:
+            shown = TextPrinter(sys.stdout, self._style(True)) if console.stdout_is_terminal() else None
+            return CollectedPrinter(output, resolve(self.spec.files[format]), shown)
+        if format == Format.json:
+            return JsonPrinter(output, self.details)
+        if format == Format.jsonl:
+            return JsonLinesPrinter(output, self.details)
+        return (PartsPrinter if self.streams else TextPrinter)(output, self._style(self.options.output is None))
+
+    def _style(self, on_stdout: bool) -> Style:
+        options, spec = self.options, self.spec
+        pattern = options.output is not None and is_pattern(options.output)
+        return Style(
+            shown=resolve(spec.text) if spec.text else _output,
+            steps=resolve(spec.steps) if spec.steps else None,
+            named=self.several and not self.texts and not pattern,
+            keeps_lines=self.texts and not pattern,
+            attention=options.show_attention,
+            color=on_stdout and console.use_color(),
+            encoding=console.encoding() if on_stdout else "utf-8",
+            model=lambda: self.runner.name,
+        )
 
     def _progress(self) -> AbstractContextManager[Any]:
-        # on a terminal the results themselves show how far it is
         if self.several and (self.options.output or not console.stdout_is_terminal()):
-            return console.progress(None, self.task)
+            return console.progress(self.count, self.task)
         return nullcontext(lambda amount: None)
 
-    def attention_text(self, generation: Generation) -> str:
-        """Its attention for the terminal, or for a file."""
-        from condgen_cli.render import attention_text
-
-        return attention_text(generation, width=console.width(), color=self.color, encoding=self._encoding)
-
-    def steps_text(self, generation: Generation) -> str:
-        """What the task tells of the steps of an output without attention; empty if nothing."""
-        return self.steps(generation, console.width(), self.color, self._encoding) if self.steps else ""
-
-    @property
-    def _encoding(self) -> str:
-        return "utf-8" if self.options.output else console.encoding()
+    def _progress_within(self) -> AbstractContextManager[Any]:
+        """How far it is in one long input, unless its parts are shown as they are done."""
+        shown = self.streams and self.options.output is None and console.stdout_is_terminal()
+        if self.several or self.texts or shown:
+            return nullcontext(lambda done, total: None)
+        return console.progress_in_time(self.task)
 
     def _tell_unread(self, result: Result) -> None:
         """Name what the model could not read and did not copy, and whatever else it warns of, once for a source."""
@@ -296,32 +381,36 @@ class _Session:
 
     def _saved(self, result: Result) -> Result:
         """The result, its best generation's attention saved if that is wanted; with an error if that fails."""
-        if self.options.save_attention is None or result.error or _is_empty(result):
+        if self.maps is None or result.error or result.is_empty:
             return result
         from condgen_cli.render import save_attention
 
-        path = self.path(self.options.save_attention, result.source)
+        path = self.maps.path(result.source)
         try:
             save_attention(path, result.generations[0], f"{self.runner.name} · {self._title(result)}")
         except CondgenError as error:
             return replace(result, error=error)
+        except Exception as error:  # a label that some font or library can't draw costs the drawing only
+            if settings.debugging():
+                raise
+            reason = str(error).partition("\n")[0]
+            return replace(result, error=CondgenError(f"cannot draw {path}: {type(error).__name__}: {reason}"))
         return result
 
     def _title(self, result: Result) -> str:
+        text = printable(result.input if self.texts else Path(result.source).name)
         if not self.texts:
-            return Path(result.source).name
-        text = result.input
+            return text
         return text if len(text) <= LONGEST_TITLE else f"{text[: LONGEST_TITLE - 1]}…"
 
-    def path(self, pattern: Path, source: str) -> Path:
-        """``{stem}`` filled in; numbered where two inputs have the same name."""
-        name = text_stem(source) if self.texts else stem(source)
-        path, number = _filled(pattern, name), 1
-        while path in self.saved:
-            number += 1
-            path = _filled(pattern, f"{name}-{number}")
-        self.saved.add(path)
-        return path
+
+def _shown(parts: Iterable[Result], show: Callable[[float | None, float | None], None]) -> Iterator[Result]:
+    """The parts of an input, while it is shown how far it is, if its reader tells times."""
+    for result in parts:
+        yield result
+        if result.item is not None and result.item.parts > 1 and "end" in result.item.meta:
+            show(result.item.meta["end"], result.item.meta.get("duration"))
+    show(None, None)
 
 
 def _name(entry: str | Text | Item | Failure) -> str:
@@ -338,186 +427,6 @@ def _failed(entry: str | Text | Item | Failure, error: CondgenError) -> Result:
     return Result(None, name, error=type(error)(f"{name}: {error.message}", error.hint))
 
 
-class _Printer(Protocol):
-    """A format. An input's result is written at once, or part by part as they come if the session streams."""
-
-    def write(self, results: Iterable[Result]) -> None: ...
-
-
-class _TextPrinter:
-    """A line for each output, after its input's name if there are several inputs and they have names.
-
-    Between outputs of which one has several lines there is an empty line.
-    """
-
-    def __init__(self, output: TextIO, session: _Session) -> None:
-        self.output = output
-        self.session = session
-        self.warned = False
-        self.before: str | None = None
-
-    def write(self, results: Iterable[Result]) -> None:
-        session = self.session
-        for result in results:
-            if session.texts and not result.generations:
-                print(file=self.output)  # the lines that follow keep their places
-            for generation in result.generations:
-                name = f"{result.source}: " if session.several and not session.texts else ""
-                shown = f"{name}{session.shown(generation, session.color)}"
-                if self.before is not None and "\n" in self.before + shown:
-                    print(file=self.output)
-                print(shown, file=self.output)
-                self.before = shown
-                if session.options.show_attention and not _is_empty(result):
-                    self._show_attention(generation, result)
-            self.output.flush()
-
-    def _show_attention(self, generation: Generation, result: Result) -> None:
-        told = self.session.attention_text(generation) if generation.attention else self.session.steps_text(generation)
-        if told:
-            print(f"\n{told.rstrip()}\n", file=self.output)
-        elif result.item and result.item.parts > 1:
-            console.warn(f"no attention to show for {result.source}: {self.session.runner.name} has none, or it is too large")
-        elif not self.warned:
-            console.warn(f"{self.session.runner.name} has no attention to show")
-            self.warned = True
-
-    def close(self) -> None:
-        pass
-
-
-class _PartsPrinter:
-    """As ``_TextPrinter``, but a line grows with each part of its input."""
-
-    def __init__(self, output: TextIO, session: _Session) -> None:
-        self.output = output
-        self.session = session
-
-    def write(self, results: Iterable[Result]) -> None:
-        before = ""
-        for result in results:
-            for generation in result.generations:
-                if not before:
-                    self.output.write(f"{result.source}: " if self.session.several else "")
-                    before = "\n"
-                if generation.output:
-                    self.output.write(f"{' ' if before == ' ' else ''}{generation.output}")
-                    before = " "
-                self.output.flush()
-        if before:
-            print(file=self.output, flush=True)
-
-    def close(self) -> None:
-        pass
-
-
-class _FilePrinter:
-    """A task's own format, which makes a file of each input; an input that fails at once gives none."""
-
-    def __init__(self, format: Callable[[Iterable[Generation]], Iterator[str]], session: _Session) -> None:
-        self.format = format
-        self.session = session
-
-    def write(self, results: Iterable[Result]) -> None:
-        results = iter(results)
-        first = next(results)
-        if first.error:
-            return
-        pattern = self.session.options.output
-        with self.session.opened(pattern and self.session.path(pattern, first.source)) as output:
-            for text in self.format(one for result in chain([first], results) for one in result.generations):
-                output.write(text)
-                output.flush()
-
-
-class _CollectedPrinter:
-    """A file of all outputs, written when they are done; on a terminal they are shown as they come."""
-
-    def __init__(self, format: Callable[[Sequence[Sequence[Generation]]], bytes], path: Path, session: _Session) -> None:
-        self.format = format
-        self.path = path
-        self.shown = _TextPrinter(sys.stdout, session) if console.stdout_is_terminal() else None
-        self.inputs: list[tuple[Generation, ...]] = []
-
-    def write(self, results: Iterable[Result]) -> None:
-        for result in results:
-            if result.generations:
-                self.inputs.append(result.generations)
-            if self.shown and not result.error:
-                self.shown.write([result])
-
-    def close(self) -> None:
-        if not self.inputs:
-            return
-        content = self.format(self.inputs)
-        part = self.path.with_name(f".{self.path.name}.part")
-        try:
-            part.write_bytes(content)
-            part.replace(self.path)
-        except OSError as error:
-            raise CondgenError(f"cannot write {self.path}: {error.strerror or error}") from None
-
-
-class _JsonLinesPrinter:
-    """An object a line."""
-
-    def __init__(self, output: TextIO, session: _Session) -> None:
-        self.output = output
-        self.details = session.details
-
-    def write(self, results: Iterable[Result]) -> None:
-        for row in _rows(results, self.details):
-            print(json.dumps(row, ensure_ascii=False, allow_nan=False), file=self.output, flush=True)
-
-    def close(self) -> None:
-        pass
-
-
-class _JsonPrinter:
-    """One list, written as results come."""
-
-    def __init__(self, output: TextIO, session: _Session) -> None:
-        self.output = output
-        self.details = session.details
-        self.separator = "["
-
-    def write(self, results: Iterable[Result]) -> None:
-        for row in _rows(results, self.details):
-            self.output.write(f"{self.separator}\n{json.dumps(row, ensure_ascii=False, allow_nan=False)}")
-            self.separator = ","
-        self.output.flush()
-
-    def close(self) -> None:
-        self.output.write("[]\n" if self.separator == "[" else "\n]\n")
-
-
-_PRINTERS: dict[str, type[_TextPrinter] | type[_JsonPrinter] | type[_JsonLinesPrinter]] = {
-    Format.text: _TextPrinter,
-    Format.json: _JsonPrinter,
-    Format.jsonl: _JsonLinesPrinter,
-}
-
-
-def _rows(results: Iterable[Result], details: Iterable[str]) -> Iterator[dict[str, Any]]:
-    """What JSON says about results: an object for each output, best first; one without an output if there is none."""
-    for result in results:
-        error = result.error and result.error.as_json()
-        if not result.generations:
-            row = {"input": result.input, "output": None, "score": None, "attention": None, "error": error}
-            yield row | dict.fromkeys(details)
-        for generation in result.generations:
-            attention = {name: weights.as_json() for name, weights in generation.attention.items()}
-            score = float(generation.score)
-            yield {
-                "input": result.input,
-                "output": generation.output,
-                "score": score if math.isfinite(score) else None,
-                "attention": attention or None,
-                "error": error,
-                **generation.details,
-            }
-
-
 def _output(generation: Generation, color: bool) -> str:
     return str(generation.output)
 
@@ -532,17 +441,56 @@ def _peek(inputs: Iterable[str | Failure]) -> tuple[Iterator[str | Failure], boo
 
 
 def _check(spec: TaskSpec, options: TaskOptions, several: bool) -> None:
-    if options.sample and options.beam:
-        raise UsageError("--sample draws outputs and --beam searches for them: give one of the two")
-    if options.force is not None and (options.sample or options.beam or options.nbest > 1):
-        raise UsageError("--force gives the output: it goes without --beam, --sample and --nbest")
+    _check_decoding(options)
+    if options.show_attention:
+        _check_shown(spec, options)
     if options.format in spec.formats:
         _check_file_format(options, several)
     if options.save_attention is not None:
         _check_save_attention(options.save_attention, several)
-    output = options.output
-    if output and output.suffix in spec.files and not output.absolute().parent.is_dir():
-        raise NotFoundError(f"the folder {output.parent} does not exist")
+
+
+def _given(options: TaskOptions, *names: str) -> list[str]:
+    """Those of some options that were given, as they are written."""
+    defaults = TaskOptions(options.model)
+    given = [name for name in names if getattr(options, name) != getattr(defaults, name)]
+    return ["--" + name.replace("_", "-") for name in given]
+
+
+DRAWING = ("temperature", "top_k", "top_p")
+SEARCHING = ("beam", "length_penalty")
+WRITING = (*DRAWING, *SEARCHING, "sample", "nbest", "no_repeat_ngram", "max_length", "weight")
+
+
+def _check_decoding(options: TaskOptions) -> None:
+    """Raises for what contradicts itself with any model."""
+    if options.force is not None and (moot := _given(options, *WRITING)):
+        raise UsageError(f"--force gives the output: it goes without {', '.join(moot)}")
+    if options.sample and options.beam:
+        raise UsageError("--sample draws outputs and --beam searches for them: give one of the two")
+    if options.beam and options.nbest > options.beam:
+        raise UsageError(f"a beam of {options.beam} holds no {options.nbest} outputs", f"--beam {options.nbest}")
+    if options.sample or options.beam:
+        _check_choices(options, drawn=options.sample)
+
+
+def _check_choices(options: TaskOptions, drawn: bool) -> None:
+    """Raises for what does nothing where outputs are drawn, or searched for; ``drawn``: the model's own way."""
+    if options.sample or options.beam:
+        drawn = options.sample
+    if options.force is not None:
+        return
+    if drawn and (moot := _given(options, *SEARCHING)):
+        raise UsageError(f"{moot[0]} is for a search, and outputs are drawn", "--beam 5")
+    if not drawn and (moot := _given(options, *DRAWING)):
+        raise UsageError(f"{moot[0]} is for drawing outputs, and the likeliest are searched for", "--sample")
+    if not drawn and options.nbest > WIDEST_BEAM:
+        raise UsageError(f"--nbest can't exceed {WIDEST_BEAM} in a search", "--sample")
+
+
+def _check_shown(spec: TaskSpec, options: TaskOptions) -> None:
+    if options.format in spec.files:
+        raise UsageError(f"{options.output} is a picture: it goes without --show-attention", "-o FILE.txt")
 
 
 def _check_file_format(options: TaskOptions, several: bool) -> None:
@@ -550,7 +498,7 @@ def _check_file_format(options: TaskOptions, several: bool) -> None:
     if options.nbest > 1 or options.show_attention:
         raise UsageError(f"--format {name} holds one output and no attention: it goes without --nbest and --show-attention")
     output = options.output
-    if several and (output is None or "{stem}" not in str(output)):
+    if several and (output is None or not is_pattern(output)):
         path = output.with_stem(output.stem + "-{stem}") if output else f"{{stem}}.{name}"
         raise UsageError(f"with --format {name} several inputs need a file each", f"-o {path}")
 
@@ -558,22 +506,42 @@ def _check_file_format(options: TaskOptions, several: bool) -> None:
 def _check_save_attention(path: Path, several: bool) -> None:
     if path.suffix not in ATTENTION_SUFFIXES:
         raise UsageError(f"--save-attention {path} must end in {', '.join(ATTENTION_SUFFIXES)}")
-    if several and "{stem}" not in str(path):
+    if several and not is_pattern(path):
         raise UsageError(
             "several inputs would overwrite one --save-attention file",
             f"--save-attention {path.with_stem(path.stem + '-{stem}')}",
         )
-    if "{stem}" not in str(path.parent) and not path.parent.is_dir():
-        raise NotFoundError(f"the folder {path.parent} does not exist")
 
 
-def _filled(pattern: Path, name: str) -> Path:
-    return Path(str(pattern).replace("{stem}", name))
+def _with_format(spec: TaskSpec, options: TaskOptions) -> TaskOptions:
+    """The options with a format, which the suffix of ``-o`` decides if nothing else does; ``-o -`` is stdout."""
+    output = options.output
+    format = options.format
+    if format is None:
+        suffix = output.suffix.lower() if output else ""
+        known = {*spec.formats, Format.json, Format.jsonl}
+        format = suffix if suffix in spec.files else suffix[1:] if suffix[1:] in known else Format.text
+    return replace(options, format=format, output=None if output == Path(STDIN) else output)
 
 
-def _is_empty(result: Result) -> bool:
-    """Whether there was nothing in the input, so that the model had nothing to look at."""
-    return result.item is not None and not result.item.parts
+def check_outputs(options: TaskOptions, files: Iterable[str]) -> None:
+    """Find out before any work whether the outputs may be written where they are to go.
+
+    Args:
+        files: the inputs that the command line names.
+    Raises:
+        UsageError: if an output is an input, a folder, or another output.
+        NotFoundError: if its folder doesn't exist.
+    """
+    if options.output is not None and options.output == options.save_attention:
+        raise UsageError(f"-o and --save-attention are both {options.output}", "give them different names")
+    for path in (options.output, options.save_attention):
+        if path is None:
+            continue
+        if not is_pattern(path.parent):
+            check_output(path)
+        for file in files:
+            refuse_input(fill(path, file))
 
 
 def _decoding(runner: Runner, options: TaskOptions, weights: Mapping[str, float]) -> Decoding:
@@ -588,21 +556,9 @@ def _decoding(runner: Runner, options: TaskOptions, weights: Mapping[str, float]
         changes["no_repeat_ngram"] = options.no_repeat_ngram
     if options.max_length is not None:
         changes |= {"max_length": options.max_length, "min_length": min(default.min_length, options.max_length)}
-    if options.sample:
-        changes |= {
-            "method": "sample",
-            "temperature": options.temperature,
-            "top_k": options.top_k,
-            "top_p": options.top_p,
-        }
+    changes |= {name: getattr(options, name) for name in DRAWING if getattr(options, name) is not None}
+    if options.sample or (default.method == "sample" and not options.beam):
+        changes["method"] = "sample"
     elif options.beam or options.nbest > (1 if default.method == "greedy" else default.beam):
         changes |= {"method": "beam", "beam": options.beam or options.nbest}
     return replace(default, **changes)
-
-
-def _generator(runner: Runner, decoding: Decoding, options: TaskOptions) -> Any:
-    if decoding.method != "sample":
-        return None
-    import torch
-
-    return torch.Generator(runner.device).manual_seed(options.seed)

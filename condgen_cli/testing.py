@@ -5,38 +5,23 @@ Each check raises AssertionError with a line that says what is wrong.
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Callable, Sequence
-from importlib.util import find_spec
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from condgen_cli.checkup import plugin_problems
 from condgen_cli.entry_points import EntryPoint
-from condgen_cli.errors import PluginError
-from condgen_cli.plugins import HOOKS, Plugins
-from condgen_cli.specs import ExperimentSpec, RecipeSpec, resolve
 
 if TYPE_CHECKING:
     from condgen_cli.model import Item
 
 __all__ = ["check_match_function", "check_model", "check_plugin"]
 
-HEAVY = ("torch", "numpy", "pydantic", "PIL", "matplotlib", "rich")
-
 
 def check_plugin(module: ModuleType) -> None:
-    """The plugin loads, every hook returns its specs, what they name can be imported, and importing it is light."""
-    plugins = Plugins([EntryPoint("plugin", module.__name__, "plugin", "")])
-    plugins.all()
-    problems = [problem for problem in plugins.problems if problem.plugin == "plugin"]
-    assert not problems, "; ".join(f"{problem.message} ({problem.location})" for problem in problems)
-    (plugin,) = (plugin for plugin in plugins.plugins if plugin.name == "plugin")
-    assert any(plugin.registered.values()), f"{module.__name__} registers nothing"
-    for hook in HOOKS:
-        for name in plugin.registered[hook]:
-            _check_references(getattr(plugins, hook.removeprefix("condgen_register_"))[name])
-    _check_light_import(module.__name__)
+    """The plugin loads, its hooks return specs, what they name can be imported, called and read, and importing it is light."""
+    problems = plugin_problems(EntryPoint("plugin", module.__name__, "plugin", ""))
+    assert not problems, "; ".join(f"{one.message} ({one.location})" if one.location else one.message for one in problems)
 
 
 def check_model(model: Any, items: Sequence[Item]) -> None:
@@ -73,30 +58,6 @@ def check_match_function(build: Callable[[int, int, int], Any]) -> None:
     if parameters:
         scores.square().sum().backward()
         assert all(p.grad is not None for p in parameters), "some parameters get no gradient"
-
-
-def _check_references(spec: Any) -> None:
-    """What a spec names as ``module:attribute`` is there and can be called, and a recipe's or an experiment's file exists."""
-    for attribute in ("command", "reader", "build", "experiment", "open", "run"):
-        if reference := getattr(spec, attribute, ""):
-            try:
-                target = resolve(reference)
-            except PluginError as error:
-                raise AssertionError(f"{attribute} of {spec}: {error.message}") from error
-            assert callable(target), f"{reference} can't be called"
-    if isinstance(spec, RecipeSpec | ExperimentSpec):
-        from importlib.resources import files
-
-        assert find_spec(spec.package), f"there is no package {spec.package}"
-        assert files(spec.package).joinpath(spec.file).is_file(), f"{spec.package} has no file {spec.file}"
-
-
-def _check_light_import(name: str) -> None:
-    code = f"import sys, {name}; print(*sorted({set(HEAVY)!r} & set(sys.modules)))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    heavy = done.stdout.strip()
-    assert not heavy, f"importing {name} imports {heavy}: name heavy parts as module:attribute, import inside functions"
 
 
 def _check_memory(memory: Any, count: int) -> None:

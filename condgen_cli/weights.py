@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from condgen_cli.errors import IntegrityError
+
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["eight_bits", "load_weights"]
+__all__ = ["check_finite", "eight_bits", "load_weights", "save_weights"]
 
 SCALE = ".scale"
 """Added to a matrix's name: (rows,), what its whole numbers are multiplied by."""
@@ -26,16 +28,57 @@ def load_weights(path: Path) -> dict[str, Tensor]:
 
     Raises:
         OSError, safetensors.SafetensorError: if it can't be read.
+        IntegrityError: if a weight is no number, as after a training that diverged, or a matrix and its scale don't fit.
     """
     from safetensors.torch import load_file
 
     weights = load_file(path)
     for name in [name for name in weights if name.endswith(SCALE)]:
         matrix = name.removesuffix(SCALE)
-        if matrix in weights:
-            whole, scale = weights[matrix], weights.pop(name)
-            weights[matrix] = whole.float() * scale.view(-1, *[1] * (whole.dim() - 1))
+        # a parameter of floats may happen to be called so
+        if matrix in weights and not weights[matrix].is_floating_point():
+            weights[matrix] = _scaled(weights[matrix], weights.pop(name), f"{path.name}: {matrix:.80}")
+    check_finite(weights, path.name)
     return weights
+
+
+def _scaled(whole: Tensor, scale: Tensor, place: str) -> Tensor:
+    """A matrix of whole numbers, (rows, …), as floats; each row times its number of ``scale``, (rows,)."""
+    if str(whole.dtype) != "torch.int8" or whole.dim() < 2:
+        raise IntegrityError(f"{place} has a scale, but is not a matrix of 8 bits")
+    if not scale.is_floating_point() or scale.shape != whole.shape[:1]:
+        found = "x".join(map(str, scale.shape)) or "a single number"
+        raise IntegrityError(
+            f"{place} has {len(whole)} rows, but its scale is {found} of {str(scale.dtype).removeprefix('torch.')}"
+        )
+    return whole.float() * scale.float().view(-1, *[1] * (whole.dim() - 1))
+
+
+def save_weights(weights: Mapping[str, Tensor], path: Path) -> None:
+    """Write a safetensors file as any other file is written: whoever the umask lets may read it, which ``save_file``'s can't.
+
+    Raises:
+        IntegrityError: if a weight is no number.
+        OSError: if it can't be written.
+    """
+    from safetensors.torch import save
+
+    check_finite(weights, path.name)
+    path.write_bytes(save(dict(weights)))
+
+
+def check_finite(weights: Mapping[str, Tensor], place: str) -> None:
+    """Make sure that weights are numbers.
+
+    Args:
+        place: what holds them, for the error.
+    Raises:
+        IntegrityError: if one is infinite or not a number; it names the first tensor.
+    """
+    for name, tensor in weights.items():
+        # 64 bits may hold numbers that 32 don't; a complex number is none that any model here has
+        if tensor.is_complex() or (tensor.is_floating_point() and not tensor.float().isfinite().all()):
+            raise IntegrityError(f"{place}: {name:.80} holds what is no number", "train it anew, or take another model")
 
 
 def eight_bits(weights: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:

@@ -49,7 +49,8 @@ def make_plugin(plugin_folder: Path) -> MakePlugin:
 def condgen_env(tmp_path: Path, plugin_folder: Path) -> dict[str, str]:
     """The environment of a subprocess that sees the test's plugins and keeps its files to itself."""
     env = {name: value for name, value in os.environ.items() if not name.startswith("CONDGEN_")}
-    return env | {"PYTHONPATH": str(plugin_folder), "CONDGEN_HOME": str(tmp_path / "home"), "OMP_NUM_THREADS": "1"}
+    paths = os.pathsep.join([str(plugin_folder), *filter(None, [env.get("PYTHONPATH")])])
+    return env | {"PYTHONPATH": paths, "CONDGEN_HOME": str(tmp_path / "home"), "OMP_NUM_THREADS": "1"}
 
 
 @pytest.fixture

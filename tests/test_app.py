@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import subprocess
 import sys
 
@@ -319,3 +320,36 @@ def test_a_closed_stderr_fails_nothing(monkeypatch):
     console.warn("nobody hears this")
     monkeypatch.setattr(sys, "stderr", None)
     console.warn("nor this")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs a pseudo-terminal")
+def test_a_terminal_tells_how_wide_it_is(condgen_env):
+    import fcntl
+    import pty
+    import struct
+    import termios
+
+    main, terminal = pty.openpty()
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 123, 0, 0))
+    code = "from condgen_cli import console, stdout; stdout.prepare_streams(); print(console.width())"
+    env = {name: value for name, value in condgen_env.items() if name != "COLUMNS"}
+    subprocess.run([sys.executable, "-c", code], stdin=terminal, stdout=terminal, stderr=terminal, env=env, check=True)
+    assert os.read(main, 100).split() == [b"123"]
+    os.close(main)
+    os.close(terminal)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["caption", "--device", "foo", "a.jpg"], "invalid value for '--device': 'foo' is not one of 'auto', 'cpu', 'cuda'"),
+        (
+            ["eval", "sat", "--limit", "0", "--dataset", "x"],
+            "invalid value for '--limit': input should be greater than or equal",
+        ),
+        (["ntm", "x"], "invalid value for 'TASK': 'x' is not one of 'copy', 'repeat-copy'"),
+    ],
+)
+def test_wrong_values_are_told_in_plain_words(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(arguments) == 2
+    assert f"error: {message}" in capsys.readouterr().err

@@ -103,9 +103,25 @@ def test_a_wrong_option_is_refused_with_near_names(options: dict[str, str], hint
 names = st.text(st.characters(exclude_characters="="), min_size=1).map(str.strip).filter(bool)
 
 
-@given(st.dictionaries(names, st.text().map(str.strip)))
+bare_values = st.text().map(str.strip).filter(lambda text: text not in ("", "null") and text[0] not in "\"'[")
+
+
+@given(st.dictionaries(names, bare_values))
 def test_assignments_become_options(options: dict[str, str]) -> None:
     assert parse_options(f"{key}={value}" for key, value in options.items()) == options
+
+
+def test_values_are_read_as_a_recipe_s_are() -> None:
+    assert parse_options(["a=5", "b=2024.10", "c='x y'", "d=[5, 7]", "e=true", 'f="null"', "g={split}.de"]) == {
+        "a": "5",
+        "b": "2024.10",
+        "c": "x y",
+        "d": "5,7",
+        "e": "true",
+        "f": "null",
+        "g": "{split}.de",
+    }
+    assert parse_options(["a=1", "b=2", "a=", "b=null"]) == {}
 
 
 @pytest.mark.parametrize("assignment", ["", "size", "=1k", " =1k"])

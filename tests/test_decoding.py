@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import product
 from typing import Any, NamedTuple
 
@@ -17,6 +18,7 @@ from torch import Tensor
 from condgen_cli.decoding import Decoding, decode, force
 from condgen_cli.errors import UsageError
 from condgen_cli.model import Memory, Step
+from condgen_cli.randomness import stream_key
 
 PAD, BOS, EOS, UNK = range(4)
 WORDS = (4, 5, 6)
@@ -34,6 +36,10 @@ class Specials:
 
 class State(NamedTuple):
     hidden: Tensor
+
+
+def keys(seed: int, items: int) -> list[int]:
+    return [stream_key(seed, item) for item in range(items)]
 
 
 class Toy:
@@ -113,9 +119,8 @@ def test_a_full_beam_finds_the_best_of_all_sequences_without_an_ngram_twice(seed
 @settings(max_examples=25, deadline=None)
 @given(seed=st.integers(0, 999), size=st.integers(1, 3))
 def test_samples_hold_no_ngram_twice(seed: int, size: int) -> None:
-    generator = torch.Generator().manual_seed(seed)
     decoding = Decoding("sample", nbest=4, max_length=9, no_repeat_ngram=size)
-    for found in decode(Toy(seed), toy_memory(3, seed), decoding, generator):
+    for found in decode(Toy(seed), toy_memory(3, seed), decoding, keys(seed, 3)):
         assert len(found) == 4
         assert not any(repeats(hypothesis.ids, size) for hypothesis in found)
 
@@ -148,7 +153,7 @@ def test_a_beam_keeps_the_best_of_a_large_vocabulary(seed: int, size: int, beam:
 def test_a_hypothesis_carries_the_log_probabilities_and_attention_of_its_own_path(seed: int, method: Any) -> None:
     model, memory = Toy(seed), toy_memory(3, seed)
     decoding = Decoding(method=method, beam=3, nbest=1 if method == "greedy" else 2, max_length=5)
-    for item, found in enumerate(decode(model, memory, decoding, torch.Generator().manual_seed(seed))):
+    for item, found in enumerate(decode(model, memory, decoding, keys(seed, 3))):
         for hypothesis in found:
             log_probs, attention = written_out(model, memory, item, hypothesis.ids)
             assert hypothesis.log_probs == pytest.approx(log_probs, abs=1e-4)
@@ -184,7 +189,7 @@ def test_greedy_takes_the_likeliest_token_each_time() -> None:
 
 def test_samples_follow_the_model() -> None:
     model, memory = Toy(1), toy_memory(1, 1)
-    (found,) = decode(model, memory, Decoding(method="sample", nbest=4000, max_length=2), torch.Generator().manual_seed(0))
+    (found,) = decode(model, memory, Decoding(method="sample", nbest=4000, max_length=2), keys(0, 1))
     first = Counter(hypothesis.ids[0] for hypothesis in found)
     probabilities = {token: np.exp(written_out(model, memory, 0, [token])[0][0]) for token in WORDS}
     total = sum(probabilities.values())
@@ -197,11 +202,54 @@ def test_sampling_repeats_with_its_seed_and_differs_without() -> None:
     decoding = Decoding(method="sample", nbest=8, max_length=5)
 
     def draw(seed: int) -> list[list[list[int]]]:
-        generator = torch.Generator().manual_seed(seed)
-        return [[h.ids for h in found] for found in decode(model, memory, decoding, generator)]
+        return [[h.ids for h in found] for found in decode(model, memory, decoding, keys(seed, 2))]
 
     assert draw(1) == draw(1)
     assert draw(1) != draw(2)
+
+
+@settings(max_examples=25, deadline=None)
+@given(seed=st.integers(0, 999), items=st.integers(1, 5), samples=st.integers(1, 3), data=st.data())
+def test_samples_depend_on_no_batch_and_no_other_sample(seed: int, items: int, samples: int, data: st.DataObject) -> None:
+    model, memory, streams = Toy(seed), toy_memory(items, seed), keys(seed, items)
+    decoding = Decoding("sample", nbest=3, max_length=70)
+    together = decode(model, memory, decoding, streams)
+    rows = data.draw(st.lists(st.sampled_from(range(items)), min_size=1, max_size=items, unique=True))
+    some = decode(model, memory.select(torch.tensor(rows)), replace(decoding, nbest=samples), [streams[row] for row in rows])
+    for row, found in zip(rows, some, strict=True):
+        every = [hypothesis.ids for hypothesis in together[row]]
+        assert len(found) == samples
+        assert all(hypothesis.ids in every for hypothesis in found)
+
+
+def test_without_keys_samples_come_from_the_generator_of_torch() -> None:
+    model, memory = Toy(2), toy_memory(2, 2)
+
+    def draw(seed: int) -> list[list[int]]:
+        torch.manual_seed(seed)
+        return [h.ids for found in decode(model, memory, Decoding("sample", nbest=8, max_length=5)) for h in found]
+
+    assert draw(1) == draw(1) != draw(2)
+
+
+def test_a_rule_against_repetition_yields_where_nothing_else_can_be_written() -> None:
+    class One:
+        """Writes fours alone until it may end."""
+
+        vocabulary = Specials(6)
+
+        def start(self, memory: Memory, rows_per_item: int = 1) -> State:
+            return State(torch.zeros(len(memory) * rows_per_item, 1))
+
+        def step(self, token: Tensor, state: State, memory: Memory) -> Step:
+            logits = torch.full((len(token), 6), -1e4)
+            logits[:, 4] = 0.0
+            return Step(logits, state)
+
+    for method in ("greedy", "sample"):
+        decoding = Decoding(method, max_length=5, min_length=5, no_repeat_ngram=1)  # type: ignore[arg-type]
+        ((found,),) = decode(One(), toy_memory(1), decoding)  # type: ignore[arg-type]
+        assert found.ids == [4, 4, 4, 4, 4, EOS]
 
 
 @pytest.mark.parametrize("options", [{"top_k": 1}, {"top_p": 1e-6}, {"temperature": 1e-4}])
@@ -264,6 +312,18 @@ def test_a_second_scorer_has_its_say() -> None:
         {"top_p": 0.0},
         {"top_k": -1},
         {"max_length": 0},
+        {"max_length": 10**9},
+        {"beam": 100_000},
+        {"beam": 2.5},
+        {"method": "sample", "nbest": 100_000},
+        {"method": "beam", "beam": 1000, "nbest": 1001},
+        {"temperature": float("nan")},
+        {"temperature": float("inf")},
+        {"length_penalty": float("nan")},
+        {"length_penalty": 1e308},
+        {"top_p": float("nan")},
+        {"threshold": float("nan")},
+        {"weights": {"other": float("nan")}},
         {"max_length": 2, "min_length": 3},
         {"method": "guess"},
         {"method": "greedy", "nbest": 2},
@@ -332,7 +392,7 @@ def test_samples_have_one_pass() -> None:
     model, memory = Judged(1), toy_memory(2)
     options = {"method": "sample", "max_length": 5, "weights": {"second": 0.5}}
     one, two = (
-        decode(model, memory, Decoding(**options, second_pass=second), torch.Generator().manual_seed(1))  # type: ignore[arg-type]
+        decode(model, memory, Decoding(**options, second_pass=second), keys(1, 2))  # type: ignore[arg-type]
         for second in (False, True)
     )
     assert [found[0].ids for found in one] == [found[0].ids for found in two]

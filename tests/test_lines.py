@@ -41,6 +41,23 @@ def test_arguments_are_texts() -> None:
     assert not text_inputs(["one"], None).several
 
 
+def test_an_argument_that_names_a_file_is_no_text(file: Path) -> None:
+    file.write_text("a\n")
+    for name in ("notes.txt", str(file)):
+        with pytest.raises(UsageError, match="is a file") as refused:
+            text_inputs(["Hallo", name], None)
+        assert refused.value.hint == f"--input {name}"
+    (file.parent / "folder").mkdir()
+    plain = ["folder", "x" * 10_000, "a\0b", "Das ist notes.txt", "z.B.", "3.14", "example.com", "and/or", "Hallo.Welt"]
+    assert [one.warnings for one in text_inputs(plain, None) if isinstance(one, Text)] == [()] * len(plain)
+    paths = ["nofile.txt", "./a", "../b/c", "/tmp/none", "~/none", "texts/a.de", "Reise-2.PDF", r"C:\texts\a.txt"]
+    for one in text_inputs(paths, None):
+        assert isinstance(one, Text)
+        assert one.warnings == (
+            f"{one.text} looks like the name of a file, and is taken for a text; did you mean --input {one.text}?",
+        )
+
+
 def test_an_argument_that_is_not_utf_8() -> None:
     argument = os.fsdecode(b"Gr\xfc\xdfe")
     assert told(text_inputs(["Hallo", argument], None)) == ["Hallo", "text-2: not UTF-8 (byte 0xfc at 3)"]

@@ -91,3 +91,21 @@ def test_available_raises_after_what_came_before() -> None:
     with pytest.raises(OSError, match="gone"):
         found.extend(value for one in lists for value in one)
     assert found == [1, 2]
+
+
+def test_available_counts_what_values_weigh() -> None:
+    read, full = 0, threading.Event()
+
+    def values() -> Iterator[int]:
+        nonlocal read
+        for read in range(1, 101):
+            if read == 3:
+                full.set()
+            yield read
+
+    lists = available(values(), 8, lambda value: 4)
+    first = next(lists)
+    assert 1 <= len(first) <= 2
+    assert full.wait(5)
+    assert read <= len(first) + 3, "no more than weigh 8 beyond those that were given, and the one that waits"
+    assert first + [value for values in lists for value in values] == list(range(1, 101))

@@ -63,6 +63,33 @@ BROKEN = {
         "command of 'a' is not a string",
         False,
     ),
+    "letters": (
+        HEADER + "@hookimpl\ndef condgen_register_tasks(): return [TaskSpec('a', 'b', 'c:d', 'e:f', 'cer')]",
+        "metrics of 'a' is not a tuple, each member a string: 'cer'; write ('cer',)",
+        False,
+    ),
+    "nodetails": (
+        HEADER + "@hookimpl\ndef condgen_register_tasks(): return [TaskSpec('a', 'b', 'c:d', 'e:f', details=None)]",
+        "details of 'a' is not a mapping: None",
+        False,
+    ),
+    "noreference": (
+        HEADER + "@hookimpl\ndef condgen_register_tasks(): return [TaskSpec('a', 'b', 'c.d', 'e:f')]",
+        "command of 'a' is not of the form module:attribute: 'c.d'",
+        False,
+    ),
+    "lines": (
+        HEADER + "@hookimpl\ndef condgen_register_tasks(): return [TaskSpec('a', 'b\\nTasks:', 'c:d', 'e:f')]",
+        "help of 'a' is not one line",
+        False,
+    ),
+    "numberedapi": ("CONDGEN_API = 1", "CONDGEN_API is 1, which is not a string", True),
+    "interrupts": ("raise KeyboardInterrupt", "it raised KeyboardInterrupt", True),
+    "leaves": ("import os\nos._exit(0)", "os._exit(0)", True),
+    "speechless": ("class Mute(Exception):\n    def __str__(self): raise ValueError\nraise Mute", "import failed: Mute", True),
+    "otherthing": ("import sys\nsys.modules[__name__] = 3", "something else than a module", True),
+    "moves": ("import os, sys\nos.chdir('/')\nsys.stderr = None", "does not say which API", True),
+    "evasive": ("def __getattr__(name): raise ValueError(name)", "ValueError: CONDGEN_API", True),
     "takescore": (
         HEADER + "@hookimpl\ndef condgen_register_tasks(): return [TaskSpec('eval', 'b', 'c:d', 'e:f')]",
         "the task 'eval' is taken",
@@ -74,6 +101,15 @@ BROKEN = {
         False,
     ),
 }
+
+
+def hook(kind, spec):
+    return f"{HEADER}@hookimpl\ndef condgen_register_{kind}(): return [{spec}]\n"
+
+
+def task(arguments):
+    return hook("tasks", f"TaskSpec({arguments})")
+
 
 GREETING = (
     HEADER
@@ -89,65 +125,184 @@ def greet() -> None:
 """
 )
 
+# name, the plugin's source, what the doctor finds in its parts
+FAULTY = {
+    "reader": (
+        task("'reader', '', 'plug_reader:command', 'plug_reader:read'") + "def read(): return []\ndef command() -> None: pass",
+        "reader of task reader: plug_reader:read can't be called with (source)",
+    ),
+    "command": (
+        task("'command', '', 'plug_command:command', 'plug_command:read'")
+        + "def read(source): return []\ndef command(x: 'Nowhere') -> None: pass",
+        "command of task command: plug_command:command fails",
+    ),
+    "absent": (task("'absent', '', 'plug_absent:absent', 'no_such_module:read'"), "plug_absent has no absent"),
+    "module": (task("'module', '', 'plug_absent:absent', 'no_such_module:read'"), "cannot import no_such_module"),
+    "needs": (
+        task("'needs', '', 'plug_needs:command', 'plug_needs:read'")
+        + "def read(source): return []\ndef command() -> None:\n    import no_such_dependency",
+        "plug_needs imports no_such_dependency, which is not installed",
+    ),
+    "helper": (task("'helper', '', 'helper_of_plugin:command', 'helper_of_plugin:read'"), "ZeroDivisionError"),
+    "numpy": (
+        "import numpy\n" + hook("models", "ModelSpec('d', 'caption', 'plug_numpy:build')") + "def build(config, files): pass",
+        "importing plug_numpy imports numpy",
+    ),
+    "nowhere": (
+        hook("models", "ModelSpec('d', 'captoin', 'plug_nowhere:build')") + "def build(config, files): pass",
+        "model d is for the task 'captoin', which no plugin brings",
+    ),
+    "score": (
+        hook("datasets", "DatasetSpec('d', 'caption', '', 'plug_score:read', metrics=('bleurgh',))")
+        + "def read(root, split): return []",
+        "there is no metric 'bleurgh'",
+    ),
+    "options": (
+        hook("datasets", "DatasetSpec('d', 'caption', '', 'plug_options:read', options=None)"),
+        "options of 'd' is not a mapping",
+    ),
+    "splits": (
+        hook("datasets", "DatasetSpec('d', 'caption', '', 'plug_splits:read', splits=('test'))"),
+        "splits of 'd' is not a tuple",
+    ),
+    "settings": (
+        hook("datasets", "DatasetSpec('d', 'caption', '', 'plug_settings:read', options={'mood': Option('')})")
+        + "def read(root, split): return []",
+        "can't be called with (root, split, mood=…)",
+    ),
+    "keys": (hook("metrics", "MetricSpec('loudness', 'plug_keys:Metric')"), "keys of metric 'loudness' is not a tuple"),
+    "metric": (
+        hook("metrics", "MetricSpec(('d',), 'plug_metric:Metric')") + "class Metric:\n    keys = ('e',)",
+        "has no score 'd'",
+    ),
+    "recipe": (hook("recipes", "RecipeSpec('r', 'caption', 'json', 'absent.toml')"), "json holds no absent.toml"),
+    "single": (hook("manifests", "ManifestSpec('one', 'plug_single')"), "cannot look into plug_single"),
+    "empty": (hook("manifests", "ManifestSpec('two', 'package_without_init')"), "package_without_init/manifest.json"),
+    "explodes": (hook("manifests", "ManifestSpec('three', 'package_that_raises')"), "ZeroDivisionError"),
+    "flag": (hook("inspectors", "InspectorSpec('device', 'caption', 'plug_flag:run')"), "condgen inspect has --device already"),
+    "made": (
+        hook("datasets", "DatasetSpec('made', 'caption', '', 'plug_made:read', generated=True)")
+        + "def read(root, split): return ['text']",
+        "plug_made:read yields str, not condgen_cli.item.Item",
+    ),
+    "digest": (
+        hook(
+            "datasets", "DatasetSpec('g', 'caption', '', 'plug_digest:read', archives=(Archive('../a', ('b:',), sha256='0'),))"
+        )
+        + "def read(root, split): return []",
+        "sha256 has to be 64 hexadecimal digits",
+    ),
+    "thread": (
+        "import threading\nthreading.Thread(target=threading.main_thread().join, name='lasting').start()\n" + HEADER,
+        "every command waits at its end: lasting",
+    ),
+    "address": (hook("manifests", "ManifestSpec('four', url='nonsense')"), "url of 'four' is no URL: 'nonsense'"),
+    "idle": (HEADER, "plug_idle registers nothing"),
+    "aborts": ("import os\nos.abort()", "its import ends the process, with signal 6"),
+}
 
-@pytest.mark.parametrize("kind", BROKEN)
-def test_a_broken_plugin_costs_one_warning_and_nothing_else(condgen, make_plugin, kind):
-    source, warning, fatal = BROKEN[kind]
-    make_plugin(kind, source)
-    make_plugin("good", GREETING)
-    done = condgen("greet")
-    assert (done.returncode, done.stdout) == (0, "hello\n")
-    greeting, line = sorted(done.stderr.splitlines())
-    assert greeting == "a plugin that greets"
-    assert line.startswith(f"warning: plugin '{kind}': ")
-    assert warning in line
-    if fatal:
-        done = condgen(kind)
-        assert done.returncode == 5
-        assert f"error: plugin '{kind}' can't be used" in done.stderr
-        assert "hint: condgen plugin doctor" in done.stderr
+
+@pytest.fixture
+def faulty(make_plugin, plugin_folder):
+    """Every plugin of FAULTY but those that are felt in the process, and what they need."""
+    for kind, (source, _) in FAULTY.items():
+        if kind in ("thread", "aborts"):
+            continue
+        make_plugin(kind, source)
+    (plugin_folder / "package_without_init").mkdir()
+    (plugin_folder / "package_that_raises").mkdir()
+    (plugin_folder / "package_that_raises" / "__init__.py").write_text("1 / 0")
+    (plugin_folder / "helper_of_plugin.py").write_text("\n1 / 0")
 
 
-def test_doctor_explains_every_problem_with_place_and_advice(condgen, make_plugin, plugin_folder):
+def test_broken_plugins_cost_one_warning_each_and_nothing_else(condgen, make_plugin):
     for kind, (source, _, _) in BROKEN.items():
         make_plugin(kind, source)
+    noise = "import ctypes, os\nos.write(1, b'written')\nctypes.CDLL(None).printf(b'printed')\n" if os.name == "posix" else ""
+    make_plugin("good", noise + GREETING)
+    done = condgen("greet")
+    assert (done.returncode, done.stdout) == (0, "hello\n")
+    warnings = [line for line in done.stderr.splitlines() if line.startswith("warning: ")]
+    assert "a plugin that greets" in done.stderr
+    for kind, (_, warning, _) in BROKEN.items():
+        (line,) = (line for line in warnings if line.startswith(f"warning: plugin '{kind}': "))
+        assert warning in line
+    assert len(warnings) == len(BROKEN)
+    for kind, (_, _, fatal) in BROKEN.items():
+        if fatal and kind in ("raises", "leaves", "noapi"):
+            done = condgen(kind)
+            assert done.returncode == 5
+            assert f"error: plugin '{kind}' can't be used" in done.stderr
+            assert "hint: condgen plugin doctor" in done.stderr
+
+
+@pytest.mark.parametrize("kind", BROKEN)
+def test_a_problem_has_a_place_and_advice(monkeypatch, plugin_folder, make_plugin, kind):
+    source, message, fatal = BROKEN[kind]
+    make_plugin(kind, source, module=f"plug_placed_{kind}")
+    monkeypatch.syspath_prepend(str(plugin_folder))
+    built_in = [entry for entry in discover("condgen") if entry.distribution == "condgen"]
+    plugins = Plugins([*built_in, *discover("condgen", [str(plugin_folder)])])
+    plugins.all()
+    (problem,) = plugins.problems
+    assert message in problem.message
+    assert (problem.plugin, problem.distribution, problem.fatal) == (kind, kind, fatal)
+    assert problem.advice
+    if kind == "otherthing":
+        return
+    assert problem.location.startswith(str(plugin_folder / f"plug_placed_{kind}.py"))
+    if "def condgen" in source and kind != "keyword":
+        assert int(problem.location.rpartition(":")[2]) >= 4
+
+
+@pytest.mark.usefixtures("faulty")
+def test_doctor_finds_what_only_use_would_show(condgen, make_plugin, plugin_folder):
+    for kind in ("thread", "aborts"):
+        make_plugin(kind, FAULTY[kind][0])
     done = condgen("plugin", "doctor", "--format", "json")
     assert done.returncode == 5
     report = json.loads(done.stdout)
-    problems = {problem["plugin"]: problem for problem in report["problems"]}
     assert not report["ok"]
-    assert set(BROKEN) <= set(problems)
-    for kind, (source, message, _) in BROKEN.items():
-        assert message in problems[kind]["message"]
-        assert problems[kind]["advice"]
-        place = problems[kind]["where"]
-        assert place.startswith(str(plugin_folder / f"plug_{kind}.py"))
-        if "def condgen" in source and kind not in ("keyword", "noapi"):
-            assert int(place.rpartition(":")[2]) >= 4
-    text = condgen("plugin", "doctor")
-    assert text.returncode == 5
-    assert "where: " in text.stdout
-    assert "warning" not in text.stderr
+    found = {kind: [one for one in report["problems"] if one["plugin"] == kind] for kind in FAULTY}
+    for kind, (_, message) in FAULTY.items():
+        assert any(message in one["message"] for one in found[kind]), (kind, found[kind])
+        assert all(one["advice"] for one in found[kind])
+    # the file at fault, not the one that names it
+    assert found["helper"][0]["where"] == f"{plugin_folder / 'helper_of_plugin.py'}:2"
+    assert "warning" not in done.stderr
 
 
-def test_doctor_finds_references_that_lead_nowhere(condgen, make_plugin):
-    make_plugin(
-        "dangling",
-        HEADER
-        + """
-@hookimpl
-def condgen_register_tasks():
-    return [TaskSpec("dangle", "", "plug_dangling:absent", "no_such_module:read")]
-@hookimpl
-def condgen_register_recipes():
-    return [RecipeSpec("r", "dangle", "json", "absent.toml")]
-""",
-    )
-    report = json.loads(condgen("plugin", "doctor", "--format", "json").stdout)
-    messages = " ".join(problem["message"] for problem in report["problems"] if problem["plugin"] == "dangling")
-    assert "plug_dangling has no absent" in messages
-    assert "no module no_such_module" in messages
-    assert "json holds no absent.toml" in messages
+@pytest.mark.usefixtures("faulty")
+def test_faulty_parts_cost_the_commands_that_need_none_nothing(condgen):
+    done = condgen("list", "--format", "json")
+    assert done.returncode == 0, done.stderr
+    assert "sat" in {model["id"] for model in json.loads(done.stdout)["models"]}
+    assert "cannot look into plug_single" in done.stderr
+    assert condgen("inspect", "--help").returncode == 0
+    assert condgen("data", "ls").returncode == 0
+
+
+def test_the_doctor_prints_problems_and_where_they_are(condgen, make_plugin, plugin_folder):
+    make_plugin("raises", BROKEN["raises"][0])
+    done = condgen("plugin", "doctor")
+    assert done.returncode == 5
+    problem, where, advice = done.stdout.splitlines()
+    assert problem == "raises (raises): its import failed: ValueError: first second"
+    assert where == f"    where: {plugin_folder / 'plug_raises.py'}:1"
+    assert advice.startswith("    do: ")
+    assert "warning" not in done.stderr
+
+
+def test_what_a_plugin_lacks_as_it_runs_is_told_as_its_error(condgen, make_plugin):
+    make_plugin("needs", FAULTY["needs"][0])
+    make_plugin("command", FAULTY["command"][0])
+    for name, message in {
+        "needs": "plugin 'needs': ModuleNotFoundError: No module named 'no_such_dependency'",
+        "command": "the command command can't be made of plug_command:command",
+    }.items():
+        done = condgen(name)
+        assert (done.returncode, done.stdout) == (5, "")
+        assert f"error: {message}" in done.stderr
 
 
 def test_the_command_of_a_plugin_whose_module_fails_exits_5(condgen, make_plugin):
@@ -182,7 +337,7 @@ def test_no_plugins_keeps_the_built_in_ones(condgen, make_plugin):
 
 
 def test_an_interruption_while_a_plugin_loads_is_not_swallowed(condgen, make_plugin):
-    make_plugin("slow", "raise KeyboardInterrupt")
+    make_plugin("slow", "import os, signal, time\nos.kill(os.getpid(), signal.SIGINT)\ntime.sleep(60)")
     assert condgen("--help").returncode == 130
 
 
@@ -195,7 +350,9 @@ def test_the_first_plugin_keeps_a_name(monkeypatch, plugin_folder, make_plugin):
     plugins = Plugins(discover("condgen", [str(plugin_folder)]), reported.append)
     assert reported == []
     assert plugins.recipes["mine"].file == "alpha.toml"
-    assert [(problem.plugin, problem.fatal) for problem in reported] == [("zeta", False)]
+    (problem,) = reported
+    assert (problem.plugin, problem.fatal) == ("zeta", False)
+    assert "is taken already, by plugin 'alpha' of alpha" in problem.message
 
 
 def test_hooks_are_called_when_needed_and_once(monkeypatch, plugin_folder, make_plugin):
@@ -269,6 +426,26 @@ def test_entry_points_are_those_that_importlib_finds(tmp_path_factory, distribut
     assert {tuple(entry) for entry in discover("condgen", [str(folder)])} == expected
 
 
+@pytest.mark.parametrize(
+    ("folders", "version"),
+    [
+        ({"odd-9.0": True, "odd-10.0": True}, "10.0"),
+        ({"odd-2.0": True, "odd-2.0rc1": True}, "2.0"),
+        ({"odd-3.0": False, "Odd-2.0": True}, "2.0"),
+        ({"odd-garbled": True, "odd-1.0": True}, "1.0"),
+    ],
+)
+def test_of_what_an_interrupted_upgrade_left_the_newest_counts(tmp_path, folders, version):
+    for name, whole in folders.items():
+        metadata = tmp_path / f"{name}.dist-info"
+        metadata.mkdir()
+        (metadata / "entry_points.txt").write_text(f"[condgen]\nodd = odd_{name.partition('-')[2].replace('.', '_')}\n")
+        if whole:
+            (metadata / "METADATA").write_text("Metadata-Version: 2.1\n")
+    (entry,) = discover("condgen", [str(tmp_path)])
+    assert (entry.version, entry.value) == (version, f"odd_{version.replace('.', '_')}")
+
+
 def test_entry_points_of_what_is_not_a_folder_are_none(tmp_path):
     (tmp_path / "file.zip").write_bytes(b"")
     (tmp_path / "~ondgen-1.0.dist-info").mkdir()
@@ -290,6 +467,9 @@ def test_the_built_in_plugin_keeps_the_contract():
             "import numpy" + HEADER + "@hookimpl\ndef condgen_register_manifests(): return [ManifestSpec('a', url='http://x')]",
             "imports numpy",
         ),
+        (hook("models", "ModelSpec('d', 'nowhere', 'json:loads')"), "task 'nowhere', which no plugin brings"),
+        (hook("models", "ModelSpec('d', 'caption', 'json:absent')"), "json has no absent"),
+        (hook("metrics", "MetricSpec('d', 'json:loads')"), "keys of metric 'd' is not a tuple"),
     ],
 )
 def test_check_plugin_finds_what_is_wrong(monkeypatch, plugin_folder, make_plugin, source, complaint, request):
@@ -301,7 +481,11 @@ def test_check_plugin_finds_what_is_wrong(monkeypatch, plugin_folder, make_plugi
         check_plugin(importlib.import_module(module))
 
 
-@pytest.mark.parametrize("name", ["Shout", "my task", "-x", "1st", "a--b", "über", "eval", "../up", ""])
+BAD_NAMES = ["Shout", "my task", "-x", "1st", "a--b", "über", "eval", "../up", "", "my_task", "class"]
+TAKEN_NAMES = ["cli", "caption", "core", "test", "tests", "condgen", "sat", "image", "wer", "influence"]
+
+
+@pytest.mark.parametrize("name", BAD_NAMES + TAKEN_NAMES)
 def test_new_refuses_bad_names(capsys, tmp_path, name):
     assert run(["plugin", "new", "--path", str(tmp_path / "new"), "--", name]) == 2
     assert capsys.readouterr().err.startswith("error: ")
@@ -345,6 +529,7 @@ def test_a_stranger_s_plugin_is_installed_used_and_removed(virtualenv, tmp_path)
 
     assert virtualenv("condgen_cli", "shout", "hello", "you").stdout == "HELLO YOU\n"
     assert virtualenv("condgen_cli", "whisper", "quietly", "HELLO").stdout == "hello\n"
+    assert virtualenv("condgen_cli", "plugin", "doctor").stdout == "9 plugins, no problems\n"
     assert "shouts" in virtualenv("condgen_cli", "data", "ls").stdout
     assert "--how-loud" in virtualenv("condgen_cli", "inspect", "--help").stdout
     listed = json.loads(virtualenv("condgen_cli", "plugin", "list", "--format", "json").stdout)["plugins"]

@@ -6,6 +6,7 @@ import contextvars
 import json
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from queue import Queue
 from typing import Any, NamedTuple
@@ -115,6 +116,24 @@ def items(*texts: str) -> Iterator[Item]:
         yield Item(str(number), text, source=f"{text}.txt")
 
 
+class Overflowing(Copier):
+    """Its scores are no numbers where it reads the letter e."""
+
+    def step(self, token: Tensor, state: State, memory: Memory) -> Step:
+        step = super().step(token, state, memory)
+        lost = memory.values[:, :, self.vocabulary.encode("e")[0]].any(1).repeat_interleave(len(token) // len(memory))
+        return replace(step, logits=step.logits.masked_fill(lost[:, None], torch.nan))
+
+
+@pytest.mark.parametrize("decoding", [Decoding(beam=2), Decoding(method="greedy"), None], ids=["beam", "greedy", "forced"])
+def test_an_input_without_an_output_is_an_error(decoding: Decoding | None) -> None:
+    force = "cab" if decoding is None else None
+    results = list(runner(Overflowing()).stream(items("abc", "face"), decoding, force=force))
+    assert [bool(result.error) for result in results] == [False, True]
+    assert "face.txt: the model has no output" in str(results[1].error)
+    assert not results[1].generations
+
+
 def test_order_and_attention_of_unequal_items() -> None:
     texts = ["abc", "h", "gfedcba", "bb", "cafe"]
     results = list(runner().stream(items(*texts), batch_size=2))
@@ -198,12 +217,73 @@ def test_force() -> None:
 def test_sampling_with_a_seed_is_reproducible() -> None:
     def sampled(seed: int) -> list[Any]:
         decoding = Decoding(method="sample", nbest=4, temperature=20.0, max_length=6)
-        generator = torch.Generator().manual_seed(seed)
-        (result,) = runner().stream(items("abc"), decoding, generator=generator)
+        (result,) = runner().stream(items("abc"), decoding, seed=seed)
         return [generation.output for generation in result.generations]
 
     assert sampled(1) == sampled(1)
     assert sampled(1) != sampled(2)
+
+
+def test_a_sample_depends_on_its_input_alone() -> None:
+    decoding = Decoding(method="sample", temperature=20.0, max_length=6)
+
+    def sampled(*texts: str, **options: Any) -> list[str]:
+        return [result.generations[0].output for result in runner().stream(items(*texts), decoding, **options)]
+
+    abc, cafe, again = sampled("abc", "cafe", "abc")
+    assert sampled("cafe", "h", "bad", "abc", "gg", "abc", batch_size=2) == [
+        cafe,
+        *sampled("h", "bad"),
+        abc,
+        *sampled("gg"),
+        again,
+    ]
+    assert abc != again  # equal inputs have samples of their own
+    assert runner()(Item("other name", "cafe"), method="sample", temperature=20.0, max_length=6).output == cafe
+    assert runner()(Item("x", "cafe"), seed=1, method="sample", temperature=20.0, max_length=6).output != cafe
+
+
+class Strange(Copier):
+    """Knows what it has been made for, and what to think of its inputs."""
+
+    def strange(self, item: Item, generation: Generation) -> bool:
+        return "h" in item.condition and generation.mean_log_prob is not None
+
+    def doubt(self, item: Item) -> str:
+        return "a guess: b" if item.condition == "b" else ""
+
+
+def warnings_of(texts: Sequence[str], model: Any = None, **options: Any) -> list[tuple[str, ...]]:
+    return [result.generations[0].warnings for result in runner(model).stream(items(*texts), **options)]
+
+
+def test_a_loop_that_the_input_lacks_is_warned_of() -> None:
+    class Babbler(Copier):
+        def encode(self, batch: list[str]) -> Memory:
+            return super().encode([text * 6 for text in batch])
+
+    told = "the output repeats 'abc' over and over; --no-repeat-ngram 3 keeps it from that"
+    assert warnings_of(["abc", "abcabcabcabcabc"], Babbler()) == [(told,), ()]
+    assert warnings_of(["abcabcabcabcabc"]) == [()]
+    assert warnings_of(["abc"], Babbler(), force="abcabcabcabcabcabc") == [()]
+    rightly = Babbler()
+    rightly.repeats = True
+    assert warnings_of(["abc"], rightly) == [()]
+    assert warnings_of(["abc"], Babbler(), decoding=Decoding(beam=2, no_repeat_ngram=3)) == [()]  # which writes no loop
+
+
+def test_what_a_model_is_for_is_told_once() -> None:
+    told = "this is unlike what the model was trained on"
+    assert warnings_of(["a", "h", "ah", "b"], Strange()) == [(), (told,), (), ()]
+    assert warnings_of(["h"], Strange(), force="a") == [()]
+
+
+def test_doubts_come_with_the_output() -> None:
+    results = list(runner(Strange()).stream(items("a", "b")))
+    assert [result.generations[0].doubt for result in results] == ["", "a guess: b"]
+    best = results[0].generations[0]
+    assert best.mean_log_prob == pytest.approx(float(best.log_probs.mean()))
+    assert Generation("").mean_log_prob is None
 
 
 def test_conditions_are_only_made_where_they_are_drawn() -> None:
@@ -486,7 +566,7 @@ def test_a_later_weights_file_wins(run: Path) -> None:
         ({"files": []}, PluginError, "can't build"),
         ({"files": ["absent.safetensors"]}, NotFoundError, "absent"),
         ({"decoding": {"beams": 3}}, IntegrityError, "decoding settings"),
-        ({"decoding": {"beam": 0}}, IntegrityError, "beam must be at least 1"),
+        ({"decoding": {"beam": 0}}, IntegrityError, "beam must lie between 1 and"),
     ],
 )
 def test_a_wrong_description(run: Path, changes: dict[str, Any], error: type[Exception], message: str) -> None:

@@ -2,25 +2,55 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from importlib.resources import files
 from itertools import chain
 from pathlib import Path
 
 import pytest
 
-from condgen_cli.errors import NotFoundError
+from condgen_cli.data.store import check_options, dataset_spec
+from condgen_cli.errors import CondgenError, NotFoundError
 from condgen_cli.experiments.definition import find_experiment, parse_experiment
 from condgen_cli.experiments.run import plan, scoring_of
 from condgen_cli.plugins import manager
 from condgen_cli.training import Recipe, build_experiment, parse_recipe
 from condgen_cli.training.library import find_recipe
+from condgen_cli.zoo import open_zoo
 
 
 def make(recipe: Recipe, folder: Path) -> None:
-    """Make the recipe's experiment, all of whose sections are checked before it misses its data or what it goes on from."""
-    with suppress(NotFoundError):
-        build_experiment(recipe, folder / "nowhere", folder)
+    """Make the recipe's experiment, all of whose sections are checked before it misses its data or what it goes on from.
+
+    Nothing else may be missing: a name that no plugin brings is an error here as it is for a user.
+    """
+    nowhere = folder / "nowhere"
+    check_names(recipe)
+    try:
+        build_experiment(recipe, nowhere, folder)
+    except NotFoundError as error:
+        if str(nowhere) not in error.message and str(recipe.init) not in error.message:
+            raise
+
+
+def check_names(recipe: Recipe) -> None:
+    """Data sets, with their options, and models that training begins with exist; runs are those of recipes."""
+    data = recipe.data.options
+    further = [{"dataset": more} if isinstance(more, str) else more for more in data.get("more", [])]
+    for part in [{"dataset": recipe.data.dataset, "options": data.get("options", {})}, *further]:
+        check_options(dataset_spec(part["dataset"]), part.get("options", {}))
+    for name in filter(None, [recipe.init, data.get("language_model")]):
+        run, _, rest = name.partition("/")
+        assert rest in manager().recipes if run == "runs" else open_zoo().entry(name), name
+
+
+@pytest.mark.parametrize(
+    "misspelt",
+    ["model.architecture=captoin", "data.dataset=flickr8", "init=efficientnet-lite7", "init=runs/satt", "data.options.size=1"],
+)
+def test_a_misspelt_name_is_found(misspelt: str, tmp_path: Path) -> None:
+    recipe = parse_recipe(*find_recipe("sat"), [misspelt])
+    with pytest.raises((CondgenError, AssertionError)):
+        make(recipe, tmp_path)
 
 
 @pytest.mark.parametrize("name", manager().recipes)

@@ -10,6 +10,7 @@ import typer
 
 from condgen_cli import console
 from condgen_cli.options import DataDirOpt, ReportFormat, ReportFormatOpt, SetOpt
+from condgen_cli.printable import printable
 from condgen_cli.specs import DatasetSpec
 
 __all__ = ["app"]
@@ -59,7 +60,7 @@ def show(
     if format is ReportFormat.json:
         _print_json({**_summary(spec), "folder": _text_or_none(folder), **content})
         return
-    print("\n".join(_details(spec, folder, content)))
+    print("\n".join(map(printable, _details(spec, folder, content))))
 
 
 def _summary(spec: DatasetSpec) -> dict[str, Any]:

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from condgen_cli import console
-from condgen_cli.errors import CondgenError, InputError, NotFoundError, PartialFailure, UsageError
+from condgen_cli.errors import InputError, PartialFailure, UsageError
+from condgen_cli.files import OutputFile, check_output
 from condgen_cli.options import (
     BatchSizeOpt,
     BeamOpt,
@@ -20,14 +21,17 @@ from condgen_cli.options import (
     Device,
     DeviceOpt,
     LimitOpt,
+    NoRepeatNgramOpt,
     ReportFormat,
     ReportFormatOpt,
     SeedOpt,
     SetOpt,
     SplitOpt,
+    TokenizeOpt,
     WeightOpt,
     parse_weights,
 )
+from condgen_cli.printable import printable
 from condgen_cli.specs import DatasetSpec
 
 if TYPE_CHECKING:
@@ -41,9 +45,19 @@ if TYPE_CHECKING:
     from condgen_cli.runner import Runner
     from condgen_cli.zoo.manifest import Reference
 
-__all__ = ["AlignmentsOpt", "IntervalsOpt", "evaluate", "weights_named"]
+__all__ = [
+    "AlignmentsOpt",
+    "IntervalsOpt",
+    "evaluate",
+    "print_table",
+    "print_undefined",
+    "warn_few",
+    "warn_remarks",
+    "weights_named",
+]
 
-_SHOWN_FAILURES = 5
+_SHOWN = 5
+"""Failures of items, and warnings about them, that are printed."""
 
 AlignmentsOpt = Annotated[
     str | None,
@@ -80,7 +94,9 @@ def evaluate(
     data_dir: DataDirOpt = None,
     limit: LimitOpt = None,
     beam: BeamOpt = None,
+    no_repeat_ngram: NoRepeatNgramOpt = None,
     weight: WeightOpt = None,
+    tokenize: TokenizeOpt = None,
     batch_size: BatchSizeOpt = 16,
     device: DeviceOpt = Device.auto,
     seed: SeedOpt = 12345,
@@ -100,22 +116,18 @@ def evaluate(
     """Score models on a data set, with intervals and references."""
     if paired and len(models) < 2:
         raise UsageError("--paired compares models: name at least two")
-    if errors and not errors.absolute().parent.is_dir():
-        raise NotFoundError(f"no folder {errors.absolute().parent} to write {errors.name} into")
     weights = weights_named(alignments)
     scorers = parse_weights(weight or ())
 
-    from condgen_cli.data.store import dataset_spec, open_dataset, parse_options
-    from condgen_cli.metrics.report import report
+    from condgen_cli.data.store import check_options, dataset_spec, open_dataset, parse_options
+    from condgen_cli.metrics.report import Setup, report
     from condgen_cli.metrics.significance import RESAMPLES
-    from condgen_cli.metrics.suite import build_suite
-    from condgen_cli.plugins import manager
-    from condgen_cli.specs import named
+    from condgen_cli.metrics.suite import dataset_suite
 
     spec = dataset_spec(dataset)
     part = split or spec.splits[-1]
-    options = parse_options(settings or ())
-    suite = build_suite(spec.metrics or named(manager().tasks, "task", spec.task).metrics, manager().metrics)
+    options = check_options(spec, parse_options(settings or ()))
+    suite = dataset_suite(spec, options, tokenize=tokenize or "")
 
     def items() -> Iterator[Item]:
         return islice(open_dataset(dataset, part, data_dir, options), limit)
@@ -124,17 +136,21 @@ def evaluate(
     total = _size(open_dataset(dataset, part, data_dir, options), limit)
     if next(items(), None) is None:
         raise InputError(f"split {part} of data set {dataset} has no items")
+    if errors:
+        check_output(errors)
     runners = _runners(models, device, spec)
-    decodings = [_decoding(runner, beam, scorers) for runner in runners]
+    if errors:
+        check_output(errors)  # again: it may be a model's file
+    decodings = [_decoding(runner, suite, beam, no_repeat_ngram, scorers) for runner in runners]
     evaluations = [
-        _run(runner, items, suite, decoding, batch_size, keep_attention=worst > 0, total=total)
+        _run(runner, items, suite, decoding, seed, batch_size, keep_attention=worst > 0, total=total)
         for runner, decoding in zip(runners, decodings, strict=True)
     ]
     resamples = RESAMPLES if ci else 0
-    changed = [_changed_weights(runner, decoding) for runner, decoding in zip(runners, decodings, strict=True)]
+    setups = [Setup(dataset, part, options, limit, evaluation.decoding) for evaluation in evaluations]
     reports = [
-        report(suite, e.items, e.statistics, seed=seed, resamples=resamples, split=part, weights=own)
-        for e, own in zip(evaluations, changed, strict=True)
+        report(suite, e.items, e.generations, e.statistics, seed=seed, resamples=resamples, setup=setup)
+        for e, setup in zip(evaluations, setups, strict=True)
     ]
     comparisons = _comparisons(suite, evaluations, seed) if paired else []
     if errors:
@@ -143,9 +159,15 @@ def evaluate(
         results = [_result(dataset, part, *pair) for pair in zip(evaluations, reports, strict=True)]
         _print_json(results, comparisons, _details_json(suite, evaluations, worst, weights))
     else:
-        _print_tables(f"{dataset} {part}", suite, evaluations, reports, comparisons, _references(dataset, part), spec)
+        references = _references(spec, part, options, runners)
+        _print_tables(f"{dataset} {part}", suite, evaluations, reports, comparisons, references, spec)
         for runner, evaluation in zip(runners, evaluations, strict=True):
             _print_items(runner, evaluation, suite, items, worst, weights)
+    for evaluation, one in zip(evaluations, reports, strict=True):
+        warn_remarks(one, evaluation.name)
+        _warn_of_items(evaluation)
+    for comparison in comparisons:
+        warn_few(comparison.n)
     _report_failures(evaluations)
 
 
@@ -166,18 +188,26 @@ def _runners(models: Sequence[str], device: Device, dataset: DatasetSpec) -> lis
     return runners
 
 
-def _decoding(runner: Runner, beam: int | None, weights: Mapping[str, float]) -> Decoding:
-    """The model's own settings with what the user changed."""
+def _decoding(
+    runner: Runner, suite: Suite, beam: int | None, no_repeat_ngram: int | None, weights: Mapping[str, float]
+) -> Decoding:
+    """The model's own settings with what the user changed.
+
+    Raises:
+        UsageError: if nothing is searched that they could change.
+    """
     from condgen_cli.decoding import reweighted
+    from condgen_cli.metrics.evaluation import searches
 
     decoding = reweighted(runner.decoding, runner.model, weights) if weights else runner.decoding
+    options = {"--beam": beam, "--no-repeat-ngram": no_repeat_ngram, "--weight": weights or None}
+    given = [name for name, value in options.items() if value is not None]
+    if given and not searches(runner, suite):
+        why = f"{runner.name} searches nothing" if suite.reads_output else "the metrics look at no output"
+        raise UsageError(f"{' and '.join(given)} can't change these scores: {why}")
+    if no_repeat_ngram is not None:
+        decoding = replace(decoding, no_repeat_ngram=no_repeat_ngram)
     return replace(decoding, method="beam" if beam > 1 else "greedy", beam=beam) if beam else decoding
-
-
-def _changed_weights(runner: Runner, decoding: Decoding) -> Mapping[str, float]:
-    """The weights of scorers where they aren't the model's own; nothing if they are."""
-    own, used = ({name: w for name, w in one.weights.items() if w} for one in (runner.decoding, decoding))
-    return {} if own == used else decoding.weights
 
 
 def _run(
@@ -185,6 +215,7 @@ def _run(
     items: Callable[[], Iterable[Item]],
     suite: Suite,
     decoding: Decoding,
+    seed: int,
     batch_size: int,
     *,
     keep_attention: bool,
@@ -198,6 +229,7 @@ def _run(
             items(),
             suite,
             decoding=decoding,
+            seed=seed,
             batch_size=batch_size,
             keep_attention=keep_attention,
             advance=advance,
@@ -214,13 +246,15 @@ def _comparisons(suite: Suite, evaluations: Sequence[Evaluation], seed: int) -> 
 def _write_errors(path: Path, suite: Suite, evaluations: Iterable[Evaluation]) -> None:
     from condgen_cli.metrics.evaluation import records
 
+    file = OutputFile(path)
     try:
-        with path.open("w", encoding="utf-8") as file:
-            for evaluation in evaluations:
-                for record in records(suite, evaluation):
-                    file.write(json.dumps(record, ensure_ascii=False) + "\n")
-    except OSError as error:
-        raise CondgenError(f"cannot write {path}: {error.strerror}") from None
+        for evaluation in evaluations:
+            for record in records(suite, evaluation):
+                file.write(json.dumps(record, ensure_ascii=False, allow_nan=False) + "\n")
+    except BaseException:
+        file.discard()
+        raise
+    file.commit()
 
 
 def _result(dataset: str, split: str, evaluation: Evaluation, report: Report) -> dict[str, Any]:
@@ -235,7 +269,7 @@ def _print_json(
     document: dict[str, Any] = {"results": [{**result, **detail} for result, detail in zip(results, details, strict=True)]}
     if comparisons:
         document["paired"] = [comparison.as_json() for comparison in comparisons]
-    print(json.dumps(document, ensure_ascii=False))
+    print(json.dumps(document, ensure_ascii=False, allow_nan=False))
 
 
 def _details_json(suite: Suite, evaluations: Iterable[Evaluation], worst: int, weights: Weights | None) -> list[dict[str, Any]]:
@@ -254,19 +288,38 @@ def _details_json(suite: Suite, evaluations: Iterable[Evaluation], worst: int, w
         if weights:
             chosen = rows or range(len(evaluation.items))
             detail["alignments"] = [
-                {"id": evaluation.items[row].id, **aligned(evaluation, row, weights).as_json()} for row in chosen
+                {"id": evaluation.items[row].id, **aligned(evaluation, row, weights, suite.words).as_json()} for row in chosen
             ]
         details.append(detail)
     return details
 
 
-def _references(dataset: str, split: str) -> list[Reference]:
-    """What the zoo's entries say that others report on this split, each once."""
+def _references(spec: DatasetSpec, split: str, options: Mapping[str, str], runners: Iterable[Runner]) -> list[Reference]:
+    """What the zoo's entries say that others report on this split with these options, each once.
+
+    Nothing where no model is at home on the data set: beside a model of another language they would say nothing.
+    """
     from condgen_cli.zoo import open_zoo
 
-    entries = open_zoo().entries()
-    found = (reference for entry in entries for reference in entry.references)
-    return list(dict.fromkeys(r for r in found if (r.dataset, r.split) == (dataset, split)))
+    if not any(_is_at_home(runner, spec.name) for runner in runners):
+        return []
+    relevant = {name: value for name, value in options.items() if spec.options[name].scores}
+    defaults = {name: option.default for name, option in spec.options.items() if option.default and option.scores}
+    found: list[Reference] = []
+    for entry in open_zoo().entries_at_hand():
+        for reference in entry.references:
+            holds = (reference.dataset, reference.split) == (spec.name, split)
+            if holds and {**defaults, **reference.options} == relevant and reference not in found:
+                found.append(reference)
+    return found
+
+
+def _is_at_home(runner: Runner, dataset: str) -> bool:
+    """Whether a model is meant for a data set, as far as its entry tells: one of a zoo has results or references on it."""
+    if runner.entry is None:
+        return True
+    known = {score.dataset for score in runner.entry.results} | {score.dataset for score in runner.entry.references}
+    return not known or dataset in known
 
 
 def _print_tables(
@@ -280,20 +333,49 @@ def _print_tables(
 ) -> None:
     from condgen_cli.metrics import tables
 
-    _print_table(tables.scores(suite.keys, evaluations, reports, references), title)
+    print_table(tables.scores(suite.keys, evaluations, reports, references), title)
     for evaluation, report in zip(evaluations, reports, strict=True):
         if len(report.groups) > 1:
-            _print_table(tables.groups(suite.keys, report, spec.passing, references), f"{evaluation.name} by group")
+            print_table(tables.groups(suite.keys, report, spec.passing, references), f"{evaluation.name} by group")
     if comparisons:
-        _print_table(tables.comparisons(suite.keys, comparisons), "difference to the first on the same items")
+        print_table(tables.comparisons(suite.keys, comparisons), "difference to the first on the same items")
+    print_undefined(reports)
     for signature in dict.fromkeys(report.signature for report in reports):
-        print(signature)
+        print(printable(signature))
 
 
-def _print_table(content: tuple[Sequence[str], Sequence[Sequence[str]]], title: str) -> None:
+def print_table(content: tuple[Sequence[str], Sequence[Sequence[str]]], title: str) -> None:
+    """A table and an empty line."""
     from condgen_cli.render.tables import table
 
     print(table(*content, title=title, color=console.use_color(), width=console.width()), end="\n\n")
+
+
+def print_undefined(reports: Iterable[Report]) -> None:
+    """Below a table, why scores in it are none, each reason once."""
+    from condgen_cli.metrics.report import UNDEFINED
+    from condgen_cli.metrics.suite import remark_lines
+
+    reasons = {key: report.remarks[key] for report in reports for key in report.undefined}
+    for line in remark_lines(reasons):
+        print(f"{UNDEFINED} {printable(line)}")
+
+
+def warn_remarks(report: Report, name: str) -> None:
+    """Warn of scores that say little."""
+    from condgen_cli.metrics.suite import remark_lines
+
+    told = {key: remark for key, remark in report.remarks.items() if key not in report.undefined}
+    for line in remark_lines(told):
+        console.warn(f"{name}: {line}")
+
+
+def warn_few(n: int) -> None:
+    """Warn of a comparison on so few items that its p-values can't be small."""
+    from condgen_cli.metrics.significance import least_p
+
+    if least_p(n) > 0.05:
+        console.warn(f"no p-value can be less than {least_p(n):.2g} with {n} item{'s' * (n != 1)}")
 
 
 def _print_items(
@@ -306,23 +388,26 @@ def _print_items(
 ) -> None:
     """The worst items with what the model looked at, and alignments: theirs, or all if none were asked for."""
     from condgen_cli.metrics.evaluation import aligned, records, worst_rows
+    from condgen_cli.metrics.report import UNDEFINED
 
     rows = worst_rows(suite, evaluation, worst)
     if rows:
-        print(f"\n{evaluation.name}: the worst by {suite.item_key}")
+        print(f"\n{printable(evaluation.name)}: the worst by {suite.item_key}")
     every = list(records(suite, evaluation)) if rows else []
     conditions = _conditions(runner, items(), {evaluation.items[row].id for row in rows})
     for row in rows:
         item, record = evaluation.items[row], every[row]
-        print(f"\n{item.id}  {suite.item_key} {record['metrics'][suite.item_key]:.3f}  {record['output']}")
+        value = record["metrics"][suite.item_key]
+        score = UNDEFINED if value is None else f"{value:.3f}"
+        print(f"\n{printable(item.id)}  {suite.item_key} {score}  {printable(record['output'])}")
         for reference in item.references:
-            print(f"  reference: {reference}")
+            print(f"  reference: {printable(reference)}")
         _print_attention(replace(evaluation.generations[row], condition=conditions.get(item.id)))
         if weights:
-            print(aligned(evaluation, row, weights).text(item.id))
+            print(aligned(evaluation, row, weights, suite.words).text(item.id))
     if weights and not rows:
         for row, item in enumerate(evaluation.items):
-            print(f"\n{aligned(evaluation, row, weights).text(item.id)}")
+            print(f"\n{aligned(evaluation, row, weights, suite.words).text(item.id)}")
 
 
 def _print_attention(generation: Generation) -> None:
@@ -345,9 +430,19 @@ def _conditions(runner: Runner, items: Iterable[Item], wanted: set[str]) -> dict
     return conditions
 
 
+def _warn_of_items(evaluation: Evaluation) -> None:
+    """What readers and the model told about inputs: the first few lines, and how many there are beside them."""
+    pairs = zip(evaluation.items, evaluation.generations, strict=True)
+    told = [f"{item.source or item.id}: {warning}" for item, one in pairs for warning in dict.fromkeys(one.warnings)]
+    for warning in told[:_SHOWN]:
+        console.warn(f"{evaluation.name}: {warning}")
+    if len(told) > _SHOWN:
+        console.warn(f"{evaluation.name}: {len(told) - _SHOWN} more such warnings; --errors FILE writes them all")
+
+
 def _report_failures(evaluations: Iterable[Evaluation]) -> None:
     failures = [(evaluation.name, *failure) for evaluation in evaluations for failure in evaluation.failures]
-    for model, source, error in failures[:_SHOWN_FAILURES]:
+    for model, source, error in failures[:_SHOWN]:
         console.warn(f"{model}: {source}: {error.message}")
     if failures:
         raise PartialFailure(f"{len(failures)} items failed; the scores are of the others")

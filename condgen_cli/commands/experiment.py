@@ -13,6 +13,7 @@ import typer
 
 from condgen_cli import console
 from condgen_cli.errors import PartialFailure
+from condgen_cli.files import protect, refuse_input
 from condgen_cli.options import DataDirOpt, Device, DeviceOpt, LimitOpt, ReportFormat, ReportFormatOpt
 
 if TYPE_CHECKING:
@@ -83,6 +84,9 @@ def run(
 
     experiment = parse_experiment(*find_experiment(name))
     folder = output or Path("runs") / "experiments" / experiment.name
+    if data_dir is not None:
+        protect(data_dir)
+    refuse_input(folder)
     runs = plan(experiment, folder, overrides or (), only or ())
     scoring = scoring_of(experiment.evaluate, runs, limit)
     outcomes = run_all(runs, scoring, data_dir, device.value)
@@ -123,9 +127,15 @@ def _print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], title: s
 
 
 def _report_failures(outcomes: Sequence[Outcome]) -> None:
-    failed = [outcome.run.folder.name for outcome in outcomes if outcome.error]
+    failed = [(outcome.run.folder.name, outcome.error) for outcome in outcomes if outcome.error]
     if failed:
-        raise PartialFailure(f"{len(failed)} of {len(outcomes)} runs failed: {', '.join(failed)}")
+        names = ", ".join(name for name, _ in failed)
+        first = failed[0][1]
+        if len(failed) == len(outcomes):
+            failure = PartialFailure(f"all of {len(outcomes)} runs failed, {failed[0][0]}: {first.message}", first.hint)
+            failure.exit_code = first.exit_code  # nothing was done: what is wrong with the first is wrong with the command
+            raise failure
+        raise PartialFailure(f"{len(failed)} of {len(outcomes)} runs failed: {names}")
     incomplete = sum(outcome.record["result"].get("failed", 0) for outcome in outcomes if outcome.record)
     if incomplete:
         raise PartialFailure(f"{incomplete} items failed; the scores are of the others")

@@ -14,7 +14,8 @@ import typer
 from condgen_cli import console
 from condgen_cli.errors import PartialFailure, UsageError
 from condgen_cli.options import Device, DeviceOpt, ReportFormat, ReportFormatOpt, SaveAttentionOpt
-from condgen_cli.specs import InspectorSpec, resolve
+from condgen_cli.printable import printable
+from condgen_cli.specs import InspectorSpec, named, resolve
 
 if TYPE_CHECKING:
     from condgen_cli.plugins import Plugins
@@ -117,7 +118,7 @@ def _drawn(found: Any) -> str:
     from condgen_cli.render import attention_text
 
     drawn = attention_text(found, width=console.width(), color=console.use_color(), encoding=console.encoding())
-    return f"{found.output}\n\n{drawn}"
+    return f"{printable(str(found.output), lines=True)}\n\n{drawn}"
 
 
 def _inspect_weights(path: Path, inputs: Sequence[str], format: ReportFormat) -> None:
@@ -164,11 +165,11 @@ def _result_text(result: Result, task: str) -> str:
 
     best = result.generations[0]
     width, color = console.width(), console.use_color()
-    heading = f"{result.input}\n{best.output}  (score {best.score:.2f})"
+    heading = f"{printable(result.input)}\n{printable(str(best.output), lines=True)}  (score {best.score:.2f})"
     encoding = console.encoding()
     maps = attention_text(best, width=width, color=color, encoding=encoding)
     if not best.attention:
-        told = manager().tasks[task].steps
+        told = named(manager().tasks, "task", task).steps
         steps = resolve(told)(best, width, color, encoding) if told else ""
         return f"{heading}\n\n{steps or maps}"
     return f"{heading}\n\n{maps}\n\n{entropy_table(best, width=width, color=color, encoding=encoding)}"
@@ -198,7 +199,7 @@ def _card(report: Mapping[str, Any]) -> str:
         "training": _pairs(card.get("training", {})),
     }
     title = f"{report['model']}: {card['description']}" if card.get("description") else report["model"]
-    return "\n".join([title, *(f"  {key:<13} {value}" for key, value in facts.items() if value)])
+    return "\n".join([printable(title), *(printable(f"  {key:<13} {value}") for key, value in facts.items() if value)])
 
 
 def _tree(parts: Sequence[Mapping[str, Any]]) -> str:
@@ -207,7 +208,7 @@ def _tree(parts: Sequence[Mapping[str, Any]]) -> str:
     for part in parts:
         depth = part["name"].count(".") + 1 if part["name"] else 0
         if depth <= TREE_DEPTH:
-            name = "  " * depth + part["name"].rpartition(".")[2] if part["name"] else "model"
+            name = "  " * depth + printable(part["name"].rpartition(".")[2]) if part["name"] else "model"
             shapes = ", ".join(map(_shape, part["output"]))
             rows.append((name, part["type"], shapes, f"{part['parameters']:,}" if part["parameters"] else ""))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
@@ -236,7 +237,7 @@ def _flow(report: Mapping[str, Any]) -> str:
 def _vocabulary(vocabulary: Mapping[str, Any] | None) -> str:
     if vocabulary is None:
         return ""
-    first, last = (" ".join(map(str, vocabulary[end])) for end in ("first", "last"))
+    first, last = (printable(" ".join(map(str, vocabulary[end]))) for end in ("first", "last"))
     text = f"vocabulary  {vocabulary['size']:,} tokens: {first}{f' … {last}' if last else ''}"
     return textwrap.fill(text, console.width(), subsequent_indent=" " * 12, break_on_hyphens=False)
 
@@ -270,8 +271,8 @@ def _weights_text(report: Mapping[str, Any]) -> str:
 
     tensors = report["tensors"]
     count = f"{len(tensors)} tensors, {report['parameters']:,} numbers"
-    lines = [f"{report['file']}: {human_size(report['bytes'])}, {count}"]
-    lines += [f"  {key}: {value}" for key, value in report["metadata"].items()]
+    lines = [printable(f"{report['file']}: {human_size(report['bytes'])}, {count}")]
+    lines += [printable(f"  {key}: {value}") for key, value in report["metadata"].items()]
     rows = [[tensor["name"], tensor["dtype"], _shape(tensor["shape"]), f"{tensor['bytes']:,}"] for tensor in tensors]
     columns = ["tensor", "type", "shape", "bytes"]
     return "\n".join([*lines, "", table(columns, rows, color=console.use_color(), width=console.width())])

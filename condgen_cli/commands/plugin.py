@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,11 +13,19 @@ import typer
 from condgen_cli import console, settings
 from condgen_cli.errors import CondgenError, NotFoundError, UsageError
 from condgen_cli.options import ReportFormat, ReportFormatOpt
+from condgen_cli.printable import printable
 
 if TYPE_CHECKING:
+    from condgen_cli.entry_points import EntryPoint
     from condgen_cli.plugins import Plugin, Plugins, Problem
 
 app = typer.Typer(no_args_is_help=True)
+
+_RESERVED = ("condgen", "core", "plugin", "plugins", "test", "tests")
+"""What no plugin is called: condgen's own one, and packages that hold tests."""
+
+_TEMPLATE_ENDINGS = ("-distance", "-words")
+"""What the template appends to a plugin's name for its match function and its data set."""
 
 SpecsArg = Annotated[list[str], typer.Argument(metavar="SPEC... [-- PIP OPTION...]", help="As pip takes them.")]
 
@@ -29,24 +38,26 @@ def list_plugins(format: ReportFormatOpt = ReportFormat.text) -> None:
         _print_json({"plugins": [_as_json(plugin, plugins) for plugin in plugins.plugins]})
         return
     for plugin in plugins.plugins:
-        print(f"{plugin.name}  {_distribution(plugin)}  API {plugin.api or '?'}  {_status(plugin, plugins)}")
+        print(printable(f"{plugin.name}  {_distribution(plugin)}  API {plugin.api or '?'}  {_status(plugin, plugins)}"))
         for kind, names in _registered(plugin).items():
-            print(f"    {kind}: {', '.join(names)}")
+            print(printable(f"    {kind}: {', '.join(names)}"))
 
 
 @app.command()
 def doctor(format: ReportFormatOpt = ReportFormat.text) -> None:
     """Explain what is wrong with plugins; exit code 5 if anything is."""
-    plugins = _everything()
-    problems = [*plugins.problems, *_dangling(plugins)]
+    from condgen_cli.checkup import checkup
+
+    plugins, problems = checkup(_entries())
+    problems = [*problems, *_zoos(plugins)]
     if format == ReportFormat.json:
         _print_json({"ok": not problems, "problems": [_problem_as_json(problem) for problem in problems]})
     elif problems:
         for problem in problems:
-            print(f"{problem.plugin}: {problem.message}")
+            print(printable(f"{problem.plugin} ({problem.distribution}): {problem.message}"))
             if problem.location:
-                print(f"    where: {problem.location}")
-            print(f"    do: {problem.advice}")
+                print(printable(f"    where: {problem.location}"))
+            print(printable(f"    do: {problem.advice}"))
     else:
         print(f"{len(plugins.plugins)} plugins, no problems")
     if problems:
@@ -62,12 +73,10 @@ def new(
     import keyword
     import re
 
-    from condgen_cli.commands import CORE
-
     if not re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", name) or keyword.iskeyword(name):
         raise UsageError(f"{name!r} can't name a plugin", "use lower-case letters, digits and single hyphens, as in my-task")
-    if name in CORE:
-        raise UsageError(f"{name!r} is a command of condgen already", "choose another name")
+    if taken := _taken(name):
+        raise UsageError(f"{name!r} can't name a plugin: {taken}", "choose another name")
     target = path / f"condgen-{name}"
     try:
         _write_template(target, name)
@@ -76,58 +85,148 @@ def new(
     except OSError as error:
         raise CondgenError(f"cannot write {target}: {error.strerror}") from error
     print(target)
-    console.info(f"install it: condgen plugin install -- --editable {target}")
+    console.info(f"install it: condgen plugin install -- --editable {shlex.quote(str(target))}")
 
 
 @app.command()
 def install(specs: SpecsArg) -> None:
-    """Install plugins with this Python's pip."""
-    before = set(_third_party())
+    """Install plugins with this Python's pip; what would overwrite condgen or another plugin is refused before."""
+    from condgen_cli.distributions import check_arrivals, run_pip
+
     offline = ["--no-index", "--no-build-isolation"] if settings.current().offline else []
-    _pip("install", *offline, *specs)
-    appeared = [plugin for plugin in _third_party() if plugin not in before]
-    for plugin in appeared:
-        print(f"{plugin.name}  {plugin.distribution} {plugin.version}".rstrip())
+    arguments = [*offline, *specs]
+    arrivals = check_arrivals(arguments)
+    if not arrivals:
+        console.info("everything is installed already")
+        return
+    run_pip("install", *arguments)
+    appeared = [entry for entry in _third_party() if entry.distribution in arrivals]
+    for entry in appeared:
+        print(_line(entry))
     if not appeared:
         console.warn("no new plugin appeared (condgen plugin list)")
+    if Path(sys.prefix, "pipx_metadata.json").exists():
+        console.info(
+            "pipx doesn't know of it and leaves it out when it installs condgen anew; to keep it: pipx inject condgen …"
+        )
 
 
 @app.command()
 def uninstall(specs: SpecsArg) -> None:
     """Remove plugins, by their own name or their distribution's."""
+    from condgen_cli.distributions import run_pip
+
     installed = _third_party()
-    distributions = {entry.name: entry.distribution for entry in installed} | {
-        e.distribution: e.distribution for e in installed
-    }
-    wanted = [spec for spec in specs if not spec.startswith("-")]
-    for spec in wanted:
-        if spec not in distributions:
-            known = ", ".join(sorted({entry.name for entry in installed}))
-            raise NotFoundError(f"no plugin named {spec!r} that could be removed", f"installed: {known}" if known else None)
-    _pip("uninstall", "--yes", *(distributions.get(spec, spec) for spec in specs))
+    wanted = list(dict.fromkeys(_distribution_of(spec, installed) for spec in specs if not spec.startswith("-")))
+    for distribution in wanted:
+        _check_removal(distribution)
+    run_pip("uninstall", "--yes", *(spec for spec in specs if spec.startswith("-")), *wanted)
+    left = _third_party()
     for entry in installed:
-        if entry not in _third_party():
-            print(f"{entry.name}  {entry.distribution} {entry.version}".rstrip())
+        if entry not in left:
+            print(_line(entry))
+    remaining = [distribution for distribution in wanted if any(entry.distribution == distribution for entry in left)]
+    if remaining:
+        raise CondgenError(f"{' and '.join(remaining)} could not be removed: see pip's message")
+
+
+def _distribution_of(spec: str, installed: Sequence[EntryPoint]) -> str:
+    """The one distribution that a user's name stands for.
+
+    Raises:
+        NotFoundError: if there is none.
+        UsageError: if there are several.
+    """
+    from condgen_cli.entry_points import normalized
+
+    name = normalized(spec)
+    found = sorted({one.distribution for one in installed if name in (one.distribution, normalized(one.name))})
+    if not found:
+        known = ", ".join(sorted({entry.name for entry in installed}))
+        raise NotFoundError(f"no plugin named {spec!r} that could be removed", f"installed: {known}" if known else None)
+    if len(found) > 1:
+        hints = [
+            f"condgen plugin uninstall {one}" if one != name else f"{sys.executable} -m pip uninstall {one}" for one in found
+        ]
+        raise UsageError(f"{' and '.join(found)} each bring a plugin {spec!r}: say which", " or ".join(hints))
+    return found[0]
+
+
+def _check_removal(distribution: str) -> None:
+    """
+    Raises:
+        PluginError: if a distribution has condgen's own modules among its files, which would go with it.
+    """
+    from condgen_cli.distributions import installed_modules, owned_modules
+    from condgen_cli.errors import PluginError
+    from condgen_cli.plugins import DISTRIBUTION, REINSTALL
+
+    ours = sorted(installed_modules(distribution) & {name for name, owner in owned_modules().items() if owner == DISTRIBUTION})
+    if ours:
+        message = f"{distribution} has overwritten condgen's own {' and '.join(ours)}, which would be removed with it"
+        raise PluginError(message, f"{sys.executable} -m pip uninstall {distribution}, then {REINSTALL}")
+
+
+def _taken(name: str) -> str:
+    """What a new plugin's names would collide with; empty: nothing."""
+    from importlib import metadata
+    from importlib.util import find_spec
+
+    from condgen_cli.commands import CORE
+    from condgen_cli.entry_points import normalized
+
+    if name in CORE:
+        return "it is a command of condgen already"
+    if name in _RESERVED:
+        return "it is reserved"
+    module = f"condgen_{name.replace('-', '_')}"
+    if find_spec(module):
+        return f"there is a module {module} already"
+    known = {normalized(one.metadata["Name"] or "") for one in metadata.distributions()}
+    if f"condgen-{name}" in known:
+        return f"a distribution condgen-{name} is installed already"
+    plugins = _everything()
+    if any(normalized(plugin.name) == name for plugin in plugins.plugins):
+        return "there is a plugin of that name already"
+    for kind, specs in plugins.all().items():
+        for other in specs:
+            if normalized(other) in (name, *(f"{name}{ending}" for ending in _TEMPLATE_ENDINGS)):
+                return f"there is something named {other} among the {kind.replace('_', ' ')} already"
+    from condgen_cli.zoo.sources import bundled
+
+    if any(normalized(one) == name for entry in bundled().manifest.entries for one in entry.names):
+        return "there is a model of that name already"
+    return ""
 
 
 def _everything() -> Plugins:
     """All plugins with every hook called; problems are for the report, not for warnings on the way."""
-    from condgen_cli.entry_points import discover
-    from condgen_cli.hookspecs import GROUP
-    from condgen_cli.plugins import DISTRIBUTION, Plugins
+    from condgen_cli.plugins import Plugins
 
-    third_party = settings.plugins_enabled()
-    plugins = Plugins(entry for entry in discover(GROUP) if third_party or entry.distribution == DISTRIBUTION)
+    plugins = Plugins(_entries())
     plugins.all()
     return plugins
 
 
-def _third_party() -> list[Any]:
+def _entries() -> list[EntryPoint]:
+    from condgen_cli.entry_points import discover
+    from condgen_cli.hookspecs import GROUP
+    from condgen_cli.plugins import DISTRIBUTION
+
+    third_party = settings.plugins_enabled()
+    return [entry for entry in discover(GROUP) if third_party or entry.distribution == DISTRIBUTION]
+
+
+def _third_party() -> list[EntryPoint]:
     from condgen_cli.entry_points import discover
     from condgen_cli.hookspecs import GROUP
     from condgen_cli.plugins import DISTRIBUTION
 
     return [entry for entry in discover(GROUP) if entry.distribution != DISTRIBUTION]
+
+
+def _line(entry: EntryPoint) -> str:
+    return printable(f"{entry.name}  {entry.distribution} {entry.version}".rstrip())
 
 
 def _registered(plugin: Plugin) -> dict[str, list[str]]:
@@ -141,7 +240,7 @@ def _distribution(plugin: Plugin) -> str:
 
 
 def _status(plugin: Plugin, plugins: Plugins) -> str:
-    problems = [problem for problem in plugins.problems if problem.plugin == plugin.name]
+    problems = [problem for problem in plugins.problems if plugin.has(problem)]
     if any(problem.fatal for problem in problems):
         return "broken"
     return "problems" if problems else "ok"
@@ -155,106 +254,44 @@ def _as_json(plugin: Plugin, plugins: Plugins) -> dict[str, Any]:
         "api": plugin.api,
         "status": _status(plugin, plugins),
         "registers": _registered(plugin),
-        "problems": [_problem_as_json(problem) for problem in plugins.problems if problem.plugin == plugin.name],
+        "problems": [_problem_as_json(problem) for problem in plugins.problems if plugin.has(problem)],
     }
 
 
 def _problem_as_json(problem: Problem) -> dict[str, str]:
-    return {"plugin": problem.plugin, "message": problem.message, "where": problem.location, "advice": problem.advice}
+    return {
+        "plugin": problem.plugin,
+        "distribution": problem.distribution,
+        "message": problem.message,
+        "where": problem.location,
+        "advice": problem.advice,
+    }
 
 
-def _dangling(plugins: Plugins) -> Iterator[Problem]:
-    """References of specs that lead nowhere."""
-    from condgen_cli.errors import PluginError
-    from condgen_cli.plugins import Problem
+def _zoos(plugins: Plugins) -> Iterator[Problem]:
+    """Zoos of plugins that can't be read, and models that nobody can reach."""
+    from condgen_cli.zoo.conflicts import zoo_problems
 
-    for plugin, spec in _specs(plugins):
-        for attribute, check in _CHECKS.items():
-            if reference := getattr(spec, attribute, ""):
-                try:
-                    check(spec, reference)
-                except (PluginError, ImportError, ValueError) as error:
-                    message = f"{attribute} of {getattr(spec, 'name', spec)!r}: {error}"
-                    advice = f"correct {reference!r} where it is registered, or install what its module needs"
-                    yield Problem(plugin.name, message, advice, getattr(plugin.module, "__file__", None) or "")
-
-
-def _importable(spec: Any, reference: str) -> None:
-    from condgen_cli.specs import resolve
-
-    resolve(reference)
-
-
-def _findable(spec: Any, reference: str) -> None:
-    """Looks for a module's file: importlib.util.find_spec would import the packages above it, and those may import torch."""
-    from importlib.machinery import PathFinder
-    from importlib.util import find_spec
-
-    from condgen_cli.errors import PluginError
-
-    name, *rest = reference.partition(":")[0].split(".")
-    found = find_spec(name)
-    for part in rest:
-        name = f"{name}.{part}"
-        found = found and PathFinder.find_spec(name, found.submodule_search_locations)
-    if not found:
-        raise PluginError(f"there is no module {reference.partition(':')[0]}")
-
-
-def _packaged(spec: Any, package: str) -> None:
-    from importlib.resources import files
-
-    from condgen_cli.errors import PluginError
-
-    if not files(package).joinpath(spec.file).is_file():
-        raise PluginError(f"{package} holds no {spec.file}")
-
-
-# commands are light and get imported; modules that may import torch are only looked for
-_CHECKS: dict[str, Callable[[Any, str], None]] = {
-    "command": _importable,
-    "reader": _findable,
-    "build": _findable,
-    "experiment": _findable,
-    "open": _findable,
-    "package": _packaged,
-}
-
-
-def _specs(plugins: Plugins) -> Iterator[tuple[Plugin, Any]]:
-    for kind, specs in plugins.all().items():
-        for plugin in plugins.plugins:
-            names = plugin.registered.get(f"condgen_register_{kind}", [])
-            # a metric is there once for each of its keys
-            distinct = {id(specs[name]): specs[name] for name in names}
-            yield from ((plugin, spec) for spec in distinct.values())
+    return zoo_problems(plugins)
 
 
 def _write_template(target: Path, name: str) -> None:
+    import re
     from importlib.resources import as_file, files
 
-    module = name.replace("-", "_")
+    names = {"condgen_example": f"condgen_{name.replace('-', '_')}", "example": name}
+
+    def renamed(text: str) -> str:
+        # at once: the new name may hold "example" too; and a model's method example() is the core's name for it
+        return re.sub(r"condgen_example|example(?!\()", lambda found: names[found.group()], text)
+
     target.mkdir(parents=True)
     with as_file(files("condgen_cli").joinpath("template")) as template:
         for source in sorted(template.rglob("*")):
             if source.is_file() and "__pycache__" not in source.parts:
-                relative = str(source.relative_to(template)).replace("condgen_example", f"condgen_{module}")
-                text = source.read_text(encoding="utf-8").replace("condgen_example", f"condgen_{module}")
-                destination = target / relative
+                destination = target / renamed(str(source.relative_to(template)))
                 destination.parent.mkdir(parents=True, exist_ok=True)
-                destination.write_text(text.replace("example", name), encoding="utf-8")
-
-
-def _pip(*arguments: str) -> None:
-    """Run this interpreter's pip, its output on stderr."""
-    import subprocess
-    from importlib.util import find_spec
-
-    if not find_spec("pip"):
-        raise CondgenError(f"{sys.executable} has no pip", f"{sys.executable} -m ensurepip")
-    command = [sys.executable, "-m", "pip", "--disable-pip-version-check", *arguments]
-    if code := subprocess.run(command, stdout=sys.stderr, check=False).returncode:
-        raise CondgenError(f"pip {arguments[0]} failed with exit code {code}")
+                destination.write_text(renamed(source.read_text(encoding="utf-8")), encoding="utf-8")
 
 
 def _print_json(document: dict[str, Any]) -> None:

@@ -3,22 +3,31 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from condgen_cli import console
-from condgen_cli.commands.evaluate import AlignmentsOpt, IntervalsOpt, weights_named
+from condgen_cli.commands.evaluate import (
+    AlignmentsOpt,
+    IntervalsOpt,
+    print_table,
+    print_undefined,
+    warn_few,
+    warn_remarks,
+    weights_named,
+)
 from condgen_cli.errors import InputError, NotFoundError, UsageError
-from condgen_cli.options import ReportFormat, ReportFormatOpt, SeedOpt
+from condgen_cli.files import protect
+from condgen_cli.options import ReportFormat, ReportFormatOpt, SeedOpt, TokenizeOpt
+from condgen_cli.printable import printable
+from condgen_cli.sources import Source
 
 if TYPE_CHECKING:
     from condgen_cli.generation import Generation
     from condgen_cli.item import Item
-    from condgen_cli.metrics.alignments import Weights
+    from condgen_cli.metrics.alignments import Weights, Words
     from condgen_cli.metrics.report import Report
     from condgen_cli.metrics.significance import Difference
 
@@ -37,6 +46,7 @@ def score(
     paired: Annotated[
         str | None, typer.Option("--paired", metavar="FILE", help="Another system's output, compared with the first.")
     ] = None,
+    tokenize: TokenizeOpt = None,
     ci: IntervalsOpt = True,
     seed: SeedOpt = 12345,
     alignments: AlignmentsOpt = None,
@@ -54,22 +64,29 @@ def score(
     from condgen_cli.plugins import manager
 
     known = {key: spec for key, spec in manager().metrics.items() if spec.text}
-    suite = build_suite(metrics, known)
+    suite = build_suite(metrics, known, tokenize=tokenize or "")
     lines = _read_all(paths)
     items = _items(lines[1 : 1 + len(references)])
     systems = [_generations(lines[0]), *([_generations(lines[-1])] if paired else [])]
     statistics = [suite.statistics(items, system) for system in systems]
     resamples = RESAMPLES if ci else 0
-    reports = [report(suite, items, rows, seed=seed, resamples=resamples) for rows in statistics]
+    reports = [
+        report(suite, items, system, rows, seed=seed, resamples=resamples)
+        for system, rows in zip(systems, statistics, strict=True)
+    ]
     differences = compare(suite.score, *statistics, seed=seed) if paired else None
     names = [hypotheses, *([paired] if paired else [])]
 
     if format is ReportFormat.json:
-        _print_json(names, reports, differences, _alignments_json(items, systems, weights))
-        return
-    if weights:
-        _print_alignments(items, systems[0], weights)
-    _print_tables(suite.keys, names, reports, differences)
+        _print_json(names, reports, differences, _alignments_json(items, systems, weights, suite.words))
+    else:
+        if weights:
+            _print_alignments(items, systems[0], weights, suite.words)
+        _print_tables(suite.keys, names, reports, differences)
+    for name, one in zip(names, reports, strict=True):
+        warn_remarks(one, name)
+    if paired:
+        warn_few(len(items))
 
 
 def read_lines(path: str) -> list[str]:
@@ -80,8 +97,10 @@ def read_lines(path: str) -> list[str]:
         InputError: if it is empty, can't be read, or a line is not UTF-8.
     """
     name = "standard input" if path == _STDIN else path
+    if path != _STDIN:
+        protect(path)
     try:
-        data = sys.stdin.buffer.read() if path == _STDIN else Path(path).read_bytes()
+        data = Source(path).open() if path == _STDIN else Path(path).read_bytes()
     except FileNotFoundError:
         raise NotFoundError(f"no file {path}") from None
     except OSError as error:
@@ -127,7 +146,7 @@ def _generations(lines: Iterable[str]) -> list[Generation]:
 
 
 def _alignments_json(
-    items: Sequence[Item], systems: Iterable[Sequence[Generation]], weights: Weights | None
+    items: Sequence[Item], systems: Iterable[Sequence[Generation]], weights: Weights | None, words: Words
 ) -> list[dict[str, Any]]:
     """What ``--alignments`` adds to each system's result."""
     if weights is None:
@@ -136,7 +155,7 @@ def _alignments_json(
 
     def rows(system: Sequence[Generation]) -> list[dict[str, Any]]:
         pairs = zip(items, system, strict=True)
-        return [{"id": item.id, **closest_alignment(item.references, g.output, weights).as_json()} for item, g in pairs]
+        return [{"id": item.id, **closest_alignment(item.references, g.output, weights, words).as_json()} for item, g in pairs]
 
     return [{"alignments": rows(system)} for system in systems]
 
@@ -152,13 +171,13 @@ def _print_json(
     if differences:
         found = {key: difference.as_json() for key, difference in differences.items()}
         document["paired"] = [{"system": names[1], "against": names[0], "metrics": found}]
-    print(json.dumps(document, ensure_ascii=False))
+    print(json.dumps(document, ensure_ascii=False, allow_nan=False))
 
 
-def _print_alignments(items: Sequence[Item], system: Sequence[Generation], weights: Weights) -> None:
+def _print_alignments(items: Sequence[Item], system: Sequence[Generation], weights: Weights, words: Words) -> None:
     from condgen_cli.metrics.alignments import closest_alignment, total_line
 
-    found = [closest_alignment(item.references, g.output, weights) for item, g in zip(items, system, strict=True)]
+    found = [closest_alignment(item.references, g.output, weights, words) for item, g in zip(items, system, strict=True)]
     for item, alignment in zip(items, found, strict=True):
         print(alignment.text(item.id), end="\n\n")
     print(total_line(found, weights), end="\n\n")
@@ -168,12 +187,10 @@ def _print_tables(
     keys: Sequence[str], names: Sequence[str], reports: Sequence[Report], differences: dict[str, Difference] | None
 ) -> None:
     from condgen_cli.metrics import tables
-    from condgen_cli.render.tables import table
 
-    color, width = console.use_color(), console.width()
     for name, report in zip(names, reports, strict=True):
-        print(table(*tables.system(keys, report), title=f"{name}, n = {report.n}", color=color, width=width), end="\n\n")
+        print_table(tables.system(keys, report), f"{name}, n = {report.n}")
     if differences:
-        title = f"{names[1]} less {names[0]}"
-        print(table(*tables.differences(keys, differences), title=title, color=color, width=width), end="\n\n")
-    print(reports[0].signature)
+        print_table(tables.differences(keys, differences), f"{names[1]} less {names[0]}")
+    print_undefined(reports)
+    print(printable(reports[0].signature))

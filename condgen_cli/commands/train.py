@@ -10,7 +10,8 @@ import typer
 
 from condgen_cli import console
 from condgen_cli.errors import UsageError
-from condgen_cli.options import DataDirOpt, Device, DeviceOpt, ReportFormat, ReportFormatOpt
+from condgen_cli.files import write_whole
+from condgen_cli.options import DataDirOpt, Device, DeviceOpt, ReportFormat, ReportFormatOpt, SetOpt
 
 if TYPE_CHECKING:
     from condgen_cli.training import Summary
@@ -33,6 +34,7 @@ def train(
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the run's last checkpoint.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Start anew where a run has been.")] = False,
     data_dir: DataDirOpt = None,
+    settings: SetOpt = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", metavar="DIR", help="The run's folder.  [default: runs/NAME]")
     ] = None,
@@ -40,19 +42,20 @@ def train(
     format: ReportFormatOpt = ReportFormat.text,
 ) -> None:
     """Train a model from a recipe; interrupted, it goes on with --resume as if nothing had happened."""
+    from condgen_cli.data.store import parse_options
     from condgen_cli.training import RunDirectory, build_experiment, find_recipe, is_main_process, parse_recipe
     from condgen_cli.training import train as run_training
 
-    resolved = parse_recipe(*find_recipe(recipe), overrides or ())
+    parse_options(settings or ())
+    given = [*(overrides or ()), *(f"data.options.{setting}" for setting in settings or ())]
+    resolved = parse_recipe(*find_recipe(recipe), given)
     run_dir = output or (Path(recipe) if resume and Path(recipe).is_dir() else Path("runs") / resolved.name)
     run = RunDirectory(run_dir)
     run.check(resolved, resume, force)
     if resume and data_dir is None:
         data_dir = run.data_dir
     experiment = build_experiment(resolved, data_dir, run_dir)
-    if is_main_process():
-        run.remember(data_dir)
-    summary = run_training(resolved, experiment, run_dir, resume, force=force, device=device.value)
+    summary = run_training(resolved, experiment, run_dir, resume, force=force, device=device.value, data_dir=data_dir)
     if not is_main_process():
         return
     print(json.dumps(summary.as_json()) if format is ReportFormat.json else _report(summary))
@@ -95,13 +98,9 @@ def copy(
     target = path or Path(file)
     if target.is_dir():
         target = target / file
-    try:
-        with target.open("x", encoding="utf-8") as copied:
-            copied.write(text)
-    except FileExistsError:
-        raise UsageError(f"{target} exists already", f"condgen recipe copy {name} PATH") from None
-    except OSError as error:
-        raise UsageError(f"cannot write {target}: {error.strerror}") from None
+    if target.exists():
+        raise UsageError(f"{target} exists already", f"condgen recipe copy {name} PATH")
+    write_whole(target, text.encode())
     print(target)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -11,6 +11,7 @@ import typer
 from condgen_cli import console
 from condgen_cli.errors import CondgenError, IntegrityError, PartialFailure
 from condgen_cli.options import ReportFormat, ReportFormatOpt
+from condgen_cli.printable import printable
 
 if TYPE_CHECKING:
     from condgen_cli.zoo import Check, Entry, Zoo
@@ -23,7 +24,7 @@ AnyModelsArg = Annotated[list[str] | None, typer.Argument(metavar="[MODEL…]", 
 
 
 def list_models(format: ReportFormatOpt = ReportFormat.text) -> None:
-    """List the models of the zoo, and where the files of each are."""
+    """List the models of the zoo, where the files of each are, and which zoo it is from."""
     from condgen_cli.zoo import open_zoo
     from condgen_cli.zoo.fetch import human_size
 
@@ -32,10 +33,18 @@ def list_models(format: ReportFormatOpt = ReportFormat.text) -> None:
         _print_json({"models": [_summary(zoo, entry) for entry in zoo.entries()]})
         return
     rows = [
-        [entry.id, ", ".join(entry.aliases), entry.task, human_size(entry.size), zoo.state(entry), entry.description]
+        [
+            entry.id,
+            ", ".join(entry.aliases),
+            entry.task,
+            human_size(entry.size),
+            zoo.state(entry),
+            "condgen" if zoo.source(entry).origin == "bundled" else zoo.source(entry).name,
+            entry.description,
+        ]
         for entry in zoo.entries()
     ]
-    _print_table(["model", "also", "task", "size", "where", "what"], rows)
+    _print_table(["model", "also", "task", "size", "where", "from", "what"], rows)
 
 
 def show(model: ModelArg, format: ReportFormatOpt = ReportFormat.text) -> None:
@@ -53,7 +62,7 @@ def show(model: ModelArg, format: ReportFormatOpt = ReportFormat.text) -> None:
     _print_section("files", ["file", "size", "sha256"], _file_rows(entry))
     _print_section("results", ["system", "data", "metric", "value", "95 %", "n"], _result_rows(entry))
     if entry.example:
-        print(f"\n$ {entry.example.command}\n{entry.example.expected}".rstrip())
+        print(f"\n$ {printable(entry.example.command)}\n{printable(entry.example.expected, lines=True)}".rstrip())
     if card:
         print()
         _print_markdown(card)
@@ -177,7 +186,8 @@ def _facts(zoo: Zoo, entry: Entry) -> list[str]:
         "size": human_size(entry.size),
         "where": f"{zoo.state(entry)} ({zoo.source(entry).name})",
     }
-    return [f"{entry.id}: {entry.description}", "", *(f"{key:<12} {value}" for key, value in facts.items() if value)]
+    lines = [f"{entry.id}: {entry.description}", "", *(f"{key:<12} {value}" for key, value in facts.items() if value)]
+    return [printable(line) for line in lines]
 
 
 def _file_rows(entry: Entry) -> list[list[Any]]:
@@ -192,10 +202,15 @@ def _result_rows(entry: Entry) -> list[list[Any]]:
         [entry.id, f"{row.dataset} {row.split}", row.metric, row.value, _interval(row.interval), row.n] for row in entry.results
     ]
     theirs = [
-        [row.system, f"{row.dataset} {row.split}", row.metric, row.value, row.note or row.source, None]
+        [row.system, " ".join([row.dataset, row.split, *_assignments(row.options)]), row.metric, row.value, note, None]
         for row in entry.references
+        for note in [row.note or row.source]
     ]
     return ours + theirs
+
+
+def _assignments(options: Mapping[str, str]) -> list[str]:
+    return [f"{name}={value}" for name, value in options.items()]
 
 
 def _interval(interval: tuple[float, float] | None) -> str:
@@ -214,12 +229,12 @@ def _print_section(title: str, columns: list[str], rows: list[list[Any]]) -> Non
 
 def _print_markdown(text: str) -> None:
     if not console.use_color():
-        print(text.rstrip())
+        print(printable(text, lines=True).rstrip())
         return
     from rich.console import Console
     from rich.markdown import Markdown
 
-    Console(width=min(console.width(), 100)).print(Markdown(text))
+    Console(width=min(console.width(), 100)).print(Markdown(text, hyperlinks=False))
 
 
 def _print_table(columns: list[str], rows: list[list[Any]]) -> None:

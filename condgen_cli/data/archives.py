@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import IO, Any, Protocol
 
 from condgen_cli.errors import CondgenError, IntegrityError, NotFoundError, UsageError
+from condgen_cli.files import protect
 
 __all__ = ["Member", "Tree", "extract", "member_name", "open_tree"]
 
@@ -57,6 +58,10 @@ class Member:
 
     tree: Tree
     name: str
+
+    def __post_init__(self) -> None:
+        if isinstance(self.tree, _Folder):
+            protect(self.tree.path / self.name)  # now: what is written is checked before the file is read
 
     def open(self) -> bytes:
         """The file's content; raises what ``Tree.read`` does."""
@@ -149,6 +154,7 @@ class _Folder:
 
     def read(self, name: str) -> bytes:
         path = self.path / member_name(name)
+        protect(path)
         with _reported(path):
             _check_size(path, path.stat().st_size, self.max_member)
             return path.read_bytes()
@@ -161,6 +167,7 @@ class _Archive:
     def __init__(self, path: Path, max_member: int) -> None:
         self.path = path
         self.max_member = max_member
+        protect(path)
         self._open()
 
     def __str__(self) -> str:
@@ -181,6 +188,7 @@ class _Archive:
     def read(self, name: str) -> bytes:
         if os.getpid() != self._process:
             self._open()
+        protect(self.path)
         entry = self._entries.get(name)
         if entry is None:
             raise NotFoundError(f"{self.path} holds no {name}")
@@ -206,7 +214,7 @@ def _entries(path: Path) -> Iterator[_Entry]:
 def _zip_entries(path: Path) -> Iterator[_Entry]:
     archive = zipfile.ZipFile(path)
     for info in archive.infolist():
-        if not info.is_dir():
+        if not (info.filename and info.is_dir()):  # of a name that is empty, zipfile can't tell
             file_type = stat.S_IFMT(info.external_attr >> 16)
             regular = file_type in (0, stat.S_IFREG)
             yield _Entry(member_name(info.filename), info.file_size, regular, partial(archive.open, info))
@@ -242,6 +250,8 @@ def _reported(path: Path) -> Iterator[None]:
         EOFError,
         ValueError,
         RuntimeError,
+        LookupError,
+        AttributeError,
     )
     try:
         yield

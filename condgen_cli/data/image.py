@@ -2,22 +2,46 @@
 
 from __future__ import annotations
 
-import io
 import math
+import os
+import re
 import warnings
-from typing import Any
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import IO, Any
 
 import numpy as np
+import pillow_heif
+import pillow_jxl  # noqa: F401  # adds JPEG XL to Pillow's formats
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from condgen_cli.data.content import read_content
+from condgen_cli.data.content import open_content
+from condgen_cli.data.deep import deep_colours
+from condgen_cli.data.depth import DARK, to_bytes
+from condgen_cli.data.salvage import salvage
+from condgen_cli.data.tiff import read_tiff
+from condgen_cli.data.truncation import missing_end
 from condgen_cli.errors import CondgenError, InputError
+from condgen_cli.sources import Source
 
-__all__ = ["MAX_PIXELS", "load_image", "resize"]
+__all__ = ["FORMATS", "MAX_PIXELS", "Photo", "load_image", "open_image", "resize"]
+
+Image.init()
+pillow_heif.register_heif_opener()
+
+FORMATS = tuple(set(Image.OPEN) - {"BUFR", "EPS", "GRIB", "HDF5", "MPEG", "WMF"})
+"""Pillow's names of the formats that are read. Of those left out EPS is a program, which Ghostscript would run; for the others
+Pillow has no decoder."""
 
 MAX_PIXELS = 150_000_000
 """A photo with more pixels than this is refused before it is decoded."""
+
+MAX_EMPTY_PIXELS = 50_000_000
+"""The same, of a photo that is packed tighter than any camera's: decoding it may take the memory of a gigabyte and more."""
+
+_TIGHTEST = 150
+"""Pixels to a byte of a file; a photo has ten at most."""
 
 _SIDE = 512
 """Larger photos are reduced by whole factors while both sides stay at least this long."""
@@ -25,8 +49,20 @@ _SIDE = 512
 _AREA = 16_000_000
 """Pixels that a reduced photo may have, however long and thin it is."""
 
+_CUT_BITS = "condgen: cut bits"
+"""Key of a PIL image's ``info``."""
+
+_PNG_HEAD = 4096
+"""Bytes from the beginning of a PNG that hold what it says about its colours."""
+
 # Pillow warns of large photos (MAX_PIXELS is the limit that counts here) and of odd metadata, which leave the pixels sound
 warnings.filterwarnings("ignore", module=r"PIL\.")
+
+
+class Photo(Source):
+    """A photo's file, with what was wrong with it when it was decoded last."""
+
+    warnings: tuple[str, ...] = ()
 
 
 def load_image(source: Any, alpha: bool = False) -> Image.Image:
@@ -44,24 +80,83 @@ def load_image(source: Any, alpha: bool = False) -> Image.Image:
     """
     if isinstance(source, Image.Image):
         _check_size(source, "the image")
+        source.load()
         return _upright(source, alpha)
-    name, data = read_content(source, "an image")
-    if not data:
+    name, file = open_content(source, "an image")
+    with file:
+        image, told = _decoded(name, file, alpha)
+    if isinstance(source, Photo):
+        source.warnings = told
+    return image
+
+
+def _decoded(name: str, file: IO[bytes], alpha: bool) -> tuple[Image.Image, tuple[str, ...]]:
+    """The photo, and what is wrong with it."""
+    if not file.read(1):
         raise InputError(f"{name} is empty")
+    missing = missing_end(file)
+    tiff = read_tiff(file, _most_pixels(file))
+    if tiff is not None:
+        if tiff.missing >= 1:
+            raise InputError(f"{name} is a broken image: nothing of its picture is there")
+        told = (_damage(tiff.missing, "its end"),) if tiff.missing else ()
+        return _turned(_reduced_rgb(tiff.image, alpha), tiff.orientation), told
     try:
-        with Image.open(io.BytesIO(data)) as image:
-            _check_size(image, name)
-            image.draft(None, (_SIDE, _SIDE))  # a JPEG is decoded at a half, a quarter or an eighth of its size
-            return _upright(image, alpha)
-    except UnidentifiedImageError:
-        raise InputError(f"{name} is not an image of a known format") from None
-    except Image.DecompressionBombError:
-        raise InputError(f"{name} has more than {MAX_PIXELS // 1_000_000} million pixels") from None
+        return _upright(_loaded(name, file), alpha, file), _told(missing)
     except CondgenError:
         raise
+    except UnidentifiedImageError as error:
+        fault = InputError(f"{name} is not an image of a known format")
+        reason: Exception = error
+    except Image.DecompressionBombError:
+        raise InputError(f"{name} has more than {MAX_PIXELS // 1_000_000} million pixels") from None
     except Exception as error:  # Pillow's readers raise nearly anything on a broken header
-        reason = str(error).partition("\n")[0] or type(error).__name__
-        raise InputError(f"{name} is a broken image: {reason}") from error
+        fault = InputError(f"{name} is a broken image: {_reason(error)}")
+        reason = error
+    rest = salvage(file, partial(_loaded, name))
+    if rest is None:
+        raise fault from reason
+    image, share = rest
+    # what Pillow and libjpeg say where a file ends too early
+    cut = missing or ("its end is missing" if re.search("truncat|premature", str(reason), re.IGNORECASE) else "")
+    return _upright(image, alpha), (_damage(share, cut),)
+
+
+def _loaded(name: str, file: IO[bytes], prepare: Callable[[Image.Image], None] | None = None) -> Image.Image:
+    """A file's pixels, as Pillow has them; ``prepare`` is called before they are decoded. Raises what Pillow raises."""
+    file.seek(0)
+    image = open_image(file)
+    _check_size(image, name, _most_pixels(file))
+    image.draft(None, (_SIDE, _SIDE))  # a JPEG is decoded at a half, a quarter or an eighth of its size
+    # more than 8 bits in colour, of which Pillow gives the first 8
+    codings = [str(tile[3]) for tile in getattr(image, "tile", ())]
+    image.info[_CUT_BITS] = image.mode in ("RGB", "RGBA", "LA") and any(";16" in coding for coding in codings)
+    if prepare:
+        prepare(image)
+    image.load()
+    return image
+
+
+def _reason(error: Exception) -> str:
+    # what other types of errors say is for programmers
+    text = str(error).partition("\n")[0] if isinstance(error, OSError | SyntaxError | ValueError) else ""
+    return text or "it can't be decoded"
+
+
+def _told(missing: str) -> tuple[str, ...]:
+    return (f"cut short: {missing}",) if missing else ()
+
+
+def _damage(share: float, missing: str) -> str:
+    how = "cut short" if missing else "damaged"
+    if not share:
+        return f"{how}: {missing or 'a part of it is missing'}"
+    return f"{how}: {'less than 1' if share < 0.01 else round(100 * share)} % of the picture is missing"
+
+
+def open_image(file: IO[bytes]) -> Image.Image:
+    """A file as a PIL image whose pixels are not decoded yet; raises what Pillow raises."""
+    return Image.open(file, formats=FORMATS)
 
 
 def resize(image: Image.Image, size: int) -> NDArray[np.uint8]:
@@ -70,48 +165,78 @@ def resize(image: Image.Image, size: int) -> NDArray[np.uint8]:
     return np.ascontiguousarray(np.asarray(square).transpose(2, 0, 1))
 
 
-def _check_size(image: Image.Image, name: str) -> None:
-    if image.width * image.height > MAX_PIXELS:
+def _check_size(image: Image.Image, name: str, most: int = MAX_PIXELS) -> None:
+    pixels = image.width * image.height
+    if pixels > MAX_PIXELS:
         limit = MAX_PIXELS // 1_000_000
         raise InputError(f"{name} has {image.width}×{image.height} pixels, more than the limit of {limit} million")
+    if pixels > most:
+        size = f"{image.width}×{image.height} pixels"
+        raise InputError(f"{name} has {size} in so few bytes that it is no photo", "make it smaller")
 
 
-def _upright(image: Image.Image, alpha: bool) -> Image.Image:
-    image.load()
-    reduced = _reduced(image)
-    colored = reduced.convert("RGBA") if alpha and reduced.has_transparency_data else _rgb(reduced)
-    turn = _TURNS.get(_orientation(image))
-    upright = colored if turn is None else colored.transpose(turn)
+def _most_pixels(file: IO[bytes]) -> int:
+    """Pixels that a file of its size may be decoded to."""
+    place = file.tell()
+    size = file.seek(0, os.SEEK_END)
+    file.seek(place)
+    return min(MAX_PIXELS, max(MAX_EMPTY_PIXELS, size * _TIGHTEST))
+
+
+def _upright(image: Image.Image, alpha: bool, file: IO[bytes] | None = None) -> Image.Image:
+    """A decoded photo as it is to be seen; ``file`` is where it is read from again if it has more bits."""
+    orientation = _orientation(image)
+    if file is not None and image.info.get(_CUT_BITS) and max(high for _, high in _extrema(image)) < DARK:
+        image = deep_colours(file, image.mode != "RGB") or image
+    if image.mode.startswith("I") or image.mode == "F":
+        image = Image.fromarray(to_bytes(np.asarray(image), _declared_white(file) if file else None))
+    return _turned(_reduced_rgb(image, alpha), orientation)
+
+
+def _extrema(image: Image.Image) -> Sequence[tuple[int, int]]:
+    """The least and the largest value of each colour."""
+    colours = image.convert("RGB") if image.mode == "RGBA" else image.getchannel("L") if image.mode == "LA" else image
+    found: Any = colours.getextrema()
+    return [found] if isinstance(found[0], int) else found
+
+
+def _turned(image: Image.Image, orientation: int) -> Image.Image:
+    turn = _TURNS.get(orientation)
+    upright = image if turn is None else image.transpose(turn)
     upright.info.clear()  # else it would be turned again if it were loaded again
     return upright
 
 
-def _reduced(image: Image.Image) -> Image.Image:
+def _reduced_rgb(image: Image.Image, alpha: bool) -> Image.Image:
     factor = max(min(image.size) // _SIDE, math.ceil(math.sqrt(image.width * image.height / _AREA)))
     # palettes and single bits can't be averaged before they are colours
-    return image.reduce(factor) if factor > 1 and image.mode in ("RGB", "RGBA", "L", "CMYK", "YCbCr") else image
+    averaged = factor > 1 and image.mode in ("RGB", "RGBA", "L", "CMYK", "YCbCr")
+    reduced = image.reduce(factor) if averaged else image
+    return reduced.convert("RGBA") if alpha and reduced.has_transparency_data else _rgb(reduced)
 
 
 def _rgb(image: Image.Image) -> Image.Image:
-    if image.mode.startswith("I") or image.mode == "F":
-        return _eight_bits(image).convert("RGB")
     if image.has_transparency_data:
         layer = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer).convert("RGB")
     return image.convert("RGB")
 
 
-def _eight_bits(image: Image.Image) -> Image.Image:
-    """Greyscale of 16 or 32 bits or floats, scaled to 8 bits from the range that its values show."""
-    values = np.nan_to_num(np.asarray(image, dtype=np.float32))
-    peak = float(values.max(initial=0.0))
-    limits = (65535.0,) if image.mode.startswith("I;16") else (1.0, 255.0, 65535.0, peak)
-    top = next(limit for limit in limits if peak <= limit)
-    return Image.fromarray(np.rint(values.clip(0.0, top) * (255.0 / top)).astype(np.uint8))
+def _declared_white(file: IO[bytes]) -> int | None:
+    """The largest value of a grey PNG's significant bits, if it says how many they are."""
+    file.seek(0)
+    head = file.read(_PNG_HEAD)
+    place = head.find(b"sBIT")
+    if not head.startswith(b"\x89PNG") or place < 0 or place + 4 >= len(head):
+        return None
+    bits = head[place + 4]
+    return (1 << bits) - 1 if 1 <= bits <= 16 else None
 
 
 def _orientation(image: Image.Image) -> int:
     """How the camera was held, 1..8, by its EXIF data."""
+    if image.format == "JXL":  # whose decoder turns it, EXIF or not
+        return 1
     try:
         return int(image.getexif().get(0x0112, 1))
     except Exception:  # a broken EXIF block says nothing about the pixels

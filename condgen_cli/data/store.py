@@ -7,15 +7,17 @@ itself or a folder that has one of its name, hyphens or underscores in it.
 
 from __future__ import annotations
 
-import difflib
+import json
 import os
+import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from condgen_cli import settings
 from condgen_cli.errors import NotFoundError, UsageError
-from condgen_cli.specs import Archive, DatasetSpec, named, resolve
+from condgen_cli.guard import divert_stdout
+from condgen_cli.specs import Archive, DatasetSpec, named, near_names, resolve
 
 if TYPE_CHECKING:
     from condgen_cli.model import Item
@@ -25,10 +27,13 @@ __all__ = [
     "dataset_spec",
     "find_dataset_root",
     "open_dataset",
+    "option_text",
+    "option_value",
     "parse_options",
     "present_root",
     "pull_dataset",
     "store_folder",
+    "target_language",
     "wanted_archives",
 ]
 
@@ -47,7 +52,7 @@ def dataset_spec(name: str) -> DatasetSpec:
 
 def store_folder(spec: DatasetSpec) -> Path:
     """Where ``data pull`` puts a data set."""
-    return settings.current().home / "data" / spec.name
+    return settings.store_folder() / "data" / spec.name
 
 
 def find_dataset_root(spec: DatasetSpec, data_dir: Path | str | None = None) -> Path:
@@ -62,7 +67,7 @@ def find_dataset_root(spec: DatasetSpec, data_dir: Path | str | None = None) -> 
         return Path()
     given = data_dir or os.environ.get("CONDGEN_DATA")
     if given:
-        folder = Path(given).expanduser()
+        folder = settings.expanded(given, "--data-dir" if data_dir else "CONDGEN_DATA")
         if not folder.is_dir():
             raise NotFoundError(f"no folder {folder}", _hint(spec))
         own = (folder / name for name in _folder_names(spec))
@@ -101,6 +106,7 @@ def _hint(spec: DatasetSpec) -> str:
     )
 
 
+@divert_stdout()
 def open_dataset(
     name: str,
     split: str | None = None,
@@ -128,18 +134,45 @@ def open_dataset(
 
 
 def parse_options(assignments: Iterable[str]) -> dict[str, str]:
-    """``KEY=VALUE`` strings, as ``--set`` takes them, as a dictionary; the last of a key wins.
+    """``KEY=VALUE`` strings, as ``--set`` takes them, as a dictionary; the last of a key wins, an empty one unsets it.
 
     Raises:
         UsageError: if one has no ``=`` or no key.
     """
-    options = {}
+    options: dict[str, str] = {}
     for assignment in assignments:
-        key, equals, value = assignment.partition("=")
+        key, equals, text = assignment.partition("=")
         if not key.strip() or not equals:
             raise UsageError(f"--set {assignment!r} is not KEY=VALUE")
-        options[key.strip()] = value.strip()
+        options.pop(key.strip(), None)
+        if (value := option_value(text)) is not None:
+            options[key.strip()] = value
     return options
+
+
+def option_value(text: str) -> str | None:
+    """An option of a data set as it is typed, in a recipe's overrides and after ``--set`` alike.
+
+    It is the text itself, without the quotes of a TOML string; items of a TOML list stand between commas. Nothing, or
+    ``null``, is None, which leaves the option at its default.
+    """
+    text = text.strip()
+    if text in ("", "null"):
+        return None
+    if text[0] not in "\"'[":
+        return text
+    try:
+        parsed = tomllib.loads(f"value = {text}")
+    except (tomllib.TOMLDecodeError, RecursionError):
+        return text
+    return option_text(parsed["value"]) if parsed.keys() == {"value"} else text
+
+
+def option_text(value: object) -> str:
+    """A number, a truth value or a list, as TOML has it, as the text that an option of a data set is: ``20,40``, ``true``."""
+    if isinstance(value, list):
+        return ",".join(map(option_text, value))
+    return value if isinstance(value, str) else json.dumps(value, default=str)
 
 
 def check_options(spec: DatasetSpec, options: Mapping[str, str]) -> dict[str, str]:
@@ -158,9 +191,20 @@ def check_options(spec: DatasetSpec, options: Mapping[str, str]) -> dict[str, st
     return {**defaults, **options}
 
 
+def target_language(spec: DatasetSpec, options: Mapping[str, str]) -> str:
+    """Code of the language that a data set's references are in; empty if it is unknown.
+
+    Args:
+        options: those that were given.
+    Raises:
+        UsageError: as ``check_options``.
+    """
+    return spec.language if isinstance(spec.language, str) else spec.language(check_options(spec, options))
+
+
 def _known(name: str, names: Iterable[str]) -> str:
     names = list(names)
-    near = difflib.get_close_matches(name, names, 3)
+    near = near_names(name, names)
     if near:
         return f"did you mean: {', '.join(near)}"
     return f"known: {', '.join(names)}" if names else "it has no options"

@@ -153,6 +153,11 @@ class SubwordVocabulary:
             for index, (start, end) in zip(encoding.ids, encoding.offsets, strict=True)
         ]
 
+    def unread(self, text: str) -> tuple[int, int]:
+        """How many characters of a text have no token, and how many there are; blanks don't count."""
+        pieces = [(piece.text.replace(BLANK, "").strip(), piece.id == self.unk) for piece in self.pieces(text)]
+        return sum(len(shown) for shown, lost in pieces if lost), sum(len(shown) for shown, _ in pieces)
+
     def decode(self, ids: Sequence[int], unknown: Sequence[str] = ()) -> str:
         """The text of ids, specials left out: one line without blanks at its ends.
 

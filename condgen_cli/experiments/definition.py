@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 import tomllib
 from collections.abc import Iterable
-from importlib import resources
 from pathlib import Path
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from condgen_cli.errors import NotFoundError, PluginError, UsageError
-from condgen_cli.specs import named
+from condgen_cli.errors import NotFoundError, UsageError
+from condgen_cli.files import protect
+from condgen_cli.specs import named, package_text
 from condgen_cli.training.recipe import check
 
 __all__ = ["Evaluate", "ExperimentFile", "Variant", "find_experiment", "parse_experiment"]
@@ -92,6 +92,7 @@ def find_experiment(source: str) -> tuple[str, str]:
     """
     path = Path(source)
     if path.is_file() or path.suffix == ".toml" or os.sep in source:
+        protect(path)
         try:
             return path.read_text(encoding="utf-8"), path.name
         except FileNotFoundError:
@@ -101,10 +102,7 @@ def find_experiment(source: str) -> tuple[str, str]:
     from condgen_cli.plugins import manager
 
     spec = named(manager().experiments, "experiment", source)
-    try:
-        return (resources.files(spec.package) / spec.file).read_text(encoding="utf-8"), spec.file
-    except (OSError, ImportError, UnicodeDecodeError) as error:
-        raise PluginError(f"cannot read the experiment {source}: {error}", "condgen plugin doctor") from None
+    return package_text(spec.package, spec.file, f"the experiment {source}"), spec.file
 
 
 def parse_experiment(text: str, file: str) -> ExperimentFile:

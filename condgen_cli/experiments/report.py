@@ -67,6 +67,7 @@ def _mean(records: Records, value: Callable[[Mapping[str, Any]], float | None], 
 
 
 def _scores(scores: Sequence[Mapping[str, Any]]) -> str:
+    scores = [score for score in scores if score["value"] is not None]
     if not scores:
         return _MISSING
     if len(scores) == 1:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from condgen_cli import console, settings
-from condgen_cli.errors import CondgenError, InputError, UsageError
+from condgen_cli.errors import CondgenError, InputError, UsageError, out_of_memory
 from condgen_cli.experiments.definition import Evaluate, ExperimentFile
 from condgen_cli.specs import named
 from condgen_cli.training.library import find_recipe
@@ -160,10 +160,10 @@ def _outcome(run: Run, saved: Mapping[str, Any] | None, scoring: Scoring, data_d
     except CondgenError as error:
         failure = error
     except Exception as error:
-        if settings.current().debug:
+        if settings.debugging():
             traceback.print_exc()
         message = " ".join(f"{type(error).__name__}: {error}".split())
-        failure = CondgenError(f"unexpected {message}", "run it with condgen --debug")
+        failure = out_of_memory(error) or CondgenError(f"unexpected {message}", "run it with condgen --debug")
     console.warn(f"{name}: {failure.message}")
     return Outcome(run, error=failure)
 
@@ -173,7 +173,7 @@ def _saved(run: Run) -> dict[str, Any] | None:
     try:
         record: dict[str, Any] = json.loads((run.folder / _FILE).read_text(encoding="utf-8"))
         return record if {key: record[key] for key in ("recipe", "files")} == _identity(run) else None
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
 
 
@@ -199,7 +199,8 @@ def _train(run: Run, data_dir: Path | None, device: str) -> dict[str, Any]:
     resume = (run.folder / "recipe.json").exists()
     if resume:
         _check_same(run)
-    summary = train(run.recipe, build_experiment(run.recipe, data_dir, run.folder), run.folder, resume, device=device)
+    experiment = build_experiment(run.recipe, data_dir, run.folder)
+    summary = train(run.recipe, experiment, run.folder, resume, device=device, data_dir=data_dir)
     speeds = [record["tokens_per_second"] for record in read_log(run.folder / "log.jsonl") if "tokens_per_second" in record]
     ended = {key: value for key, value in summary.as_json().items() if key != "run_dir"}
     # the median: other programs slow some of the steps
@@ -217,18 +218,21 @@ def _check_same(run: Run) -> None:
 
 def _score(run: Run, scoring: Scoring, data_dir: Path | None, device: str) -> dict[str, Any]:
     """The number of the model's parameters, and what ``condgen eval --format json`` says of it."""
+    from condgen_cli.data.store import dataset_spec
     from condgen_cli.metrics.evaluation import evaluate
-    from condgen_cli.metrics.report import report
+    from condgen_cli.metrics.report import Setup, report
     from condgen_cli.metrics.significance import RESAMPLES
-    from condgen_cli.metrics.suite import build_suite
-    from condgen_cli.plugins import manager
+    from condgen_cli.metrics.suite import dataset_suite, remark_lines
     from condgen_cli.runner import load
 
     runner = load(run.folder, device)
-    suite = build_suite(scoring.metrics, manager().metrics)
+    suite = dataset_suite(dataset_spec(scoring.dataset), scoring.options, keys=scoring.metrics)
     with console.progress(scoring.limit, run.folder.name) as advance:
-        done = evaluate(runner, scoring.items(data_dir), suite, advance=advance)
-    scores = report(suite, done.items, done.statistics, seed=_SEED, resamples=RESAMPLES, split=scoring.split)
+        done = evaluate(runner, scoring.items(data_dir), suite, seed=_SEED, advance=advance)
+    setup = Setup(scoring.dataset, scoring.split, scoring.options, scoring.limit, done.decoding)
+    scores = report(suite, done.items, done.generations, done.statistics, seed=_SEED, resamples=RESAMPLES, setup=setup)
+    for line in remark_lines(scores.remarks):
+        console.warn(f"{run.folder.name}: {line}")
     result = {"model": done.name, "dataset": scoring.dataset, "split": scoring.split, **scores.as_json()}
     failed = {"failed": len(done.failures)} if done.failures else {}
     parameters = sum(parameter.numel() for parameter in runner.model.parameters())

@@ -24,7 +24,11 @@ class Metric(Protocol):
     A metric may also say how single items are ranked, for ``eval --worst``: ``item_key``, the key that means something for one
     item, and ``lower_is_better``, whether a high value of it is bad (default: False). One that reads attention has
     ``reads_attention = True``; one that reads ``reference_log_probs`` has ``reads_likelihood = True``, and if it looks at no
-    output, ``reads_output = False``.
+    output, ``reads_output = False``. One that takes what stands between blanks for a word has ``reads_blanks = True``: a
+    warning is given where a text has none.
+
+    A score that nothing bears on is not a number. ``remarks(items, totals)``, if a metric has it, tells by key why a score
+    is none or says little: a line without the key, in lower case.
     """
 
     @property

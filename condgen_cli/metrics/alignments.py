@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import unicodedata
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
 import jiwer
 import numpy as np
+from rich.cells import cell_len
 
-__all__ = ["Alignment", "Weights", "align", "closest_alignment", "total_line"]
+from condgen_cli.printable import printable
+
+__all__ = ["Alignment", "Weights", "Words", "align", "closest_alignment", "total_line"]
 
 Pair = tuple[str | None, str | None]
+Words = Callable[[str], list[str]]
+"""What cuts a text into words."""
 
 
 class Weights(StrEnum):
@@ -55,35 +61,74 @@ class Alignment:
         return {"correct": self.correct, **counts, "pairs": [list(pair) for pair in self.pairs]}
 
     def text(self, name: str) -> str:
-        """Five lines: id, counts, reference, hypothesis, kinds of error; words in error in capitals, gaps as asterisks."""
+        """Five lines: id, counts, reference, hypothesis, kinds of error.
+
+        Words in error are in capitals, or as they are where only these tell them apart; gaps are asterisks. Columns line up on
+        a terminal, whatever the script. Control characters are escaped.
+        """
         counts = f"{self.correct} {self.substitutions} {self.deletions} {self.insertions}"
         columns = [_column(reference, hypothesis) for reference, hypothesis in self.pairs]
         rows = [" ".join(cells).rstrip() for cells in zip(*columns, strict=True)] or ["", "", ""]
-        lines = [f"id: ({name})", f"Scores: (#C #S #D #I) {counts}"]
+        lines = [f"id: ({printable(name)})", f"Scores: (#C #S #D #I) {counts}"]
         labels = ("REF:", "HYP:", "Eval:")
         return "\n".join([*lines, *(f"{label:<6}{row}".rstrip() for label, row in zip(labels, rows, strict=True))])
 
 
 def _column(reference: str | None, hypothesis: str | None) -> tuple[str, str, str]:
+    """Cells of one width on a terminal."""
     if reference == hypothesis:
-        word = reference or ""
-        return word, word, " " * len(word)
+        word = _told(reference or "")
+        return word, word, " " * cell_len(word)
     kind = "I" if reference is None else "D" if hypothesis is None else "S"
-    width = max(len(reference or ""), len(hypothesis or ""))
-    upper, lower = ("*" * width if word is None else word.upper().ljust(width) for word in (reference, hypothesis))
-    return upper, lower, kind.ljust(width)
+    upper, lower = _error(reference, hypothesis)
+    width = max(cell_len(upper or ""), cell_len(lower or ""))
+    return _padded(upper or "*" * width, width), _padded(lower or "*" * width, width), _padded(kind, width)
 
 
-def align(reference: str, hypothesis: str, weights: Weights = Weights.plain) -> Alignment:
-    """The cheapest alignment of two texts, word by word."""
-    words, written = reference.split(), hypothesis.split()
+def _error(reference: str | None, hypothesis: str | None) -> tuple[str | None, str | None]:
+    """Words in error in capitals; as they are where they differ in capitals alone; as escapes where they look alike."""
+    for show in (_in_capitals, _told, _escaped):
+        upper, lower = (None if word is None else show(word) for word in (reference, hypothesis))
+        seen = [_seen(word) for word in (upper, lower) if word is not None]
+        if all(seen) and len(set(seen)) == len(seen):
+            break
+    return upper, lower
+
+
+def _in_capitals(word: str) -> str:
+    return _told(word.upper())
+
+
+def _escaped(word: str) -> str:
+    return word.encode("unicode_escape").decode()
+
+
+def _told(word: str) -> str:
+    return printable(word)
+
+
+def _seen(word: str) -> str:
+    """What a reader sees of a word: neither how accents are encoded, nor characters without width."""
+    return "".join(c for c in unicodedata.normalize("NFC", word) if unicodedata.category(c) != "Cf")
+
+
+def _padded(text: str, width: int) -> str:
+    return text + " " * (width - cell_len(text))
+
+
+def align(reference: str, hypothesis: str, weights: Weights = Weights.plain, split: Words = str.split) -> Alignment:
+    """The cheapest alignment of two texts, word by word; ``split`` gives the words of a text, which hold no blanks."""
+    words, written = split(reference), split(hypothesis)
     pairs = _plain(words, written) if weights is Weights.plain else _sclite(words, written)
     return Alignment(tuple(pairs))
 
 
-def closest_alignment(references: Iterable[str], hypothesis: str, weights: Weights = Weights.plain) -> Alignment:
+def closest_alignment(
+    references: Iterable[str], hypothesis: str, weights: Weights = Weights.plain, split: Words = str.split
+) -> Alignment:
     """The alignment with the reference that gives the lowest error rate, the first of equals; with nothing if there is none."""
-    return min((align(reference, hypothesis, weights) for reference in list(references) or [""]), key=lambda a: a.rate)
+    found = (align(reference, hypothesis, weights, split) for reference in list(references) or [""])
+    return min(found, key=lambda alignment: alignment.rate)
 
 
 def total_line(alignments: Sequence[Alignment], weights: Weights) -> str:

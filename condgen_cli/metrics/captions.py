@@ -15,6 +15,7 @@ from pycocoevalcap.rouge.rouge import Rouge
 
 from condgen_cli.data.text import CAPTION_TOKENISATION, caption_tokens
 from condgen_cli.generation import Generation
+from condgen_cli.metrics.words import NO_TEXT, hold_text
 
 if TYPE_CHECKING:
     from condgen_cli.model import Item
@@ -23,6 +24,12 @@ __all__ = ["CaptionBleu", "Cider", "RougeL"]
 
 _SIGNATURE = f"case:lc|tok:{CAPTION_TOKENISATION}|version:pycocoevalcap-{version('pycocoevalcap')}"
 _ORDERS = 4
+
+
+def _ngrams(text: str) -> frozenset[tuple[str, ...]]:
+    words = text.split()
+    sizes = range(1, _ORDERS + 1)
+    return frozenset(tuple(words[start : start + size]) for size in sizes for start in range(len(words) - size + 1))
 
 
 @lru_cache(maxsize=1 << 16)  # every metric asks for the same texts
@@ -47,6 +54,7 @@ class CaptionBleu:
 
     keys = ("bleu1", "bleu2", "bleu3", "bleu4")
     signature = _SIGNATURE
+    reads_blanks = True
 
     def statistics(self, items: Sequence[Item], generations: Sequence[Generation]) -> NDArray[np.float64]:
         scorer = BleuScorer(n=_ORDERS)
@@ -67,6 +75,12 @@ class CaptionBleu:
         product = np.cumprod(precision, axis=-1)
         return {key: 100 * brevity * product[..., index] ** (1 / (index + 1)) for index, key in enumerate(self.keys)}
 
+    def remarks(self, items: Sequence[Item], totals: NDArray[np.float64]) -> dict[str, str]:
+        if not hold_text(items):
+            return dict.fromkeys(self.keys, NO_TEXT)
+        counts = zip(self.keys, totals[2 + _ORDERS :], strict=True)
+        return {key: f"it is nearly 0, as no output has {key[-1]} words" for key, count in counts if not count}
+
 
 def _closest(length: int, reference_lengths: Sequence[int]) -> int:
     return min((abs(reference - length), reference) for reference in reference_lengths)[1]
@@ -81,6 +95,7 @@ class Cider:
 
     keys = ("cider",)
     signature = _SIGNATURE
+    reads_blanks = True
     item_key = "cider"
 
     def statistics(self, items: Sequence[Item], generations: Sequence[Generation]) -> NDArray[np.float64]:
@@ -94,6 +109,16 @@ class Cider:
     def score(self, totals: NDArray[np.float64], n: int) -> dict[str, NDArray[np.float64]]:
         return {"cider": totals[..., 0] / n}
 
+    def remarks(self, items: Sequence[Item], totals: NDArray[np.float64]) -> dict[str, str]:
+        if not hold_text(items):
+            return {"cider": NO_TEXT}
+        of_items = (frozenset().union(*map(_ngrams, map(_tokenised, item.references))) for item in items)
+        first = next(of_items)
+        if any(ngrams != first for ngrams in of_items):
+            return {}
+        why = "of 1 item" if len(items) == 1 else "whose references are all alike"
+        return {"cider": f"it is 0 for any output {why}: it weighs n-grams by how few items of the set have them"}
+
 
 class RougeL:
     """ROUGE-L, the mean over items of the F-measure (beta 1.2) of the best precision and the best recall.
@@ -103,6 +128,7 @@ class RougeL:
 
     keys = ("rouge_l",)
     signature = _SIGNATURE
+    reads_blanks = True
     item_key = "rouge_l"
 
     def statistics(self, items: Sequence[Item], generations: Sequence[Generation]) -> NDArray[np.float64]:
@@ -112,3 +138,6 @@ class RougeL:
 
     def score(self, totals: NDArray[np.float64], n: int) -> dict[str, NDArray[np.float64]]:
         return {"rouge_l": 100 * totals[..., 0] / n}
+
+    def remarks(self, items: Sequence[Item], totals: NDArray[np.float64]) -> dict[str, str]:
+        return {} if hold_text(items) else {"rouge_l": NO_TEXT}

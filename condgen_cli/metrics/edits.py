@@ -11,13 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from condgen_cli.generation import Generation
+from condgen_cli.metrics.words import NO_TEXT, hold_text
 
 if TYPE_CHECKING:
     from condgen_cli.model import Item
 
 __all__ = ["CharacterErrors", "WordErrors", "edit_counts"]
 
-_SIGNATURE = f"case:mixed|tok:space|version:jiwer-{version('jiwer')}"
+_SIGNATURE = f"case:mixed|tok:{{}}|version:jiwer-{version('jiwer')}"
+_BLANKS = "space"
 
 Output = jiwer.WordOutput | jiwer.CharacterOutput
 
@@ -53,28 +55,46 @@ def _rate(totals: NDArray[np.float64]) -> NDArray[np.float64]:
 class WordErrors:
     """Word error rate: Levenshtein's distance in words, in percent of the words of the references.
 
-    Words are divided by white space and compared as they are. Of several references the closest counts.
+    Words are divided by white space and compared as they are. Of several references the closest counts. Without words in the
+    references errors are counted in percent of one, as jiwer does.
     Statistics: substitutions, deletions, insertions, words of the reference.
+
+    Args:
+        tokenize: ``char`` takes every character that is no blank for a word; empty: blanks divide words.
+        language: unused.
     """
 
     keys = ("wer", "substitutions", "deletions", "insertions")
-    signature = _SIGNATURE
     item_key = "wer"
     lower_is_better = True
 
+    def __init__(self, tokenize: str = "", language: str = "") -> None:
+        self.signature = _SIGNATURE.format(tokenize or _BLANKS)
+        self.reads_blanks = not tokenize
+
+    def words(self, text: str) -> list[str]:
+        """What counts as the words of a text."""
+        return text.split() if self.reads_blanks else list("".join(text.split()))
+
     def statistics(self, items: Sequence[Item], generations: Sequence[Generation]) -> NDArray[np.float64]:
-        return _statistics(jiwer.process_words, items, generations)
+        def process(reference: str, hypothesis: str) -> jiwer.WordOutput:
+            return jiwer.process_words(" ".join(self.words(reference)), " ".join(self.words(hypothesis)))
+
+        return _statistics(process, items, generations)
 
     def score(self, totals: NDArray[np.float64], n: int) -> dict[str, NDArray[np.float64]]:
         counts = {key: totals[..., index] for index, key in enumerate(self.keys[1:])}
         return {"wer": _rate(totals), **counts}
+
+    def remarks(self, items: Sequence[Item], totals: NDArray[np.float64]) -> dict[str, str]:
+        return {} if hold_text(items) else {"wer": f"{NO_TEXT}: errors are counted in percent of 1 word, as jiwer does"}
 
 
 class CharacterErrors:
     """Character error rate, spaces between words included; statistics as those of ``WordErrors``, in characters."""
 
     keys = ("cer",)
-    signature = _SIGNATURE
+    signature = _SIGNATURE.format(_BLANKS)
     item_key = "cer"
     lower_is_better = True
 
@@ -83,3 +103,6 @@ class CharacterErrors:
 
     def score(self, totals: NDArray[np.float64], n: int) -> dict[str, NDArray[np.float64]]:
         return {"cer": _rate(totals)}
+
+    def remarks(self, items: Sequence[Item], totals: NDArray[np.float64]) -> dict[str, str]:
+        return {} if hold_text(items) else {"cer": f"{NO_TEXT}: errors are counted in percent of 1 character, as jiwer does"}

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from condgen_cli.errors import CondgenError, InputError
 from condgen_cli.generation import Generation
-from condgen_cli.metrics.alignments import Alignment, Weights, closest_alignment
-from condgen_cli.metrics.significance import Difference, Matrix, compare
+from condgen_cli.metrics.alignments import Alignment, Weights, Words, closest_alignment
+from condgen_cli.metrics.significance import Difference, Matrix, compare, finite
 from condgen_cli.metrics.suite import Suite
 
 if TYPE_CHECKING:
@@ -20,7 +20,12 @@ if TYPE_CHECKING:
     from condgen_cli.model import Item
     from condgen_cli.runner import Runner
 
-__all__ = ["Comparison", "Evaluation", "aligned", "compared", "evaluate", "records", "worst_rows"]
+__all__ = ["Comparison", "Evaluation", "aligned", "compared", "decoding_of", "evaluate", "records", "searches", "worst_rows"]
+
+
+_DRAWING = frozenset({"temperature", "top_k", "top_p"})
+_WITHOUT_EFFECT = {"beam": _DRAWING, "greedy": _DRAWING | {"beam", "nbest"}, "sample": frozenset({"beam", "nbest"})}
+"""Of the fields of ``Decoding``, by method."""
 
 
 @dataclass
@@ -34,6 +39,7 @@ class Evaluation:
         failures: (source, error) of each item that failed.
         seconds: of wall clock, from the first item read to the last output written.
         statistics: (items, k), of the suite.
+        decoding: how the outputs were found, as ``decoding_of`` gives it.
     """
 
     name: str
@@ -42,6 +48,19 @@ class Evaluation:
     failures: list[tuple[str, CondgenError]] = field(default_factory=list)
     seconds: float = 0.0
     statistics: Matrix = field(default_factory=lambda: np.zeros((0, 0)))
+    decoding: Mapping[str, Any] = field(default_factory=dict)
+
+
+def searches(runner: Runner, suite: Suite) -> bool:
+    """Whether outputs are searched or drawn for the suite: the model writes tokens, and a metric looks at them."""
+    return suite.reads_output and hasattr(runner.model, "step")
+
+
+def decoding_of(decoding: Decoding) -> dict[str, Any]:
+    """The settings of a search or of sampling that can change its best output, defaults included; of weights those above 0."""
+    settings = asdict(decoding)
+    settings["weights"] = {name: weight for name, weight in decoding.weights.items() if weight}
+    return {name: value for name, value in settings.items() if name not in _WITHOUT_EFFECT[decoding.method]}
 
 
 def evaluate(
@@ -50,6 +69,7 @@ def evaluate(
     suite: Suite,
     *,
     decoding: Decoding | None = None,
+    seed: int = 0,
     batch_size: int = 16,
     keep_attention: bool = False,
     advance: Callable[[float], None] = lambda amount: None,
@@ -58,16 +78,24 @@ def evaluate(
 
     Args:
         decoding: default: the model's own.
+        seed: of outputs that are drawn at random.
         keep_attention: keep attention maps, for showing some of them later.
         advance: called with 1 after each item.
     Raises:
         InputError: if there are no items, none could be done, or one has no reference.
     """
-    done = Evaluation(runner.name)
+    decoding = decoding or runner.decoding
+    done = Evaluation(runner.name, decoding=decoding_of(decoding) if searches(runner, suite) else {})
     keep_attention = keep_attention or suite.reads_attention
     started = time.perf_counter()
     for result in runner.stream(
-        items, decoding, batch_size, draw=False, outputs=suite.reads_output, references=suite.reads_likelihood
+        items,
+        decoding,
+        batch_size,
+        seed=seed,
+        draw=False,
+        outputs=suite.reads_output,
+        references=suite.reads_likelihood,
     ):
         if result.error is None and result.item is not None and result.generations:
             done.items.append(replace(result.item, condition=None))
@@ -127,21 +155,23 @@ def _rows(suite: Suite, done: Evaluation, rows: Sequence[int]) -> Matrix:
 
 
 def worst_rows(suite: Suite, evaluation: Evaluation, count: int) -> list[int]:
-    """The rows of the worst items, worst first, by ``suite.item_key``."""
+    """The rows of the worst items, worst first, by ``suite.item_key``; those that it isn't defined for come last."""
     values = suite.score(evaluation.statistics, 1)[suite.item_key]
     order = np.argsort(-values if suite.lower_is_better else values, kind="stable")
     return [int(row) for row in order[:count]]
 
 
 def records(suite: Suite, evaluation: Evaluation) -> Iterator[dict[str, Any]]:
-    """Each item with its output, its references and its scores, those it would have as a set of its own."""
+    """Each item with its output, its references and its scores, those it would have as a set of its own; None for
+    those that it has none of."""
     columns = suite.score(evaluation.statistics, 1)
     for row, (item, generation) in enumerate(zip(evaluation.items, evaluation.generations, strict=True)):
-        metrics = {key: float(values[row]) for key, values in columns.items()}
+        metrics = {key: finite(float(values[row])) for key, values in columns.items()}
         texts = {"output": str(generation.output), "references": list(item.references)}
-        yield {"model": evaluation.name, "id": item.id, **texts, "metrics": metrics}
+        told = {"warnings": list(generation.warnings)} if generation.warnings else {}
+        yield {"model": evaluation.name, "id": item.id, **texts, "metrics": metrics, **told}
 
 
-def aligned(evaluation: Evaluation, row: int, weights: Weights) -> Alignment:
-    """An output aligned with the closest of its references."""
-    return closest_alignment(evaluation.items[row].references, str(evaluation.generations[row].output), weights)
+def aligned(evaluation: Evaluation, row: int, weights: Weights, words: Words = str.split) -> Alignment:
+    """An output aligned with the closest of its references; ``words`` are what a text is cut into."""
+    return closest_alignment(evaluation.items[row].references, str(evaluation.generations[row].output), weights, words)

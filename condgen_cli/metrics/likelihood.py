@@ -52,5 +52,13 @@ class Likelihood:
             "bits_per_dim": per_token / math.log(2),
             "bits_per_char": per_character / math.log(2),
             "nats_per_char": per_character,
-            "perplexity": np.exp(per_token),
+            "perplexity": _exp(per_token),
         }
+
+    def remarks(self, items: Sequence[Item], totals: NDArray[np.float64]) -> dict[str, str]:
+        return dict.fromkeys(self.keys, "the model's log-probabilities are no numbers") if np.isnan(totals[0]) else {}
+
+
+def _exp(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    with np.errstate(over="ignore"):  # infinite, as is told
+        return np.exp(values)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from condgen_cli import __version__
@@ -14,9 +16,39 @@ from condgen_cli.metrics.suite import Suite
 from condgen_cli.sources import natural
 
 if TYPE_CHECKING:
+    from condgen_cli.generation import Generation
     from condgen_cli.model import Item
 
-__all__ = ["Report", "difference_cells", "interval_cell", "interval_range", "report"]
+__all__ = ["UNDEFINED", "Report", "Setup", "difference_cells", "interval_cell", "interval_range", "report"]
+
+UNDEFINED = "–"
+"""What stands for a score that is no number."""
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What a model was scored on, and how it wrote; everything that can change a score beside the metrics.
+
+    Args:
+        dataset, split: names.
+        options: of the data set, defaults written out.
+        limit: of the number of items; None: none.
+        decoding: of the model, as ``condgen_cli.metrics.evaluation.decoding_of`` gives it; empty: nothing was searched.
+    """
+
+    dataset: str
+    split: str
+    options: Mapping[str, str] = field(default_factory=dict)
+    limit: int | None = None
+    decoding: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def samples(self) -> bool:
+        """Whether outputs were drawn at random."""
+        return self.decoding.get("method") == "sample"
+
+    def as_json(self) -> dict[str, Any]:
+        return {"options": dict(self.options), "limit": self.limit, "decoding": dict(self.decoding) or None}
 
 
 @dataclass(frozen=True)
@@ -28,17 +60,33 @@ class Report:
         metrics: by key.
         signature: what makes them comparable.
         groups: the same of each part of the set: (n, metrics) by name, in natural order.
+        setup: of the model that was run; None: the outputs were given.
+        seed: of the intervals and of outputs that were drawn.
+        remarks: by key, why scores are no numbers or say little.
     """
 
     n: int
     metrics: Mapping[str, Interval]
     signature: str
     groups: Mapping[str, tuple[int, Mapping[str, Interval]]] = field(default_factory=dict)
+    setup: Setup | None = None
+    seed: int = 0
+    remarks: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     def as_json(self) -> dict[str, Any]:
-        groups = {name: {"n": n, "metrics": _as_json(metrics)} for name, (n, metrics) in self.groups.items()}
-        document = {"n": self.n, "metrics": _as_json(self.metrics), "signature": self.signature}
-        return {**document, "groups": groups} if groups else document
+        document: dict[str, Any] = {"n": self.n, "metrics": _as_json(self.metrics), "signature": self.signature}
+        if self.setup:
+            document |= {**self.setup.as_json(), "seed": self.seed}
+        if self.groups:
+            document["groups"] = {name: {"n": n, "metrics": _as_json(metrics)} for name, (n, metrics) in self.groups.items()}
+        if self.remarks:
+            document["remarks"] = {key: list(lines) for key, lines in self.remarks.items()}
+        return document
+
+    @property
+    def undefined(self) -> list[str]:
+        """Keys of the scores that are no numbers, or infinite."""
+        return [key for key, interval in self.metrics.items() if not math.isfinite(interval.value)]
 
 
 def _as_json(metrics: Mapping[str, Interval]) -> dict[str, Any]:
@@ -48,22 +96,23 @@ def _as_json(metrics: Mapping[str, Interval]) -> dict[str, Any]:
 def report(
     suite: Suite,
     items: Sequence[Item],
+    generations: Sequence[Generation],
     statistics: Matrix,
     *,
     seed: int,
     resamples: int,
-    split: str = "",
-    weights: Mapping[str, float] = MappingProxyType({}),
+    setup: Setup | None = None,
 ) -> Report:
     """Score a set and the groups that its items name.
 
     Args:
         suite: what computed ``statistics``.
         items: at least one.
+        generations: of the items.
         statistics: (items, k).
+        seed: of the bootstrap, and of the outputs that ``setup`` had drawn.
         resamples: of the bootstrap; 0: no intervals.
-        split: of the data set, for the signature.
-        weights: of the scorers that decoded beside the model, for the signature, where they aren't the model's own.
+        setup: of the model that was run; None: the outputs were given.
     """
 
     def scored(rows: Matrix) -> dict[str, Interval]:
@@ -74,47 +123,92 @@ def report(
         if item.group:
             rows_of.setdefault(item.group, []).append(row)
     groups = {group: (len(rows_of[group]), scored(statistics[rows_of[group]])) for group in sorted(rows_of, key=natural)}
-    return Report(len(items), scored(statistics), _signature(suite, items, seed, resamples, split, weights), groups)
+    signature = _signature(suite, items, seed, resamples, setup)
+    remarks = suite.remarks(items, generations, statistics)
+    if resamples and len(items) == 1:
+        alone = "the interval of 1 item has no width, whatever it is"
+        remarks = {key: [*remarks.get(key, ()), alone] for key in suite.keys}
+    return Report(len(items), scored(statistics), signature, groups, setup, seed, remarks)
 
 
-def _signature(suite: Suite, items: Sequence[Item], seed: int, resamples: int, split: str, weights: Mapping[str, float]) -> str:
+def _signature(suite: Suite, items: Sequence[Item], seed: int, resamples: int, setup: Setup | None) -> str:
     counts = {len(item.references) for item in items}
     parts = [f"nrefs:{counts.pop() if len(counts) == 1 else 'var'}", suite.signature]
-    if split:
-        parts.append(f"split:{split}")
+    if setup:
+        parts += [f"data:{_plain(setup.dataset)}", f"split:{_plain(setup.split)}"]
+        parts += [f"set:{_assignments(dict(sorted(setup.options.items())))}"] if setup.options else []
+    parts.append(f"refs:{_digest(items)}")
+    if setup and setup.decoding:
+        parts.append(f"search:{_assignments(setup.decoding)}")
     parts.append(f"n:{len(items)}")
-    if weights:
-        parts.append("weights:" + ",".join(f"{name}={weights[name]:g}" for name in sorted(weights)))
     if resamples:
-        parts += [f"bs:{resamples}", f"seed:{seed}"]
+        parts.append(f"bs:{resamples}")
+    if resamples or (setup and setup.samples):
+        parts.append(f"seed:{seed}")
     return "|".join([*parts, f"condgen:{__version__}"])
 
 
+def _assignments(settings: Mapping[str, Any]) -> str:
+    """``name=value`` of each, between commas; what is nested has a dot between its names, and is sorted."""
+    flat: dict[str, Any] = {}
+    for name, value in settings.items():
+        flat |= {f"{name}.{key}": value[key] for key in sorted(value)} if isinstance(value, Mapping) else {name: value}
+    return ",".join(f"{_plain(name)}={_plain(_number(value))}" for name, value in flat.items())
+
+
+def _number(value: object) -> str:
+    """Numbers that are equal are written alike."""
+    return f"{value:.17g}".removesuffix(".0") if isinstance(value, float) and value.is_integer() else str(value)
+
+
+def _plain(text: str) -> str:
+    """Text without what divides a signature."""
+    return re.sub(r"[%|,=\s]", lambda match: "".join(f"%{byte:02X}" for byte in match[0].encode()), text)
+
+
+def _digest(items: Sequence[Item]) -> str:
+    """Eight characters that stand for the items and their references."""
+    sums = hashlib.sha256()
+    for item in items:
+        sums.update(json.dumps([item.id, *item.references]).encode())
+    return sums.hexdigest()[:8]
+
+
 def interval_cell(interval: Interval) -> str:
-    """A score and half the width of its interval, to the digits that this half supports: ``67.8 ±1.2``. Nothing for a score
+    """A score and half the width of its interval, to the digits that this half supports: ``67.8 ±1.2``. A dash for a score
     that no item bears on.
     """
-    if math.isnan(interval.value):
-        return ""
-    if interval.low is None or interval.high is None:
+    if not math.isfinite(interval.value):
+        return UNDEFINED
+    half = _half(interval)
+    if half is None:
         return f"{interval.value:.2f}"
-    half = (interval.high - interval.low) / 2
     return f"{interval.value:.{_decimals(half)}f} ±{half:.{_decimals(half)}f}"
 
 
 def interval_range(interval: Interval) -> str:
     """The interval itself, ``[66.6, 69.0]``; nothing if there is none."""
-    if interval.low is None or interval.high is None:
+    half = _half(interval)
+    if half is None:
         return ""
-    decimals = _decimals((interval.high - interval.low) / 2)
+    decimals = _decimals(half)
     return f"[{interval.low:.{decimals}f}, {interval.high:.{decimals}f}]"
 
 
 def difference_cells(difference: Difference) -> tuple[str, str, str]:
     """Difference, interval, p-value: ``+1.3``, ``[0.2, 2.5]``, ``0.021``."""
-    half = ((difference.high or 0) - (difference.low or 0)) / 2
+    if not math.isfinite(difference.value):
+        return UNDEFINED, "", UNDEFINED
+    half = _half(difference) or 0.0
     p = "<0.001" if difference.p < 0.001 else f"{difference.p:.3f}"
     return f"{difference.value:+.{_decimals(half)}f}", interval_range(difference), p
+
+
+def _half(interval: Interval) -> float | None:
+    """Half of an interval's width; None if there is no interval."""
+    if interval.low is None or interval.high is None or not math.isfinite(interval.high - interval.low):
+        return None
+    return (interval.high - interval.low) / 2
 
 
 def _decimals(half: float) -> int:

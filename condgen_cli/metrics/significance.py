@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["RESAMPLES", "TRIALS", "Difference", "Interval", "compare", "intervals"]
+__all__ = ["RESAMPLES", "TRIALS", "Difference", "Interval", "compare", "finite", "intervals", "least_p"]
 
 RESAMPLES = 1000
 """Bootstrap samples behind an interval."""
@@ -29,7 +29,7 @@ Score = Callable[[Matrix, int], Mapping[str, Matrix]]
 class Interval:
     """A score with the 95 % interval that the choice of items leaves it; None where none was asked for.
 
-    A score that no item bears on is not a number; in JSON it is null.
+    A score that no item bears on is not a number; in JSON it is null, as is one that is infinite.
     """
 
     value: float
@@ -38,7 +38,7 @@ class Interval:
 
     def as_json(self) -> dict[str, Any]:
         numbers = {"value": self.value, "low": self.low, "high": self.high}
-        return {name: None if number is None or math.isnan(number) else number for name, number in numbers.items()}
+        return {name: finite(number) for name, number in numbers.items()}
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,12 @@ class Difference(Interval):
     p: float = 1.0
 
     def as_json(self) -> dict[str, Any]:
-        return {**super().as_json(), "p": self.p}
+        return {**super().as_json(), "p": finite(self.p)}
+
+
+def finite(number: float | None) -> float | None:
+    """The number; None where JSON has none for it."""
+    return number if number is not None and math.isfinite(number) else None
 
 
 def intervals(score: Score, statistics: Matrix, *, seed: int, resamples: int = RESAMPLES) -> dict[str, Interval]:
@@ -89,18 +94,35 @@ def compare(
     change = _swapped(second - first, seed, trials)
     random = _less(score(second.sum(0) - change, n), score(first.sum(0) + change, n))
     # rounding must not make a difference smaller than itself
-    extreme = {key: np.abs(random[key]) >= abs(value) - 1e-9 for key, value in values.items()}
-    p = {key: float((hits.sum() + 1) / (trials + 1)) for key, hits in extreme.items()}
+    p = {key: _share(np.abs(random[key]), abs(float(value)) - 1e-9) for key, value in values.items()}
     return {key: Difference(float(value), *bounds[key], p[key]) for key, value in values.items()}
 
 
+def least_p(n: int) -> float:
+    """The least p-value that so many items can give: half of all assignments mirror the other half."""
+    return float(2.0 ** (1 - n))
+
+
+def _share(values: Matrix, least: float) -> float:
+    """The share of values that reach ``least``, itself among them; undefined ones don't count."""
+    if math.isnan(least):
+        return math.nan
+    return float(((values >= least).sum() + 1) / (len(values) - np.isnan(values).sum() + 1))
+
+
 def _less(minuend: Mapping[str, Matrix], subtrahend: Mapping[str, Matrix]) -> dict[str, Matrix]:
-    return {key: minuend[key] - subtrahend[key] for key in minuend}
+    with np.errstate(invalid="ignore"):  # both infinite: not a number
+        return {key: minuend[key] - subtrahend[key] for key in minuend}
 
 
 def _bounds(scores: Mapping[str, Matrix]) -> dict[str, tuple[float, float]]:
-    bounds = {key: np.percentile(values, _PERCENTILES) for key, values in scores.items()}
-    return {key: (float(low), float(high)) for key, (low, high) in bounds.items()}
+    """Percentiles over the resamples that a score is a number for."""
+    bounds = {}
+    for key, values in scores.items():
+        defined = values[np.isfinite(values)]
+        low, high = np.percentile(defined, _PERCENTILES) if len(defined) else (math.nan, math.nan)
+        bounds[key] = (float(low), float(high))
+    return bounds
 
 
 def _resampled(statistics: Matrix, seed: int, resamples: int) -> Matrix:

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from condgen_cli.errors import InputError
+from condgen_cli.errors import InputError, UsageError
 from condgen_cli.generation import Generation
+from condgen_cli.guard import divert_stdout
 from condgen_cli.metrics import Metric
-from condgen_cli.specs import MetricSpec, named, resolve
+from condgen_cli.metrics.words import TOKENIZERS, lacks_blanks, suitable_tokenizer
+from condgen_cli.specs import DatasetSpec, MetricSpec, named, resolve
 
 if TYPE_CHECKING:
     from condgen_cli.model import Item
 
-__all__ = ["Suite", "build_suite"]
+__all__ = ["Suite", "build_suite", "dataset_suite", "remark_lines"]
 
 
 class Suite:
@@ -31,6 +33,7 @@ class Suite:
         self.metrics = tuple(metrics)
         self.keys = tuple(keys)
         self._columns: list[int] = []
+        self._told: set[str] = set()
 
     @property
     def signature(self) -> str:
@@ -69,6 +72,12 @@ class Suite:
         """Whether a metric looks at what is written; if none does, nothing need be."""
         return any(getattr(metric, "reads_output", True) for metric in self.metrics)
 
+    @property
+    def words(self) -> Callable[[str], list[str]]:
+        """What alignments take for the words of a text: the word error rate's, or what stands between blanks."""
+        return next((metric.words for metric in self.metrics if hasattr(metric, "words")), str.split)
+
+    @divert_stdout()
     def statistics(self, items: Sequence[Item], generations: Sequence[Generation]) -> NDArray[np.float64]:
         """(items, k of all families).
 
@@ -82,6 +91,7 @@ class Suite:
         self._columns = [part.shape[1] for part in parts]
         return np.concatenate(parts, axis=1)
 
+    @divert_stdout()
     def score(self, totals: NDArray[np.float64], n: int) -> dict[str, NDArray[np.float64]]:
         """Scores by key; to be called after ``statistics``, which learns the families' numbers of columns."""
         scores: dict[str, NDArray[np.float64]] = {}
@@ -90,13 +100,104 @@ class Suite:
             scores.update(metric.score(part, n))
         return {key: scores[key] for key in self.keys}
 
+    def remarks(
+        self, items: Sequence[Item], generations: Sequence[Generation], statistics: NDArray[np.float64]
+    ) -> dict[str, list[str]]:
+        """Why scores are no numbers, or say little: by key, lines without it.
 
-def build_suite(keys: Sequence[str], specs: Mapping[str, MetricSpec]) -> Suite:
+        Args:
+            items: at least one.
+            generations: of the items.
+            statistics: what ``statistics`` gives for both.
+        """
+        found: dict[str, list[str]] = {}
+        totals = np.split(statistics.sum(0), np.cumsum(self._columns)[:-1])
+        for metric, part in zip(self.metrics, totals, strict=True):
+            if hasattr(metric, "remarks"):
+                for key, remark in metric.remarks(items, part).items():
+                    found.setdefault(key, []).append(remark)
+        values = self.score(statistics.sum(0), len(items))
+        for key in self.keys:
+            if not np.isfinite(values[key]) and key not in found:
+                found[key] = ["no item bears on it" if np.isnan(values[key]) else "it is too large for a number"]
+        self._remark_on_blanks(found, items, generations)
+        return {key: found[key] for key in self.keys if key in found}
+
+    def _remark_on_blanks(self, found: dict[str, list[str]], items: Sequence[Item], generations: Sequence[Generation]) -> None:
+        reading = [metric for metric in self.metrics if getattr(metric, "reads_blanks", False)]
+        if not reading:
+            return
+        texts = [text for item in items for text in item.references] + [str(one.output) for one in generations]
+        if not lacks_blanks(texts):
+            return
+        fitting = suitable_tokenizer(texts)
+        tokenizer = f"the tokenizer {fitting}{' or char' * (fitting == 'ja-mecab')}"
+        remedies = {"bleu": tokenizer, "wer": "cer, or the tokenizer char"}
+        for metric in reading:
+            for key in metric.keys:
+                remedy = remedies.get(metric.keys[0], f"chrf, or bleu by {tokenizer}")
+                remark = f"it counts words, and most of the text has no blanks between them; try {remedy}"
+                found.setdefault(key, []).append(remark)
+
+    def new_warnings(
+        self, items: Sequence[Item], generations: Sequence[Generation], statistics: NDArray[np.float64]
+    ) -> list[str]:
+        """``remarks`` as lines, without those that were given before."""
+        lines = remark_lines(self.remarks(items, generations, statistics))
+        new = [line for line in lines if line not in self._told]
+        self._told.update(new)
+        return new
+
+
+def remark_lines(remarks: Mapping[str, Iterable[str]]) -> list[str]:
+    """Lines that begin with the keys that they speak of; keys of the same remark share one."""
+    keys_of: dict[str, list[str]] = {}
+    for key, lines in remarks.items():
+        for remark in lines:
+            keys_of.setdefault(remark, []).append(key)
+    return [f"{', '.join(keys)}: {remark}" for remark, keys in keys_of.items()]
+
+
+@divert_stdout()
+def build_suite(keys: Sequence[str], specs: Mapping[str, MetricSpec], *, tokenize: str = "", language: str = "") -> Suite:
     """The metrics that ``keys`` name; ``specs`` by key, as in ``condgen_cli.plugins.manager().metrics``.
 
+    Args:
+        tokenize: what cuts texts into words, for the metrics that may be told; empty: each metric's own, by the language.
+        language: of the references, such as ``zh``; empty: unknown.
     Raises:
-        NotFoundError: if there is no such metric; near names are offered.
+        NotFoundError: if there is no such metric or tokenizer; near names are offered.
+        UsageError: if no metric can be told ``tokenize``.
     """
     keys = tuple(dict.fromkeys(keys))
     chosen = dict.fromkeys(named(specs, "metric", key) for key in keys)
-    return Suite([resolve(spec.build)() for spec in chosen], keys)
+    if tokenize:
+        named(dict.fromkeys([*TOKENIZERS, *(name for spec in chosen for name in spec.tokenizers)]), "tokenizer", tokenize)
+        if not any(tokenize in spec.tokenizers for spec in chosen):
+            takes = [f"{spec.keys[0]} takes {', '.join(spec.tokenizers)}" for spec in chosen if spec.tokenizers]
+            raise UsageError(f"--tokenize {tokenize} has no effect on {', '.join(keys)}", "; ".join(takes) or None)
+
+    def built(spec: MetricSpec) -> Metric:
+        build = resolve(spec.build)
+        own = tokenize if tokenize in spec.tokenizers else ""
+        metric: Metric = build(tokenize=own, language=language) if spec.tokenizers else build()
+        return metric
+
+    return Suite([built(spec) for spec in chosen], keys)
+
+
+def dataset_suite(spec: DatasetSpec, options: Mapping[str, str], *, tokenize: str = "", keys: Sequence[str] = ()) -> Suite:
+    """The metrics of a data set, or of its task if it has none of its own, for the language of its references.
+
+    Args:
+        options: of the data set, those that were given.
+        tokenize: as in ``build_suite``.
+        keys: other metrics.
+    Raises:
+        NotFoundError, UsageError: as ``build_suite``.
+    """
+    from condgen_cli.data.store import target_language
+    from condgen_cli.plugins import manager
+
+    keys = keys or spec.metrics or named(manager().tasks, "task", spec.task).metrics
+    return build_suite(keys, manager().metrics, tokenize=tokenize, language=target_language(spec, options))

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from condgen_cli.metrics.report import Report, difference_cells, interval_cell, interval_range
+from condgen_cli.metrics.report import UNDEFINED, Report, difference_cells, interval_cell, interval_range
 from condgen_cli.metrics.significance import Difference
 
 if TYPE_CHECKING:
@@ -108,4 +108,5 @@ def _difference_rows(keys: Iterable[str], found: Mapping[str, Difference]) -> li
 def system(keys: Iterable[str], report: Report) -> Table:
     """A row for each score of one system."""
     metrics = ((key, report.metrics[key]) for key in keys)
-    return ["metric", "score", "95 % interval"], [[key, f"{i.value:.4f}", interval_range(i)] for key, i in metrics]
+    rows = [[key, f"{i.value:.4f}" if math.isfinite(i.value) else UNDEFINED, interval_range(i)] for key, i in metrics]
+    return ["metric", "score", "95 % interval"], rows

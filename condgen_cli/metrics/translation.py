@@ -11,6 +11,7 @@ from sacrebleu.metrics.bleu import BLEU
 from sacrebleu.metrics.chrf import CHRF
 
 from condgen_cli.generation import Generation
+from condgen_cli.metrics.words import NO_TEXT, hold_text, is_installed, missing_tokenizer, tokenizers_for
 
 if TYPE_CHECKING:
     from condgen_cli.model import Item
@@ -22,12 +23,23 @@ class SacreBleu:
     """A metric of sacreBLEU through the two methods that its own significance tests use.
 
     Statistics: as sacreBLEU's. Output and references are detokenised text; sacreBLEU tokenises.
+
+    Args:
+        key: of the score.
+        metric: sacreBLEU's.
+        item_key: the key, if it means something for one item.
+        reads_blanks: whether words are what stands between blanks.
+        notes: remarks that hold whatever is scored.
     """
 
-    def __init__(self, key: str, metric: BLEU | CHRF, item_key: str = "") -> None:
+    def __init__(
+        self, key: str, metric: BLEU | CHRF, item_key: str = "", reads_blanks: bool = False, notes: tuple[str, ...] = ()
+    ) -> None:
         self.keys = (key,)
         self.item_key = item_key
+        self.reads_blanks = reads_blanks
         self._metric = metric
+        self._notes = notes
 
     @property
     def signature(self) -> str:
@@ -46,15 +58,41 @@ class SacreBleu:
         # None stands for a reference that an item lacks: documented, though not in the annotation
         return self._metric._extract_corpus_statistics(outputs, streams)  # type: ignore[arg-type]
 
+    def remarks(self, items: Sequence[Item], totals: NDArray[np.float64]) -> dict[str, str]:
+        told = list(self._notes)
+        if not hold_text(items):
+            told.append(NO_TEXT)
+        elif isinstance(self._metric, BLEU) and not totals[-1]:
+            told.append(f"it is 0, as no output has {self._metric.max_ngram_order} words")
+        return {self.keys[0]: "; ".join(told)} if told else {}
+
     def score(self, totals: NDArray[np.float64], n: int) -> dict[str, NDArray[np.float64]]:
         rows = totals.reshape(-1, totals.shape[-1]).round().astype(int)
         values = [self._metric._aggregate_and_compute([row.tolist()]).score for row in rows]
         return {self.keys[0]: np.array(values).reshape(totals.shape[:-1])}
 
 
-def bleu() -> SacreBleu:
+def bleu(tokenize: str = "", language: str = "") -> SacreBleu:
+    """BLEU.
+
+    Args:
+        tokenize: one of ``condgen_cli.metrics.words.TOKENIZERS``; empty: the best for the language that is installed.
+        language: of the references; empty: unknown.
+    Raises:
+        NotFoundError: if the tokenizer that is named isn't installed.
+    """
+    notes: tuple[str, ...] = ()
+    if not tokenize:
+        best = tokenizers_for(language)
+        tokenize = next(name for name in best if is_installed(name))
+        if tokenize != best[0]:
+            missing = missing_tokenizer(best[0])
+            notes = (f"computed with {tokenize}, since {missing.message}: {missing.hint}",)
+    elif not is_installed(tokenize):
+        raise missing_tokenizer(tokenize)
     # force: the user who scores tokenised text has been told by the signature
-    return SacreBleu("bleu", BLEU(force=True))
+    metric = BLEU(force=True, tokenize=tokenize)
+    return SacreBleu("bleu", metric, reads_blanks=tokenize in ("13a", "intl", "none"), notes=notes)
 
 
 def chrf() -> SacreBleu:

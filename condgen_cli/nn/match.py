@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from condgen_cli.errors import UsageError
+from condgen_cli.settings import current
 from condgen_cli.specs import named, resolve
 
 __all__ = [
@@ -123,17 +124,34 @@ class AdditiveMatch(MatchFunction):
 
 
 def match_function(name: str, query_size: int, value_size: int, hidden_size: int) -> MatchFunction:
-    """Build a match function by its registered name, or a user's own by ``module:attribute``.
+    """Build a match function by its registered name, or under ``--trust-code`` a user's own by ``module:Class``.
 
     Raises:
         NotFoundError: for an unknown name.
-        PluginError: if a user's own can't be imported.
-        UsageError: if sizes don't fit the function.
+        PluginError: if it can't be imported.
+        UsageError: if a user's own isn't trusted or is no match function, or if sizes don't fit the function.
     """
     if ":" in name:
-        reference = name
-    else:
-        from condgen_cli.plugins import manager
+        return _own(name)(query_size, value_size, hidden_size)
+    from condgen_cli.plugins import manager
 
-        reference = named(manager().match_functions, "match function", name).build
-    return resolve(reference)(query_size, value_size, hidden_size)
+    build = resolve(named(manager().match_functions, "match function", name).build)
+    function: MatchFunction = build(query_size, value_size, hidden_size)
+    return function
+
+
+def _own(reference: str) -> type[MatchFunction]:
+    """A class outside any plugin. Recipes, runs and manifests may be a stranger's, so what they name is imported only if the
+    user says so."""
+    if not current().trusts_code:
+        raise UsageError(
+            f"{reference!r} is code that no plugin registers as a match function, and it was not run",
+            "let a plugin register it (condgen plugin new), or if you trust that code: condgen --trust-code COMMAND …",
+        )
+    found = resolve(reference)
+    if not (isinstance(found, type) and issubclass(found, MatchFunction)):
+        raise UsageError(
+            f"{reference!r} is no match function",
+            "let it be a class derived from condgen_cli.nn.MatchFunction",
+        )
+    return found

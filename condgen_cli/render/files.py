@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
@@ -12,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from condgen_cli.errors import CondgenError, NotFoundError, UsageError
+from condgen_cli.errors import UsageError
+from condgen_cli.files import check_output, write_whole
 from condgen_cli.generation import Generation
 from condgen_cli.render.panels import panels
 
@@ -25,9 +25,10 @@ def save_attention(path: str | Path, generation: Generation, title: str) -> None
     write = FORMATS.get(path.suffix.lower())
     if write is None:
         raise UsageError(f"can't save attention as {path.name!r}", f"use a name that ends in {', '.join(FORMATS)}")
+    check_output(path)
     if not panels(generation):
-        raise UsageError("there is no attention to save: this model has no map", "condgen list shows models that attend")
-    _replace(path, write(generation, title))
+        raise UsageError("there is no attention to save: this model has no map", "condgen list")
+    write_whole(path, write(generation, title))
 
 
 def as_json(generation: Generation, title: str) -> dict[str, Any]:
@@ -99,19 +100,3 @@ FORMATS: dict[str, Callable[[Generation, str], bytes]] = {
     ".json": _json,
     ".npz": _npz,
 }
-
-
-def _replace(path: Path, content: bytes) -> None:
-    """Write beside the file, then rename over it, so that nobody ever reads half of it."""
-    if not path.parent.is_dir():
-        raise NotFoundError(f"no folder {str(path.parent)!r} to save {path.name!r} in", f"mkdir -p {path.parent}")
-    if path.is_dir():
-        raise UsageError(f"{str(path)!r} is a folder")
-    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        partial.write_bytes(content)
-        os.replace(partial, path)
-    except OSError as error:
-        raise CondgenError(f"can't write {str(path)!r}: {error.strerror or error}") from error
-    finally:
-        partial.unlink(missing_ok=True)

@@ -6,9 +6,14 @@ import re
 from collections.abc import Sequence
 from io import StringIO
 
+from condgen_cli.printable import printable
+
 __all__ = ["Cell", "table"]
 
 Cell = str | int | float | None
+
+NARROWEST = 8
+"""Characters that a column needs to be read, its margins among them."""
 
 _NUMBER = re.compile(r"[-+]?[\d.,]*\d[\d.,]*(e[-+]?\d+)?\s*(%|[kKMGT]?i?B|±.*|\[.*\])?")
 
@@ -20,20 +25,32 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[Cell]], *, title: str 
         columns: headings.
         rows: one cell for each column; floats are printed with two decimals, None as nothing.
         title: a line above.
-        color: draw it for a terminal, wrapped to ``width``; otherwise lines are never cut, so that a pipe loses nothing.
+        color: draw it for a terminal, wrapped to ``width``, or cell below cell where that is too narrow for columns; otherwise
+            lines are never cut, so that a pipe loses nothing.
+
+    Control characters in what it says are escaped.
     """
+    columns, title = [printable(column) for column in columns], title and printable(title)
     cells = [[_text(cell) for cell in row] for row in rows]
     right = [_is_numeric([row[index] for row in cells]) for index in range(len(columns))]
+    if color and width < NARROWEST * len(columns):
+        return _stacked(columns, cells, title)
     if color:
         return _drawn(columns, cells, right, title, width)
     return _plain(columns, cells, right, title)
+
+
+def _stacked(columns: Sequence[str], rows: Sequence[Sequence[str]], title: str | None) -> str:
+    """A line for each cell that says something, and an empty one between rows."""
+    blocks = ["\n".join(f"{name}: {cell}" for name, cell in zip(columns, row, strict=True) if cell) for row in rows]
+    return "\n\n".join([*([title] if title else []), *blocks])
 
 
 def _text(cell: Cell) -> str:
     if cell is None:
         return ""
     text = f"{cell:.2f}" if isinstance(cell, float) else str(cell)
-    return " ".join(text.split())
+    return printable(" ".join(text.split()))
 
 
 def _is_numeric(cells: Sequence[str]) -> bool:

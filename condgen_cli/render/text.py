@@ -229,7 +229,9 @@ def _tick_line(axis: Axis, size: int, across: int, width: int) -> str:
     line = ""
     for position, name in ticks(axis, width // 6):
         column = position // size * across
-        if column < cell_len(line) + bool(line) or column + cell_len(name) > width + 8:
+        if (
+            column < cell_len(line) + bool(line) or column + cell_len(name) > width + 7
+        ):  # what stands beside a line that is as wide
             continue
         line += " " * (column - cell_len(line)) + name
     return line

@@ -17,10 +17,11 @@ from typing import Any
 import numpy as np
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor
 
 from condgen_cli.errors import IntegrityError
+from condgen_cli.files import refuse_input
 
 __all__ = ["Checkpoint", "CheckpointWriter", "latest_checkpoint", "random_state", "restore_random_state", "write_atomically"]
 
@@ -85,7 +86,8 @@ class CheckpointWriter:
     def tensors(self, name: str, tensors: Mapping[str, Tensor]) -> None:
         """Write ``NAME.safetensors``. Tensors that share memory are written as often as they are named."""
         copies = {key: tensor.detach().to("cpu", copy=True).contiguous() for key, tensor in tensors.items()}
-        save_file(copies, self.directory / f"{name}.safetensors")
+        # written as any other file: save_file's could be read by nobody else, whatever the umask says
+        (self.directory / f"{name}.safetensors").write_bytes(save(copies))
 
     def commit(self) -> None:
         """Make the checkpoint the latest, and delete the others."""
@@ -144,7 +146,12 @@ def restore_random_state(state: Mapping[str, Tensor]) -> None:
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Replace a file by one with this content; a reader sees the old one or the new one, never a part."""
+    """Replace a file by one with this content; a reader sees the old one or the new one, never a part.
+
+    Raises:
+        UsageError: if it is an input of the running command.
+    """
+    refuse_input(path)
     partial = path.with_name(path.name + _PARTIAL)
     partial.write_bytes(content)
     os.replace(partial, path)

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import os
-from importlib import resources
 from pathlib import Path
 
-from condgen_cli.errors import PluginError
+from condgen_cli.files import protect
 from condgen_cli.plugins import manager
-from condgen_cli.specs import named
+from condgen_cli.specs import named, package_text
 from condgen_cli.training.recipe import read_text
 
 __all__ = ["find_recipe"]
+
+RECIPE_FILE = "recipe.json"
 
 
 def find_recipe(source: str) -> tuple[str, str]:
@@ -21,14 +22,14 @@ def find_recipe(source: str) -> tuple[str, str]:
         source: a file (``.toml`` or ``.json``), a run's directory, or the name of a plugin's recipe.
     Raises:
         NotFoundError: if it is none of them.
+        PluginError: if the plugin's can't be read.
     """
     path = Path(source)
-    if path.is_dir() and (path / "recipe.json").is_file():
-        path = path / "recipe.json"
+    if path.is_dir() and (path / RECIPE_FILE).is_file():
+        path = path / RECIPE_FILE
+    if path.is_file() and path.name != RECIPE_FILE:  # a run's own is written anew as the run goes on
+        protect(path)
     if path.is_file() or path.suffix in (".toml", ".json") or os.sep in source:
         return read_text(path), path.name
     spec = named(manager().recipes, "recipe", source)
-    try:
-        return (resources.files(spec.package) / spec.file).read_text(encoding="utf-8"), spec.file
-    except (OSError, ImportError, UnicodeDecodeError) as error:
-        raise PluginError(f"cannot read the recipe {source}: {error}", "condgen plugin doctor") from None
+    return package_text(spec.package, spec.file, f"the recipe {source}"), spec.file

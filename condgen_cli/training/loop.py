@@ -12,7 +12,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field
 from itertools import islice
@@ -26,13 +26,16 @@ from accelerate.utils import broadcast_object_list, send_to_device, set_seed
 from pydantic import TypeAdapter, ValidationError
 from torch import Tensor, nn
 
+from condgen_cli.console import info, warn
 from condgen_cli.errors import CondgenError, IntegrityError, UsageError
+from condgen_cli.guard import divert_stdout
 from condgen_cli.nn.denormals import flushed_denormals
+from condgen_cli.runner import initial_files
 from condgen_cli.training.average import make_average, using
 from condgen_cli.training.checkpoint import CheckpointWriter, latest_checkpoint, random_state, restore_random_state
 from condgen_cli.training.curve import draw_curve
 from condgen_cli.training.display import make_display
-from condgen_cli.training.experiment import Experiment
+from condgen_cli.training.experiment import Batches, Experiment, dev_metrics, material
 from condgen_cli.training.log import Log, read_log
 from condgen_cli.training.optimizer import make_optimizer, optimizer_tensors, restore_optimizer, set_learning_rate
 from condgen_cli.training.recipe import Recipe
@@ -40,6 +43,9 @@ from condgen_cli.training.run import RunDirectory
 from condgen_cli.training.schedule import learning_rate_factor
 
 __all__ = ["Interrupted", "Summary", "is_main_process", "train"]
+
+LARGEST = 1e6
+"""A weight beyond it is none that a network has learnt."""
 
 
 class Interrupted(CondgenError):
@@ -72,11 +78,21 @@ class Summary:
     seconds: float
 
     def as_json(self) -> dict[str, Any]:
-        return asdict(self) | {"run_dir": str(self.run_dir)}
+        dev = {name: value if math.isfinite(value) else None for name, value in self.dev.items()}
+        best = None if self.best is None or not math.isfinite(self.best) else self.best
+        return asdict(self) | {"run_dir": str(self.run_dir), "dev": dev, "best": best}
 
 
+@divert_stdout()
 def train(
-    recipe: Recipe, experiment: Experiment, run_dir: Path, resume: bool = False, *, force: bool = False, device: str = "auto"
+    recipe: Recipe,
+    experiment: Experiment,
+    run_dir: Path,
+    resume: bool = False,
+    *,
+    force: bool = False,
+    device: str = "auto",
+    data_dir: Path | None = None,
 ) -> Summary:
     """Train until the epochs are done or the dev metric stops getting better.
 
@@ -87,20 +103,28 @@ def train(
         resume: go on from the last checkpoint in ``run_dir``, or from the beginning if the run had none yet.
         force: start anew although ``run_dir`` holds a run.
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
+        data_dir: where the data lie, noted for a run that goes on.
     Raises:
-        UsageError: if recipe, experiment, device and run directory don't fit.
+        UsageError: if recipe, experiment, data, device and run directory don't fit; nothing has been written then.
         IntegrityError: if the checkpoint is damaged.
         Interrupted: after SIGINT, when a checkpoint is written.
-        CondgenError: if the loss is not a number any more; the last checkpoint stays.
+        CondgenError: if the loss is not a number any more; the last checkpoint stays, and without one nothing does.
     """
     run = RunDirectory(run_dir)
     run.check(recipe, resume, force)
     accelerator = _make_accelerator(device, recipe.training.precision)
-    if accelerator.is_main_process:
-        run.begin(recipe, resume)
-    accelerator.wait_for_everyone()
     with flushed_denormals():
-        return _Loop(recipe, experiment, run, accelerator).run()
+        loop = _Loop(recipe, experiment, run, accelerator, resume)
+        loop.prepare()
+        if accelerator.is_main_process:
+            run.begin(recipe, resume, data_dir)
+        accelerator.wait_for_everyone()
+        try:
+            return loop.run()
+        except BaseException:
+            if loop.is_empty and accelerator.is_main_process:
+                run.undo()
+            raise
 
 
 def is_main_process() -> bool:
@@ -123,6 +147,7 @@ class _State:
         plateau: product of the decays so far.
         sums: since the last line of the log: ``tokens``, ``seconds``, and each stat times tokens.
         scaler: of the gradient under fp16.
+        warmup: steps of it; None before the training has begun.
     """
 
     step: int = 0
@@ -138,12 +163,17 @@ class _State:
     sums: dict[str, float] = field(default_factory=dict)
     seconds: float = 0.0
     scaler: dict[str, float] = field(default_factory=dict)
+    warmup: int | None = None
 
 
 class _Loop:
-    def __init__(self, recipe: Recipe, experiment: Experiment, run: RunDirectory, accelerator: Accelerator) -> None:
+    def __init__(
+        self, recipe: Recipe, experiment: Experiment, run: RunDirectory, accelerator: Accelerator, resume: bool
+    ) -> None:
         self.settings = recipe.training
+        self.resume = resume
         self.name = recipe.name
+        self.init = recipe.init
         self.experiment = experiment
         self.run_directory = run
         self.accelerator = accelerator
@@ -157,13 +187,66 @@ class _Loop:
         self.state = _State()
         # Dropout must differ between processes.
         set_seed(recipe.seed + accelerator.process_index)
-        self._restore()
-        self.log = Log(run.log, self.state.step) if accelerator.is_main_process else None
+        if resume:
+            self._restore()
+        self.log: Log | None = None
         self.display = make_display(recipe.name, visible=accelerator.is_main_process)
+        self.first: Batches | None = None
+        self.saved = self.state.step > 0
         self.interrupted = False
         self.evaluating = False
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether the run has left nothing to go on from, and no model."""
+        return not (self.saved or self.resume or self.state.evaluated)
+
+    def prepare(self) -> None:
+        """Find out before the first step, and before anything is written, what would stop the training later; tell its size.
+
+        Raises:
+            UsageError: if the dev metric is none that the experiment measures, or an epoch has no batch.
+        """
+        known = dev_metrics(self.experiment)
+        if known:
+            self._check_metric(known)
+        if self._finished():
+            return
+        self.first = self.experiment.batches(self.state.epoch)
+        batches, processes = len(self.first), self.accelerator.num_processes
+        if not batches:
+            told = material(self.experiment) or "nothing"
+            raise UsageError(f"there is nothing to train on: an epoch of {told} has no batch", "condgen data ls")
+        if batches < processes:
+            hint = f"a smaller training.batch_size than {self.settings.batch_size}, or fewer processes"
+            raise UsageError(f"an epoch has {batches} batches for {processes} processes", hint)
+        steps = self.settings.epochs * math.ceil(batches // processes / self.settings.accumulate)
+        if self.state.warmup is None:
+            self.state.warmup = self.settings.warmup if 2 * self.settings.warmup <= steps else steps // 10
+        if self.accelerator.is_main_process:
+            self._tell_size(batches, steps)
+
+    def _tell_size(self, batches: int, steps: int) -> None:
+        warmup = self.settings.warmup
+        if self.init and not self.resume:
+            others = any(not name.endswith(".safetensors") for name in initial_files(self.init))
+            info(f"training begins with the weights{' and the vocabulary' if others else ''} of {self.init}")
+        told = material(self.experiment)
+        size = f"{batches} {'batch' if batches == 1 else 'batches'} of at most {self.settings.batch_size} an epoch"
+        info(f"training on {told + ': ' if told else ''}{size}, {steps} {'step' if steps == 1 else 'steps'} in all")
+        if self.state.warmup != warmup:
+            warn(
+                f"warm-up of {warmup} steps would be more than half of the training: it takes {self.state.warmup}; "
+                f"a smaller training.batch_size or more training.epochs give more steps"
+            )
+
+    def _check_metric(self, known: Iterable[str]) -> None:
+        if self.settings.metric not in known:
+            raise UsageError(f"training.metric: no dev metric named {self.settings.metric!r}", f"known: {', '.join(known)}")
+
     def run(self) -> Summary:
+        if self.accelerator.is_main_process:
+            self.log = Log(self.run_directory.log, self.state.step)
         with self._interruptible(), self.display:
             # Due, but not done: the evaluation was interrupted.
             if self._evaluation_due() and self.state.evaluated != self.state.step:
@@ -172,6 +255,11 @@ class _Loop:
             while not self._finished():
                 self._train_epoch()
         state = self.state
+        if state.best is None:
+            raise CondgenError(
+                f"the dev metric {self.settings.metric} was never a number, so no model is written",
+                "lower training.lr, or choose another training.metric",
+            )
         return Summary(
             run_dir=self.run_directory.path,
             steps=state.step,
@@ -185,7 +273,7 @@ class _Loop:
         )
 
     def _train_epoch(self) -> None:
-        batches = self.experiment.batches(self.state.epoch)
+        batches, self.first = self.first or self.experiment.batches(self.state.epoch), None
         share = len(batches) // self.accelerator.num_processes
         if not share:
             raise UsageError(f"an epoch has {len(batches)} batches for {self.accelerator.num_processes} processes")
@@ -238,7 +326,7 @@ class _Loop:
         """Set what depends on how much of the training is done."""
         settings = self.settings
         factor = learning_rate_factor(
-            settings.schedule, progress, self.state.step, settings.warmup, settings.floor, self.state.plateau
+            settings.schedule, progress, self.state.step, self.state.warmup or 0, settings.floor, self.state.plateau
         )
         self.learning_rate = settings.lr * factor
         set_learning_rate(self.optimizer, self.learning_rate)
@@ -261,10 +349,19 @@ class _Loop:
         number = float(value.detach())
         # The scaler of fp16 meets infinite gradients as a matter of course, and skips the step.
         if not math.isfinite(number) and not (self.accelerator.scaler and what != "loss"):
-            kept = f"the last checkpoint is kept in {self.run_directory.checkpoints}"
-            reason = f"the {what} is {number} at step {self.state.step + 1} (epoch {self.state.epoch + 1})"
-            raise CondgenError(reason, f"lower training.lr or raise training.warmup; {kept}")
+            raise self._divergence(f"the {what} is {number} at step {self.state.step + 1} (epoch {self.state.epoch + 1})")
         return number
+
+    def _divergence(self, reason: str) -> CondgenError:
+        kept = f"; the last checkpoint is kept in {self.run_directory.checkpoints}" if self.saved else ""
+        return CondgenError(f"the training has diverged: {reason}", f"lower training.lr or raise training.warmup{kept}")
+
+    def _check_weights(self) -> None:
+        """Make sure that what is about to be measured or saved in place of a good checkpoint is numbers."""
+        for name, parameter in self.objective.named_parameters():
+            largest = float(parameter.detach().abs().max()) if parameter.numel() else 0.0
+            if not largest <= LARGEST:
+                raise self._divergence(f"the largest weight of {name} is {largest:.3g} at step {self.state.step}")
 
     def _after_step(self) -> None:
         settings, state = self.settings, self.state
@@ -275,6 +372,8 @@ class _Loop:
             self._evaluate()
         stop = self._any_process(self.interrupted)
         if due or stop or (settings.checkpoint_every and state.step % settings.checkpoint_every == 0):
+            if not due:
+                self._check_weights()
             self._save()
         if stop:
             raise self._interruption()
@@ -292,6 +391,7 @@ class _Loop:
 
     def _evaluate(self) -> None:
         state = self.state
+        self._check_weights()
         self.average.before_evaluation(self.objective, state.step)
         dev: list[Any] = [None]
         if self.accelerator.is_main_process:
@@ -321,8 +421,7 @@ class _Loop:
         finally:
             self.evaluating = False
             self.objective.train()
-        if self.settings.metric not in dev:
-            raise UsageError(f"training.metric: no dev metric named {self.settings.metric!r}", f"known: {', '.join(dev)}")
+        self._check_metric(dev)
         return dev
 
     def _is_better(self, dev: Mapping[str, float]) -> bool:
@@ -383,6 +482,7 @@ class _Loop:
             writer.tensors("average", self.average.state())
             writer.text("state.json", json.dumps(asdict(self.state), indent=2))
             writer.commit()
+        self.saved = True
         self.accelerator.wait_for_everyone()
 
     def _restore(self) -> None:

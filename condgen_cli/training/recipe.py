@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-import difflib
+import copy
 import json
-import math
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator, model_validator
 
+from condgen_cli import console
+from condgen_cli.data.store import option_text
 from condgen_cli.errors import NotFoundError, UsageError
+from condgen_cli.files.inputs import refuse_device
+from condgen_cli.specs import near_names
+from condgen_cli.training.other_data import leave_own_data
+from condgen_cli.training.overrides import apply_override, check_plain, parse_override
+from condgen_cli.validation import plain_message
 
 if TYPE_CHECKING:
     from condgen_cli.decoding import Decoding
@@ -46,9 +52,20 @@ class Model(_OpenSection):
 
 
 class Data(_OpenSection):
-    """``[data]``: a data set, and the options of its plugin."""
+    """``[data]``: a data set, and the options of its plugin.
+
+    ``options`` are the data set's own, as ``--set`` gives them: texts, also where a number or a list is written.
+    """
 
     dataset: str
+
+    @model_validator(mode="before")
+    @classmethod
+    def _texts(cls, values: Any) -> Any:
+        options = values.get("options") if isinstance(values, dict) else None
+        if not isinstance(options, dict):
+            return values
+        return {**values, "options": {name: option_text(value) for name, value in options.items() if value is not None}}
 
 
 class Training(_Section):
@@ -124,6 +141,11 @@ class Recipe(_Section):
     decoding: dict[str, Any] = {}
     training: Training
 
+    @field_validator("init")
+    @classmethod
+    def _named(cls, init: str | None) -> str | None:
+        return init or None
+
     def make_decoding(self) -> Decoding:
         """The ``[decoding]`` section as the decoder takes it.
 
@@ -164,7 +186,9 @@ def read_text(path: Path) -> str:
     Raises:
         NotFoundError: if there is no such file.
         UsageError: if it can't be read.
+        InputError: if it is a device.
     """
+    refuse_device(path, str(path))
     try:
         return path.read_text(encoding="utf-8")
     except FileNotFoundError:
@@ -173,13 +197,16 @@ def read_text(path: Path) -> str:
         raise UsageError(f"cannot read {path}: {error}") from None
 
 
-def parse_recipe(text: str, name: str, overrides: Iterable[str] = ()) -> Recipe:
+def parse_recipe(text: str, name: str, overrides: Iterable[str] = (), tell: Callable[[str], None] = console.info) -> Recipe:
     """Make a recipe of TOML, or of the JSON that ``Recipe.to_json`` wrote.
+
+    Where the overrides name another data set, what the recipe says of its own alone is left out, see ``other_data``.
 
     Args:
         text: the recipe.
         name: of its file, for messages; JSON if it ends in .json.
         overrides: ``key.path=value`` each.
+        tell: gets a line for what is left out.
     Raises:
         UsageError: if the text can't be parsed, a key is unknown or a value doesn't fit.
     """
@@ -190,16 +217,26 @@ def parse_recipe(text: str, name: str, overrides: Iterable[str] = ()) -> Recipe:
         raise UsageError(f"{name}: {reason[:1].lower()}{reason[1:]}") from None
     if not isinstance(values, dict):
         raise UsageError(f"{name}: not a table of settings")
-    for override in overrides:
-        _set(values, *parse_override(override))
-    _check_plain(values, name)
+    settings = [parse_override(override) for override in overrides]
+    dataset = next((value for path, value in reversed(settings) if path == ("data", "dataset")), None)
+    if isinstance(dataset, str):
+        for line in leave_own_data(
+            values, dataset, [path for path, value in settings if value is not None or path == ("init",)]
+        ):
+            tell(line)
+    for path, value in settings:
+        if value is None:
+            _check_known(path, name)
+        apply_override(values, path, value)
+    check_plain(values, name)
     return check(Recipe, values, source=name)
 
 
 def check(section: type[Checked], values: Mapping[str, Any], *path: str, source: str = "recipe") -> Checked:
     """Validate settings against a pydantic model, with one line that names the key if they don't fit.
 
-    Plugins check their options with it: ``check(Options, recipe.model.options, "model")``.
+    A number or a truth value stands for its text where a text is wanted. Plugins check their options with it:
+    ``check(Options, recipe.model.options, "model")``.
 
     Args:
         section: what the settings must be.
@@ -212,65 +249,41 @@ def check(section: type[Checked], values: Mapping[str, Any], *path: str, source:
     try:
         return section.model_validate(values)
     except ValidationError as error:
+        spelled = _with_texts(values, error)
+    try:
+        return section.model_validate(spelled)
+    except ValidationError as error:
         raise _usage_error(error, source, path, _fields_at(section, error.errors()[0]["loc"][:-1])) from None
 
 
-def parse_override(text: str) -> tuple[tuple[str, ...], Any]:
-    """Split ``key.path=value`` into the path and the value: a TOML value where it is one, the bare text otherwise.
-
-    Raises:
-        UsageError: if there is no ``=`` or the key isn't a TOML key.
-    """
-    key, separator, value = text.partition("=")
-    if not separator:
-        raise UsageError(f"{text!r} is not of the form key.path=value", "for instance: training.epochs=20")
-    return _parse_key(key), _parse_value(value.strip())
-
-
-def _parse_key(key: str) -> tuple[str, ...]:
-    try:
-        node: Any = tomllib.loads(f"{key} = 0")
-    except tomllib.TOMLDecodeError:
-        node = {}
-    path = []
-    while isinstance(node, dict) and len(node) == 1:
-        name, node = next(iter(node.items()))
-        path.append(name)
-    if node != 0:
-        raise UsageError(f"{key.strip()!r} is not a key path", "for instance: training.epochs=20")
-    return tuple(path)
+def _with_texts(values: Mapping[str, Any], error: ValidationError) -> Mapping[str, Any]:
+    """The settings with numbers as texts where the validation wanted a text."""
+    spelled = copy.deepcopy(values)
+    for fault in error.errors():
+        if fault["type"] == "string_type" and isinstance(fault["input"], int | float):
+            node: Any = spelled
+            *places, last = fault["loc"]
+            try:
+                for place in places:
+                    node = node[place]
+                node[last] = option_text(node[last])
+            except (KeyError, IndexError, TypeError):  # a location within a union isn't a path
+                continue
+    return spelled
 
 
-def _parse_value(text: str) -> Any:
-    try:
-        parsed = tomllib.loads(f"value = {text}")
-        if parsed.keys() == {"value"}:
-            _check_plain(parsed, "")
-            return parsed["value"]
-    except (tomllib.TOMLDecodeError, UsageError, RecursionError):
-        pass
-    return text
-
-
-def _set(values: dict[str, Any], path: tuple[str, ...], value: Any) -> None:
-    for depth, name in enumerate(path[:-1], 1):
-        values = values.setdefault(name, {})
-        if not isinstance(values, dict):
-            raise UsageError(f"{'.'.join(path[:depth])} is not a section, so {'.'.join(path)} can't be set")
-    values[path[-1]] = value
-
-
-def _check_plain(value: Any, source: str, path: tuple[str, ...] = ()) -> None:
-    """Only what JSON can hold too, so that the resolved recipe reads back the same: no dates, no infinities."""
-    if isinstance(value, dict):
-        for name, part in value.items():
-            _check_plain(part, source, (*path, name))
-    elif isinstance(value, list):
-        for index, part in enumerate(value):
-            _check_plain(part, source, (*path, str(index)))
-    elif not (value is None or isinstance(value, str | int | float)) or value in (math.inf, -math.inf) or value != value:
-        reason = f"{source}: {'.'.join(path)}: {value} can't be used in a recipe"
-        raise UsageError(reason, "put it in quotes to make it a string")
+def _check_known(path: tuple[str, ...], source: str) -> None:
+    """Refuse to unset what no recipe has; what belongs to a plugin, the plugin checks."""
+    section: type[BaseModel] = Recipe
+    for depth, name in enumerate(path):
+        if section.model_config.get("extra") != "forbid":
+            return
+        if name not in section.model_fields:
+            raise _unknown_key(source, ".".join(path[: depth + 1]), list(section.model_fields))
+        annotation = section.model_fields[name].annotation
+        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
+            return
+        section = annotation
 
 
 def _fields_at(section: type[BaseModel], location: Iterable[Any]) -> list[str]:
@@ -284,7 +297,7 @@ def _fields_at(section: type[BaseModel], location: Iterable[Any]) -> list[str]:
 
 
 def _unknown_key(source: str, key: str, known: list[str]) -> UsageError:
-    near = difflib.get_close_matches(key.rpartition(".")[2], known, 3)
+    near = near_names(key.rpartition(".")[2], known)
     hint = f"{'did you mean' if near else 'known'}: {', '.join(near or known)}"
     return UsageError(f"{source}: {key}: unknown key", hint)
 
@@ -298,5 +311,6 @@ def _usage_error(error: ValidationError, source: str, path: tuple[str, ...], kno
     if first["type"] == "missing":
         reason = "missing"
     else:
-        reason = f"{first['msg'][:1].lower()}{first['msg'][1:]} (is {first['input']!r})"
+        shown = "" if isinstance(first["input"], dict) else f" (is {first['input']!r})"
+        reason = f"{plain_message(first['msg'])}{shown}"
     return UsageError(f"{source}: {key}: {reason}{f' (and {len(others)} more)' if others else ''}")

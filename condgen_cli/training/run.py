@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import shutil
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from condgen_cli.errors import NotFoundError, UsageError
+from condgen_cli.files import refuse_input, storage_error
 from condgen_cli.training.checkpoint import write_atomically
 from condgen_cli.training.experiment import Experiment
 from condgen_cli.training.recipe import Recipe, read_recipe
@@ -41,14 +43,6 @@ class RunDirectory:
         except OSError:
             return None
 
-    def remember(self, data_dir: Path | None) -> None:
-        """Note where the data lie, for a run that goes on."""
-        self.path.mkdir(parents=True, exist_ok=True)
-        if data_dir is None:
-            self._data_dir.unlink(missing_ok=True)
-        else:
-            write_atomically(self._data_dir, f"{data_dir.absolute()}\n".encode("utf-8", "surrogateescape"))
-
     def check(self, recipe: Recipe, resume: bool, force: bool = False) -> None:
         """See that the run may start, or go on, here; nothing is written.
 
@@ -58,9 +52,14 @@ class RunDirectory:
         """
         if self.path.exists() and not self.path.is_dir():
             raise UsageError(f"{self.path} is not a directory")
+        refuse_input(self.path)
         if not resume:
             if self.recipe.exists() and not force:
                 raise UsageError(f"{self.path} holds a run already", "--resume goes on with it, --force starts it anew")
+            others = [file.name for file in (self.checkpoints, self.log, self.curve, self.path / "model.json") if file.exists()]
+            if others and not (self.recipe.exists() or force):
+                reason = f"{self.path} is no run, and its {others[0]} would be replaced"
+                raise UsageError(reason, "choose another folder with -o, or replace it with --force")
             return
         if not self.recipe.exists():
             raise NotFoundError(f"no run to resume in {self.path}")
@@ -71,14 +70,35 @@ class RunDirectory:
             reason = f"the run in {self.path} has {key} = {old.get(key)!r}, the recipe says {new.get(key)!r}"
             raise UsageError(reason, "resume with the same recipe, or start another run with -o")
 
-    def begin(self, recipe: Recipe, resume: bool) -> None:
-        """Write the recipe; unless resumed, drop what an earlier run left."""
-        self.path.mkdir(parents=True, exist_ok=True)
-        if not resume:
-            for file in (self.log, self.curve):
+    def begin(self, recipe: Recipe, resume: bool, data_dir: Path | None = None) -> None:
+        """Write the recipe and where the data lie, for a run that goes on; unless resumed, drop what an earlier run left.
+
+        Raises:
+            UsageError: if the directory is an input of the running command.
+            CondgenError: if nothing can be written there.
+        """
+        refuse_input(self.path)
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            if not resume:
+                for file in (self.log, self.curve):
+                    file.unlink(missing_ok=True)
+                shutil.rmtree(self.checkpoints, ignore_errors=True)
+            if data_dir is None:
+                self._data_dir.unlink(missing_ok=True)
+            else:
+                write_atomically(self._data_dir, f"{data_dir.absolute()}\n".encode("utf-8", "surrogateescape"))
+            write_atomically(self.recipe, recipe.to_json().encode())
+        except OSError as error:
+            raise storage_error(self.path, error) from None
+
+    def undo(self) -> None:
+        """Take back ``begin`` and the log, so that a run which has nothing to go on from is in nobody's way."""
+        with suppress(OSError):
+            for file in (self.recipe, self.log, self.curve, self._data_dir):
                 file.unlink(missing_ok=True)
             shutil.rmtree(self.checkpoints, ignore_errors=True)
-        write_atomically(self.recipe, recipe.to_json().encode())
+            self.path.rmdir()
 
     def export(self, experiment: Experiment) -> None:
         """Put the experiment's model here, file by file from a temporary folder, ``model.json`` last."""
@@ -90,6 +110,8 @@ class RunDirectory:
         for file in files:
             target = self.path / file.relative_to(partial)
             target.parent.mkdir(parents=True, exist_ok=True)
+            # some libraries write files that nobody else may read, whatever the umask says
+            file.chmod(self.recipe.stat().st_mode & 0o777)
             os.replace(file, target)
         shutil.rmtree(partial)
 

@@ -12,23 +12,24 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from pydantic import BaseModel
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from condgen_cli import console
 from condgen_cli.decoding import Decoding, decode
-from condgen_cli.errors import UsageError
 from condgen_cli.generation import Generation
 from condgen_cli.item import Item
 from condgen_cli.metrics.suite import Suite
 from condgen_cli.pipeline import batched
+from condgen_cli.training.initial import load_initial
 from condgen_cli.training.recipe import Recipe
-from condgen_cli.weights import load_weights
+from condgen_cli.weights import save_weights
 
 __all__ = [
     "batches_of_like_length",
     "dev_scores",
     "export",
     "free_running",
+    "full_batches",
     "load_initial",
     "teacher_forcing",
     "write_description",
@@ -62,12 +63,21 @@ def batches_of_like_length(
     """An epoch's order: (batches, batch_size) indices of items. A last batch that isn't full is left out.
 
     The shuffled items are sorted by size within so many parts, then cut into batches, whose order is shuffled: little padding,
-    still random.
+    still random. Items that are fewer than a batch are one smaller batch.
     """
     shuffled = np.array_split(rng.permutation(len(sizes)), parts)
-    ordered = np.concatenate([part[np.argsort(sizes[part], kind="stable")] for part in shuffled])
-    count = len(ordered) // batch_size
-    return ordered[: count * batch_size].reshape(count, batch_size)[rng.permutation(count)]
+    return full_batches(np.concatenate([part[np.argsort(sizes[part], kind="stable")] for part in shuffled]), batch_size, rng)
+
+
+def full_batches(order: NDArray[np.int64], batch_size: int, rng: np.random.Generator | None = None) -> NDArray[np.int64]:
+    """Indices of items cut into batches of one size, (batches, batch_size); the batches are shuffled if there is an ``rng``.
+
+    A last batch that isn't full is left out, unless it is the only one.
+    """
+    size = min(batch_size, len(order)) or 1
+    count = len(order) // size
+    batches = order[: count * size].reshape(count, size)
+    return batches if rng is None else batches[rng.permutation(count)]
 
 
 def free_running(model: Any, items: Sequence[Item], decoding: Decoding, batch_size: int = 100) -> list[Generation]:
@@ -84,29 +94,11 @@ def free_running(model: Any, items: Sequence[Item], decoding: Decoding, batch_si
 
 
 def dev_scores(metrics: Suite, items: Sequence[Item], generations: Sequence[Generation]) -> dict[str, float]:
-    """The metrics of generations for items, as a training run logs them."""
+    """The metrics of generations for items, as a training run logs them; what makes them say little is told once."""
     statistics = metrics.statistics(items, generations)
+    for warning in metrics.new_warnings(items, generations, statistics):
+        console.warn(f"dev split: {warning}")
     return {key: float(value) for key, value in metrics.score(statistics.sum(0), len(statistics)).items()}
-
-
-def load_initial(model: nn.Module, name: str, files: Mapping[str, Path], apart: str | tuple[str, ...] = "") -> None:
-    """Load the weights among ``files`` of the model ``name`` that a recipe goes on from.
-
-    Args:
-        apart: prefixes of the weights that come from elsewhere and stay as they are if ``files`` lack them; empty for none.
-    Raises:
-        UsageError: if they don't fit the model.
-    """
-    weights: dict[str, Tensor] = {}
-    for file, path in files.items():
-        if file.endswith(".safetensors"):
-            weights |= load_weights(path)
-    if weights:
-        present = model.state_dict() if apart else {}
-        try:
-            model.load_state_dict({name: tensor for name, tensor in present.items() if name.startswith(apart)} | weights)
-        except RuntimeError as error:
-            raise UsageError(f"recipe: {name} does not fit the model: {error}") from None
 
 
 def export(
@@ -129,7 +121,7 @@ def export(
     for file, prefix in (parts or {}).items():
         files[file] = {name: state.pop(name) for name in list(state) if name.startswith(prefix)}
     for file, weights in {WEIGHTS_FILE: state, **files}.items():
-        save_file(weights, directory / file)
+        save_weights(weights, directory / file)
     for name, vocabulary in vocabularies.items():
         vocabulary.save(directory / name)
     write_description(directory, recipe, config.model_dump(), [WEIGHTS_FILE, *files, *vocabularies])

@@ -3,32 +3,46 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+import threading
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from contextvars import copy_context
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
+from time import monotonic
 from typing import Literal
 
-from condgen_cli import __version__, settings
-from condgen_cli.errors import CondgenError, IntegrityError, NotFoundError
+from condgen_cli import __version__, console, settings
+from condgen_cli.errors import CondgenError, IntegrityError, NetworkError, NotFoundError
 from condgen_cli.specs import named
 from condgen_cli.zoo.fetch import fetch_bytes
 from condgen_cli.zoo.manifest import Entry, File
-from condgen_cli.zoo.sources import Source, all_sources
+from condgen_cli.zoo.sources import ANSWER_SECONDS, Named, Source, all_sources
 from condgen_cli.zoo.store import Store, problem_with
 
 __all__ = ["Check", "State", "Zoo", "open_zoo"]
 
 State = Literal["bundled", "local", "installed", "partial", "remote"]
-"""``bundled`` with condgen or a plugin; ``local``: beside its manifest; ``installed`` in the store, wholly or in part."""
+"""``bundled`` with condgen; ``local``: beside a plugin's or the user's manifest; ``installed``, ``partial``: in the store."""
 
 LARGEST_CARD = 1024 * 1024
+MOST_SECONDS = 4 * ANSWER_SECONDS
+"""That remote manifests may take, however they are read."""
 
 
 def open_zoo() -> Zoo:
-    """The zoo that the settings in force describe. Raises what ``all_sources`` raises."""
-    current = settings.current()
-    store = Store(current.home)
-    return Zoo(all_sources(current, store), store)
+    """The zoo that the settings in force describe; one command line has one, so that it asks each server once.
+
+    Raises:
+        UsageError: if the settings can't be understood.
+    """
+    current, shared = settings.current(), settings.shared()
+    zoo = shared.get(current)
+    if not isinstance(zoo, Zoo):
+        store = Store(current.home)
+        zoo = shared[current] = Zoo(all_sources(current, store), store)
+    return zoo
 
 
 @dataclass(frozen=True)
@@ -41,47 +55,132 @@ class Check:
     problem: str
 
 
+class _Slot:
+    """A manifest in its place, read once, when it is asked for."""
+
+    def __init__(self, given: Source | Named) -> None:
+        self.name = given.name
+        self.origin = given.origin
+        self.source = given if isinstance(given, Source) else None
+        self.remote = isinstance(given, Named) and given.remote
+        self.error: CondgenError | None = None
+        self._named = given if isinstance(given, Named) else None
+        self._last_seen: Source | None = None
+
+    def read(self) -> None:
+        """Fill ``source``, or else ``error``; what a plugin's zoo costs is a warning."""
+        if self.source is None and self.error is None and self._named is not None:
+            try:
+                self.source = self._named.read(False)
+            except CondgenError as error:
+                self.fail(error)
+            except Exception as error:  # it may be another thread's work, where an exception would be lost
+                self.fail(IntegrityError(f"the zoo {self.name} can't be read: {type(error).__name__}: {error}"))
+
+    def fail(self, error: CondgenError) -> None:
+        """Do without it; a plugin's zoo costs a warning."""
+        self.error = error
+        if self.origin == "plugin":
+            console.warn(f"the zoo {self.name} can't be used: {error.message}")
+
+    def at_hand(self) -> Source | None:
+        """The source if no network is needed for it: of a remote one that wasn't read, what was last seen."""
+        if self.source is None and self._last_seen is None and self._named is not None:
+            with suppress(CondgenError):
+                self._last_seen = self._named.read(True)
+        return self.source or self._last_seen
+
+
 class Zoo:
-    """Models of several manifests; where names clash the earlier manifest wins.
+    """Models of several manifests; where names clash, be they ids or aliases, the earlier manifest wins.
+
+    A manifest is read when no earlier one has the name that is looked for: a bundled model needs no server of a plugin's.
 
     Args:
         sources: manifests in order of precedence.
         store: where downloads are kept.
     """
 
-    def __init__(self, sources: Iterable[Source], store: Store) -> None:
+    def __init__(self, sources: Iterable[Source | Named], store: Store) -> None:
         self.store = store
-        self._names: dict[str, Entry] = {}
-        self._sources: dict[str, Source] = {}
-        for source in sources:
-            for entry in source.manifest.entries:
-                if entry.id not in self._names:
-                    self._sources[entry.id] = source
-                    for name in entry.names:
-                        self._names.setdefault(name, entry)
+        self._slots = [_Slot(source) for source in sources]
+        self._source: dict[str, Source] = {}
+        self._told: set[str] = set()
 
     def entries(self) -> list[Entry]:
-        """All models, in the order of their manifests."""
-        return [self._names[name] for name in self._sources]
+        """All models, in the order of their manifests, but for those whose id an earlier manifest has taken.
+
+        Raises:
+            CondgenError: if a manifest can't be read; a plugin's costs a warning.
+        """
+        _read_together(self._slots)
+        self._raise_first()
+        return _entries(self._named(slot.source for slot in self._slots))
+
+    def entries_at_hand(self) -> list[Entry]:
+        """The models that are known without network; manifests that can't be read are left out."""
+        return _entries(self._named(slot.at_hand() for slot in self._slots))
 
     def entry(self, name: str) -> Entry:
         """The model of an id or alias.
 
+        It is told if a zoo of the user's has it in place of condgen's or a plugin's, and if one of the user's can't be read.
+
         Raises:
             NotFoundError: with the nearest names.
+            CondgenError: if no zoo has it, and one of the user's can't be read.
         """
-        entry: Entry = named(self._names, "model", name)
+        known: dict[str, Entry] = {}
+        # servers that follow one another are asked together
+        for _, group in groupby(enumerate(self._slots), lambda pair: -1 if pair[1].remote else pair[0]):
+            _read_together([slot for _, slot in group])
+            known = self._named(slot.source for slot in self._slots)
+            if name in known:
+                self._tell(name, self._source[known[name].id])
+                return known[name]
+        self._raise_first()
+        entry: Entry = named(known, "model", name)
         return entry
 
     def source(self, entry: Entry) -> Source:
-        """Where the entry comes from."""
-        return self._sources[entry.id]
+        """Where an entry of this zoo comes from."""
+        return self._source[entry.id if entry.id in self._source else self.entry(entry.id).id]
+
+    def _named(self, sources: Iterable[Source | None]) -> dict[str, Entry]:
+        """The models by id and alias."""
+        found: dict[str, Entry] = {}
+        for source in filter(None, sources):
+            for entry in source.manifest.entries:
+                if entry.id not in found:
+                    self._source[entry.id] = source
+                    for name in entry.names:
+                        found.setdefault(name, entry)
+        return found
+
+    def _raise_first(self) -> None:
+        for slot in self._slots:
+            if slot.error and slot.origin != "plugin":
+                raise slot.error
+
+    def _tell(self, name: str, source: Source) -> None:
+        """Say what somebody might not expect of a name, once."""
+        if name in self._told:
+            return
+        self._told.add(name)
+        for slot in self._slots:
+            if slot.error and slot.origin == "user":
+                console.warn(f"{slot.error.message}; {name} is the model of {_whose(source)}")
+        if source.origin == "user":
+            others = (slot for slot in self._slots if slot.origin != "user")
+            hidden = next((found for slot in others if (found := slot.at_hand()) and name in found.names), None)
+            if hidden:
+                console.warn(f"{name} is the model of {_whose(source)}, in place of that of {_whose(hidden)}")
 
     def state(self, entry: Entry) -> State:
         """Where the model's files are; sizes are compared, hashes are not."""
         beside = [self._beside(entry, file) is not None for file in entry.files]
         if all(beside):
-            return "bundled" if self.source(entry).installed else "local"
+            return "bundled" if self.source(entry).origin == "bundled" else "local"
         here = [near or self.store.has(file) for near, file in zip(beside, entry.files, strict=True)]
         return "installed" if all(here) else "partial" if any(here) else "remote"
 
@@ -100,13 +199,13 @@ class Zoo:
     def pull(self, entry: Entry) -> dict[str, Path]:
         """As ``files``, but damaged files in the store are downloaded anew."""
         for file in entry.files:
-            if self.store.has(file) and problem_with(self.store.path(file), file):
+            if self.store.has(file) and self.store.problem(file):
                 self.store.remove(file)
         return self.files(entry)
 
     def remove(self, entry: Entry) -> int:
         """Delete the entry's files from the store, but for those that another installed model uses; the bytes freed."""
-        others = [other for other in self.entries() if other.id != entry.id and self.state(other) == "installed"]
+        others = [other for other in self.entries_at_hand() if other.id != entry.id and self.state(other) == "installed"]
         shared = {file.sha256 for other in others for file in other.files}
         return sum(self.store.remove(file) for file in entry.files if file.sha256 not in shared)
 
@@ -116,7 +215,8 @@ class Zoo:
         for file in entry.files:
             path = self._present(entry, file)
             if path is not None:
-                checks.append(Check(entry, file, path, problem_with(path, file)))
+                with self.store.reading():
+                    checks.append(Check(entry, file, path, problem_with(path, file)))
         return checks
 
     def card(self, entry: Entry) -> str:
@@ -124,16 +224,14 @@ class Zoo:
         if entry.card is None:
             return ""
         place = self.source(entry).place(entry.card)
-        data = fetch_bytes(place, LARGEST_CARD) if isinstance(place, str) else _read(place, entry)
+        data = fetch_bytes(place, LARGEST_CARD, ANSWER_SECONDS, 1) if isinstance(place, str) else _read(place, entry)
         # a terminal obeys escape sequences
         return re.sub(r"[^\t\n\x20-\x7e\xa0-\U0010ffff]", "", data.decode("utf-8", errors="replace"))
 
     def _present(self, entry: Entry, file: File) -> Path | None:
         """The local file, whole or damaged."""
-        for path in [*self.source(entry).places(file), self.store.path(file)]:
-            if path.is_file():
-                return path
-        return None
+        beside = (path for path in self.source(entry).places(file) if path.is_file())
+        return next(beside, None) or self.store.find(file)
 
     def _beside(self, entry: Entry, file: File) -> Path | None:
         places = self.source(entry).places(file)
@@ -148,15 +246,39 @@ class Zoo:
                 if not problem:
                     return path
                 damaged = IntegrityError(f"{path} is damaged: {problem}", "install it again" if source.installed else None)
-        blob = self.store.path(file)
-        if blob.is_file():
-            if problem := problem_with(blob, file):
+        if blob := self.store.find(file):
+            if problem := self.store.problem(file):
                 raise IntegrityError(f"{file.path} of {entry.id} is damaged: {problem}", f"condgen pull {entry.id}")
             return blob
         urls = source.urls(file)
         if not urls:
             raise damaged or NotFoundError(f"{file.path} of {entry.id} is missing beside the manifest {source.name}")
         return self.store.add(file, urls, f"{entry.id} {file.path}")
+
+
+def _whose(source: Source) -> str:
+    return "condgen" if source.origin == "bundled" else source.name
+
+
+def _entries(known: Mapping[str, Entry]) -> list[Entry]:
+    """The distinct models among those by id and alias."""
+    return [entry for name, entry in known.items() if name == entry.id]
+
+
+def _read_together(slots: Sequence[_Slot]) -> None:
+    """Read manifests, remote ones at the same time: each may take seconds to fail, and no protocol may take longer."""
+    asked = [slot for slot in slots if slot.remote]
+    threads = [threading.Thread(target=copy_context().run, args=(slot.read,), daemon=True) for slot in asked]
+    for thread in threads:
+        thread.start()
+    for slot in slots:
+        if not slot.remote:
+            slot.read()
+    deadline = monotonic() + MOST_SECONDS
+    for slot, thread in zip(asked, threads, strict=True):
+        thread.join(max(0.0, deadline - monotonic()))
+        if thread.is_alive():
+            slot.fail(NetworkError(f"{slot.name}: no answer within {MOST_SECONDS:.0f} seconds", "try again later"))
 
 
 def _read(path: Path, entry: Entry) -> bytes:

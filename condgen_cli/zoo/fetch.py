@@ -6,18 +6,19 @@ import errno
 import hashlib
 import os
 import shutil
+import zlib
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from time import sleep
 from typing import TypeVar
 
-from filelock import FileLock
-
 from condgen_cli import console
 from condgen_cli.errors import CondgenError, InputError, IntegrityError, NetworkError, NotFoundError
-from condgen_cli.zoo.transport import Body, Interrupted, connect
+from condgen_cli.zoo.locks import partial_file
+from condgen_cli.zoo.transport import Body, Interrupted, connect, host_of
+from condgen_cli.zoo.waiting import PATIENCE
 
 __all__ = ["Expected", "fetch", "fetch_bytes", "human_size", "storage_errors"]
 
@@ -70,7 +71,7 @@ def fetch(
     """Download a file to ``destination`` unless it is there as expected already.
 
     The bytes go to ``NAME.part`` beside it, which a later call continues if a hash is known; only a whole, verified file
-    gets the final name. Processes that want the same file wait for the first.
+    gets the final name. Processes that want the same file wait for the first, where the file system has locks.
 
     Args:
         urls: absolute, tried in order.
@@ -81,29 +82,32 @@ def fetch(
         NotFoundError: if no URL has the file.
         IntegrityError: if what comes is not what is expected.
         NetworkError: if the network fails, or is needed while offline.
-        CondgenError: if the disk is full or the folder can't be written to.
+        CondgenError: if the disk is full, the folder can't be written to, or another process has the file and doesn't go on.
     """
     expected = Expected(size or 0, sha256, md5)
-    download = _Download(destination.with_name(destination.name + ".part"), expected, limit, description)
-    with _locked(destination):
+    with _locked(destination) as part:
         if (expected.size or expected.hashed) and destination.is_file() and not expected.problem(destination):
             return destination
+        download = _Download(part, expected, limit, description)
         download.run([urls] if isinstance(urls, str) else urls)
         with storage_errors(destination):
             download.part.replace(destination)
     return destination
 
 
-def fetch_bytes(url: str, limit: int) -> bytes:
-    """The content of a URL, into memory.
+def fetch_bytes(url: str, limit: int, seconds: float | None = None, attempts: int = ATTEMPTS) -> bytes:
+    """The content of a URL, into memory; unpacked, if the server has packed it on its way.
 
+    Args:
+        seconds: that a server may take to answer; silence is not tried again then. None: as ``fetch``.
+        attempts: how often it is tried.
     Raises:
         InputError: if it has more than ``limit`` bytes.
         NotFoundError, NetworkError: as ``fetch``.
     """
 
     def read() -> bytes:
-        with connect(url) as body:
+        with connect(url, seconds=seconds) as body:
             if body.total is not None and body.total > limit:
                 raise _too_large(url, limit)
             content = bytearray()
@@ -113,9 +117,31 @@ def fetch_bytes(url: str, limit: int) -> bytes:
                     raise _too_large(url, limit)
             if body.total is not None and len(content) < body.total:
                 raise Interrupted(f"the connection closed after {len(content)} of {body.total} bytes")
-            return bytes(content)
+            return _unpacked(bytes(content), body, limit)
 
-    return _with_retries(read, url)
+    return _with_retries(read, url, attempts, seconds)
+
+
+def _unpacked(content: bytes, body: Body, limit: int) -> bytes:
+    """What a server has packed although it was asked not to; a file that only counts as packed, as a .gz, stays as it is."""
+    if not body.encoding:
+        return content
+    if body.encoding not in ("gzip", "x-gzip", "deflate"):
+        raise NetworkError(f"{body.url}: the server sends it packed{_packing(body.encoding)}")
+    unpacker = zlib.decompressobj(zlib.MAX_WBITS | 32)  # either kind of header
+    try:
+        plain = unpacker.decompress(content, limit + 1)
+    except zlib.error:
+        return content
+    if len(plain) > limit:
+        raise _too_large(body.url, limit)
+    if not unpacker.eof:
+        raise Interrupted("what the server has packed breaks off")
+    return plain
+
+
+def _packing(encoding: str) -> str:
+    return f" as {encoding[:20]}, which nobody asked for" if encoding else ""
 
 
 @dataclass
@@ -127,6 +153,7 @@ class _Download:
     limit: int | None
     description: str
     validator: str = ""
+    encoding: str = ""
 
     def run(self, urls: Sequence[str]) -> None:
         """Leave a verified file at ``part``, from the first URL that gives one."""
@@ -138,7 +165,7 @@ class _Download:
         for url in urls:
             try:
                 return self._from(url)
-            except (IntegrityError, NetworkError, NotFoundError) as error:
+            except (IntegrityError, NetworkError, NotFoundError, InputError) as error:
                 failures.append(error)
         raise _gravest(failures)
 
@@ -151,7 +178,8 @@ class _Download:
             problem = self._attempt(url)
         if problem:
             self._drop()
-            raise IntegrityError(f"{url}: {problem}")
+            packed = f"; the server sends it packed{_packing(self.encoding)}" if self.encoding else ""
+            raise IntegrityError(f"{url}: {problem}{packed}")
 
     def _attempt(self, url: str) -> str:
         self.validator = ""
@@ -171,7 +199,7 @@ class _Download:
             self._drop()
             offset = 0
         with connect(url, offset, self.validator) as body:
-            self.validator = body.validator
+            self.validator, self.encoding = body.validator, body.encoding
             self._check_announced(body)
             self._copy(body)
         whole, arrived = self.expected.size or body.total or 0, self._offset()
@@ -236,17 +264,21 @@ class _WrongSizeError(Exception):
     """What is wrong with a size, as half a sentence."""
 
 
-def _with_retries(operation: Callable[[], T], url: str) -> T:
+def _with_retries(operation: Callable[[], T], url: str, attempts: int = ATTEMPTS, seconds: float | None = None) -> T:
     attempt = 1
     while True:
         try:
             return operation()
         except Interrupted as failure:
+            reason = failure.reason
             wait = FIRST_WAIT * 2 ** (attempt - 1) if failure.wait is None else failure.wait
-            if wait > LONGEST_WAIT:
-                raise NetworkError(f"{url}: {failure.reason}, and asks to wait {wait:.0f} seconds", "try again later") from None
-            if attempt == ATTEMPTS:
-                raise NetworkError(f"{url}: {failure.reason} ({ATTEMPTS} attempts)", "try again later") from None
+            if failure.wait is not None and wait > (seconds or LONGEST_WAIT):
+                raise NetworkError(f"{url}: {reason}, and asks to wait {wait:.0f} seconds", "try again later") from None
+            if attempt == attempts or (seconds and failure.silent):
+                often = f" ({attempt} attempts)" if attempt > 1 else ""
+                raise NetworkError(f"{url}: {reason}{often}", "try again later") from None
+        if wait > PATIENCE:
+            console.info(f"{host_of(url)}: {reason}; trying again in {wait:.0f} seconds")
         sleep(wait)
         attempt += 1
 
@@ -255,7 +287,7 @@ def _gravest(failures: Sequence[CondgenError]) -> CondgenError:
     """The failure to report: a file that came and was wrong says more than one that did not come."""
     if not failures:
         return NotFoundError("no URL is given")
-    order = (IntegrityError, NetworkError, NotFoundError)
+    order = (IntegrityError, NetworkError, InputError, NotFoundError)
     error = min(failures, key=lambda failure: order.index(type(failure)))
     if len(failures) > 1:
         return type(error)(f"{error.message} (and {len(failures) - 1} more failed)", error.hint)
@@ -263,17 +295,12 @@ def _gravest(failures: Sequence[CondgenError]) -> CondgenError:
 
 
 @contextmanager
-def _locked(destination: Path) -> Iterator[None]:
-    file = destination.with_name(f".{destination.name}.lock")
-    lock = FileLock(file)
-    with storage_errors(destination):
-        destination.parent.mkdir(parents=True, exist_ok=True)
-        file.touch()  # filelock would wait for ever where no file can be made
-        lock.acquire()
-    try:
-        yield
-    finally:
-        lock.release()
+def _locked(destination: Path) -> Iterator[Path]:
+    with ExitStack() as stack:
+        with storage_errors(destination):
+            destination.parent.mkdir(parents=True, exist_ok=True)
+            part = stack.enter_context(partial_file(destination))
+        yield part
 
 
 @contextmanager

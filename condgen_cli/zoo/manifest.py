@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import PurePosixPath
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, FailFast, Field, JsonValue, ValidationError, model_validator
 from pydantic_core import from_json
 
 from condgen_cli.errors import IntegrityError
+from condgen_cli.printable import printable
+from condgen_cli.validation import validation_message
 from condgen_cli.zoo.names import safe_path, safe_url
 
 __all__ = [
@@ -25,27 +26,51 @@ __all__ = [
     "Training",
     "TrainingData",
     "parse_manifest",
-    "validation_message",
 ]
 
-SCHEMA = 1
-"""The manifest version that this condgen writes and reads."""
+SCHEMA = 2
+"""The manifest version that this condgen writes; it reads this and older ones. Since 2 references have options."""
 
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+MOST_MODELS = 10_000
+MOST_ALIASES = 100
+"""Of a model."""
+MOST_NAMES = 20_000
+"""Ids and aliases of all models: a misspelt name is compared with each."""
+MOST_PARTS = 1_000
+"""Files, results and the like of a model."""
+MOST_FIELDS = 100
+LONGEST_LINE = 2_000
+LONGEST_TEXT = 100_000
+"""Characters."""
 
 
-def _printable(text: str) -> str:
-    # a terminal obeys escape sequences, also those in a stranger's description
-    if _CONTROL.search(text):
+def _one_line(text: str) -> str:
+    # a terminal obeys escape sequences, and the end of a line would begin one that looks as if condgen wrote it
+    if printable(text) != text:
+        raise ValueError("control characters and ends of lines are not allowed")
+    return text
+
+
+def _plain_lines(text: str) -> str:
+    if printable(text, lines=True) != text:
         raise ValueError("control characters are not allowed")
     return text
 
 
-Text = Annotated[str, AfterValidator(_printable)]
+Line = Annotated[str, Field(max_length=LONGEST_LINE), AfterValidator(_one_line)]
+Lines = Annotated[str, Field(max_length=LONGEST_TEXT), AfterValidator(_plain_lines)]
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]*$", max_length=64)]
+Registered = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]
+"""What a plugin registers, or a distribution: it becomes a part of commands that condgen proposes."""
 RelativePath = Annotated[str, AfterValidator(safe_path)]
 Url = Annotated[str, AfterValidator(safe_url)]
 Number = Annotated[float, Field(allow_inf_nan=False)]
+T = TypeVar("T")
+# what is wrong with the first of a million is enough
+Parts = Annotated[tuple[T, ...], Field(max_length=MOST_PARTS), FailFast()]
+
+_BOM = b"\xef\xbb\xbf"
+"""What some editors put before UTF-8."""
 
 
 class _Part(BaseModel):
@@ -56,7 +81,7 @@ class _Part(BaseModel):
 class Architecture(_Part):
     """Which model to build: the name that a plugin registered, and the config its builder takes."""
 
-    name: Text
+    name: Registered
     config: dict[str, JsonValue] = {}
 
 
@@ -71,7 +96,7 @@ class File(_Part):
     """
 
     path: RelativePath
-    urls: Annotated[tuple[Url, ...], Field(min_length=1)]
+    urls: Annotated[tuple[Url, ...], Field(min_length=1, max_length=100), FailFast()]
     size: Annotated[int, Field(ge=0, le=1 << 40)]
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
@@ -79,9 +104,9 @@ class File(_Part):
 class TrainingData(_Part):
     """A data set that the weights come from."""
 
-    name: Text
-    licence: Text
-    url: Text = ""
+    name: Line
+    licence: Line
+    url: Line = ""
 
 
 class Result(_Part):
@@ -95,49 +120,55 @@ class Result(_Part):
         signature: what makes it comparable: normaliser, tokenizer, split, seed, version.
     """
 
-    dataset: Text
-    split: Text
-    metric: Text
+    dataset: Line
+    split: Line
+    metric: Line
     value: Number
     interval: tuple[Number, Number] | None = None
     n: Annotated[int, Field(ge=0)] | None = None
-    command: Text = ""
-    signature: Text = ""
+    command: Line = ""
+    signature: Line = ""
 
 
 class Reference(_Part):
-    """A score that others report, to be set beside ours; on one part of the data set if ``group`` names it."""
+    """A score that others report, to be set beside ours.
 
-    system: Text
-    dataset: Text
-    split: Text
-    metric: Text
+    Args:
+        group: the part of the data set that it is of; empty: the whole.
+        options: the data set's options that it holds for; those that aren't named have their defaults.
+    """
+
+    system: Line
+    dataset: Line
+    split: Line
+    metric: Line
     value: Number
-    note: Text = ""
-    source: Text = ""
-    group: Text = ""
+    note: Line = ""
+    source: Line = ""
+    group: Line = ""
+    options: dict[str, Line] = {}
 
 
 class Training(_Part):
     """How the weights came about; hours are of wall clock."""
 
-    recipe: Text = ""
+    recipe: Line = ""
     seed: int | None = None
-    hardware: Text = ""
+    hardware: Line = ""
     hours: Number | None = None
 
 
 class Example(_Part):
     """A command to try, and what it prints."""
 
-    command: Text
-    expected: Text = ""
+    command: Line
+    expected: Lines = ""
 
 
 class Requirements(_Part):
-    """What must be installed: the plugin, and the oldest condgen that reads this entry."""
+    """What must be installed: the plugin's distribution, and the oldest condgen that reads this entry."""
 
-    plugin: Text = ""
+    plugin: Annotated[str, Field(pattern=r"^([A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?)?$", max_length=100)] = ""
     condgen: Annotated[str, Field(pattern=r"^[0-9]{1,6}(\.[0-9]{1,6}){0,3}$")] = "0"
 
 
@@ -152,19 +183,19 @@ class Entry(_Part):
     """
 
     id: Name
-    aliases: tuple[Name, ...] = ()
-    task: Text
-    description: Text
-    licence: Text
-    revision: Text
+    aliases: Annotated[tuple[Name, ...], Field(max_length=MOST_ALIASES), FailFast()] = ()
+    task: Registered
+    description: Line
+    licence: Line
+    revision: Line
     architecture: Architecture
     decoding: dict[str, JsonValue] = {}
-    files: tuple[File, ...] = ()
+    files: Parts[File] = ()
     card: RelativePath | None = None
-    data: tuple[TrainingData, ...] = ()
+    data: Parts[TrainingData] = ()
     training: Training = Training()
-    results: tuple[Result, ...] = ()
-    references: tuple[Reference, ...] = ()
+    results: Parts[Result] = ()
+    references: Parts[Reference] = ()
     example: Example | None = None
     requires: Requirements = Requirements()
 
@@ -193,17 +224,30 @@ class Manifest(_Part):
 
     # ``schema`` itself is a method of pydantic's models
     version: Annotated[int, Field(alias="schema", ge=1, le=SCHEMA)]
-    entries: tuple[Entry, ...] = ()
+    entries: Annotated[tuple[Entry, ...], Field(max_length=MOST_MODELS), FailFast()] = ()
 
     @model_validator(mode="after")
     def _distinct_names(self) -> Manifest:
-        if twice := _repeated([name for entry in self.entries for name in entry.names]):
+        names = [name for entry in self.entries for name in entry.names]
+        if len(names) > MOST_NAMES:
+            raise ValueError(f"entries: more than {MOST_NAMES} names")
+        if twice := _repeated(names):
             raise ValueError(f"two models named {twice}")
         return self
 
 
 def _repeated(names: list[str]) -> str:
-    return next((name for index, name in enumerate(names) if name in names[:index]), "")
+    seen: set[str] = set()
+    for name in names:
+        if name in seen:
+            return name
+        seen.add(name)
+    return ""
+
+
+def is_web_page(data: bytes) -> bool:
+    """Whether it is HTML, which networks that want a login send in place of anything."""
+    return data.removeprefix(_BOM).lstrip()[:1] == b"<"
 
 
 def parse_manifest(data: bytes, source: str) -> Manifest:
@@ -212,6 +256,7 @@ def parse_manifest(data: bytes, source: str) -> Manifest:
     Raises:
         IntegrityError: if it is malformed, or of a newer schema than this condgen knows.
     """
+    data = data.removeprefix(_BOM)
     version = _schema_of(data, source)
     if version > SCHEMA:
         message = f"manifest {source} has schema {version}, newer than the {SCHEMA} that this condgen reads"
@@ -219,10 +264,21 @@ def parse_manifest(data: bytes, source: str) -> Manifest:
     try:
         return Manifest.model_validate_json(data, strict=True)
     except ValidationError as error:
-        raise IntegrityError(f"manifest {source}: {validation_message(error)}") from None
+        raise IntegrityError(f"manifest {source}: {_shortened(validation_message(error))}") from None
+
+
+def _shortened(message: str, longest: int = 300) -> str:
+    """A message without the middle, if it is long: it may hold names of the manifest's."""
+    return message if len(message) <= longest else f"{message[: longest // 2]} … {message[-longest // 2 :]}"
 
 
 def _schema_of(data: bytes, source: str) -> int:
+    if is_web_page(data):
+        raise IntegrityError(
+            f"{source} is a web page, not a manifest", "check the address, and whether the network wants a login"
+        )
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
+        raise IntegrityError(f"manifest {source} is UTF-16, not UTF-8")
     try:
         document: Any = from_json(data, allow_inf_nan=False)
     except ValueError as error:
@@ -230,13 +286,15 @@ def _schema_of(data: bytes, source: str) -> int:
     version = document.get("schema") if isinstance(document, dict) else None
     if not isinstance(version, int) or isinstance(version, bool):
         raise IntegrityError(f"manifest {source} has no schema number: not a manifest of condgen")
+    if _is_crowded(document):
+        raise IntegrityError(f"manifest {source}: more than {MOST_FIELDS} fields in one part of it")
     return version
 
 
-def validation_message(error: ValidationError) -> str:
-    """The first problem as one line, with the place it is at."""
-    first = error.errors(include_url=False, include_input=False)[0]
-    place = ".".join(str(part) for part in first["loc"])
-    message = first["msg"].removeprefix("Value error, ")
-    message = message[:1].lower() + message[1:]
-    return " ".join(f"{place}: {message}".split() if place else message.split())
+def _is_crowded(part: Any) -> bool:
+    """Whether a part that has fields, or one within it, has more than any could: each would be a problem of its own."""
+    if isinstance(part, list):
+        return any(map(_is_crowded, part))
+    if not isinstance(part, dict):
+        return False
+    return len(part) > MOST_FIELDS or any(_is_crowded(part[name]) for name in part if name not in ("config", "decoding"))

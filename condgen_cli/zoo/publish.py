@@ -15,7 +15,9 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from condgen_cli import console
 from condgen_cli.errors import CondgenError, IntegrityError, NotFoundError, UsageError
-from condgen_cli.weights import SCALE, eight_bits
+from condgen_cli.files.inputs import forget_inputs, protect
+from condgen_cli.validation import validation_message
+from condgen_cli.weights import SCALE, eight_bits, load_weights
 from condgen_cli.zoo.manifest import (
     SCHEMA,
     Architecture,
@@ -23,7 +25,6 @@ from condgen_cli.zoo.manifest import (
     Manifest,
     RelativePath,
     parse_manifest,
-    validation_message,
 )
 from condgen_cli.zoo.names import protocol_of
 from condgen_cli.zoo.safetensors_header import read_header
@@ -89,6 +90,7 @@ def publish(
 
 def _read_run(run_dir: Path) -> Run:
     path = run_dir / "model.json"
+    protect(path)
     try:
         return Run.model_validate_json(path.read_bytes())
     except OSError:
@@ -105,8 +107,10 @@ def _read_manifest(zoo: Path) -> Manifest:
 def _content(path: Path, bits: int) -> bytes:
     if not path.is_file():
         raise NotFoundError(f"{path} does not exist")
+    protect(path)
     if path.suffix == ".safetensors":
         read_header(path)
+        load_weights(path)  # what is no number is told now, not to those who use it
         if bits < 32:
             return _smaller(path, bits)
     return path.read_bytes()
@@ -205,6 +209,9 @@ def _command(
     bits: Annotated[int, typer.Option("--bits", min=8, max=32, metavar="8|16|32", help="For a weight.")] = 32,
 ) -> None:
     """Put a training run into a zoo."""
+    forget_inputs()
+    if metadata is not None:
+        protect(metadata)
     try:
         fields = tomllib.loads(metadata.read_text(encoding="utf-8")) if metadata else {}
         entry = publish(run_dir, name, zoo, aliases=alias or (), metadata=fields, bits=bits)

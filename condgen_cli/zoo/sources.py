@@ -1,27 +1,51 @@
-"""Where manifests come from: the user's settings, plugins, and the one that ships with condgen."""
+"""Where manifests come from: the user's settings, the one that ships with condgen, and plugins."""
 
 from __future__ import annotations
 
-from contextlib import suppress
+import stat
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from importlib import resources
 from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 from urllib.parse import quote, urlsplit
 from urllib.request import url2pathname
 
 import condgen_cli
 from condgen_cli import console
-from condgen_cli.errors import CondgenError, IntegrityError, NetworkError, NotFoundError
-from condgen_cli.settings import Settings
-from condgen_cli.specs import ManifestSpec
+from condgen_cli.errors import CondgenError, IntegrityError, NetworkError, NotFoundError, PluginError
+from condgen_cli.guard import told
+from condgen_cli.settings import Settings, expanded
+from condgen_cli.specs import ManifestSpec, package_file
 from condgen_cli.zoo.fetch import fetch_bytes
-from condgen_cli.zoo.manifest import File, Manifest, parse_manifest
+from condgen_cli.zoo.manifest import Entry, File, Manifest, is_web_page, parse_manifest
 from condgen_cli.zoo.names import contained, protocol_of
-from condgen_cli.zoo.store import Store, write_atomically
+from condgen_cli.zoo.store import Store
 
-__all__ = ["Source", "all_sources", "bundled", "local_source", "remote_source"]
+if TYPE_CHECKING:
+    from condgen_cli.plugins import Plugins
+
+__all__ = [
+    "ANSWER_SECONDS",
+    "Named",
+    "Origin",
+    "Source",
+    "all_sources",
+    "bundled",
+    "local_source",
+    "plugin_zoos",
+    "remote_source",
+]
 
 LARGEST_MANIFEST = 16 * 1024 * 1024
+ANSWER_SECONDS = 5.0
+"""That the server of a manifest or a card may take to answer: these are small, and commands wait for them."""
+SEEN_SECONDS = 2.0
+"""The same, of a manifest whose last copy can be used instead."""
+
+Origin = Literal["user", "bundled", "plugin"]
+"""Who names a zoo: the user (``--zoo``, ``CONDGEN_ZOO``), condgen itself, a plugin."""
 
 
 @dataclass(frozen=True)
@@ -29,15 +53,25 @@ class Source:
     """A manifest and what its relative URLs are relative to.
 
     Args:
-        name: ``bundled``, a plugin's name, a path or a URL.
+        name: ``bundled``, ``NAME (plugin PLUGIN)``, a path or a URL.
         base: a folder, or a URL that ends in a slash.
-        installed: it came with condgen or a plugin, whose installer may have laid it out with links.
+        origin: who names it. What came with condgen or a plugin may have been laid out with links by its installer.
     """
 
     name: str
     manifest: Manifest
     base: Path | str
-    installed: bool = False
+    origin: Origin = "user"
+
+    @cached_property
+    def names(self) -> dict[str, Entry]:
+        """Its models by id and alias."""
+        return {name: entry for entry in self.manifest.entries for name in entry.names}
+
+    @property
+    def installed(self) -> bool:
+        """Whether it came with condgen or a plugin."""
+        return self.origin != "user"
 
     def place(self, relative: str) -> Path | str:
         """The path or URL of something beside the manifest.
@@ -61,14 +95,31 @@ class Source:
         return [place for place in places if isinstance(place, str)]
 
 
-def all_sources(settings: Settings, store: Store) -> list[Source]:
-    """The settings' zoos, then plugins', then the bundled one.
+@dataclass(frozen=True)
+class Named:
+    """A zoo that somebody names, and that has not been read.
 
-    Raises:
-        NotFoundError, IntegrityError, NetworkError: for the settings' and the bundled one; a plugin's costs a warning.
+    Args:
+        name: as the source's.
+        origin: who names it.
+        remote: reading it needs the network, or a copy of what was last seen.
+        read: its source; with True, without network.
     """
-    named = [_from_settings(zoo, settings, store) for zoo in settings.zoos]
-    return [*named, *_from_plugins(settings, store), bundled()]
+
+    name: str
+    origin: Origin
+    remote: bool
+    read: Callable[[bool], Source]
+
+
+def all_sources(settings: Settings, store: Store) -> list[Named]:
+    """The settings' zoos, then the bundled one, then plugins', of which those on this machine come first. Nothing is read."""
+    from condgen_cli.plugins import manager
+
+    of_user = [_of_user(zoo, settings, store) for zoo in settings.zoos]
+    of_condgen = Named("bundled", "bundled", False, lambda offline: bundled())
+    of_plugins = [zoo for _, zoo in plugin_zoos(manager(), settings, store)]
+    return [*of_user, of_condgen, *sorted(of_plugins, key=lambda zoo: zoo.remote)]
 
 
 def bundled() -> Source:
@@ -76,49 +127,70 @@ def bundled() -> Source:
     package = Path(condgen_cli.__file__).parent
     for folder in (package / "_zoo", package.parent / "zoo"):
         if (folder / "manifest.json").is_file():
-            return local_source(folder, "bundled", installed=True)
+            return local_source(folder, "bundled", "bundled")
     raise NotFoundError("condgen's own manifest is missing", "pip install --force-reinstall condgen")
 
 
-def local_source(path: Path, name: str = "", installed: bool = False) -> Source:
-    """The zoo of a manifest file, or of the folder that holds ``manifest.json``."""
-    file = path / "manifest.json" if path.is_dir() else path
+def local_source(path: Path, name: str = "", origin: Origin = "user") -> Source:
+    """The zoo of a manifest file, or of the folder that holds ``manifest.json``.
+
+    Raises:
+        NotFoundError: if there is none.
+        IntegrityError: if it is too large, or malformed.
+    """
     try:
-        if file.stat().st_size > LARGEST_MANIFEST:
-            raise IntegrityError(f"manifest {file} is larger than {LARGEST_MANIFEST} bytes")
-        data = file.read_bytes()
+        file = path / "manifest.json" if path.is_dir() else path
+        if not stat.S_ISREG(file.stat().st_mode):
+            raise NotFoundError(f"no manifest at {file}: it is not a regular file")
+        with file.open("rb") as opened:
+            data = opened.read(LARGEST_MANIFEST + 1)
     except OSError as error:
-        raise NotFoundError(f"no manifest at {file}: {(error.strerror or '').lower()}") from None
-    return Source(name or str(path), parse_manifest(data, str(file)), file.parent, installed)
+        raise NotFoundError(f"no manifest at {path}: {(error.strerror or str(error)).lower()}") from None
+    if len(data) > LARGEST_MANIFEST:
+        raise IntegrityError(f"manifest {file} is larger than {LARGEST_MANIFEST} bytes")
+    return Source(name or str(path), parse_manifest(data, str(file)), file.parent, origin)
 
 
-def remote_source(url: str, store: Store, offline: bool, name: str = "") -> Source:
-    """The zoo of a manifest's URL, which may end in a slash; without network its last copy is used."""
+def remote_source(url: str, store: Store, offline: bool, name: str = "", origin: Origin = "user") -> Source:
+    """The zoo of a manifest's URL, which may end in a slash.
+
+    Where the server doesn't answer within seconds, its last copy is used; ``offline`` uses no other.
+
+    Raises:
+        NetworkError: if it can't be had, and was never seen.
+        IntegrityError: if it is malformed, or wants files of this machine.
+        NotFoundError, InputError: if there is none at the URL, or it is too large.
+    """
     url = f"{url}manifest.json" if url.endswith("/") else url
-    copy = store.manifest(url)
-    data = _copied(url, copy) if offline else _downloaded(url, copy)
+    data = _copied(url, store) if offline else _downloaded(url, store)
     manifest = parse_manifest(data, url)
     _forbid_local_files(manifest, url)
-    with suppress(OSError):  # a store that can't be written to still serves what it has
-        write_atomically(copy, data)
-    return Source(name or url, manifest, url.partition("?")[0].rpartition("/")[0] + "/")
+    if not offline:
+        store.keep_manifest(url, data)
+    return Source(name or url, manifest, url.partition("?")[0].rpartition("/")[0] + "/", origin)
 
 
-def _downloaded(url: str, copy: Path) -> bytes:
+def _downloaded(url: str, store: Store) -> bytes:
+    copy = store.last_manifest(url)
     try:
-        return fetch_bytes(url, LARGEST_MANIFEST)
+        data = fetch_bytes(url, LARGEST_MANIFEST, SEEN_SECONDS if copy else ANSWER_SECONDS, attempts=1 if copy else 2)
     except NetworkError as error:
-        if not copy.is_file():
+        if copy is None:
             raise
-        console.warn(f"{error.message}; using the manifest as it was last seen")
-        return copy.read_bytes()
+        problem = error.message
+    else:
+        if copy is None or not is_web_page(data):
+            return data
+        problem = f"{url} is a web page, as of a network that wants you to log in"
+    console.warn(f"{problem}; using the manifest as it was last seen")
+    return copy
 
 
-def _copied(url: str, copy: Path) -> bytes:
-    try:
-        return copy.read_bytes()
-    except OSError:
-        raise NetworkError(f"{url} is not on this machine, and the network is off", "run it once without --offline") from None
+def _copied(url: str, store: Store) -> bytes:
+    data = store.last_manifest(url)
+    if data is None:
+        raise NetworkError(f"{url} is not on this machine, and the network is off", "run it once without --offline")
+    return data
 
 
 def _forbid_local_files(manifest: Manifest, url: str) -> None:
@@ -128,28 +200,32 @@ def _forbid_local_files(manifest: Manifest, url: str) -> None:
                 raise IntegrityError(f"manifest {url}: {entry.id} wants a file of this machine, {file.urls[0]}")
 
 
-def _from_settings(zoo: str, settings: Settings, store: Store) -> Source:
+def _of_user(zoo: str, settings: Settings, store: Store) -> Named:
     if protocol_of(zoo) == "file":
-        return local_source(Path(url2pathname(urlsplit(zoo).path)), zoo)
+        return Named(zoo, "user", False, lambda offline: local_source(Path(url2pathname(urlsplit(zoo).path)), zoo))
     if protocol_of(zoo):
-        return remote_source(zoo, store, settings.offline)
-    return local_source(Path(zoo).expanduser())
+        return Named(zoo, "user", True, lambda offline: remote_source(zoo, store, offline or settings.offline))
+    return Named(zoo, "user", False, lambda offline: local_source(expanded(zoo, "the zoo")))
 
 
-def _from_plugins(settings: Settings, store: Store) -> list[Source]:
-    from condgen_cli.plugins import manager
+def plugin_zoos(plugins: Plugins, settings: Settings, store: Store) -> Iterator[tuple[str, Named]]:
+    """The zoos that plugins bring, each after the name of its plugin."""
+    for name, spec in plugins.manifests.items():
+        registered = (one.name for one in plugins.plugins if name in one.registered.get("condgen_register_manifests", ()))
+        plugin = next(registered, name)
+        yield plugin, _of_plugin(f"{name} (plugin {plugin})", spec, settings, store)
 
-    sources = []
-    for name, spec in manager().manifests.items():
+
+def _of_plugin(name: str, spec: ManifestSpec, settings: Settings, store: Store) -> Named:
+    def read(offline: bool) -> Source:
         try:
-            sources.append(_from_plugin(spec, settings, store))
-        except (CondgenError, ImportError) as error:
-            console.warn(f"the zoo {name} of a plugin can't be used: {error}")
-    return sources
+            if spec.url:
+                return remote_source(spec.url, store, offline or settings.offline, name, "plugin")
+            with resources.as_file(package_file(spec.package, spec.file)) as path:
+                return local_source(path, name, "plugin")
+        except CondgenError:
+            raise
+        except (Exception, SystemExit) as error:  # importing a package runs it
+            raise PluginError(told(error), "condgen plugin doctor") from error
 
-
-def _from_plugin(spec: ManifestSpec, settings: Settings, store: Store) -> Source:
-    if spec.url:
-        return remote_source(spec.url, store, settings.offline, spec.name)
-    with resources.as_file(resources.files(spec.package).joinpath(spec.file)) as path:
-        return local_source(path, spec.name, installed=True)
+    return Named(name, "plugin", bool(spec.url), read)

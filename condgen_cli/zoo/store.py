@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import os
-import tempfile
-from collections.abc import Sequence
+import secrets
+import shlex
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from condgen_cli.errors import IntegrityError
+from condgen_cli import settings
+from condgen_cli.errors import CondgenError, IntegrityError
+from condgen_cli.files import refuse_input
 from condgen_cli.zoo.fetch import Expected, fetch, storage_errors
+from condgen_cli.zoo.locks import leftovers
 from condgen_cli.zoo.manifest import File
 from condgen_cli.zoo.names import contained
 from condgen_cli.zoo.safetensors_header import read_header
@@ -18,10 +23,19 @@ __all__ = ["Store", "problem_with", "write_atomically"]
 
 
 class Store:
-    """Blobs and copies of remote manifests below one folder, which is made when first written to."""
+    """Blobs and copies of remote manifests below one folder, which is made when first written to.
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
+    Args:
+        root: the folder; None: the one that the settings name, asked for when it is needed, since a machine may have none.
+    """
+
+    def __init__(self, root: Path | None = None) -> None:
+        self._root = root
+
+    @property
+    def root(self) -> Path:
+        """The folder. Raises what ``settings.store_folder`` raises."""
+        return self._root or settings.store_folder()
 
     def path(self, file: File) -> Path:
         """Where the file is, or would be.
@@ -33,9 +47,42 @@ class Store:
         return contained(blobs / file.sha256[:2] / file.sha256, self.root)
 
     def has(self, file: File) -> bool:
-        """Whether a file of the right size is there; its hash is not looked at."""
+        """Whether a file of the right size is there for this user; its hash is not looked at."""
+        try:
+            found = self.find(file)
+            return found is not None and found.stat().st_size == file.size
+        except IntegrityError:
+            raise
+        except (CondgenError, OSError):  # no store, or one of somebody else
+            return False
+
+    def find(self, file: File) -> Path | None:
+        """The file, whole or damaged.
+
+        Raises:
+            IntegrityError: if a link there leads out of the store.
+            CondgenError: if the store is another user's, who has not opened it.
+        """
         path = self.path(file)
-        return path.is_file() and path.stat().st_size == file.size
+        with self.reading():
+            return path if path.is_file() else None
+
+    def problem(self, file: File) -> str:
+        """What is wrong with the file that is there, see ``problem_with``. Raises what ``find`` does."""
+        path = self.path(file)
+        with self.reading():
+            return problem_with(path, file)
+
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """Turn the refusal to read what another user has put into the store into one clear line."""
+        try:
+            yield
+        except PermissionError:
+            message = f"the store {self.root} holds files that only another user may read"
+            opened = f"chmod -R a+rX {shlex.quote(str(self.root))}"
+            hint = f"set CONDGEN_HOME to a folder of your own, or have the other user run: {opened}"
+            raise CondgenError(message, hint) from None
 
     def add(self, file: File, urls: Sequence[str], description: str) -> Path:
         """Download the file unless it is there. Raises what ``fetch`` raises."""
@@ -50,14 +97,25 @@ class Store:
         path = self.path(file)
         freed = 0
         with storage_errors(path):
-            for leftover in (path, path.with_name(path.name + ".part")):
+            for leftover in (path, *leftovers(path)):
                 if leftover.is_file():
                     freed += leftover.stat().st_size
                     leftover.unlink()
         return freed
 
-    def manifest(self, url: str) -> Path:
-        """Where the copy of a remote manifest is kept, for use without network."""
+    def last_manifest(self, url: str) -> bytes | None:
+        """A remote manifest as it was last seen; None if it wasn't, or can't be read."""
+        try:
+            return self._manifest(url).read_bytes()
+        except (CondgenError, OSError):
+            return None
+
+    def keep_manifest(self, url: str, data: bytes) -> None:
+        """Keep a remote manifest for use without network; a store that can't be written to still serves what it has."""
+        with suppress(CondgenError, OSError):
+            write_atomically(self._manifest(url), data)
+
+    def _manifest(self, url: str) -> Path:
         return self.root / "manifests" / f"{hashlib.sha256(url.encode()).hexdigest()[:32]}.json"
 
 
@@ -74,14 +132,18 @@ def problem_with(path: Path, file: File) -> str:
 
 
 def write_atomically(path: Path, data: bytes) -> None:
-    """Replace a file's content in one step: a reader sees the old or the new one, whole."""
+    """Replace a file's content in one step: a reader sees the old or the new one, whole. Its permissions are the umask's.
+
+    Raises:
+        UsageError: if it is an input of the running command.
+    """
+    refuse_input(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    partial = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}")
     try:
-        with os.fdopen(descriptor, "wb") as file:
+        with partial.open("xb") as file:
             file.write(data)
-        Path(temporary).chmod(0o644)  # mkstemp's 0600 would shut others out of a shared folder
-        Path(temporary).replace(path)
+        partial.replace(path)
     except BaseException:
-        Path(temporary).unlink(missing_ok=True)
+        partial.unlink(missing_ok=True)
         raise

@@ -5,18 +5,23 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import IO, Any
+from urllib.parse import urljoin, urlsplit
 
 from condgen_cli import __version__, settings
 from condgen_cli.errors import CondgenError, InputError, NetworkError, NotFoundError
 from condgen_cli.zoo.names import PROTOCOLS, protocol_of
+from condgen_cli.zoo.proxies import proxy_for
+from condgen_cli.zoo.waiting import Waiting
 
-__all__ = ["Body", "Interrupted", "connect"]
+__all__ = ["Body", "Interrupted", "connect", "host_of"]
 
 RETRYABLE = frozenset({408, 425, 429, 500, 502, 503, 504})
+REDIRECTS = frozenset({301, 302, 303, 307, 308})
+MOST_REDIRECTS = 10
 CONNECT_SECONDS = 20
 READ_SECONDS = 60
 
@@ -27,12 +32,14 @@ class Interrupted(Exception):
     Args:
         reason: half a sentence.
         wait: seconds that the server asks to wait; None if it doesn't say.
+        silent: the other side has not answered in time.
     """
 
-    def __init__(self, reason: str, wait: float | None = None) -> None:
+    def __init__(self, reason: str, wait: float | None = None, silent: bool = False) -> None:
         super().__init__(reason)
         self.reason = reason
         self.wait = wait
+        self.silent = silent
 
 
 @dataclass(frozen=True)
@@ -45,6 +52,7 @@ class Body:
         start: offset of the first byte: the one asked for, or 0 from a server that knows no ranges.
         total: size of the whole file, None if unknown.
         validator: an ETag or a date that changes with the file; empty if the server gives none.
+        encoding: how the server says that it has packed the bytes, which nobody asked it to; empty if it hasn't.
     """
 
     url: str
@@ -52,6 +60,8 @@ class Body:
     start: int
     total: int | None
     validator: str = ""
+    encoding: str = ""
+    waiting: Waiting = field(default_factory=lambda: Waiting("data"))
 
     def read(self, size: int) -> bytes:
         """Up to ``size`` bytes, none at the end.
@@ -59,14 +69,16 @@ class Body:
         Raises:
             Interrupted: if the connection breaks.
         """
-        with _errors(self.url):
+        with _errors(self.url), self.waiting:
             return self.file.read(size)
 
 
 @contextmanager
-def connect(url: str, offset: int = 0, validator: str = "") -> Iterator[Body]:
+def connect(url: str, offset: int = 0, validator: str = "", seconds: float | None = None) -> Iterator[Body]:
     """Open ``url`` from byte ``offset`` on; with a ``validator``, only if the file is still the one it came with.
 
+    Args:
+        seconds: that a server of HTTP may take to answer, and twice as many for all that it sends; None: as for large files.
     Raises:
         Interrupted: if another attempt may succeed.
         NetworkError, NotFoundError, InputError: if not.
@@ -76,20 +88,29 @@ def connect(url: str, offset: int = 0, validator: str = "") -> Iterator[Body]:
         raise InputError(f"{url} is not a URL of a protocol that condgen opens", f"one of: {', '.join(sorted(PROTOCOLS))}")
     if protocol != "file" and settings.current().offline:
         raise NetworkError(f"{url} is needed, but the network is off", "run it without --offline and CONDGEN_OFFLINE")
-    with _errors(url):
-        body = _open_http(url, offset, validator) if protocol in ("http", "https") else _open_other(url, offset)
+    with _errors(url), Waiting(host_of(url)) as waiting:
+        body = _open_http(url, offset, validator, seconds) if protocol in ("http", "https") else _open_other(url, offset)
+    body = replace(body, waiting=waiting)
     try:
         yield body
     finally:
         body.file.close()
 
 
-def _open_http(url: str, offset: int, validator: str) -> Body:
+def host_of(url: str) -> str:
+    """Whom a URL is read from, as messages name it: a host with its port, without user and password."""
+    host = urlsplit(url).netloc.rpartition("@")[2] if url.isprintable() else ""
+    return host or protocol_of(url)
+
+
+def _open_http(url: str, offset: int, validator: str, seconds: float | None) -> Body:
     import aiohttp
     import fsspec
 
     # aiohttp's own limit is five minutes for a whole file; encoded bodies would not match sizes, offsets and hashes
-    timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS, sock_read=READ_SECONDS)
+    timeout = aiohttp.ClientTimeout(
+        total=seconds and 2 * seconds, sock_connect=seconds or CONNECT_SECONDS, sock_read=seconds or READ_SECONDS
+    )
     client = {"timeout": timeout, "trust_env": True, "auto_decompress": False}
     filesystem = fsspec.filesystem("http", client_kwargs=client)
     headers = {"User-Agent": f"condgen/{__version__}", "Accept-Encoding": "identity"}
@@ -98,17 +119,35 @@ def _open_http(url: str, offset: int, validator: str) -> Body:
         if validator:
             headers["If-Range"] = validator
     try:
-        # block_size 0 streams one GET; a size, whichever, saves a HEAD before it
-        file = filesystem.open(url, "rb", block_size=0, size=1, headers=headers)
+        file = _redirected(filesystem, url, headers)
     except aiohttp.ClientResponseError as error:
         if error.status == 416 and offset:
-            return _open_http(url, 0, "")
+            return _open_http(url, 0, "", seconds)
         raise
     start, total = _extent(file.r.status, file.r.headers)
     if start not in (0, offset):
         file.close()
-        return _open_http(url, 0, "")
-    return Body(url, file, start, total, _validator(file.r.headers))
+        return _open_http(url, 0, "", seconds)
+    encoding = file.r.headers.get("Content-Encoding", "").strip().lower()
+    return Body(url, file, start, total, _validator(file.r.headers), "" if encoding == "identity" else encoding)
+
+
+def _redirected(filesystem: Any, url: str, headers: Mapping[str, str]) -> Any:
+    """The open file that a URL leads to. Each step has the proxy that is set for it, and stays within HTTP."""
+    address = url
+    for _ in range(MOST_REDIRECTS):
+        proxy = proxy_for(address)
+        options = {"headers": dict(headers), "allow_redirects": False, "proxy": proxy and proxy.url}
+        # block_size 0 streams one GET; a size, whichever, saves a HEAD before it
+        file = filesystem.open(address, "rb", block_size=0, size=1, **options)
+        target = file.r.headers.get("Location", "")
+        if file.r.status not in REDIRECTS or not target:
+            return file
+        file.close()
+        address = urljoin(address, target)
+        if protocol_of(address) not in ("http", "https"):
+            raise NetworkError(f"{url} redirects to {target[:200]}, which is not followed")
+    raise NetworkError(f"{url} redirects in circles")
 
 
 def _open_other(url: str, offset: int) -> Body:
@@ -153,7 +192,7 @@ def _errors(url: str) -> Iterator[None]:
     except FileNotFoundError:
         raise NotFoundError(f"{url} does not exist") from None
     except TimeoutError:
-        raise Interrupted("the server does not answer in time") from None
+        raise Interrupted(f"the server does not answer in time{_on_the_way(url)}", silent=True) from None
     except Exception as error:
         raise _translated(url, error) from error
 
@@ -164,8 +203,10 @@ def _translated(url: str, error: Exception) -> Exception:
     import aiohttp
 
     match error:
-        case aiohttp.TooManyRedirects():
-            return NetworkError(f"{url} redirects in circles")
+        case aiohttp.ClientHttpProxyError():
+            return NetworkError(f"{proxy_for(url) or 'a proxy'} answers {error.status}")
+        case aiohttp.ClientConnectorError() if (proxy := proxy_for(url)) and proxy.host == error.host:
+            return NetworkError(f"cannot connect to {proxy}: {_reason(error.os_error)}", "correct it, or unset it")
         case aiohttp.ClientResponseError():
             return _refusal(url, error)
         case aiohttp.ClientConnectorError():
@@ -173,17 +214,26 @@ def _translated(url: str, error: Exception) -> Exception:
         case aiohttp.InvalidURL():
             return InputError(f"{url} is not a URL")
         case aiohttp.ClientError() | OSError():
-            return Interrupted("the connection broke off")
+            return Interrupted(f"the connection broke off{_on_the_way(url)}")
     return NetworkError(f"cannot read {url}: {_reason(error)}")
+
+
+def _on_the_way(url: str) -> str:
+    proxy = proxy_for(url) if protocol_of(url) in ("http", "https") else None
+    return f", asked through {proxy}" if proxy else ""
 
 
 def _refusal(url: str, error: Any) -> Exception:
     """For a response with an error status; a missing file has been dealt with before."""
+    if error.status == 407:
+        return NetworkError(f"{proxy_for(url) or 'a proxy'} wants a user and a password", "http://USER:PASSWORD@HOST:PORT")
     if error.status in RETRYABLE:
-        return Interrupted(f"the server answers {error.status}", _wait((error.headers or {}).get("Retry-After", "")))
+        return Interrupted(
+            f"the server answers {error.status}{_on_the_way(url)}", _wait((error.headers or {}).get("Retry-After", ""))
+        )
     if error.status == 410:
         return NotFoundError(f"{url} does not exist any more")
-    return NetworkError(f"{url}: the server answers {error.status}")
+    return NetworkError(f"{url}: the server answers {error.status}{_on_the_way(url)}")
 
 
 def _wait(value: str) -> float | None:

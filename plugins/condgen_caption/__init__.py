@@ -7,9 +7,8 @@ from condgen_cli.specs import Archive, DatasetSpec, ExperimentSpec, MetricSpec, 
 
 CONDGEN_API = "1"
 
-PHOTO_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff")
-
-VIDEO_SUFFIXES = (".mp4", ".m4v", ".mov", ".webm", ".mkv", ".avi", ".mpg", ".mpeg", ".ogv", ".wmv", ".flv", ".ts", ".3gp")
+KINDS = ("photo", "clip")
+"""What the files hold that are described."""
 
 _METRICS = ("bleu1", "bleu2", "bleu3", "bleu4", "rouge_l", "cider")
 
@@ -25,7 +24,7 @@ def condgen_register_tasks() -> list[TaskSpec]:
             command="condgen_caption.cli:caption",
             reader="condgen_caption.task:read",
             metrics=_METRICS,
-            suffixes=PHOTO_SUFFIXES + VIDEO_SUFFIXES,
+            kinds=KINDS,
         )
     ]
 
@@ -46,6 +45,7 @@ def condgen_register_models() -> list[ModelSpec]:
             build="condgen_caption.video:build",
             experiment="condgen_caption.video_training:VideoExperiment",
             help="The same encoder on the frames of a clip, and the same decoder, which attends to frames or reads their mean.",
+            own_data=(("data.scenes",),),
         ),
         ModelSpec(
             name="efficientnet-lite",

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from condgen_caption import PHOTO_SUFFIXES, VIDEO_SUFFIXES
+from condgen_caption import KINDS
 from condgen_cli.options import (
     BatchSizeOpt,
     BeamOpt,
     Device,
     DeviceOpt,
     ForceOpt,
-    Format,
     FormatOpt,
     LengthPenaltyOpt,
     MaxLengthOpt,
     NBestOpt,
+    NoRepeatNgramOpt,
     OutputOpt,
     SampleOpt,
     SaveAttentionOpt,
@@ -29,6 +29,9 @@ from condgen_cli.options import (
 )
 from condgen_cli.sources import expand
 from condgen_cli.tasks import TaskOptions, run_task
+
+if TYPE_CHECKING:
+    from condgen_cli.item import Item
 
 __all__ = ["caption"]
 
@@ -46,7 +49,7 @@ ModelOpt = Annotated[
 
 InputsArg = Annotated[
     list[str],
-    typer.Argument(metavar="PATH|GLOB|DIR|URL…", help="Photos, videos; a directory with all below it; - for a photo on stdin."),
+    typer.Argument(metavar="PATH|GLOB|DIR|URL…", help="Photos, videos; a directory with all below it; - for standard input."),
 ]
 
 
@@ -56,27 +59,25 @@ def caption(
     beam: BeamOpt = None,
     nbest: NBestOpt = 1,
     length_penalty: LengthPenaltyOpt = None,
+    no_repeat_ngram: NoRepeatNgramOpt = None,
     max_length: MaxLengthOpt = None,
     sample: SampleOpt = False,
-    temperature: TemperatureOpt = 1.0,
-    top_k: TopKOpt = 0,
-    top_p: TopPOpt = 1.0,
+    temperature: TemperatureOpt = None,
+    top_k: TopKOpt = None,
+    top_p: TopPOpt = None,
     seed: SeedOpt = 0,
     force: ForceOpt = None,
     show_attention: ShowAttentionOpt = False,
     save_attention: SaveAttentionOpt = None,
     output: OutputOpt = None,
-    format: FormatOpt = Format.text,
+    format: FormatOpt = None,
     device: DeviceOpt = Device.auto,
     batch_size: BatchSizeOpt = 16,
 ) -> None:
     """Describe photos and videos in a sentence, and show where the model looked for each word."""
     options = TaskOptions.of({**locals(), "model": model or PHOTO_MODEL})
-    found = expand(inputs, PHOTO_SUFFIXES + VIDEO_SUFFIXES)
-    raise typer.Exit(run_task("caption", found, options, None if model else _default_model))
+    raise typer.Exit(run_task("caption", expand(inputs, kinds=KINDS), options, None if model else _default_model))
 
 
-def _default_model(source: str) -> str:
-    from condgen_caption.task import is_video
-
-    return VIDEO_MODEL if is_video(source) else PHOTO_MODEL
+def _default_model(item: Item) -> str:
+    return VIDEO_MODEL if hasattr(item.condition, "clip") else PHOTO_MODEL

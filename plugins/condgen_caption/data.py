@@ -13,9 +13,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from condgen_caption import PHOTO_SUFFIXES
 from condgen_cli.data.archives import Member, Tree, member_name, open_tree
+from condgen_cli.data.content import Kind, suffixes_of
 from condgen_cli.errors import InputError, IntegrityError, NotFoundError, UsageError
+from condgen_cli.files import protect
 from condgen_cli.model import Item
 
 __all__ = ["SPLITS", "flickr8k", "folder"]
@@ -117,10 +118,11 @@ def _flickr8k_captions(text: str) -> dict[str, list[str]]:
 
 def _photos_by_stem(tree: Tree) -> dict[str, str]:
     """Member names by the photos' names; resource forks of a Mac (``__MACOSX``, ``._``) are no photos."""
+    suffixes = suffixes_of([Kind.photo])
     return {
         _stem(name): name
         for name in tree.names()
-        if PurePosixPath(name).suffix.lower() in PHOTO_SUFFIXES
+        if PurePosixPath(name).suffix.lower() in suffixes
         and not name.startswith("__MACOSX/")
         and not PurePosixPath(name).name.startswith(".")
     }
@@ -174,6 +176,8 @@ def folder(root: Path, split: str) -> Sequence[Item]:
     if not counts[split]:
         found = ", ".join(f"{name} {counts[name]}" for name in SPLITS)
         raise UsageError(f"no photo of {root} is in split {split} ({found})", "name each line's split in the captions file")
+    for line in photos.values():
+        protect(root / line.image)
     return [
         Item(line.image, str(root / line.image), line.captions, source=str(root / line.image))
         for line in photos.values()
@@ -205,6 +209,7 @@ def _lines(root: Path) -> Iterator[_Line]:
 
 def _text_lines(path: Path) -> list[str]:
     # not splitlines(): a caption may hold a form feed or a line separator
+    protect(path)
     try:
         return path.read_text(encoding="utf-8-sig").split("\n")
     except UnicodeDecodeError as error:

@@ -65,7 +65,7 @@ def cached_vectors(
 
 
 def _cached(key: str, compute: Callable[[Path], None]) -> NDArray[np.float16]:
-    path = settings.current().home / "features" / f"{key}.npy"
+    path = settings.store_folder() / "features" / f"{key}.npy"
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_suffix(f".{os.getpid()}.partial")

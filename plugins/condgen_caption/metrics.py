@@ -42,6 +42,9 @@ class Grounding:
         shares = 100 * np.divide(totals[..., :2], words, out=np.full_like(totals[..., :2], np.nan), where=words > 0)
         return {key: shares[..., column] for column, key in enumerate(self.keys)}
 
+    def remarks(self, items: Sequence[Item], totals: NDArray[np.float64]) -> dict[str, str]:
+        return {} if totals[2] else dict.fromkeys(self.keys, "no clip has several scenes that are known")
+
 
 def _row(item: Item, generation: Generation) -> list[float]:
     row = [0.0, 0.0, 0.0]

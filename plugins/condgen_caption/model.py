@@ -17,12 +17,14 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
 from condgen_caption.cnn import HEAD_CHANNELS, EfficientNetLite, normalise
+from condgen_cli.data.content import is_picture
 from condgen_cli.data.image import load_image, resize
 from condgen_cli.data.text import WordVocabulary
 from condgen_cli.errors import InputError, UsageError
 from condgen_cli.generation import Axis
 from condgen_cli.model import Item, Memory
 from condgen_cli.nn import DecoderModel, RecurrentDecoder, make_attention
+from condgen_cli.sources import Source
 from condgen_cli.training import check
 
 __all__ = ["CaptionConfig", "CaptionModel", "Captioner", "build", "build_encoder"]
@@ -39,7 +41,7 @@ class CaptionConfig(BaseModel):
         image_size: side of the square that photos are resized to, without keeping their aspect.
         embedding_size, hidden_size: of the decoder.
         value_size: feature vectors are projected to this size before they are attended to or fed.
-        match: name of a match function, or ``module:function``.
+        match: name of a match function, or ``module:Class`` (see ``match_function``).
         match_size: of the match function's own hidden layer.
         query_hidden: size of a further layer on the decoder state before matching; 0 for none.
         gate: the gate β of Xu et al. 2015; ``sat`` only.
@@ -150,8 +152,8 @@ class CaptionModel(Captioner):
 
 
 def _photo(item: Item) -> Image.Image:
-    animation = item.source.lower().endswith(".gif")  # of which the first frame may pass for a photo
-    if hasattr(item.condition, "clip") and not animation:
+    # the first frame of a picture that moves may pass for a photo
+    if hasattr(item.condition, "clip") and not (isinstance(item.condition, Source) and is_picture(item.condition)):
         raise InputError(f"{item.source or item.id} is a video, and this model describes photos", "--model sat-video")
     return load_image(item.condition)
 

@@ -14,7 +14,6 @@ from condgen_caption.cnn import STAGES
 from condgen_caption.features import cached_maps
 from condgen_caption.model import VOCABULARY_FILE, CaptionConfig, CaptionModel
 from condgen_caption.objective import ObjectiveOptions, TrainingBatch, make_objective
-from condgen_cli.data.store import open_dataset
 from condgen_cli.data.text import WordVocabulary
 from condgen_cli.decoding import decode
 from condgen_cli.errors import UsageError
@@ -24,8 +23,9 @@ from condgen_cli.model import Item
 from condgen_cli.plugins import manager
 from condgen_cli.runner import initial_files
 from condgen_cli.training import Recipe, check
+from condgen_cli.training.initial import check_initial, initial_weights
 from condgen_cli.training.sequences import batches_of_like_length, dev_scores, export, teacher_forcing
-from condgen_cli.weights import load_weights
+from condgen_cli.training.splits import read_split
 
 __all__ = ["CaptionExperiment"]
 
@@ -37,6 +37,7 @@ class DataOptions(BaseModel):
     """``[data]`` beside the data set's name and its own options.
 
     Args:
+        options: the data set's own.
         min_count: words seen less often in the training captions are unknown.
         max_length: longer training captions are cut.
         mirror: half of the time show a photo mirrored, unless a caption speaks of left or right.
@@ -47,6 +48,7 @@ class DataOptions(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     dataset: str
+    options: dict[str, str] = {}
     min_count: int = Field(5, ge=1)
     max_length: int = Field(24, ge=2)
     mirror: bool = True
@@ -79,9 +81,8 @@ class CaptionExperiment:
         config = check(CaptionConfig, recipe.model.options, "model")
         self.data = check(DataOptions, recipe.data.model_dump(), "data")
         self.options = check(PhotoObjectiveOptions, recipe.objective, "objective")
-        train = list(open_dataset(self.data.dataset, "train", data_dir))[: self.data.photos or None]
-        dev = list(open_dataset(self.data.dataset, "dev", data_dir))
-        self.dev = dev[: self.data.dev_photos or None]
+        train = read_split(self.data.dataset, "train", data_dir, self.data.options, self.data.photos)
+        self.dev = read_split(self.data.dataset, "dev", data_dir, self.data.options, self.data.dev_photos)
         initial, vocabulary = self._initial(train)
         self.model = CaptionModel(config, vocabulary)
         self._load(initial)
@@ -96,6 +97,16 @@ class CaptionExperiment:
         self.objective = make_objective(self.model, cut, self.options, self.captions, self.decoding.max_length)
         task = manager().tasks[recipe.task]
         self.metrics = build_suite(task.metrics, manager().metrics)
+
+    @property
+    def dev_metrics(self) -> tuple[str, ...]:
+        """What ``evaluate`` gives."""
+        return self.metrics.keys
+
+    @property
+    def material(self) -> str:
+        """What is trained on, counted."""
+        return f"{len(self.sizes):,} photos"
 
     def batches(self, epoch: int) -> _Epoch:
         """Photos in an order of the seed and the epoch, each with all its captions."""
@@ -124,10 +135,7 @@ class CaptionExperiment:
         if self.recipe.init is None:
             raise UsageError("recipe: init: missing; the encoder's weights come from it", "init = 'efficientnet-lite2'")
         files = initial_files(self.recipe.init)
-        weights: dict[str, torch.Tensor] = {}
-        for name, path in files.items():
-            if name.endswith(".safetensors"):
-                weights |= load_weights(path)
+        weights = initial_weights(files)
         if VOCABULARY_FILE in files:
             return weights, WordVocabulary.load(files[VOCABULARY_FILE])
         captions = [caption for item in train for caption in item.references]
@@ -135,10 +143,7 @@ class CaptionExperiment:
 
     def _load(self, weights: dict[str, torch.Tensor]) -> None:
         own = self.model.state_dict()
-        misfits = [name for name, tensor in weights.items() if name not in own or own[name].shape != tensor.shape]
-        absent = [name for name in own if name.startswith("encoder.") and name not in weights]
-        if misfits or absent:
-            raise UsageError(f"recipe: init: {self.recipe.init} does not fit the model, for instance {(misfits + absent)[0]}")
+        check_initial(own, str(self.recipe.init), weights, [name for name in own if name.startswith("encoder.")])
         self.model.load_state_dict(weights, strict=False)
 
     def _maps(self, items: Sequence[Item], cut: int, mirrored: bool, what: str) -> NDArray[np.float16]:

@@ -20,9 +20,8 @@ from condgen_caption.cnn import frame_vectors
 from condgen_caption.model import VOCABULARY_FILE, CaptionConfig, Captioner
 from condgen_cli.data.image import resize
 from condgen_cli.data.text import WordVocabulary
-from condgen_cli.data.video import Clip, Footage, load_clip
-from condgen_cli.decoding import Hypothesis
-from condgen_cli.generation import Axis, Generation
+from condgen_cli.data.video import Clip, load_clip
+from condgen_cli.generation import Axis
 from condgen_cli.model import Item, Memory
 from condgen_cli.nn.recurrent import run
 from condgen_cli.training import check
@@ -97,10 +96,6 @@ class VideoModel(Captioner):
     def condition(self, item: Item) -> Clip:
         """The frames that attention is drawn on."""
         return load_clip(item.condition, self.config.frames)
-
-    def finished(self, generation: Generation, hypothesis: Hypothesis, item: Item) -> Generation:
-        """With what is wrong with the video."""
-        return replace(generation, warnings=item.condition.warnings) if isinstance(item.condition, Footage) else generation
 
     def encode(self, batch: Frames) -> Memory:
         """Frames of clips to a memory with one position for each."""

@@ -9,10 +9,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from condgen_caption import VIDEO_SUFFIXES
 from condgen_caption.data import SPLITS
+from condgen_cli.data.content import Kind, suffixes_of
 from condgen_cli.data.video import Footage
 from condgen_cli.errors import IntegrityError, NotFoundError, UsageError
+from condgen_cli.files import protect
 from condgen_cli.model import Item
 
 __all__ = ["msr_vtt", "msvd"]
@@ -115,20 +116,23 @@ def msr_vtt(root: Path, split: str) -> Sequence[Item]:
             for sentence in document["sentences"]:
                 if sentence["video_id"] in captions:
                     captions[sentence["video_id"]].append(str(sentence["caption"]))
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise IntegrityError(f"{path} is not as published: {type(error).__name__}: {error}") from None
     return _items(root, captions)
 
 
 def _items(root: Path, captions: Mapping[str, Sequence[str]]) -> list[Item]:
     """Items in the order of ``captions``."""
-    videos = {path.stem: str(path) for path in sorted(root.rglob("*")) if path.suffix.lower() in VIDEO_SUFFIXES}
+    suffixes = suffixes_of([Kind.clip])
+    videos = {path.stem: str(path) for path in sorted(root.rglob("*")) if path.suffix.lower() in suffixes}
     missing = [name for name in captions if name not in videos]
     if missing:
         raise NotFoundError(f"{root} lacks {len(missing)} of the split's {len(captions)} videos, such as {missing[0]}")
     bare = [name for name, texts in captions.items() if not texts]
     if bare:
         raise IntegrityError(f"{bare[0]} has no caption")
+    for name in captions:
+        protect(videos[name])
     return [Item(name, Footage(videos[name]), tuple(texts), source=videos[name]) for name, texts in captions.items()]
 
 
@@ -138,6 +142,7 @@ def _check_split(split: str) -> None:
 
 
 def _text(path: Path) -> str:
+    protect(path)
     try:
         return path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError:

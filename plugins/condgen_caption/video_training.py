@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,6 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field
-from safetensors.torch import load_file
 from torch import Tensor
 
 from condgen_caption.clips import MovingPhotos, PhotoClips
@@ -32,7 +32,9 @@ from condgen_cli.pipeline import batched
 from condgen_cli.plugins import manager
 from condgen_cli.runner import initial_files
 from condgen_cli.training import Recipe, check
+from condgen_cli.training.initial import check_initial, initial_weights
 from condgen_cli.training.sequences import batches_of_like_length, dev_scores, export, teacher_forcing
+from condgen_cli.training.splits import check_items
 
 __all__ = ["VideoExperiment"]
 
@@ -47,6 +49,7 @@ class DataOptions(BaseModel):
     """``[data]`` beside the data set's name.
 
     Args:
+        options: the data set's own.
         scenes: of data sets made of photos: how many scenes a clip has; empty: the data set's own default.
         min_count: words seen less often in the training captions are unknown.
         max_length: longer training captions are cut.
@@ -56,6 +59,7 @@ class DataOptions(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     dataset: str
+    options: dict[str, str] = {}
     scenes: str = ""
     min_count: int = Field(5, ge=1)
     max_length: int = Field(60, ge=2)
@@ -109,6 +113,16 @@ class VideoExperiment:
         self.objective = make_objective(self.model, 0, options, corpus, self.decoding.max_length)
         self.metrics = build_suite(manager().tasks[recipe.task].metrics, manager().metrics)
 
+    @property
+    def dev_metrics(self) -> tuple[str, ...]:
+        """What ``evaluate`` gives."""
+        return self.metrics.keys
+
+    @property
+    def material(self) -> str:
+        """What is trained on, counted."""
+        return f"{len(self.train):,} clips"
+
     def batches(self, epoch: int) -> _Epoch:
         """Clips in an order of the seed and the epoch, each with all its captions; if they are made of photos, made anew."""
         items = self.train.redrawn(epoch) if isinstance(self.train, PhotoClips) else self.train
@@ -130,22 +144,22 @@ class VideoExperiment:
         export(directory, self.recipe, self.model, self.model.config, vocabularies, {"encoder.safetensors": "encoder."})
 
     def _open(self, split: str, data_dir: Path | None, limit: int) -> Sequence[Item]:
-        options = {"scenes": self.data.scenes} if self.data.scenes else {}
-        items = open_dataset(self.data.dataset, split, data_dir, options)
-        if isinstance(items, PhotoClips):
-            return PhotoClips(items.photos[: limit or None], items.scenes, items.seed)
-        return list(items)[: limit or None]
+        scenes = {"scenes": self.data.scenes} if self.data.scenes else {}
+        opened = open_dataset(self.data.dataset, split, data_dir, {**self.data.options, **scenes})
+        items: Sequence[Item]
+        if isinstance(opened, PhotoClips):
+            items = PhotoClips(opened.photos[: limit or None], opened.scenes, opened.seed)
+        else:
+            items = list(islice(opened, limit or None))
+        check_items(items, self.data.dataset, split)
+        return items
 
     def _initial(self) -> tuple[dict[str, Tensor], WordVocabulary | None]:
         """Weights to start from, and their vocabulary if they have one."""
         if self.recipe.init is None:
             raise UsageError("recipe: init: missing; the encoder's weights come from it", "init = 'efficientnet-lite2'")
         files = initial_files(self.recipe.init)
-        weights: dict[str, Tensor] = {}
-        for name, path in files.items():
-            if name.endswith(".safetensors"):
-                weights |= {key: tensor.float() for key, tensor in load_file(path).items()}
-        return weights, WordVocabulary.load(files[VOCABULARY_FILE]) if VOCABULARY_FILE in files else None
+        return initial_weights(files), WordVocabulary.load(files[VOCABULARY_FILE]) if VOCABULARY_FILE in files else None
 
     def _extended(self, vocabulary: WordVocabulary | None) -> WordVocabulary:
         """The initial vocabulary with the words that it lacks for captions of clips; else that of the training captions."""
@@ -165,12 +179,11 @@ class VideoExperiment:
         if vocabulary is not None:
             for name in ("decoder.embedding.weight", "decoder.bias"):
                 rows = own[name].clone()
+                if name not in weights or weights[name].shape != rows[: len(vocabulary)].shape:
+                    continue  # what is wrong is told below
                 rows[: len(vocabulary)] = weights[name]
                 weights = {**weights, name: rows}
-        misfits = [name for name, tensor in weights.items() if name not in own or own[name].shape != tensor.shape]
-        absent = [name for name in own if name.startswith("encoder.") and name not in weights]
-        if misfits or absent:
-            raise UsageError(f"recipe: init: {self.recipe.init} does not fit the model, for instance {(misfits + absent)[0]}")
+        check_initial(own, str(self.recipe.init), weights, [name for name in own if name.startswith("encoder.")])
         self.model.load_state_dict(weights, strict=False)
 
     def captions(self, item: Item) -> list[list[int]]:

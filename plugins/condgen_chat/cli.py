@@ -61,16 +61,16 @@ def chat(
     no_repeat_ngram: NoRepeatNgramOpt = None,
     max_length: MaxLengthOpt = None,
     sample: SampleOpt = False,
-    temperature: TemperatureOpt = 1.0,
-    top_k: TopKOpt = 0,
-    top_p: TopPOpt = 1.0,
+    temperature: TemperatureOpt = None,
+    top_k: TopKOpt = None,
+    top_p: TopPOpt = None,
     weight: WeightOpt = None,
     seed: SeedOpt = 0,
     force: ForceOpt = None,
     show_attention: ShowAttentionOpt = False,
     save_attention: SaveAttentionOpt = None,
     output: OutputOpt = None,
-    format: FormatOpt = Format.text,
+    format: FormatOpt = None,
     device: DeviceOpt = Device.auto,
     batch_size: BatchSizeOpt = 16,
 ) -> None:
@@ -81,7 +81,7 @@ def chat(
     """
     options = TaskOptions.of(locals())
     if once is None and input is None and sys.stdin is not None and not sys.stdin.closed and sys.stdin.isatty():
-        if nbest > 1 or force is not None or save_attention or output or format is not Format.text:
+        if nbest > 1 or force is not None or save_attention or output or format not in (None, Format.text):
             raise UsageError(
                 "--nbest, --force, --save-attention, --output and --format are not for a conversation",
                 "--once TEXT, or --input FILE",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -12,6 +13,7 @@ from condgen_cli.decoding import Decoding, decode
 from condgen_cli.generation import Generation
 from condgen_cli.item import Item
 from condgen_cli.model import Memory, Step
+from condgen_cli.randomness import item_key
 from condgen_cli.runner import Runner
 
 __all__ = ["Conversation"]
@@ -25,13 +27,15 @@ class Conversation:
     Args:
         runner: a model of the task ``chat``.
         decoding: how replies are written.
-        generator: for sampling.
+        seed: for sampling. A reply is drawn as ``condgen chat --once`` draws it for the same turns. Where the same turns come
+            again, as after ``undo``, another one is.
     """
 
-    def __init__(self, runner: Runner, decoding: Decoding, generator: torch.Generator | None = None) -> None:
+    def __init__(self, runner: Runner, decoding: Decoding, seed: int = 0) -> None:
         self.runner = runner
         self.decoding = decoding
-        self.generator = generator
+        self.seed = seed
+        self._replied: Counter[tuple[str, ...]] = Counter()
         self.turns: list[str] = []
         self._memory: Memory | None = None
         self._read = 0
@@ -93,11 +97,17 @@ class Conversation:
         batch = model.collate([Item("conversation", tuple(new))])
         self._memory = model.extend(self._memory, batch) if going_on else model.encode(batch)
         self._read = len(self.turns)
-        ((best, *_),) = decode(model if teller is None else teller, self._memory, self.decoding, self.generator)
+        ((best, *_),) = decode(model if teller is None else teller, self._memory, self.decoding, [self._key()])
         text = masked(model.vocabulary.decode(best.ids))
         if teller is not None:
             teller.finish(text)
         return text
+
+    def _key(self) -> int:
+        """Of the reply's random numbers."""
+        turns = tuple(self.turns)
+        self._replied[turns] += 1
+        return item_key(self.seed, Item("conversation", turns), self._replied[turns] - 1)
 
 
 class _Teller:

@@ -25,6 +25,7 @@ from typing import Any, NamedTuple
 from condgen_chat.filter import is_listed
 from condgen_chat.turns import alternating, cleaned, parsed
 from condgen_cli.errors import CondgenError, InputError, IntegrityError, NotFoundError, UsageError
+from condgen_cli.files import protect
 from condgen_cli.item import Item
 
 __all__ = ["SPLITS", "chitchat", "dialogues", "self_dialogue"]
@@ -162,6 +163,7 @@ def _dialogues(path: Path) -> Iterator[_Dialogue]:
 
 
 def _lines(path: Path) -> Iterator[bytes]:
+    protect(path)
     openers: dict[str, Callable[[Path], Any]] = {".gz": gzip.open, ".xz": lzma.open}
     try:
         with openers[path.suffix](path) if path.suffix in openers else path.open("rb") as file:

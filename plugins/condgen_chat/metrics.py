@@ -48,6 +48,7 @@ class Blandness:
 
     keys = ("distinct1", "distinct2", "reply_length", "common_replies")
     signature = "case:lower|tok:words"
+    reads_blanks = True
     item_key = "reply_length"
 
     def statistics(self, items: Sequence[Item], generations: Sequence[Generation]) -> NDArray[np.float64]:
@@ -73,6 +74,12 @@ class Blandness:
             "reply_length": length / n,
             "common_replies": 100 * common / n,
         }
+
+    def remarks(self, items: Sequence[Item], totals: NDArray[np.float64]) -> dict[str, str]:
+        found = {} if totals[1] else dict.fromkeys(self.keys[:3], "no reply has a word")
+        if totals[5] == len(items):
+            found["common_replies"] = f"it is 100, as there are at most {COMMONEST} different replies"
+        return found
 
 
 def _greets_again(reply: str, item: Item) -> bool:
@@ -117,3 +124,6 @@ class ContextProbe:
         does, asked = totals[..., 0::2], totals[..., 1::2]
         share = 100 * np.divide(does, asked, out=np.full_like(does, np.nan), where=asked > 0)
         return {key: share[..., column] for column, key in enumerate(self.keys)}
+
+    def remarks(self, items: Sequence[Item], totals: NDArray[np.float64]) -> dict[str, str]:
+        return {key: "no item asks for it" for key, asked in zip(self.keys, totals[1::2], strict=True) if not asked}

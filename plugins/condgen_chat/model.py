@@ -39,6 +39,7 @@ from condgen_cli.nn import (
     run,
 )
 from condgen_cli.nn.recurrent import RecurrentState
+from condgen_cli.signs import unread_doubt
 from condgen_cli.training import check
 
 __all__ = ["VOCABULARY_FILE", "ChatConfig", "ChatModel", "Dialogues", "build", "turns_of"]
@@ -64,7 +65,7 @@ class ChatConfig(BaseModel):
         hidden_size: of the decoder.
         attention: of the decoder, beside the context that it reads at every step: to ``turns`` (RNN 2's state after each; with
             ``hierarchical`` only) or to the ``words`` of the last turns.
-        match: name of a match function, or ``module:function``.
+        match: name of a match function, or ``module:Class`` (see ``match_function``).
         match_size: of the match function's own hidden layer.
         turns: whose words are attended to, or that are joined.
         history: turns that an encoding goes back, and whose states are kept for attention.
@@ -317,6 +318,11 @@ class ChatModel(DecoderModel):
         """The characters of the last turn that the vocabulary lacks."""
         (*_, last) = ("", *turns_of(item.condition))
         return tuple(piece.text for piece in self.vocabulary.pieces(last) if piece.id == self.vocabulary.unk)
+
+    def doubt(self, item: Item) -> str:
+        """That a reply is a guess, if the last turn is mostly unknown characters."""
+        (*_, last) = ("", *turns_of(item.condition))
+        return unread_doubt(*self.vocabulary.unread(last))
 
     def finished(self, generation: Generation, hypothesis: Hypothesis, item: Item) -> Generation:
         """The reply with words of the list of ``condgen_chat.filter`` masked, and a warning if the turn was too long to be read

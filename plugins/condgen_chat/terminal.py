@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import json
 from contextlib import suppress
-from pathlib import Path
 
 from condgen_chat.conversation import Conversation
-from condgen_cli import console
+from condgen_cli import console, settings
 from condgen_cli.errors import CondgenError, InputError, UsageError
 from condgen_cli.tasks import TaskOptions, prepared
 
@@ -36,6 +35,8 @@ def converse(options: TaskOptions) -> int:
     console.info(f"{session.conversation.runner.name}; /help tells the commands, Ctrl-D ends")
     while (turn := _turn()) is not None:
         try:
+            if not turn.strip():
+                continue
             if not turn.startswith("/"):
                 session.answer(turn)
             elif not session.command(turn):
@@ -72,7 +73,7 @@ class _Session:
 
     def __init__(self, options: TaskOptions) -> None:
         self.options = options
-        self.conversation = Conversation(*prepared("chat", options))
+        self.conversation = Conversation(*prepared("chat", options), options.seed)
 
     def answer(self, turn: str) -> None:
         """Print the reply as it is written."""
@@ -85,7 +86,7 @@ class _Session:
             return
         print()
         model, item = self.conversation.runner.model, self.conversation.item()
-        for warning in model.warnings(item):
+        for warning in (*model.warnings(item), *filter(None, [model.doubt(item)])):
             console.warn(warning)
         if unknown := dict.fromkeys(model.unread(item)):
             console.warn(f"{self.conversation.runner.name} does not know {' '.join(unknown)}")
@@ -132,7 +133,7 @@ class _Session:
     def _save(self, name: str) -> None:
         if not name:
             raise UsageError("where to?", "/save FILE")
-        path = Path(name).expanduser()
+        path = settings.expanded(name, "/save")
         turns = [(("you", "bot")[place % 2], turn) for place, turn in enumerate(self.conversation.turns)]
         if path.suffix == ".jsonl":
             dialogue = {"turns": [{"speaker": speaker, "text": text} for speaker, text in turns]}
@@ -150,11 +151,11 @@ class _Session:
 
     def _change(self, name: str) -> None:
         if not name:
-            raise UsageError("which one?", "condgen list --task chat shows them: /model NAME")
+            raise UsageError("which one?", "/model NAME; condgen list")
         from dataclasses import replace
 
         options = replace(self.options, model=name)
-        changed = Conversation(*prepared("chat", options))
+        changed = Conversation(*prepared("chat", options), options.seed)
         changed.turns = self.conversation.turns
         self.options, self.conversation = options, changed
         console.info(changed.runner.name)

@@ -18,7 +18,6 @@ from torch import Tensor, nn
 
 from condgen_chat.model import VOCABULARY_FILE, ChatConfig, ChatModel, turns_of
 from condgen_chat.objective import CrossEntropy, Replies, TrainingBatch
-from condgen_cli.data.store import open_dataset
 from condgen_cli.data.subwords import SubwordVocabulary
 from condgen_cli.model import Item
 from condgen_cli.nn import CandidateSampler
@@ -26,6 +25,7 @@ from condgen_cli.pipeline import batched
 from condgen_cli.runner import initial_files
 from condgen_cli.training import Recipe, check
 from condgen_cli.training.sequences import batches_of_like_length, export, load_initial, teacher_forcing
+from condgen_cli.training.splits import read_split
 
 __all__ = ["ChatExperiment"]
 
@@ -117,6 +117,17 @@ class ChatExperiment:
         sampler = CandidateSampler(self._counts(), options.candidates) if options.candidates else None
         self.objective: nn.Module = CrossEntropy(self.model, options.label_smoothing, options.context_dropout, sampler)
 
+    @property
+    def dev_metrics(self) -> tuple[str, ...]:
+        """What ``evaluate`` gives."""
+        each = [f"perplexity_{name}" for name in self.dev] if len(self.dev) > 1 else []
+        return ("perplexity", *each)
+
+    @property
+    def material(self) -> str:
+        """What is trained on, counted."""
+        return f"{len(self.stretches):,} dialogues or stretches of one"
+
     def batches(self, epoch: int) -> _Epoch:
         """Dialogues of like size, in an order of the seed and the epoch."""
         rng = np.random.default_rng([self.recipe.seed, epoch])
@@ -127,9 +138,9 @@ class ChatExperiment:
         """Perplexity of the dev split's replies, of all data sets and of each."""
         sums = {name: self._likelihood(stretches) for name, stretches in self.dev.items()}
         total = [sum(parts) for parts in zip(*sums.values(), strict=True)]
-        scores = {"perplexity": math.exp(total[0] / total[1])}
+        scores = {"perplexity": _perplexity(*total)}
         if len(sums) > 1:
-            scores |= {f"perplexity_{name}": math.exp(nats / tokens) for name, (nats, tokens) in sums.items()}
+            scores |= {f"perplexity_{name}": _perplexity(*parts) for name, parts in sums.items()}
         return scores
 
     def export(self, directory: Path) -> None:
@@ -155,8 +166,8 @@ class ChatExperiment:
 
     def _dialogues(self, name: str, split: str, data_dir: Path | None, most: int) -> list[tuple[str, ...]]:
         """Whole dialogues: a data set's items with one reply each, which is the last turn."""
-        items = open_dataset(name, split, data_dir, {**self.data.options, "replies": "1"})
-        return [_whole(item) for item in items][: most or None]
+        items = read_split(name, split, data_dir, {**self.data.options, "replies": "1"}, most)
+        return [_whole(item) for item in items]
 
     def _stretches(self, turns: Sequence[str]) -> Iterator[Stretch]:
         """Parts of a dialogue that write each of its turns but the first once."""
@@ -200,6 +211,14 @@ class _Epoch:
 
     def __iter__(self) -> Iterator[TrainingBatch]:
         return map(self.experiment.batch, self.order)
+
+
+def _perplexity(nats: float, tokens: float) -> float:
+    """Infinite where a model is too bad for a number."""
+    try:
+        return math.exp(nats / tokens)
+    except OverflowError:
+        return math.inf
 
 
 def _whole(item: Item) -> tuple[str, ...]:

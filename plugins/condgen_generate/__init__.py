@@ -48,6 +48,7 @@ def condgen_register_models() -> list[ModelSpec]:
             build="condgen_generate.text_model:build",
             experiment="condgen_generate.text_training:TextExperiment",
             help="Character LSTM: goes on with a text, or writes poems in a form.",
+            own_data=(("data.text", "data.text_parts"), ("data.with_dev",)),
         ),
         ModelSpec(
             name="image",
@@ -55,6 +56,7 @@ def condgen_register_models() -> list[ModelSpec]:
             build="condgen_generate.image_model:build",
             experiment="condgen_generate.image_training:ImageExperiment",
             help="Pixels as words: an LSTM in raster order, or a 3-D grid LSTM.",
+            own_data=(("model.height",), ("model.width",), ("model.palette",)),
         ),
     ]
 
@@ -84,6 +86,7 @@ def condgen_register_datasets() -> list[DatasetSpec]:
             task="generate",
             help="Tang poems of 4 or 8 lines of 5 or 7 characters, each once: about 31,000/1,800/3,600.",
             open="condgen_generate.text_data:chinese_poetry",
+            language="zh",
             licence="MIT (the collection)",
             homepage="https://github.com/chinese-poetry/chinese-poetry",
             metrics=("bits_per_char", "nats_per_char", "perplexity"),

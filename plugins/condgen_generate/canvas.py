@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from condgen_cli.errors import InputError
+from condgen_cli.errors import InputError, UsageError
 from condgen_cli.item import Item
 from condgen_generate.prompt import Prompt
 
@@ -27,13 +27,17 @@ def known_pixels(item: Item, shape: tuple[int, int], palette: Sequence[str]) -> 
     it should be.
 
     Raises:
+        UsageError: if a prompt was made with options of texts.
         InputError: if the condition is neither a picture nor an empty prompt, or the picture has another size.
     """
     known = np.full(shape, UNKNOWN, np.int64)
     condition = item.condition
-    if condition is None or (
-        isinstance(condition, Prompt) and condition == Prompt(exact=condition.exact, simplified=condition.simplified)
-    ):
+    if isinstance(condition, Prompt):
+        if condition.asked:
+            raise UsageError(f"the model writes pictures: it goes without {', '.join(condition.asked)}", "-m poem")
+        if condition == Prompt(exact=condition.exact, simplified=condition.simplified):
+            return known
+    if condition is None:
         return known
     height, width = shape
     if not isinstance(condition, Image.Image):

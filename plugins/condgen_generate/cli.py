@@ -11,17 +11,21 @@ import typer
 
 from condgen_cli.errors import CondgenError, UsageError
 from condgen_cli.item import Item
+from condgen_cli.limits import LONGEST_OUTPUT, MOST_SAMPLES
 from condgen_cli.lines import Text, Texts, text_inputs
 from condgen_cli.options import (
     BatchSizeOpt,
     Device,
     DeviceOpt,
-    Format,
     FormatOpt,
     InputOpt,
     ModelOpt,
+    NoRepeatNgramOpt,
     OutputOpt,
     SeedOpt,
+    TemperatureOpt,
+    TopKOpt,
+    TopPOpt,
 )
 from condgen_cli.sources import Failure, expand
 from condgen_cli.tasks import TaskOptions, run_task
@@ -32,7 +36,6 @@ __all__ = ["Script", "generate"]
 
 LONGEST = 5000
 """Tokens that may be written at most if no length is given: a text model ends by itself, a picture when it is full."""
-SUFFIXES = (".png", ".gif", ".webp", ".jpg", ".jpeg", ".bmp")
 LOOSE = 200
 """Characters that a poem may have if it isn't held to a form."""
 
@@ -61,16 +64,15 @@ AcrosticOpt = Annotated[
 ExactOpt = Annotated[
     bool, typer.Option("--exact/--no-exact", help="Hold a poem to its form, or write it as the model has learnt the form.")
 ]
-ScriptOpt = Annotated[Script, typer.Option("--script", help="Characters of poems and of their prompts.")]
-LengthOpt = Annotated[int | None, typer.Option("--length", min=1, metavar="N", help="Characters to write after the prompt.")]
-StopOpt = Annotated[str | None, typer.Option("--stop", metavar="TEXT", help="End before this text.")]
-NumberOpt = Annotated[int, typer.Option("--number", "-n", min=1, metavar="N", help="Samples for each prompt, likeliest first.")]
-TemperatureOpt = Annotated[
-    float, typer.Option("--temperature", min=0.01, metavar="T", help="Below 1 bolder, above 1 more varied.")
+ScriptOpt = Annotated[
+    Script | None, typer.Option("--script", help="Characters of poems and of their prompts.  [default: simplified]")
 ]
-TopKOpt = Annotated[int, typer.Option("--top-k", min=0, metavar="K", help="Draw among the K likeliest only; 0: all.")]
-TopPOpt = Annotated[
-    float, typer.Option("--top-p", min=0.0, max=1.0, metavar="P", help="Draw among the likeliest only that sum to P.")
+LengthOpt = Annotated[
+    int | None, typer.Option("--length", min=1, max=LONGEST_OUTPUT, metavar="N", help="Characters to write after the prompt.")
+]
+StopOpt = Annotated[str | None, typer.Option("--stop", metavar="TEXT", help="End before this text.")]
+NumberOpt = Annotated[
+    int, typer.Option("--number", "-n", min=1, max=MOST_SAMPLES, metavar="N", help="Samples for each prompt, likeliest first.")
 ]
 CompleteOpt = Annotated[
     list[str] | None,
@@ -97,18 +99,19 @@ def generate(
     form: FormOpt = None,
     acrostic: AcrosticOpt = None,
     exact: ExactOpt = True,
-    script: ScriptOpt = Script.simplified,
+    script: ScriptOpt = None,
     length: LengthOpt = None,
     stop: StopOpt = None,
     complete: CompleteOpt = None,
     number: NumberOpt = 1,
-    temperature: TemperatureOpt = 1.0,
-    top_k: TopKOpt = 0,
-    top_p: TopPOpt = 1.0,
+    temperature: TemperatureOpt = None,
+    top_k: TopKOpt = None,
+    top_p: TopPOpt = None,
+    no_repeat_ngram: NoRepeatNgramOpt = None,
     seed: SeedOpt = 0,
     show_attention: StepsOpt = False,
     output: OutputOpt = None,
-    format: FormatOpt = Format.text,
+    format: FormatOpt = None,
     device: DeviceOpt = Device.auto,
     batch_size: BatchSizeOpt = 16,
 ) -> None:
@@ -116,44 +119,54 @@ def generate(
 
     -o FILE.png takes all pictures; FILE.gif and FILE.html play the order in which their pixels appear.
     """
+    asked: dict[str, object] = {"--form": form, "--acrostic": acrostic, "--no-exact": not exact, "--script": script}
+    asked |= {"--length": length, "--stop": stop}
+    given = tuple(flag for flag, value in asked.items() if value not in (None, False))
     prompt = Prompt(
         form=form_named(form) if form is not None else None,
         acrostic=acrostic or "",
         exact=exact,
         length=length or (0 if exact else LOOSE),
         stop=stop or "",
-        simplified=script is Script.simplified,
+        simplified=script is not Script.traditional,
+        asked=given,
     )
     options = TaskOptions.of(locals())
     options = replace(options, sample=True, nbest=number, max_length=max(length or 0, LONGEST))
     if complete:
         if prompts or input is not None:
             raise UsageError("--complete gives the beginning: it goes without a prompt")
+        if given:
+            raise UsageError(f"--complete makes pictures: it goes without {', '.join(given)}")
         raise typer.Exit(run_task("generate", Texts(_pictures(complete), len(complete) > 1), options))
     inputs = text_inputs(prompts or [], input) if prompts or input is not None else Texts([Text("free", "")], several=False)
-    if inputs.live:
-        options = replace(options, batch_size=1)  # what is drawn must not depend on when lines come
     raise typer.Exit(run_task("generate", Texts(_items(inputs, prompt), inputs.several, inputs.live), options))
 
 
 def _pictures(arguments: Sequence[str]) -> Iterator[Item | Failure]:
     """Parts of pictures; those that can't be read are failures in their places."""
-    from condgen_cli.data.image import load_image
+    from condgen_cli.data.content import Kind, check_kind, is_picture
+    from condgen_cli.data.image import Photo, load_image
 
-    for source in expand(arguments, SUFFIXES):
+    found = expand(arguments, kinds=[Kind.photo])
+    for source in found:
         if isinstance(source, Failure):
             yield source
             continue
+        photo = Photo(source)
         try:
-            yield Item(source, load_image(source, alpha=True), source=source)
+            if not is_picture(photo):  # the first frame of one that moves is taken
+                check_kind(photo, [Kind.photo], otherwise=Kind.photo)
+            yield Item(source, load_image(photo, alpha=True), source=source, warnings=photo.warnings)
         except CondgenError as error:
             yield Failure(source, error)
+    found.tell_left_out()
 
 
 def _items(texts: Texts, prompt: Prompt) -> Iterator[Item | Failure]:
     for text in texts:
         if isinstance(text, Text):
-            yield Item(text.name, prompt._replace(text=text.text), source=text.name, text=text.text)
+            yield Item(text.name, prompt._replace(text=text.text), source=text.name, text=text.text, warnings=text.warnings)
         else:
             assert isinstance(text, Failure)
             yield text

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from condgen_cli.errors import InputError, NotFoundError, UsageError
+from condgen_cli.files import protect
 from condgen_cli.item import Item
 
 if TYPE_CHECKING:
@@ -76,7 +77,8 @@ def binarized_mnist(root: Path, split: str) -> PictureItems:
     published = [root / LAROCHELLE.format(split=name) for name in SPLITS[split]]
     path = next((path for path in (packed, *published) if path.is_file()), None)
     if path is None:
-        raise NotFoundError(f"{root} holds neither {published[0].name} nor {PACKED}", "condgen data pull binarized-mnist")
+        raise NotFoundError(f"{root} holds neither {published[0].name} nor {PACKED}", "condgen data show binarized-mnist")
+    protect(path)
     try:
         bits = _packed(path, split) if path == packed else np.loadtxt(path, np.uint8, ndmin=2)
         digits = bits[:, : SIDE * SIDE].reshape(-1, SIDE, SIDE)
@@ -118,6 +120,7 @@ def _idx(root: Path, name: str) -> NDArray[np.uint8]:
     path = next((path for path in (root / name, root / f"{name}.gz") if path.is_file()), None)
     if path is None:
         raise NotFoundError(f"{root} holds no {name} nor {name}.gz", "condgen data show mnist")
+    protect(path)
     try:
         content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
         kind, *shape = (int(number) for number in np.frombuffer(content[:16], ">u4"))
@@ -150,6 +153,8 @@ def pictures(root: Path, split: str, size: str = "20", colors: str = "16", tile:
     found: dict[str, list[Image.Image]] = {name: [] for name in SPLITS}
     for name, picture in _read(root, side, cut):
         found[_drawn(name)].append(picture)
+    if cut and not any(found.values()) and any(path.suffix.lower() in SUFFIXES for path in root.rglob("*")):
+        raise UsageError(f"no picture of {root} is a sheet of pictures of {tile} pixels", "--set tile= takes each as it is")
     if not found["train"] or not found[split]:
         raise NotFoundError(f"{root} holds too few pictures ({', '.join(SUFFIXES)}) for a split {split}")
     palette = _palette(found["train"], count)
@@ -177,6 +182,7 @@ def _read(root: Path, side: int, tile: int) -> Iterator[tuple[str, Image.Image]]
     for path in sorted(root.rglob("*")):
         if path.suffix.lower() not in SUFFIXES:
             continue
+        protect(path)
         try:
             with Image.open(path) as opened:
                 whole = opened.convert("RGBA")

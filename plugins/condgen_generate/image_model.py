@@ -128,6 +128,8 @@ class ImageModel(nn.Module):
     exact for a part that begins at the top, while pixels written before a known one have not seen it.
     """
 
+    repeats = True
+
     def __init__(self, config: ImageConfig) -> None:
         super().__init__()
         self.config = config

@@ -16,7 +16,8 @@ from condgen_cli.data.store import open_dataset
 from condgen_cli.errors import UsageError
 from condgen_cli.runner import initial_files
 from condgen_cli.training import Recipe, check
-from condgen_cli.training.sequences import export, load_initial
+from condgen_cli.training.sequences import export, full_batches, load_initial
+from condgen_cli.training.splits import check_items
 from condgen_generate.image_data import PictureItems
 from condgen_generate.image_model import ImageConfig, ImageModel
 
@@ -58,8 +59,8 @@ class ImageExperiment:
     """Implements ``condgen_cli.training.Experiment``; the dev metrics are ``nll_nats`` and ``bits_per_dim``.
 
     Args:
-        recipe: ``[model]`` are fields of ``ImageConfig``, the palette being the data set's unless it is given; ``init`` names a
-            model to go on from.
+        recipe: ``[model]`` are fields of ``ImageConfig``, size and palette of the pictures being the data set's unless they are
+            given; ``init`` names a model to go on from.
         data_dir: where the data set lies.
         run_dir: unused.
     Raises:
@@ -74,19 +75,28 @@ class ImageExperiment:
         train, dev = (open_dataset(self.data.dataset, split, data_dir, self.data.options) for split in ("train", "dev"))
         if not isinstance(train, PictureItems) or not isinstance(dev, PictureItems):
             raise UsageError(f"{self.data.dataset} holds no pictures")
-        config = check(ImageConfig, {"palette": train.palette, **recipe.model.options}, "model")
+        check_items(train, self.data.dataset, "train")
+        check_items(dev, self.data.dataset, "dev")
+        _, height, width = train.pictures.shape
+        found = {"palette": train.palette, "height": height, "width": width}
+        config = check(ImageConfig, {**found, **recipe.model.options}, "model")
         self.pictures, self.dev = (_pixels(found, config, self.data.dataset) for found in (train, dev))
         self.dev = self.dev[: self.data.dev_items]
         self.model = ImageModel(config)
         load_initial(self.model, str(recipe.init), {} if recipe.init is None else initial_files(recipe.init))
         self.objective: nn.Module = Objective(self.model)
 
+    dev_metrics = ("nll_nats", "bits_per_dim")
+
+    @property
+    def material(self) -> str:
+        """What is trained on, counted."""
+        return f"{len(self.pictures):,} pictures"
+
     def batches(self, epoch: int) -> _Epoch:
         """All pictures in an order that the seed and the epoch give; a last batch that isn't full is left out."""
         order = np.random.default_rng([self.recipe.seed, epoch]).permutation(len(self.pictures))
-        size = self.recipe.training.batch_size
-        count = len(order) // size
-        return _Epoch(self.pictures, order[: count * size].reshape(count, size))
+        return _Epoch(self.pictures, full_batches(order, self.recipe.training.batch_size))
 
     def evaluate(self) -> dict[str, float]:
         """Negative log-likelihood of the dev pictures."""
@@ -108,7 +118,8 @@ def _pixels(items: PictureItems, config: ImageConfig, dataset: str) -> Tensor:
     if (height, width) != (config.height, config.width) or items.pictures.max(initial=0) >= len(config.palette):
         raise UsageError(
             f"{dataset} has pictures of {height}x{width} in {items.pictures.max(initial=0) + 1} colours, "
-            f"the model is for {config.height}x{config.width} in {len(config.palette)}"
+            f"the model is for {config.height}x{config.width} in {len(config.palette)}",
+            f"model.height={height} model.width={width}",
         )
     return torch.from_numpy(items.pictures.reshape(len(items), -1).astype(np.int64))
 

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from condgen_cli.decoding import Decoding, decode
 from condgen_cli.errors import UsageError
 from condgen_cli.generation import AttentionMap, Axis, Generation
+from condgen_cli.randomness import stream_key
 from condgen_generate.image_model import ImageModel
 
 if TYPE_CHECKING:
@@ -65,7 +66,8 @@ def influence(runner: Runner) -> Generation:
 def _drawn(runner: Runner, model: ImageModel) -> torch.Tensor:
     """Pictures (count, places) from the model."""
     memory = model.encode(model.collate([model.example()]).to(runner.device))
-    generator = torch.Generator(runner.device).manual_seed(0)
     with torch.inference_mode():
-        (found,) = decode(model, memory, Decoding("sample", nbest=PICTURES, max_length=model.places), generator)
+        (found,) = decode(
+            model, memory, Decoding("sample", nbest=PICTURES, max_length=model.places), [stream_key(0, "influence")]
+        )
     return torch.tensor([one.ids[: model.places] for one in found], device=runner.device) - 4

@@ -77,6 +77,9 @@ class Rhyme:
         share = np.divide(rhyming, regular, out=np.full_like(rhyming, np.nan), where=regular > 0)
         return {"rhyme": 100 * share}
 
+    def remarks(self, items: Sequence[Item], totals: NDArray[np.float64]) -> dict[str, str]:
+        return {} if totals[1] else {"rhyme": "no poem is in a regular form"}
+
 
 def rhymes(poem: str) -> bool:
     """Whether a final is common to the last characters of all even lines."""

@@ -20,6 +20,7 @@ class Prompt(NamedTuple):
         length: characters to write; the most that a poem may have if it isn't exact. 0: as many as the model thinks fit.
         stop: text that ends it, itself left out.
         simplified: a poem's characters are printed, and its prompt read, as simplified ones.
+        asked: options of the command line that made it, as they are written: a model that has no use for one refuses them.
     """
 
     text: str = ""
@@ -29,3 +30,4 @@ class Prompt(NamedTuple):
     length: int = 0
     stop: str = ""
     simplified: bool = False
+    asked: tuple[str, ...] = ()

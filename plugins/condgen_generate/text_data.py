@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from condgen_cli.errors import InputError, NotFoundError, UsageError
+from condgen_cli.files import protect
 from condgen_cli.item import Item
 from condgen_generate.prompt import Prompt
 from condgen_generate.verse import form_of, lines_of, normalised
@@ -159,6 +160,7 @@ def read_text(path: Path) -> str:
         NotFoundError: if there is no such file.
         InputError: if it is damaged or isn't UTF-8.
     """
+    protect(path)
     try:
         if path.suffix == ".xz":
             with lzma.open(path) as file:

@@ -125,6 +125,7 @@ class TextModel(nn.Module):
     """
 
     copies_unknown = True
+    repeats = True
     allowed: Tensor
 
     def __init__(self, config: TextConfig, vocabulary: CharacterVocabulary) -> None:
@@ -308,7 +309,9 @@ class TextModel(nn.Module):
             raise InputError(f"{item.source or item.id} is no text")
         if not verse:
             if prompt.form or prompt.acrostic:
-                raise InputError("the model knows no forms: it writes no poems", "-m poem")
+                raise UsageError("the model knows no forms: it writes no poems", "-m poem")
+            if "--script" in prompt.asked:
+                raise UsageError("the model writes no poems: it goes without --script", "-m poem")
             if prompt.stop and (unknown := self.vocabulary.unknown(prompt.stop)):
                 raise InputError(f"the model never writes {''.join(unknown)!r}, so that the stop would not come")
             return prompt._replace(length=prompt.length or _LENGTH) if prompt.exact else prompt

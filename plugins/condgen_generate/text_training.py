@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
-from condgen_cli.data.store import open_dataset
 from condgen_cli.errors import UsageError
 from condgen_cli.generation import Generation
 from condgen_cli.item import Item
@@ -24,6 +23,7 @@ from condgen_cli.pipeline import batched
 from condgen_cli.runner import initial_files
 from condgen_cli.training import Recipe, check
 from condgen_cli.training.sequences import batches_of_like_length, dev_scores, export, load_initial, teacher_forcing
+from condgen_cli.training.splits import read_split
 from condgen_generate.text_data import read_text
 from condgen_generate.text_model import VOCABULARY_FILE, TextConfig, TextModel
 from condgen_generate.verse import FORMS
@@ -135,11 +135,7 @@ class TextExperiment:
         self.recipe = recipe
         config = check(TextConfig, recipe.model.options, "model")
         self.data = check(DataOptions, recipe.data.model_dump(), "data")
-        train, self.dev = (
-            list(open_dataset(self.data.dataset, split, data_dir, self.data.options)) for split in ("train", "dev")
-        )
-        if not self.dev:
-            raise UsageError(f"the split dev of {self.data.dataset} has no items: there is nothing to choose the model by")
+        train, self.dev = (read_split(self.data.dataset, split, data_dir, self.data.options) for split in ("train", "dev"))
         if self.data.with_dev:
             train += self.dev
         files = {} if recipe.init is None else initial_files(recipe.init)
@@ -151,26 +147,38 @@ class TextExperiment:
             vocabulary = CharacterVocabulary.build(texts, controls, self.data.least)
         self.model = TextModel(config, vocabulary)
         load_initial(self.model, str(recipe.init), files)
-        rows = recipe.training.batch_size
+        self.rows, self.steps = recipe.training.batch_size, self.data.steps
         if config.kind == "stream":
             self.stream = np.array(vocabulary.encode("".join(item.references[0] for item in train)))
             text = read_text((data_dir or Path()) / self.data.text) if self.data.text else ""
             before = np.array(vocabulary.encode(text.lower() if text.isupper() else text), self.stream.dtype)
             self.before = np.array_split(before, self.data.text_parts)
-            if len(self.stream) <= rows * self.data.steps:
-                raise UsageError(
-                    f"{len(self.stream):,} characters are too few for batches of {rows} x {self.data.steps}",
-                    "training.batch_size and data.steps can be smaller",
-                )
+            if len(self.stream) < 2:
+                raise UsageError(f"{len(self.stream)} characters of {self.data.dataset} are too few to learn from")
+            # a short text is one batch, of fewer rows and then of shorter ones
+            self.steps = min(self.steps, len(self.stream) - 1)
+            self.rows = min(self.rows, (len(self.stream) - 1) // self.steps)
         else:
             self._read_poems(train)
-        self.objective: nn.Module = Objective(self.model, rows)
+        self.objective: nn.Module = Objective(self.model, self.rows)
         self.metrics = Suite([Likelihood()], ["nats_per_char", "bits_per_char", "perplexity"])
+
+    @property
+    def dev_metrics(self) -> tuple[str, ...]:
+        """What ``evaluate`` gives."""
+        return self.metrics.keys
+
+    @property
+    def material(self) -> str:
+        """What is trained on, counted."""
+        if self.model.config.kind == "verse":
+            return f"{len(self.sequences):,} poems"
+        return f"{len(self.stream):,} characters, {self.steps} in a row"
 
     def batches(self, epoch: int) -> _StreamEpoch | _VerseEpoch:
         """The stream cut into rows, from another character on in each epoch; or poems of like length."""
         rng = np.random.default_rng([self.recipe.seed, epoch])
-        rows, steps = self.recipe.training.batch_size, self.data.steps
+        rows, steps = self.rows, self.steps
         if self.model.config.kind == "verse":
             return _VerseEpoch(self, batches_of_like_length(self.sizes, rows, rng, parts=4))
         stream = np.concatenate([self.before[epoch % len(self.before)], self.stream])
@@ -202,7 +210,7 @@ class TextExperiment:
         vocabulary = self.model.vocabulary
         for item in items:
             if getattr(item.condition, "form", None) is None:
-                raise UsageError(f"{self.data.dataset} has no poems in a form", "kind = verse learns chinese-poetry")
+                raise UsageError(f"{self.data.dataset} has no poems in a form", "model.kind=stream learns any text")
         self.sequences = [vocabulary.encode(item.references[0]) for item in items]
         self.forms = [vocabulary.control(item.condition.form.name) for item in items]
         self.sizes: NDArray[np.int64] = np.array([len(sequence) for sequence in self.sequences])

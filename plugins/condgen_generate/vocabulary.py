@@ -79,5 +79,5 @@ class CharacterVocabulary:
         try:
             document = json.loads(path.read_text(encoding="utf-8"))
             return cls([str(name) for name in document["controls"]], list(str(document["characters"])))
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
             raise IntegrityError(f"{path} is no vocabulary of characters: {type(error).__name__}: {error}") from error

@@ -47,6 +47,7 @@ def condgen_register_models() -> list[ModelSpec]:
             build="condgen_ntm.model:build",
             experiment="condgen_ntm.training:NtmExperiment",
             help="Neural Turing machine: a controller with heads that read and write a memory; or an LSTM beside it.",
+            own_data=(("data.sizes",),),
         )
     ]
 

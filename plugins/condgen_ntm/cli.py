@@ -16,7 +16,6 @@ from condgen_cli.options import (
     BatchSizeOpt,
     Device,
     DeviceOpt,
-    Format,
     FormatOpt,
     OutputOpt,
     SaveAttentionOpt,
@@ -70,7 +69,7 @@ def ntm(
     show_attention: ShowAttentionOpt = False,
     save_attention: SaveAttentionOpt = None,
     output: OutputOpt = None,
-    format: FormatOpt = Format.text,
+    format: FormatOpt = None,
     device: DeviceOpt = Device.auto,
     batch_size: BatchSizeOpt = 16,
 ) -> None:

@@ -425,6 +425,19 @@ def _smallest(task: BitTask, size: str) -> int:
     return {"items": 2 if task.name == "associative-recall" else 1, "length": task.rows[1]}.get(size, 1)
 
 
+def sizes_of(sequence: BitSequence) -> dict[str, int]:
+    """The sizes of a sequence, by their names in ``BitTask.sizes``."""
+    task, inputs, answers = TASKS[sequence.task], sequence.inputs, len(sequence.targets)
+    if task.online:
+        return {"length": len(inputs) + 1}
+    before = int(inputs[:, list(task.flags)].any(1).argmax())  # what stands before the first flag
+    if task.name == "associative-recall":
+        return {"items": int(inputs[:, task.flags[0]].sum())}
+    if "repeats" in task.sizes:
+        return {"length": before, "repeats": (answers - 1) // before}
+    return {next(iter(task.sizes)): before}
+
+
 def check_sizes(task: BitTask, sizes: Mapping[str, int]) -> None:
     """
     Raises:

@@ -42,6 +42,9 @@ class BitErrors:
         best = np.divide(optimal, count, out=np.full_like(optimal, np.nan), where=count > 0)
         return {"bit_errors": wrong / n, "bits_per_sequence": bits / n, "optimal_bits_per_sequence": best}
 
+    def remarks(self, items: Sequence[Item], totals: NDArray[np.float64]) -> dict[str, str]:
+        return {} if totals[3] else {"optimal_bits_per_sequence": "no best possible estimator is known for these items"}
+
 
 def _row(item: Item, generation: Generation) -> list[float]:
     target = parsed_bits(item.references[0])

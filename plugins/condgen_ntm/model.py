@@ -17,7 +17,7 @@ from condgen_cli.generation import AttentionMap, Axis, Generation
 from condgen_cli.model import Item
 from condgen_cli.render.tape import Tape
 from condgen_cli.training import check
-from condgen_ntm.data import TASKS, BitSequence, Sequences, as_item, bit_text
+from condgen_ntm.data import TASKS, BitSequence, Sequences, as_item, bit_text, sizes_of
 from condgen_ntm.machine import Machine, Recorded
 
 __all__ = ["NtmConfig", "NtmModel", "Problems", "build"]
@@ -70,12 +70,14 @@ class Problems(NamedTuple):
         inputs: (steps, batch, channels), zero where padded.
         read, answers: of each, how many steps it has and in how many of them, the last ones, it answers.
         warnings: for each.
+        doubts: for each, see ``condgen_cli.generation.Generation``.
     """
 
     inputs: Tensor
     read: list[int]
     answers: list[int]
     warnings: list[tuple[str, ...]]
+    doubts: list[str]
 
 
 class NtmModel(nn.Module):
@@ -128,7 +130,8 @@ class NtmModel(nn.Module):
             inputs[: len(sequence.inputs), row] = torch.from_numpy(sequence.inputs)
         read = [len(sequence.inputs) for sequence in sequences]
         answers = [len(sequence.targets) for sequence in sequences]
-        return Problems(inputs, read, answers, [self._warnings(sequence) for sequence in sequences])
+        doubts = [_doubt(sequence) for sequence in sequences]
+        return Problems(inputs, read, answers, [self._warnings(sequence) for sequence in sequences], doubts)
 
     def _checked(self, sequence: BitSequence) -> BitSequence:
         if sequence.task != self.task.name:
@@ -159,11 +162,14 @@ class NtmModel(nn.Module):
                 chances[steps - answers : steps, row],
                 None if weights is None else weights[:steps, row],
                 batch.warnings[row],
+                batch.doubts[row],
             )
             for row, (steps, answers) in enumerate(zip(batch.read, batch.answers, strict=True))
         ]
 
-    def _generation(self, inputs: Floats, chances: Floats, weights: Floats | None, warnings: tuple[str, ...]) -> Generation:
+    def _generation(
+        self, inputs: Floats, chances: Floats, weights: Floats | None, warnings: tuple[str, ...], doubt: str
+    ) -> Generation:
         bits = (chances > 0.5).astype(np.uint8)
         log_probs = np.log(np.maximum(chances, 1 - chances)).sum(1)
         output = bit_text(bits)
@@ -176,6 +182,7 @@ class NtmModel(nn.Module):
             attention={} if weights is None else self._maps(weights, self._labels(inputs, tokens)),
             details={"probabilities": chances.astype(float).round(9).tolist()},
             warnings=warnings,
+            doubt=doubt,
         )
 
     def _maps(self, weights: Floats, labels: tuple[str, ...]) -> dict[str, AttentionMap]:
@@ -220,6 +227,16 @@ class NtmModel(nn.Module):
         sizes = {name: high for name, (_, high) in self.task.sizes.items()}
         drawn: Sequences = self.task.draw(np.random.default_rng(0), 1, **sizes)
         return as_item(self.task, drawn, 0, "example")
+
+
+def _doubt(sequence: BitSequence) -> str:
+    """That a sequence has sizes which its task isn't trained on, if it has."""
+    beyond = []
+    for name, size in sizes_of(sequence).items():
+        low, high = TASKS[sequence.task].sizes[name]
+        if not low <= size <= high:
+            beyond.append(f"{name} {size}, trained on {f'{low} to {high}' if low < high else low}")
+    return f"beyond its training: {'; '.join(beyond)}" if beyond else ""
 
 
 def build(config: Mapping[str, Any], files: Mapping[str, Path]) -> NtmModel:

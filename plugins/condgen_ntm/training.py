@@ -76,6 +76,13 @@ class NtmExperiment:
         self.dev = sorted(open_dataset(self.data.dataset, "dev", None, self.data.options), key=self.model.length)
         self.metrics = build_suite(METRICS, manager().metrics)
 
+    dev_metrics = METRICS
+
+    @property
+    def material(self) -> str:
+        """What is trained on, counted."""
+        return "sequences that are drawn"
+
     def batches(self, epoch: int) -> _Epoch:
         """Batches drawn by the seed and the epoch."""
         return _Epoch(self, epoch)

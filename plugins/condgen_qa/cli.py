@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -13,12 +14,11 @@ import typer
 from condgen_cli import console
 from condgen_cli.errors import InputError, NotFoundError, UsageError
 from condgen_cli.item import Item
-from condgen_cli.lines import Text, Texts, text_inputs
+from condgen_cli.lines import Text, Texts, refuse_file_name, text_inputs
 from condgen_cli.options import (
     BatchSizeOpt,
     Device,
     DeviceOpt,
-    Format,
     FormatOpt,
     ModelOpt,
     OutputOpt,
@@ -51,7 +51,7 @@ def qa(
     show_attention: ShowAttentionOpt = False,
     save_attention: SaveAttentionOpt = None,
     output: OutputOpt = None,
-    format: FormatOpt = Format.text,
+    format: FormatOpt = None,
     device: DeviceOpt = Device.auto,
     batch_size: BatchSizeOpt = 16,
 ) -> None:
@@ -65,6 +65,8 @@ def _inputs(story: str, questions: Sequence[str]) -> Texts:
     Raises:
         UsageError, NotFoundError, InputError: if there is no story, or nothing to ask.
     """
+    for one in questions:
+        refuse_file_name(one, f"condgen qa {shlex.quote(story)} < FILE")
     name, text = _story(story)
     sentences, own = split(text)
     if not sentences:
@@ -91,7 +93,9 @@ def _story(argument: str) -> tuple[str, str]:
     try:
         return Path(source.name).name, source.open().decode("utf-8-sig")
     except UnicodeDecodeError:
-        raise InputError(f"{source.name} is not UTF-8") from None
+        from condgen_cli.data.content import command_for, kind_of
+
+        raise InputError(f"{source.name} is not UTF-8", command_for(kind_of(source), source.location)) from None
 
 
 def _written(name: str, story: tuple[str, ...]) -> Texts:

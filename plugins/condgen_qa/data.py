@@ -17,6 +17,7 @@ from pathlib import Path
 from condgen_cli import console
 from condgen_cli.data.archives import Member, Tree, open_tree
 from condgen_cli.errors import InputError, NotFoundError, UsageError
+from condgen_cli.files import protect
 from condgen_cli.item import Item
 from condgen_qa.text import Question, has_words
 
@@ -92,6 +93,7 @@ def stories(root: Path, split: str, file: str = "{split}.txt") -> Sequence[Item]
     if "{split}" not in file and split != "test":
         raise UsageError(f"{file} is of the split test alone, not of {split}", "write {split} where its name has the split")
     path = root / file.replace("{split}", split)
+    protect(path)
     if not path.is_file():
         raise NotFoundError(
             f"no file {path}", "a line of it: number, blank, sentence; or a question, tab, answer, tab, numbers"

@@ -40,6 +40,12 @@ class FactRecall:
         recall = 100 * np.divide(found, count, out=np.full_like(found, np.nan), where=count > 0)
         return {key: recall[..., column] for column, key in enumerate(self.keys)}
 
+    def remarks(self, items: Sequence[Item], totals: NDArray[np.float64]) -> dict[str, str]:
+        if not any(item.meta.get("facts") for item in items):
+            return dict.fromkeys(self.keys, "no item tells its supporting facts")
+        counts = zip(self.keys, totals[1::2], strict=True)
+        return {key: "the model has no such hop" for key, count in counts if not count}
+
 
 def _row(item: Item, generation: Generation) -> list[float]:
     row = [0.0] * (2 + 2 * HOPS)

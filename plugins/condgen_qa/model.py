@@ -26,7 +26,7 @@ from condgen_cli.generation import AttentionMap, Axis, Generation
 from condgen_cli.model import Item
 from condgen_cli.nn.match import match_function
 from condgen_cli.training import check
-from condgen_qa.text import Question, tokens
+from condgen_qa.text import Question, as_written, bare, content_words, listed, names, tokens
 from condgen_qa.vocabulary import StoryVocabulary
 
 __all__ = ["VOCABULARY_FILE", "QaConfig", "QaModel", "Questions", "Read", "Stories", "build"]
@@ -51,7 +51,7 @@ class QaConfig(BaseModel):
         encoding: of a sentence: the sum of its words (``bag``), with weights by their place (``position``), or the last state
             of a gated recurrent network (``rnn``).
         temporal: sentences also tell how far they are from the question.
-        match: name of a match function, or ``module:function``.
+        match: name of a match function, or ``module:Class`` (see ``match_function``).
         match_size: of the match function's own hidden layer.
         rectified: share of the units that pass a ReLU after each hop.
         answer_hidden: size of a hidden layer before the answer; 0: the answer is linear in the state.
@@ -99,11 +99,13 @@ class Questions(NamedTuple):
         stories: the tensors.
         sentences: of each item those in the memory, in the story's order.
         warnings: what the user should be told of each item.
+        doubts: of the answer to each.
     """
 
     stories: Stories
     sentences: list[tuple[str, ...]]
     warnings: list[tuple[str, ...]]
+    doubts: list[str]
 
 
 class Read(NamedTuple):
@@ -265,8 +267,9 @@ class QaModel(nn.Module):
         stories, lengths = padded(rows, 0)
         times = np.broadcast_to(np.arange(stories.shape[1]), stories.shape)
         words, _ = padded([self.ids(text) for text in table], -1)
+        doubts = [self._doubt(question.text, story) for question, story in zip(questions, kept, strict=True)]
         tensors = (torch.tensor(part) for part in (words, stories, times, lengths, asked))
-        return Questions(Stories(*tensors), kept, [self._warnings(question) for question in questions])
+        return Questions(Stories(*tensors), kept, [self._warnings(question) for question in questions], doubts)
 
     @torch.no_grad()
     def predict(self, batch: Questions) -> list[Generation]:
@@ -275,7 +278,10 @@ class QaModel(nn.Module):
         log_probs = read.logits[0].log_softmax(-1)
         best, answers = (part.cpu().tolist() for part in log_probs.topk(min(TOP, log_probs.shape[-1])))
         weights = read.weights[0].flip(-1).cpu().numpy()  # in the story's order, padding first
-        return [self._generation(*row) for row in zip(best, answers, weights, batch.sentences, batch.warnings, strict=True)]
+        return [
+            self._generation(*row)
+            for row in zip(best, answers, weights, batch.sentences, batch.warnings, batch.doubts, strict=True)
+        ]
 
     def _generation(
         self,
@@ -284,6 +290,7 @@ class QaModel(nn.Module):
         weights: NDArray[np.float32],
         sentences: tuple[str, ...],
         warnings: tuple[str, ...],
+        doubt: str,
     ) -> Generation:
         names = [self.vocabulary.answers[index] for index in answers]
         hops = Axis("hop", "hops", tuple(str(hop) for hop in range(1, len(weights) + 1)))
@@ -297,6 +304,7 @@ class QaModel(nn.Module):
             attention={"attention": AttentionMap(weights[:, -len(sentences) :], (hops, places))},
             details={"answers": [{"answer": n, "probability": p} for n, p in zip(names, probabilities, strict=True)]},
             warnings=warnings,
+            doubt=doubt,
         )
 
     def length(self, item: Item) -> int:
@@ -345,6 +353,23 @@ class QaModel(nn.Module):
                 more = f" and {len(unknown) - TOLD} more" if len(unknown) > TOLD else ""
                 told.append(f"unknown words in {where} are skipped: {', '.join(map(self._named, unknown[:TOLD]))}{more}")
         return tuple(told)
+
+    def _doubt(self, question: str, story: Sequence[str]) -> str:
+        """Why an answer is no more than a guess, given the sentences that the memory holds; empty if it need not be one."""
+        told = {bare(word) for sentence in story for word in tokens(sentence)}
+        asked = content_words(question)
+        if asked and len(self.vocabulary.unknown(asked)) == len(asked):
+            return f"a guess: the model doesn't know {listed(as_written(asked, question))}"
+        missing = [name for name in names(question) if bare(name.lower()) not in told]
+        if not missing and asked and not told.intersection(map(bare, asked)):
+            missing = asked
+        if missing:
+            return f"a guess: the story never mentions {listed(as_written(missing, question))}"
+        words = [word for sentence in story for word in content_words(sentence)]
+        unknown = len([word for word in words if self.vocabulary.unknown([word])])
+        if 2 * unknown > len(words):
+            return f"a guess: the model doesn't know {unknown} of the story's {len(words)} words"
+        return ""
 
     def _named(self, word: str) -> str:
         """An unknown word with the known ones that look like it."""

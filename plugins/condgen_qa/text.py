@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import NamedTuple
 
-__all__ = ["Question", "has_words", "sentences", "tokens"]
+__all__ = ["Question", "as_written", "bare", "content_words", "has_words", "listed", "names", "sentences", "tokens"]
 
 _WORD = re.compile(r"[^\W_]+(?:['’-][^\W_]+)*")
 _SENTENCE = re.compile(r"[^.!?\s][^.!?\n]*(?:[.!?](?=\S)(?![.!?])[^.!?\n]*)*[.!?]*")
+_NAME = re.compile(r"(?<=\s)(?!I\b)[A-Z][^\W_]*(?:['’-][^\W_]+)*")
+_LISTED = """
+a about after all an and any are at be been before but by can could did do does for from had has have he her his how i
+if in is it its many me much my no not now of on or our she should so some that the their them then there they this to
+us was we were what when where which who whom whose why will with would you your
+"""
+_FUNCTION_WORDS = frozenset(_LISTED.split())
+"""English words that say nothing about a story by themselves."""
 
 
 class Question(NamedTuple):
@@ -26,6 +35,33 @@ class Question(NamedTuple):
 def tokens(text: str) -> list[str]:
     """Words in lower case, without punctuation."""
     return _WORD.findall(text.lower())
+
+
+def content_words(text: str) -> list[str]:
+    """The words of a text that are about something, in lower case, each once."""
+    return [word for word in dict.fromkeys(tokens(text)) if word not in _FUNCTION_WORDS]
+
+
+def names(question: str) -> list[str]:
+    """The words of a question that are written as names: with a capital, but for its first word; none if it is all capitals."""
+    return [] if question.isupper() else list(dict.fromkeys(_NAME.findall(question)))
+
+
+def bare(word: str) -> str:
+    """A word without the ``'s`` of an owner."""
+    return re.sub("['’]s$", "", word)
+
+
+def as_written(words: Sequence[str], text: str) -> list[str]:
+    """Words as a text has them, capitals included."""
+    written = {word.lower(): word for word in _WORD.findall(text)}
+    return [written.get(word, word) for word in words]
+
+
+def listed(words: Sequence[str]) -> str:
+    """Words as one would say them: ``Bob``, ``Bob or Eve``, ``Bob, Eve or Al``."""
+    *others, last = words
+    return f"{', '.join(others)} or {last}" if others else last
 
 
 def has_words(text: str) -> bool:

@@ -11,15 +11,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from condgen_cli.data.store import open_dataset
 from condgen_cli.errors import UsageError
 from condgen_cli.model import Item
 from condgen_cli.runner import initial_files
 from condgen_cli.training import Recipe, check
-from condgen_cli.training.sequences import WEIGHTS_FILE, load_initial, write_description
+from condgen_cli.training.sequences import WEIGHTS_FILE, full_batches, load_initial, write_description
+from condgen_cli.training.splits import read_split
+from condgen_cli.weights import save_weights
 from condgen_qa.model import VOCABULARY_FILE, QaConfig, QaModel, Stories, padded
 from condgen_qa.objective import Objective, TrainingBatch
 from condgen_qa.text import tokens
@@ -42,7 +42,7 @@ class DataOptions(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     dataset: str
-    options: dict[str, str | int] = {}
+    options: dict[str, str] = {}
     time_noise: float = Field(0.1, ge=0)
 
 
@@ -117,21 +117,31 @@ class QaExperiment:
         config = check(QaConfig, recipe.model.options, "model")
         self.data = check(DataOptions, recipe.data.model_dump(), "data")
         options = check(ObjectiveOptions, recipe.objective, "objective")
-        chosen = {name: str(value) for name, value in self.data.options.items()}
-        train = list(open_dataset(self.data.dataset, "train", data_dir, chosen))
-        dev = list(open_dataset(self.data.dataset, "dev", data_dir, chosen))
+        train, dev = (read_split(self.data.dataset, split, data_dir, self.data.options) for split in ("train", "dev"))
         files = {} if recipe.init is None else initial_files(recipe.init)
         self.model = QaModel(config, _vocabulary(train, files))
         load_initial(self.model, str(recipe.init), files)
         self.train, self.dev = QuestionSet(train, self.model), QuestionSet(dev, self.model)
-        self.steps = len(self.train) // recipe.training.batch_size
-        if not self.steps:
-            raise UsageError(f"recipe: training.batch_size: {len(self.train)} training questions are fewer than one batch")
+        if (self.train.answers < 0).any():
+            answer = train[int(np.argmin(self.train.answers))].references[0]
+            reason = f"recipe: init: {recipe.init} doesn't know the answer {answer!r}, so it can't learn to give it"
+            raise UsageError(reason, "init= begins anew, with the words of these data")
+        self.steps = max(1, len(self.train) // recipe.training.batch_size)
         self._objective = Objective(self.model, options.linear_start, 1 / self.steps, options.clip)
 
     @property
     def objective(self) -> nn.Module:
         return self._objective
+
+    @property
+    def dev_metrics(self) -> tuple[str, ...]:
+        """What ``evaluate`` gives."""
+        return "error", "loss", "train_loss", "failed"
+
+    @property
+    def material(self) -> str:
+        """What is trained on, counted."""
+        return f"{len(self.train):,} questions"
 
     def batches(self, epoch: int) -> _Epoch:
         """The questions in an order of the seed and the epoch."""
@@ -155,7 +165,7 @@ class QaExperiment:
         """The best restart, as ``load`` reads it."""
         best = self._objective.best
         state = self.model.state_dict()
-        save_file(
+        save_weights(
             {name: tensor[best : best + 1].cpu().contiguous() for name, tensor in state.items()}, directory / WEIGHTS_FILE
         )
         self.model.vocabulary.save(directory / VOCABULARY_FILE)
@@ -192,9 +202,7 @@ class _Epoch:
     def __iter__(self) -> Iterator[TrainingBatch]:
         own = self.experiment
         rng = np.random.default_rng([own.recipe.seed, self.epoch])
-        size = own.recipe.training.batch_size
-        order = rng.permutation(len(own.train))[: own.steps * size]
-        for rows in order.reshape(own.steps, size):
+        for rows in full_batches(rng.permutation(len(own.train)), own.recipe.training.batch_size):
             yield own.train.batch(rows, own.data.time_noise, rng)
 
 

@@ -68,5 +68,5 @@ class StoryVocabulary:
         try:
             document = json.loads(path.read_text(encoding="utf-8"))
             return cls([str(word) for word in document["words"]], [str(answer) for answer in document["answers"]])
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
             raise IntegrityError(f"{path} is no vocabulary: {type(error).__name__}: {error}") from error

@@ -22,6 +22,11 @@ AUDIO_SUFFIXES = (
     ".w64",
     ".sph",
 )
+FILM_SUFFIXES = (
+    *(".mp4", ".m4v", ".mov", ".qt", ".webm", ".mkv", ".avi", ".3gp", ".3g2", ".wmv", ".asf", ".flv", ".f4v", ".mpg", ".mpeg"),
+    *(".m2ts", ".vob", ".ogv", ".mxf", ".rm", ".rmvb", ".divx", ".dv", ".wtv", ".nut"),
+)
+"""Of films, whose sound is heard."""
 
 _LIBRISPEECH_URLS = (
     "https://www.openslr.org/resources/12",
@@ -49,7 +54,8 @@ def condgen_register_tasks() -> list[TaskSpec]:
             command="condgen_transcribe.cli:transcribe",
             reader="condgen_transcribe.task:read",
             metrics=("wer", "cer", "substitutions", "deletions", "insertions", "rtf"),
-            suffixes=AUDIO_SUFFIXES,
+            suffixes=AUDIO_SUFFIXES + FILM_SUFFIXES,
+            kinds=("sound",),
             details={"words": "condgen_transcribe.subtitles:words"},
             formats={"srt": "condgen_transcribe.subtitles:srt", "vtt": "condgen_transcribe.subtitles:vtt"},
         )
@@ -65,6 +71,11 @@ def condgen_register_models() -> list[ModelSpec]:
             build="condgen_transcribe.model:build",
             experiment="condgen_transcribe.training:TranscribeExperiment",
             help="Listen, Attend and Spell: a pyramid of LSTMs listens, a speller with attention writes; CTC beside it.",
+            own_data=(
+                ("data.language_model", "model.language_model", "decoding.weights.language_model"),
+                ("data.dictionary", "model.phones", "objective.phones", "decoding.weights.phones"),
+                ("data.words", "model.words", "decoding.weights.words"),
+            ),
         ),
         ModelSpec(
             name="speech-language-model",
@@ -72,6 +83,7 @@ def condgen_register_models() -> list[ModelSpec]:
             build="condgen_transcribe.language_model:build",
             experiment="condgen_transcribe.language_model:LanguageModelExperiment",
             help="A language model of transcripts, a part of speech models.",
+            own_data=(("data.text",),),
         ),
     ]
 

@@ -17,6 +17,7 @@ from condgen_cli.options import (
     MaxLengthOpt,
     ModelOpt,
     NBestOpt,
+    NoRepeatNgramOpt,
     OutputOpt,
     SampleOpt,
     SaveAttentionOpt,
@@ -29,7 +30,7 @@ from condgen_cli.options import (
 )
 from condgen_cli.sources import expand
 from condgen_cli.tasks import TaskOptions, run_task
-from condgen_transcribe import AUDIO_SUFFIXES
+from condgen_transcribe import AUDIO_SUFFIXES, FILM_SUFFIXES
 
 __all__ = ["transcribe"]
 
@@ -46,11 +47,16 @@ class Format(StrEnum):
 
 RecordingsArg = Annotated[
     list[str],
-    typer.Argument(metavar="PATH|GLOB|DIR|URL…", help="Recordings; a directory with all below it; - for standard input."),
+    typer.Argument(
+        metavar="PATH|GLOB|DIR|URL…", help="Recordings, films; a directory with all below it; - for standard input."
+    ),
 ]
 FormatOpt = Annotated[
-    Format,
-    typer.Option("--format", help="How results are printed; srt and vtt are subtitles, {stem} in -o for several inputs."),
+    Format | None,
+    typer.Option(
+        "--format",
+        help="How results are printed; srt and vtt are subtitles.  [default: by the suffix of -o, else text]",
+    ),
 ]
 
 
@@ -60,20 +66,22 @@ def transcribe(
     beam: BeamOpt = None,
     nbest: NBestOpt = 1,
     length_penalty: LengthPenaltyOpt = None,
+    no_repeat_ngram: NoRepeatNgramOpt = None,
     max_length: MaxLengthOpt = None,
     weight: WeightOpt = None,
     sample: SampleOpt = False,
-    temperature: TemperatureOpt = 1.0,
-    top_k: TopKOpt = 0,
-    top_p: TopPOpt = 1.0,
+    temperature: TemperatureOpt = None,
+    top_k: TopKOpt = None,
+    top_p: TopPOpt = None,
     seed: SeedOpt = 0,
     force: ForceOpt = None,
     show_attention: ShowAttentionOpt = False,
     save_attention: SaveAttentionOpt = None,
     output: OutputOpt = None,
-    format: FormatOpt = Format.text,
+    format: FormatOpt = None,
     device: DeviceOpt = Device.auto,
     batch_size: BatchSizeOpt = 16,
 ) -> None:
     """Write down what is said in recordings, and show where the model listened for each letter."""
-    raise typer.Exit(run_task("transcribe", expand(recordings, AUDIO_SUFFIXES), TaskOptions.of(locals())))
+    found = expand(recordings, AUDIO_SUFFIXES + FILM_SUFFIXES, kinds=("sound",))
+    raise typer.Exit(run_task("transcribe", found, TaskOptions.of(locals())))

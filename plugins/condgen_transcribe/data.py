@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import heapq
-import io
 import math
 import re
 from collections import defaultdict
@@ -18,10 +17,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
-import soundfile
-
 from condgen_cli.data.archives import Member, Tree, open_tree
+from condgen_cli.data.audio import Recording
 from condgen_cli.errors import CondgenError, InputError, IntegrityError, NotFoundError, UsageError
+from condgen_cli.files import protect
 from condgen_cli.item import Item
 from condgen_transcribe import AUDIO_SUFFIXES
 
@@ -317,9 +316,13 @@ def _drawn(utterances: Sequence[_Utterance], hours: float) -> list[_Utterance]:
 
 def _seconds(audio: Member) -> float:
     try:
-        return float(soundfile.info(io.BytesIO(audio.open())).duration)
-    except soundfile.LibsndfileError as error:
-        raise IntegrityError(f"{audio} is damaged or no sound that can be read: {error.error_string}") from None
+        recording = Recording(audio)
+    except InputError as error:
+        raise IntegrityError(f"{audio} is damaged or no sound that can be read: {error.message}") from None
+    recording.close()
+    if recording.seconds is None:
+        raise IntegrityError(f"{audio} doesn't say how long it is")
+    return recording.seconds
 
 
 def _hash(text: str) -> bytes:
@@ -385,6 +388,7 @@ def _columns(path: Path) -> Iterator[tuple[str, str, str]]:
     """Place, path and transcript of each line."""
     try:
         # bytes: a transcript may hold what str.splitlines takes for a line's end
+        protect(path)
         lines = path.read_bytes().removeprefix("\ufeff".encode()).split(b"\n")
     except OSError as error:
         raise CondgenError(f"can't read {path}: {error.strerror or error}") from None

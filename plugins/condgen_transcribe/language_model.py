@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
-from condgen_cli.data.store import open_dataset
 from condgen_cli.data.subwords import SubwordVocabulary
 from condgen_cli.errors import InputError, NotFoundError, UsageError
 from condgen_cli.nn import LanguageModel
@@ -23,6 +22,7 @@ from condgen_cli.pipeline import batched
 from condgen_cli.runner import initial_files
 from condgen_cli.training import Recipe, check
 from condgen_cli.training.sequences import batches_of_like_length, export, load_initial, teacher_forcing
+from condgen_cli.training.splits import read_split
 from condgen_transcribe.model import VOCABULARY_FILE, LanguageModelConfig
 
 __all__ = ["LanguageModelExperiment", "build", "read_lines"]
@@ -107,6 +107,13 @@ class LanguageModelExperiment:
         self.dev = self._tokens(dev)
         self.objective: nn.Module = Objective(self.model)
 
+    dev_metrics = ("nats_per_token",)
+
+    @property
+    def material(self) -> str:
+        """What is trained on, counted."""
+        return f"{len(self.sentences):,} sentences"
+
     def batches(self, epoch: int) -> _Epoch:
         """Sentences of like length, in an order of the seed and the epoch."""
         rng = np.random.default_rng([self.recipe.seed, epoch])
@@ -129,7 +136,7 @@ class LanguageModelExperiment:
         return Batch(*teacher_forcing(sentences, self.vocabulary.bos, self.vocabulary.eos, self.vocabulary.pad))
 
     def _transcripts(self, split: str, data_dir: Path | None) -> list[str]:
-        return [item.references[0] for item in open_dataset(self.data.dataset, split, data_dir, self.data.options)]
+        return [item.references[0] for item in read_split(self.data.dataset, split, data_dir, self.data.options)]
 
     def _tokens(self, texts: Sequence[str]) -> list[list[int]]:
         encoded = (self.vocabulary.encode(text) for text in texts)

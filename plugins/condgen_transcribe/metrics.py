@@ -36,6 +36,9 @@ class RealTimeFactor:
         taken, heard = totals[..., 0], totals[..., 1]
         return {"rtf": np.divide(taken, heard, out=np.full_like(taken, np.nan), where=heard > 0)}
 
+    def remarks(self, items: Sequence[Item], totals: NDArray[np.float64]) -> dict[str, str]:
+        return {} if totals[1] else {"rtf": "the model attends to no sound"}
+
 
 def _seconds_of_sound(generation: Generation) -> float:
     for map in generation.attention.values():

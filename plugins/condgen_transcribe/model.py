@@ -7,6 +7,7 @@ With ``ctc`` the listener alone also says which character each of its positions 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,9 +22,9 @@ from torch import Tensor, nn
 from condgen_cli.data.audio import Sound, load_audio
 from condgen_cli.data.filterbank import Filterbank, normalise
 from condgen_cli.data.subwords import SubwordVocabulary
-from condgen_cli.decoding import Scorer
+from condgen_cli.decoding import Hypothesis, Scorer
 from condgen_cli.errors import IntegrityError
-from condgen_cli.generation import Axis
+from condgen_cli.generation import Axis, Generation
 from condgen_cli.model import Item, Memory
 from condgen_cli.nn import (
     DecoderModel,
@@ -36,6 +37,7 @@ from condgen_cli.nn import (
 )
 from condgen_cli.training import check
 from condgen_transcribe.ctc import BLANK, NEVER, CTCPrefixScorer
+from condgen_transcribe.doubts import doubts
 from condgen_transcribe.phones import PhoneScorer
 from condgen_transcribe.pronunciation import PHONES
 from condgen_transcribe.words import Lexicon, WordModel, WordScorer
@@ -92,7 +94,7 @@ class TranscribeConfig(BaseModel):
         layers: bidirectional LSTM layers of the listener, ``listener_size`` in each direction.
         pyramid: how many of them, counted from the second, read pairs of positions as one (Chan et al. 2016, eq. 5).
         embedding_size, hidden_size: of the speller.
-        match: name of a match function, or ``module:function``.
+        match: name of a match function, or ``module:Class`` (see ``match_function``).
         match_size: of the match function's own hidden layer.
         location: attention sees its last weights (Chorowski et al. 2015).
         ctc: the listener has an output layer of its own.
@@ -263,6 +265,10 @@ class TranscribeModel(DecoderModel):
     def condition(self, item: Item) -> Sound:
         """The sound that attention is drawn below."""
         return Sound(load_audio(item.condition, RATE), RATE)
+
+    def finished(self, generation: Generation, hypothesis: Hypothesis, item: Item) -> Generation:
+        """The transcript of an item, with a warning where it may be none."""
+        return replace(generation, warnings=(*generation.warnings, *doubts(generation, item)))
 
     def features(self, samples: NDArray[np.float32]) -> Tensor:
         """Normalised filter banks (frames, bins) of samples (n,); one frame of zeros if they are too short for any."""

@@ -15,8 +15,8 @@ from torch import Tensor, nn
 
 from condgen_cli.console import progress
 from condgen_cli.data.audio import Sound, load_audio
-from condgen_cli.data.store import open_dataset
 from condgen_cli.data.subwords import SubwordVocabulary
+from condgen_cli.decoding import reweighted
 from condgen_cli.errors import UsageError
 from condgen_cli.metrics.suite import build_suite
 from condgen_cli.model import Item
@@ -32,6 +32,7 @@ from condgen_cli.training.sequences import (
     load_initial,
     teacher_forcing,
 )
+from condgen_cli.training.splits import read_split
 from condgen_transcribe.language_model import read_lines
 from condgen_transcribe.model import (
     LEXICON_FILE,
@@ -131,10 +132,11 @@ class TranscribeExperiment:
     def __init__(self, recipe: Recipe, data_dir: Path | None, run_dir: Path) -> None:
         self.recipe = recipe
         config = check(TranscribeConfig, recipe.model.options, "model")
+        self.decoding = recipe.make_decoding()
         self.data = check(DataOptions, recipe.data.model_dump(), "data")
         options = check(ObjectiveOptions, recipe.objective, "objective")
-        train = list(open_dataset(self.data.dataset, "train", data_dir, self.data.options))
-        dev = list(open_dataset(self.data.dataset, "dev", data_dir, self.data.options))
+        _check_outputs(config, options)
+        train, dev = (read_split(self.data.dataset, split, data_dir, self.data.options) for split in ("train", "dev"))
         self.dev = [_decoded(item) for item in _spread(dev, self.data.dev_utterances)]
         files = {} if recipe.init is None else initial_files(recipe.init)
         language_model = initial_files(self.data.language_model) if self.data.language_model else {}
@@ -157,13 +159,24 @@ class TranscribeExperiment:
             self.model.language_model.requires_grad_(False)
         self._prepare(train)
         self.objective: nn.Module = Objective(self.model, **options.model_dump())
-        self.decoding = recipe.make_decoding()
+        # that the model has what hypotheses are to be judged by
+        self.decoding = reweighted(self.decoding, self.model, self.decoding.weights)
         self.metrics = build_suite(("wer", "cer"), manager().metrics)
+
+    @property
+    def dev_metrics(self) -> tuple[str, ...]:
+        """What ``evaluate`` gives."""
+        return self.metrics.keys
+
+    @property
+    def material(self) -> str:
+        """What is trained on, counted."""
+        return f"{len(self.sizes):,} utterances"
 
     def batches(self, epoch: int) -> _Epoch:
         """Utterances of like length, in an order of the seed and the epoch."""
         rng = np.random.default_rng([self.recipe.seed, epoch])
-        chosen = self.short if epoch < self.data.short_epochs else np.arange(len(self.sizes))
+        chosen = self.short if epoch < self.data.short_epochs and len(self.short) else np.arange(len(self.sizes))
         order = batches_of_like_length(self.sizes[chosen], self.recipe.training.batch_size, rng)
         return _Epoch(self, chosen[order], epoch)
 
@@ -219,6 +232,22 @@ class TranscribeExperiment:
         self.sizes: NDArray[np.int64] = np.array([len(one[0]) for one in self.features])
         seconds = self.sizes * SHIFT * self.data.speeds[0]
         self.short: NDArray[np.int64] = np.flatnonzero(seconds <= self.data.short)
+
+
+def _check_outputs(config: TranscribeConfig, options: ObjectiveOptions) -> None:
+    """Make sure that the model has the outputs that the objective trains or goes by.
+
+    Raises:
+        UsageError: if it lacks one.
+    """
+    needed = {
+        "ctc": (options.ctc > 0 and not config.ctc, "model.ctc=true"),
+        "alignment": (options.alignment > 0 and not config.ctc, "model.ctc=true"),
+        "phones": (options.phones > 0 and not config.phones, "model.phones=true"),
+    }
+    for name, (lacking, hint) in needed.items():
+        if lacking:
+            raise UsageError(f"recipe: objective.{name}: the model has no output for it", f"{hint}, or objective.{name}=0")
 
 
 def _spread(items: Sequence[Item], count: int) -> Sequence[Item]:

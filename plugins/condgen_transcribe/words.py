@@ -86,7 +86,7 @@ class Lexicon:
             said = document.get("said", "")
             sounds = dict(zip(_DIGITS, (tuple(sound.split()) for sound in document.get("sounds", ())), strict=False))
             letters = iter([sounds[digit] for digit in said])
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise IntegrityError(f"{path} is not a lexicon: {error}") from None
         if words != sorted(set(words)):
             raise IntegrityError(f"{path} is not a lexicon: its words must be sorted and different")

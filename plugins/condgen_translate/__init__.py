@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from condgen_cli.hookspecs import hookimpl
 from condgen_cli.specs import Archive, DatasetSpec, ExperimentSpec, ModelSpec, Option, RecipeSpec, TaskSpec
 
@@ -22,6 +24,11 @@ _MULTI30K_FILES = {
 """Size and SHA-256 of the files as published."""
 
 
+def _other(options: Mapping[str, str]) -> str:
+    """The target's language of a data set of Chinese and English."""
+    return "en" if options["source"] == "zh" else "zh"
+
+
 @hookimpl
 def condgen_register_tasks() -> list[TaskSpec]:
     return [
@@ -31,6 +38,7 @@ def condgen_register_tasks() -> list[TaskSpec]:
             command="condgen_translate.cli:translate",
             reader="condgen_translate.task:read",
             metrics=("bleu", "chrf"),
+            kinds=("text",),
         )
     ]
 
@@ -44,13 +52,14 @@ def condgen_register_models() -> list[ModelSpec]:
             build="condgen_translate.model:build",
             experiment="condgen_translate.training:TranslateExperiment",
             help="A recurrent encoder and decoder: a fixed vector (at the start or at every step) or attention between them.",
+            own_data=(("data.weight",),),
         )
     ]
 
 
 @hookimpl
 def condgen_register_datasets() -> list[DatasetSpec]:
-    length = Option("Report on sources of like length on their own.", choices=("length",))
+    length = Option("Report on sources of like length on their own.", choices=("length",), scores=False)
     return [
         DatasetSpec(
             name="multi30k",
@@ -62,6 +71,7 @@ def condgen_register_datasets() -> list[DatasetSpec]:
                 "target": Option("Language to translate to.", "en", ("de", "en", "fr")),
                 "group": length,
             },
+            language=lambda options: options["target"],
             licence="none stated; the English descriptions are Flickr30k's",
             homepage="https://github.com/multi30k/dataset",
             archives=tuple(
@@ -78,6 +88,7 @@ def condgen_register_datasets() -> list[DatasetSpec]:
                 "source": Option("Language to translate from; the other is the target.", "zh", ("zh", "en")),
                 "group": length,
             },
+            language=_other,
             licence="CC BY 2.0 FR",
             homepage="https://www.manythings.org/anki/",
         ),
@@ -91,6 +102,7 @@ def condgen_register_datasets() -> list[DatasetSpec]:
                 "source": Option("Language to translate from; the other is the target.", "zh", ("zh", "en")),
                 "group": length,
             },
+            language=_other,
             licence="as each file's publisher states",
         ),
         DatasetSpec(
@@ -103,8 +115,10 @@ def condgen_register_datasets() -> list[DatasetSpec]:
                 "target": Option("File with their translations, line by line."),
                 "tsv": Option("File with both, between tabs, instead of the two."),
                 "columns": Option("Those of source and target in it.", "1,2"),
+                "language": Option("Of the translations, such as zh: BLEU cuts them into words accordingly."),
                 "group": length,
             },
+            language=lambda options: options.get("language", ""),
             licence="yours",
         ),
     ]

@@ -22,6 +22,7 @@ from typing import Any, NamedTuple
 
 from condgen_cli.data.archives import Member, open_tree
 from condgen_cli.errors import CondgenError, InputError, IntegrityError, NotFoundError, UsageError
+from condgen_cli.files import protect
 from condgen_cli.item import Item
 
 __all__ = ["SPLITS", "multi30k", "parallel", "sentence_length", "tatoeba_cmn", "zh_en"]
@@ -149,6 +150,7 @@ def parallel(
     target: str = "",
     tsv: str = "",
     columns: str = "1,2",
+    language: str = "",
     group: str = "",
 ) -> Iterator[Item]:
     """Anyone's own sentence pairs: two text files with a sentence in each line, or one file with columns between tabs.
@@ -162,6 +164,7 @@ def parallel(
         source, target: the two files.
         tsv: the file with columns, instead of the two.
         columns: of the source and of the target in ``tsv``, counted from 1.
+        language: of the target; it is for metrics, and changes nothing here.
         group: ``length`` or nothing.
     Raises:
         UsageError: if the options don't name the files, or name none for the split.
@@ -247,7 +250,10 @@ def _file(root: Path, name: str, split: str) -> Path:
 def _present(path: Path) -> Path | None:
     """The file, or what gzip or xz made of it."""
     names = (path.name, f"{path.name}.gz", f"{path.name}.xz")
-    return next((one for name in names if (one := path.with_name(name)).is_file()), None)
+    found = next((one for name in names if (one := path.with_name(name)).is_file()), None)
+    if found is not None:
+        protect(found)
+    return found
 
 
 def _column_numbers(text: str) -> tuple[int, int]:

@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -19,9 +20,10 @@ from torch import Tensor, nn
 from condgen_cli.data.subwords import BLANK, Piece, SubwordVocabulary
 from condgen_cli.decoding import Hypothesis
 from condgen_cli.errors import UsageError
-from condgen_cli.generation import Axis
+from condgen_cli.generation import Axis, Generation
 from condgen_cli.model import Item, Memory
 from condgen_cli.nn import DecoderModel, Dropout, RecurrentDecoder, make_attention, make_embedding, run
+from condgen_cli.signs import unread_doubt
 from condgen_cli.training import check
 from condgen_translate.chinese import as_written, plain
 
@@ -29,6 +31,7 @@ __all__ = ["SOURCE_FILE", "TARGET_FILE", "Sentences", "TranslateConfig", "Transl
 
 SOURCE_FILE = "source.json"
 TARGET_FILE = "target.json"
+_WORD = re.compile(r"[^\W\d_]+")
 
 
 class TranslateConfig(BaseModel):
@@ -42,11 +45,14 @@ class TranslateConfig(BaseModel):
         share_rnn: encoder and decoder are one recurrent layer with one set of parameters. The encoder then has one layer and
             direction, and reads zeros where the decoder reads a context.
         share_embeddings: source and target have one vocabulary and one embedding.
-        match: name of a match function, or ``module:function``.
+        match: name of a match function, or ``module:Class`` (see ``match_function``).
         match_size: of the match function's own hidden layer.
         query_hidden: size of a further layer on the decoder state before matching; 0 for none.
         attend: with the decoder's state ``before`` a step or ``after`` it, see ``condgen_cli.nn.RecurrentDecoder``.
         input_feeding: the output layer's vector is fed to the next step; with ``attend = "after"``.
+        letters_per_piece: what the words of the sentences that it is for have at least, but for about one in a hundred. Where a
+            text has fewer, the user is told what the model is for. 0: not known.
+        mean_log_prob: the same of its outputs for them, a token. None: not known.
         dropout: on embeddings, encoder states and the output layer.
         plain_chinese: the source is Chinese, and is read as ``condgen_translate.chinese.plain`` writes it.
     """
@@ -66,6 +72,8 @@ class TranslateConfig(BaseModel):
     query_hidden: int = Field(0, ge=0)
     attend: Literal["before", "after"] = "before"
     input_feeding: bool = False
+    letters_per_piece: float = Field(0.0, ge=0)
+    mean_log_prob: float | None = Field(None, le=0)
     dropout: float = Field(0.3, ge=0, lt=1)
     plain_chinese: bool = False
 
@@ -187,6 +195,20 @@ class TranslateModel(DecoderModel):
     def unread(self, item: Item) -> tuple[str, ...]:
         """The characters of the source that its vocabulary lacks."""
         return tuple(piece.text for piece in self.pieces(item.condition) if piece.id == self.source.unk)
+
+    def doubt(self, item: Item) -> str:
+        """That an output is a guess, if the source is mostly unknown characters."""
+        return unread_doubt(*self.source.unread(item.condition))
+
+    def strange(self, item: Item, generation: Generation) -> bool:
+        """Whether words come in smaller pieces than those of sentences as it was trained on, or the model finds its own output
+        less likely than for those."""
+        words = _WORD.findall(item.condition)
+        pieces = sum(len(self.source.pieces(word)) for word in words)
+        if len(words) > 1 and sum(map(len, words)) < self.config.letters_per_piece * pieces:
+            return True
+        least, found = self.config.mean_log_prob, generation.mean_log_prob
+        return least is not None and found is not None and found < least
 
     def write(self, hypothesis: Hypothesis, item: Item) -> str:
         """The text of a hypothesis. Each unknown token is copied from the source: from the unknown token that it attends to

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import chain, islice
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,11 +13,10 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 from torch import nn
 
-from condgen_cli.data.store import open_dataset
+from condgen_cli.data.store import dataset_spec
 from condgen_cli.data.subwords import SubwordVocabulary
-from condgen_cli.metrics.suite import build_suite
+from condgen_cli.metrics.suite import dataset_suite
 from condgen_cli.model import Item
-from condgen_cli.plugins import manager
 from condgen_cli.runner import initial_files
 from condgen_cli.training import Recipe, check
 from condgen_cli.training.sequences import (
@@ -28,6 +27,7 @@ from condgen_cli.training.sequences import (
     load_initial,
     teacher_forcing,
 )
+from condgen_cli.training.splits import read_split
 from condgen_translate.model import SOURCE_FILE, TARGET_FILE, Sentences, TranslateConfig, TranslateModel, pad_sentences
 from condgen_translate.objective import CrossEntropy, TrainingBatch
 
@@ -130,7 +130,18 @@ class TranslateExperiment:
         self._prepare(train, [source.weight for source in sources])
         self.objective: nn.Module = CrossEntropy(self.model, options.label_smoothing)
         self.decoding = recipe.make_decoding()
-        self.metrics = build_suite(manager().tasks[recipe.task].metrics, manager().metrics)
+        self.metrics = dataset_suite(dataset_spec(self.data.dataset), self.data.options)
+
+    @property
+    def dev_metrics(self) -> tuple[str, ...]:
+        """What ``evaluate`` gives."""
+        further = [f"{key}_{label}" for label in self.more_dev for key in self.metrics.keys]
+        return (*self.metrics.keys, *further)
+
+    @property
+    def material(self) -> str:
+        """What is trained on, counted."""
+        return f"{len(self.pairs):,} pairs"
 
     def batches(self, epoch: int) -> _Epoch:
         """Sentence pairs of like length, in an order of the seed and the epoch."""
@@ -158,11 +169,11 @@ class TranslateExperiment:
 
     def _pairs(self, source: MoreData, config: TranslateConfig, data_dir: Path | None) -> list[Pair]:
         """A data set's training pairs, as vocabularies get them."""
-        items = open_dataset(source.dataset, "train", data_dir, source.options)
-        return [(config.read(item.condition), item.references[0]) for item in islice(items, self.data.pairs or None)]
+        items = read_split(source.dataset, "train", data_dir, source.options, self.data.pairs)
+        return [(config.read(item.condition), item.references[0]) for item in items]
 
     def _dev(self, source: MoreData, data_dir: Path | None) -> list[Item]:
-        return list(islice(open_dataset(source.dataset, "dev", data_dir, source.options), self.data.dev_pairs or None))
+        return read_split(source.dataset, "dev", data_dir, source.options, self.data.dev_pairs)
 
     def _vocabularies(self, train: Sequence[Pair], files: Mapping[str, Path]) -> tuple[SubwordVocabulary, SubwordVocabulary]:
         """Of source and target: those of the model to go on from, else learnt from the training pairs, each taken once."""

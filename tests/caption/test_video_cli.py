@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,6 +12,7 @@ from typing import Any
 import av
 import numpy as np
 import pytest
+import soundfile
 import torch
 from PIL import Image
 from safetensors.torch import save_file
@@ -129,3 +132,35 @@ def test_a_model_of_photos_refuses_videos(inputs: Path, capsys: pytest.CaptureFi
     out, err = capsys.readouterr()
     assert "clip.mp4 is a video, and this model describes photos" in err
     assert [line.partition(":")[0] for line in out.splitlines()] == ["photo.jpg", "moving.gif"]
+
+
+def test_content_decides_what_is_shown_to_which_model(inputs: Path) -> None:
+    """The command as a process: names say nothing, a clip comes through a pipe, a photo is cut short, others are neither."""
+    content = (inputs / "photo.jpg").read_bytes()
+    (inputs / "cut.jpeg").write_bytes(content[: len(content) * 2 // 3])
+    (inputs / "photo.jpg").rename(inputs / "photo")
+    clip = (inputs / "clip.mp4").read_bytes()
+    (inputs / "clip.mp4").rename(inputs / "clip.jpg")
+    soundfile.write(inputs / "talk.wav", np.zeros(800), 8000)
+    (inputs / "loop").symlink_to(inputs)
+    names = ["photo", "clip.jpg", "-", "cut.jpeg", "talk.wav", "**/p*o", "/dev/zero"]
+    command = [sys.executable, "-m", "condgen_cli", "caption", *names, "--beam", "1", "--format", "json"]
+    done = subprocess.run(command, input=clip, capture_output=True, check=False)
+    rows = json.loads(done.stdout)
+    told = done.stderr.decode()
+    assert done.returncode == 4
+    assert [row["input"] for row in rows] == ["photo", "clip.jpg", "-", "cut.jpeg", "talk.wav", "photo", "/dev/zero"]
+    kinds = [row["attention"] and row["attention"]["attention"]["axes"][1]["kind"] for row in rows]
+    assert kinds == ["grid", "frames", "frames", "grid", None, "grid", None]
+    assert rows[1]["output"] == rows[2]["output"]
+    assert rows[3]["output"]
+    assert [len(row["warnings"]) for row in rows] == [0, 0, 0, 1, 0, 0, 0]
+    assert rows[3]["warnings"][0].startswith("cut short: ")
+    assert f"warning: cut.jpeg: {rows[3]['warnings'][0]}" in told
+    assert rows[4]["error"] == {
+        "code": 1,
+        "message": "talk.wav is a sound recording, not a photo or a video",
+        "hint": "condgen transcribe talk.wav",
+    }
+    assert rows[6]["error"]["message"] == "/dev/zero is a device, not a file"
+    assert "Traceback" not in told

@@ -97,6 +97,52 @@ def test_a_model_that_samples_of_itself_does_so_by_the_seed(
     assert len({drawn("--seed", str(seed)) for seed in range(4)}) > 1
 
 
+def test_a_reply_is_drawn_for_its_dialogue_alone(trained: Trained, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    model = tmp_path / "sampler"
+    shutil.copytree(trained("hierarchical"), model)
+    description = json.loads((model / "model.json").read_text())
+    description["decoding"] = {"method": "sample", "temperature": 5.0, "max_length": 8}
+    (model / "model.json").write_text(json.dumps(description))
+
+    def drawn(*arguments: str) -> list[str]:
+        assert app.run(["chat", "-m", str(model), "--seed", "3", *arguments]) == 0
+        return capsys.readouterr().out.splitlines()
+
+    lines = ["red car", "which one", "ok nice blue", "red car", "[laughs] ok"]
+    (tmp_path / "lines").write_text("\n".join(lines) + "\n")
+    (tmp_path / "more").write_text("\n".join(["green one", *lines]) + "\n")
+    replies = drawn("--input", str(tmp_path / "lines"))
+    assert drawn("--input", str(tmp_path / "lines"), "--batch-size", "1") == replies
+    assert drawn("--input", str(tmp_path / "more"), "--batch-size", "2")[1:] == replies
+    assert [drawn("--once", line)[0] for line in lines[:3]] == replies[:3]
+    assert replies[0] in drawn("--once", lines[0], "--nbest", "4")
+    assert len(set(replies)) == len(replies)  # the same turn twice has two replies
+    conversation = Conversation(load(model), load(model).decoding, seed=3)
+    assert conversation.reply("which one") == replies[1]
+    conversation.undo()
+    assert conversation.reply("which one") != replies[1]
+    # the model draws by itself: at a low temperature what is likeliest
+    assert drawn("--once", "red car", "--temperature", "0.01") == ["ok nice"]
+    assert drawn("--once", "red car", "--sample") == replies[:1]
+    once = ["chat", "-m", str(model), "--once", "red car"]
+    for moot in (["--length-penalty", "1"], ["--beam", "2", "--temperature", "2"], ["--beam", "2", "--top-k", "2"]):
+        assert app.run([*once, *moot]) == 2
+        assert f"error: {moot[-2]} is for" in capsys.readouterr().err
+
+
+def test_brackets_and_blank_lines_are_turns_and_nothing(
+    trained: Trained, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "lines").write_text('[red] car\n\n   \n["red car\n[1, 2]\n{red} car\n["red car"]\n[]\n')
+    command = ["chat", "-m", str(trained("hierarchical")), "--input", str(tmp_path / "lines"), "--format", "jsonl"]
+    assert app.run(command) == 4
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [row["output"] is not None for row in rows] == [True, True, True, False, False, True, True, False]
+    assert [row["output"] for row in rows[1:3]] == ["", ""]
+    assert rows[6]["output"] == "ok nice"
+    assert "begins as a dialogue in JSON" in rows[3]["error"]["message"]
+
+
 def test_a_conversation_reads_each_turn_once_and_tells_words_as_they_come(trained: Trained) -> None:
     runner = load(trained("hierarchical"))
     conversation = Conversation(runner, Decoding("greedy", max_length=8))
@@ -176,7 +222,7 @@ def test_a_conversation_at_a_terminal(terminal: Terminal, trained: Trained, tmp_
     terminal.say("blue \\\ncar\n")
     terminal.expect("bot: ok nice\r\n")
     terminal.expect("you: ")
-    terminal.say("which one\n")
+    terminal.say("\n  \nwhich one\n")
     assert "blue one" in terminal.expect("bot: .*\r\n")
     terminal.say("/show\n")
     assert "blue car" in terminal.expect("(?s)turns.*you: ")

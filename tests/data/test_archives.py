@@ -153,6 +153,20 @@ def test_links_and_devices_are_no_members_and_stop_extraction(tmp_path: Path) ->
     assert not (tmp_path / "unpacked").exists()
 
 
+def test_a_zip_member_without_a_name_is_refused_in_one_line(tmp_path: Path) -> None:
+    path = write_zip(tmp_path / "nameless.zip", {"x": b"content"})
+    content = path.read_bytes()
+    start = content.index(b"PK\x01\x02")
+    directory = bytearray(content[start:])
+    directory[28:30] = (0).to_bytes(2, "little")  # the length of the name in the central directory
+    directory[30:32] = (1).to_bytes(2, "little")  # whose letter is an extra field now
+    path.write_bytes(content[:start] + directory)
+    with pytest.raises(IntegrityError) as failure:
+        open_tree(path)
+    assert str(path) in failure.value.message
+    assert "unsafe name ''" in failure.value.message or "damaged" in failure.value.message
+
+
 def test_a_link_in_a_zip_is_no_member(tmp_path: Path) -> None:
     info = zipfile.ZipInfo("link")
     info.create_system, info.external_attr = 3, (stat.S_IFLNK | 0o777) << 16

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import struct
 from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 import av
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -30,14 +31,25 @@ def write(
     rotation: int = 0,
     times: Sequence[float] = (),
     options: dict[str, str] | None = None,
+    codec: str = "",
+    b_frames: int | None = None,
+    sound: float = 0.0,
 ) -> Path:
-    """A video whose frames get brighter; their upper left quarter is red, their upper right one green."""
+    """A video whose frames get brighter; their upper left quarter is red, their upper right one green.
+
+    Args:
+        times: of the frames, in milliseconds precisely.
+        sound: seconds of silence beside it.
+    """
     with av.open(str(path), "w", options=options or {}) as container:
-        stream: Any = container.add_stream(CODECS[path.suffix], rate=rate)
+        stream: Any = container.add_stream(codec or CODECS[path.suffix], rate=rate)
+        silence: Any = container.add_stream("pcm_s16le", rate=8000, layout="mono") if sound else None
         stream.width, stream.height = 64, 48
         stream.pix_fmt = "rgb8" if path.suffix == ".gif" else "yuv420p"
         stream.codec_context.thread_count = 1
         stream.gop_size = gop
+        if b_frames is not None:
+            stream.codec_context.max_b_frames = b_frames
         if rotation:
             stream.set_display_rotation(rotation)
         for index in range(count):
@@ -51,6 +63,11 @@ def write(
                 container.mux(packet)
         for packet in stream.encode():
             container.mux(packet)
+        if silence:
+            quiet = av.AudioFrame.from_ndarray(np.zeros((1, round(8000 * sound)), np.int16), format="s16", layout="mono")
+            quiet.sample_rate, quiet.pts = 8000, 0
+            for packet in [*silence.encode(quiet), *silence.encode()]:
+                container.mux(packet)
     return path
 
 
@@ -83,12 +100,40 @@ def test_short_videos_are_read_whole(tmp_path: Path, count: int) -> None:
 def test_frames_are_turned_as_the_file_says(tmp_path: Path, rotation: int, corners: str) -> None:
     frame = load_clip(write(tmp_path / "a.mp4", 1, rotation=rotation), 1).frames[0]
     assert frame.size == ((64, 48) if rotation == 180 else (48, 64))
+    assert seen(frame) == corners
+
+
+TURNS = {
+    "flipped left to right": ((-1, 0, 0, 1), "green red none none"),
+    "flipped top to bottom": ((1, 0, 0, -1), "none none red green"),
+    "transposed": ((0, 1, 1, 0), "red none green none"),
+    "transversed": ((0, -1, -1, 0), "none green none red"),
+    "a quarter turn": ((0, 1, -1, 0), "none red none green"),
+    "half a turn": ((-1, 0, 0, -1), "none none green red"),
+}
+
+
+@pytest.mark.parametrize("name", TURNS)
+def test_frames_are_mirrored_as_the_file_says(tmp_path: Path, name: str) -> None:
+    (a, b, c, d), corners = TURNS[name]
+    path = write(tmp_path / "a.mp4", 1)
+    content = bytearray(path.read_bytes())
+    matrix = struct.pack(">9i", a << 16, b << 16, 0, c << 16, d << 16, 0, 0, 0, 1 << 30)
+    place = content.index(b"tkhd") + 44
+    assert struct.unpack_from(">i", content, place)[0] == 1 << 16
+    content[place : place + len(matrix)] = matrix
+    path.write_bytes(content)
+    assert seen(load_clip(path, 1).frames[0]) == corners
+
+
+def seen(frame: Image.Image) -> str:
+    """Which quarters are red and green: upper left, upper right, lower left, lower right."""
     names = []
     for y in (4, frame.height - 4):
         for x in (4, frame.width - 4):
             red, green, _ = frame.getpixel((x, y))
             names.append("red" if red > green + 100 else "green" if green > red + 100 else "none")
-    assert " ".join(names) == corners
+    return " ".join(names)
 
 
 def test_frames_at_irregular_times_are_chosen_by_time(tmp_path: Path) -> None:
@@ -96,6 +141,62 @@ def test_frames_at_irregular_times_are_chosen_by_time(tmp_path: Path) -> None:
     clip = load_clip(write(tmp_path / "a.mkv", len(times), times=times), 4)
     assert clip.times == pytest.approx((1.0, 1.95, 6.0), abs=0.3)
     assert max(clip.times) >= 6.0
+
+
+def decoded(path: Path) -> list[tuple[float, float]]:
+    """All frames of a video as FFmpeg gives them: seconds since the first, and brightness from 0 to 1."""
+    with av.open(str(path)) as container:
+        frames = [(frame.time, frame.to_ndarray(format="rgb24")) for frame in container.decode(video=0)]
+    return [(time - frames[0][0], float(pixels[36].mean()) / 255) for time, pixels in frames]
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    kind=st.sampled_from(
+        [(".mp4", "libx264"), (".mkv", "libx264"), (".webm", "libvpx"), (".avi", "mpeg4"), (".ts", "libx264")]
+    ),
+    gaps=st.lists(st.sampled_from([0.01, 0.04, 0.04, 0.1, 1.0, 20.0]), min_size=1, max_size=40),
+    begin=st.sampled_from([0.0, 0.0, 7.0]),
+    gop=st.sampled_from([1, 6, 100]),
+    b_frames=st.sampled_from([0, 2]),
+    most=st.integers(1, 8),
+)
+def test_chosen_frames_are_those_that_decoding_everything_shows(
+    tmp_path_factory: pytest.TempPathFactory,
+    kind: list[str],
+    gaps: list[float],
+    begin: float,
+    gop: int,
+    b_frames: int,
+    most: int,
+) -> None:
+    suffix, codec = kind
+    times = [begin + float(time) for time in np.cumsum([0.0, *gaps])]
+    assume(suffix != ".ts" or len(times) > 8)  # FFmpeg doesn't open very short ones
+    path = tmp_path_factory.mktemp("clip") / f"a{suffix}"
+    write(path, len(times), times=times, codec=codec, gop=gop, b_frames=b_frames * (codec == "libx264"))
+    frames = decoded(path)
+    clip = load_clip(path, most)
+    chosen = [frames[index] for index in evenly([time for time, _ in frames], clip.duration, most)]
+    assert clip.times == pytest.approx([time for time, _ in chosen], abs=0.001)
+    assert brightness(clip) == pytest.approx([bright for _, bright in chosen], abs=0.01)
+    assert clip.duration >= frames[-1][0]
+    assert clip.warnings == ()
+
+
+def test_a_scene_of_a_second_in_a_long_video_is_not_passed_over(tmp_path: Path) -> None:
+    times = [float(10 * index) for index in range(7)] + [61.0] + [float(10 * index) for index in range(7, 14)]
+    clip = load_clip(write(tmp_path / "a.mp4", 15, times=times), 16)
+    assert clip.times == pytest.approx(times)
+
+
+def test_pictures_that_start_later_than_the_sound_are_not_cut_short(tmp_path: Path) -> None:
+    times = [6.0 + index / 10 for index in range(40)]
+    for suffix in (".mkv", ".mov"):
+        path = write(tmp_path / f"a{suffix}", 40, times=times, codec="mpeg4", sound=10.0)
+        clip = load_clip(path, 4)
+        assert clip.warnings == ()
+        assert clip.duration == pytest.approx(4.0, abs=0.1)
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".webm", ".avi"])
@@ -133,6 +234,21 @@ def test_what_is_there_of_a_truncated_video_is_used(tmp_path: Path, suffix: str,
     assert clip.times[-1] > 0.7 * clip.duration
     (warning,) = clip.warnings
     assert f"its pictures end at {clip.duration:.1f} of" in warning
+
+
+@pytest.mark.parametrize("options", [{"movflags": "faststart"}, {"movflags": "frag_keyframe+empty_moov"}])
+def test_what_is_missing_of_a_truncated_mp4_is_told(tmp_path: Path, options: dict[str, str]) -> None:
+    content = write(tmp_path / "a.mp4", 60, options=options).read_bytes()
+    assert load_clip(content, 4).warnings == ()
+    clip = load_clip(content[:-10], 4)
+    assert 5.5 < clip.duration <= 6.1  # the last frames may be lost with the last one's bytes
+    assert "cut short" in clip.warnings[0]
+    assert clip.duration < 5.95 or f"10 of {len(content):,} bytes are missing" in clip.warnings[0]
+    shorter = load_clip(content[: len(content) * 2 // 3], 4)
+    assert 1.0 < shorter.duration < 4.0
+    assert "cut short" in shorter.warnings[0]
+    with pytest.raises(InputError, match="is a broken video"):
+        load_clip(content[: len(content) // 10], 4)
 
 
 def test_damage_in_the_middle_is_told(tmp_path: Path) -> None:

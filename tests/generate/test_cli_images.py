@@ -46,7 +46,9 @@ def test_a_sheet_a_film_and_a_page(model: str, tmp_path: Path, capsys: pytest.Ca
     assert film.n_frames > 30
     film.seek(film.n_frames - 1)
     np.testing.assert_array_equal(np.asarray(film.convert("RGB")), np.asarray(sheet.convert("RGB")))
-    assert '"pictures": [{"rows": [[' in (tmp_path / "digits.html").read_text()
+    page = (tmp_path / "digits.html").read_text()
+    assert '"pictures": [{"rows": [[' in page
+    assert """http-equiv="Content-Security-Policy" content="default-src 'none'; """ in page
     assert sorted(path.name for path in tmp_path.iterdir()) == ["digits.gif", "digits.html", "digits.png"], (
         "nothing is left over"
     )
@@ -82,7 +84,7 @@ def test_completions_of_several_parts_of_which_one_is_broken(
     out, err = generated(model, capsys, *parts, "-n", "2", "-o", str(tmp_path / "done.png"), code=4)
     assert out == ""
     assert "wide.png has 9x4 pixels, the model writes 8x8" in err
-    assert "broken.png is not an image" in err
+    assert "broken.png is not a photo" in err
     assert "missing.png" in err
     sheet = np.asarray(Image.open(tmp_path / "done.png").convert("RGB"))
     scale = sheet.shape[0] // 10
@@ -95,6 +97,20 @@ def test_refusals(model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     assert "goes on from no text" in generated(model, capsys, "hello", code=1)[1]
     assert "without a prompt" in generated(model, capsys, "hello", "--complete", "half.png", code=2)[1]
     assert "does not exist" in generated(model, capsys, "-o", str(tmp_path / "no" / "digits.png"), code=3)[1]
+    assert "goes without --script, --stop" in generated(model, capsys, "--script", "traditional", "--stop", "x", code=2)[1]
+    assert "is a picture" in generated(model, capsys, "--show-process", "-o", str(tmp_path / "x.png"), code=2)[1]
+
+
+def test_a_picture_is_the_same_among_more(model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def outputs(*arguments: str) -> list[str]:
+        return [row["output"] for row in json.loads(generated(model, capsys, "--format", "json", *arguments)[0])]
+
+    (alone,) = outputs("--seed", "4")
+    assert alone in outputs("--seed", "4", "-n", "3")
+    for name, color in (("white", "white"), ("black", "black")):
+        Image.new("RGB", (8, 4), color).save(tmp_path / f"{name}.png")
+    white, black = (["--complete", str(tmp_path / f"{name}.png")] for name in ("white", "black"))
+    assert outputs(*black, *white)[1:] == outputs(*white)
 
 
 def test_influence(model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

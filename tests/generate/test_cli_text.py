@@ -97,6 +97,27 @@ def test_a_seed_reproduces_and_another_does_not(generate: Generate) -> None:
     assert generate("poem", "-n", "2", "--seed", "6") != first
 
 
+def test_what_is_drawn_depends_on_the_prompt_alone(generate: Generate, monkeypatch: pytest.MonkeyPatch) -> None:
+    prompts = ("To be", "or not", "", "To be")
+    command = ("shakespeare", "--length", "30", "--seed", "2", "--format", "jsonl")
+
+    def drawn(*arguments: str) -> list[str]:
+        code, out, _ = generate(*command, *arguments)
+        assert code == 0
+        return [json.loads(line)["output"] for line in out.splitlines()]
+
+    together = drawn(*prompts)
+    assert drawn(*prompts, "--batch-size", "1") == together
+    assert [drawn(prompt)[0] for prompt in prompts[:3]] == together[:3]
+    assert drawn() == together[2:3]
+    assert together[0] != together[3]
+    assert together[1] in drawn("or not", "-n", "3")
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"more\nTo be\nor not\n")))
+    assert drawn("--input", "-")[1:] == together[:2]
+    longer = generate("shakespeare", "To be", "--length", "60", "--seed", "2")[1]
+    assert longer.startswith(together[0])
+
+
 def test_a_text_goes_on_for_the_length_or_until_the_stop(generate: Generate) -> None:
     code, out, err = generate("shakespeare", "To be", "--length", "40", "--temperature", "0.5", "--top-k", "5")
     assert (code, err) == (0, "")
@@ -177,7 +198,14 @@ def test_unknown_characters_are_told_of_and_kept(generate: Generate) -> None:
         ("poem", ("--acrostic", "春夏秋冬春", "--form", "5x4"), 2, "4 lines, the acrostic 5 characters"),
         ("poem", ("moon",), 2, "'m' is none"),
         ("poem", ("--length", "30"), 2, "goes without --length"),
-        ("shakespeare", ("--form", "5x4"), 1, "hint: -m poem"),
+        ("shakespeare", ("--form", "5x4"), 2, "hint: -m poem"),
+        ("shakespeare", ("--script", "traditional"), 2, "goes without --script"),
+        ("shakespeare", ("--complete", "x.png", "--length", "3"), 2, "goes without --length"),
+        ("poem", ("--temperature", "inf"), 2, "--temperature must be between"),
+        ("poem", ("--seed", "-1"), 2, "--seed"),
+        ("poem", ("--seed", str(2**64)), 2, "--seed"),
+        ("poem", ("-n", "1000000"), 2, "--number"),
+        ("poem", ("--beam", "2"), 2, "no such option"),
         ("shakespeare", ("a", "--input", "x.txt"), 2, "choose one"),
         ("shakespeare", ("--input", "x.txt"), 3, "does not exist"),
         ("shakespeare", ("--length", "0"), 2, "--length"),

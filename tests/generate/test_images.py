@@ -148,7 +148,7 @@ def runner(**config: object) -> Runner:
 
 def drawn(runner: Runner, *items: Item, count: int = 3, seed: int = 0) -> list[tuple[Generation, ...]]:
     decoding = Decoding("sample", nbest=count, max_length=100)
-    results = list(runner.stream(items, decoding, generator=torch.Generator().manual_seed(seed)))
+    results = list(runner.stream(items, decoding, seed=seed))
     assert not [result.error for result in results if result.error]
     return [result.generations for result in results]
 

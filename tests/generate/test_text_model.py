@@ -12,6 +12,7 @@ from condgen_cli.decoding import Decoding, decode
 from condgen_cli.errors import InputError, UsageError
 from condgen_cli.item import Item
 from condgen_cli.likelihood import reference_log_probs
+from condgen_cli.randomness import stream_key
 from condgen_cli.testing import check_model
 from condgen_generate.prompt import Prompt
 from condgen_generate.text_model import TextConfig, TextModel
@@ -41,7 +42,9 @@ def item(prompt: Prompt, name: str = "x") -> Item:
 def sampled(model: TextModel, prompts: Sequence[Prompt], seed: int = 0, **options: object) -> list[list[str]]:
     items = [item(prompt) for prompt in prompts]
     decoding = Decoding(method="sample", max_length=200, **options)
-    found = decode(model, model.encode(model.collate(items)), decoding, torch.Generator().manual_seed(seed))
+    found = decode(
+        model, model.encode(model.collate(items)), decoding, [stream_key(seed, place) for place in range(len(items))]
+    )
     return [[model.write(one, item) for one in row] for row, item in zip(found, items, strict=True)]
 
 
@@ -156,7 +159,7 @@ def test_unknown_characters_stand_where_they_were_given_and_are_told_of() -> Non
     model = verse()
     prompt = item(Prompt(form=FORMS[0], acrostic="春龘秋冬", exact=True))
     memory = model.encode(model.collate([prompt]))
-    ((one,),) = decode(model, memory, Decoding(method="sample", max_length=99), torch.Generator().manual_seed(1))
+    ((one,),) = decode(model, memory, Decoding(method="sample", max_length=99), [1])
     poem = model.write(one, prompt)
     assert form_of(poem) == FORMS[0]
     assert poem[::6] == "春龘秋冬"
@@ -198,7 +201,7 @@ def test_scripts() -> None:
 
 
 def test_what_the_model_can_not_begin_with_is_refused() -> None:
-    with pytest.raises(InputError, match="writes no poems"):
+    with pytest.raises(UsageError, match="writes no poems"):
         stream().collate([item(Prompt(form=FORMS[0]))])
     with pytest.raises(InputError, match="never writes 'zq'"):
         stream().collate([item(Prompt(stop="azq"))])

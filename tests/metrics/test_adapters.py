@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Sequence
 
@@ -18,7 +19,9 @@ from pycocoevalcap.rouge.rouge import Rouge
 from condgen_cli.errors import InputError, NotFoundError
 from condgen_cli.generation import Generation
 from condgen_cli.metrics import Metric
-from condgen_cli.metrics.report import report
+from condgen_cli.metrics.likelihood import Likelihood
+from condgen_cli.metrics.report import difference_cells, interval_cell, report
+from condgen_cli.metrics.significance import compare
 from condgen_cli.metrics.suite import Suite, build_suite
 from condgen_cli.model import Item
 from condgen_cli.plugins import manager
@@ -240,10 +243,58 @@ def test_what_ranks_items(keys: Sequence[str], item_key: str, lower: bool) -> No
     assert (suite(*keys).item_key, suite(*keys).lower_is_better) == (item_key, lower)
 
 
+@pytest.mark.parametrize(
+    ("keys", "reason"),
+    [
+        (("rhyme",), "no poem is in a regular form"),
+        (("fact_recall", "fact_recall_3"), "no item tells its supporting facts"),
+        (("grounding", "grounding_chance"), "no clip has several scenes that are known"),
+        (("greets_again", "follows_topic"), "no item asks for it"),
+        (("rtf",), "the model attends to no sound"),
+    ],
+)
+def test_undefined_scores_have_reasons(keys: Sequence[str], reason: str) -> None:
+    items, outputs = [Item("1", None, ("a",)), Item("2", None, ("b",))], [Generation("a"), Generation("c")]
+    metrics = suite(*keys, "wer")
+    found = report(metrics, items, outputs, metrics.statistics(items, outputs), seed=1, resamples=20)
+    assert found.undefined == list(keys)
+    assert found.remarks == {key: [reason] for key in keys}
+    assert [found.as_json()["metrics"][key]["low"] for key in keys] == [None] * len(keys)
+
+
+@pytest.mark.parametrize(
+    ("log_prob", "undefined", "reason"),
+    [
+        (math.nan, Likelihood.keys, "the model's log-probabilities are no numbers"),
+        (-1e5, ("perplexity",), "it is too large for a number"),
+    ],
+)
+@pytest.mark.filterwarnings("error")
+def test_a_diverged_models_likelihood(log_prob: float, undefined: tuple[str, ...], reason: str) -> None:
+    items = [Item("1", None, ("ab",)), Item("2", None, ("cd",))]
+    outputs = [Generation("", reference_log_probs=(np.full(2, log_prob, np.float32),))] * 2
+    metrics = Suite([Likelihood()], Likelihood.keys)
+    statistics = metrics.statistics(items, outputs)
+    found = report(metrics, items, outputs, statistics, seed=1, resamples=20)
+    assert found.remarks == {key: [reason] for key in undefined}
+    assert tuple(found.undefined) == undefined
+    json.dumps(found.as_json(), allow_nan=False)
+    assert [interval_cell(found.metrics[key]) for key in undefined] == ["–"] * len(undefined)
+    differences = compare(metrics.score, statistics, statistics, seed=1, resamples=20, trials=20)
+    assert [difference_cells(differences[key]) for key in undefined] == [("–", "", "–")] * len(undefined)
+
+
+def test_few_replies_are_all_common_ones() -> None:
+    items, outputs = [Item("1", None, ("a",)), Item("2", None, ("b",))], [Generation("a"), Generation("c")]
+    metrics = suite("common_replies", "distinct1")
+    remarks = metrics.remarks(items, outputs, metrics.statistics(items, outputs))
+    assert remarks == {"common_replies": ["it is 100, as there are at most 10 different replies"]}
+
+
 def test_groups_are_reported_in_natural_order() -> None:
     names = ["31+", "", "6-10", "1-5", "11-15", "6-10"]
     items = [Item(str(number), None, ("a b",), group=name) for number, name in enumerate(names)]
     wer = suite("wer")
-    statistics = wer.statistics(items, [Generation("a b")] * len(items))
-    groups = report(wer, items, statistics, seed=1, resamples=0).groups
+    outputs = [Generation("a b")] * len(items)
+    groups = report(wer, items, outputs, wer.statistics(items, outputs), seed=1, resamples=0).groups
     assert [(name, n) for name, (n, _) in groups.items()] == [("1-5", 1), ("6-10", 2), ("11-15", 1), ("31+", 1)]

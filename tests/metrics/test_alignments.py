@@ -6,6 +6,7 @@ import jiwer
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.cells import cell_len
 
 from condgen_cli.metrics.alignments import Alignment, Weights, align, closest_alignment, total_line
 
@@ -69,3 +70,54 @@ def test_nothing_aligns_with_nothing(weights: Weights) -> None:
     assert align("", " ", weights).pairs == ()
     assert align("", "a", weights).insertions == 1
     assert align("", "", weights).text("1").splitlines()[-1] == "Eval:"
+
+
+@pytest.mark.parametrize(
+    ("reference", "hypothesis", "shown"),
+    [
+        ("the cat sat", "The CAT sat", ("the cat sat", "The CAT sat", "S   S")),
+        ("straße a", "strasse b", ("straße  A", "strasse B", "S       S")),
+        ("caf\u00e9 a", "cafe\u0301 b", ("caf\\xe9    A", "cafe\\u0301 B", "S          S")),
+        ("foo a", "foo\u200b a", ("foo       a", "foo\\u200b a", "S")),
+        ("\u200b a", "a", ("\\u200b a", "****** a", "D")),
+        ("北京 是 我", "北京 was 我", ("北京 是  我", "北京 WAS 我", "     S")),
+        ("我 你", "我", ("我 你", "我 **", "   D")),
+        ("e\u0301te a", "ete b", ("E\u0301TE A", "ETE B", "S   S")),
+        ("a\x1b[1m b", "a b", ("A\\x1b[1M b", "A        b", "S")),
+    ],
+)
+def test_what_differs_is_seen(reference: str, hypothesis: str, shown: tuple[str, str, str]) -> None:
+    lines = align(reference, hypothesis).text("1").splitlines()[2:]
+    assert tuple(line[6:].rstrip() for line in lines) == shown
+
+
+letters = "aAß北京한ｱก"
+scripts = st.lists(
+    st.builds(str.__add__, st.sampled_from(letters), st.text(f"{letters}็\u0301\u200b\u202e\x07", max_size=3)), max_size=5
+)
+
+
+@given(scripts, scripts)
+def test_columns_line_up_on_a_terminal(reference: list[str], hypothesis: list[str]) -> None:
+    alignment = align(" ".join(reference), " ".join(hypothesis))
+    upper, lower, kinds = (line[6:] for line in alignment.text("1").split("\n")[2:])
+    starts = [[0], [0]]
+    for row, found in zip((upper, lower), starts, strict=True):
+        words = row.split()
+        assert len(words) == len(alignment.pairs)
+        place = 0
+        for word in words:
+            place = row.index(word, place)
+            found.append(cell_len(row[:place]))
+            place += len(word)
+    assert starts[0] == starts[1]
+    marks = [index for index, kind in enumerate(kinds) if kind != " "]
+    errors = [start for start, pair in zip(starts[0][1:], alignment.pairs, strict=True) if pair[0] != pair[1]]
+    assert marks == errors
+    for one, other, pair in zip(upper.split(), lower.split(), alignment.pairs, strict=True):
+        assert (one == other) == (pair[0] == pair[1])
+    assert not {"\u202e", "\x07"} & set(upper + lower)
+
+
+def test_what_counts_as_a_word_can_be_told() -> None:
+    assert align("ab c", "ab d", split=lambda text: list(text.replace(" ", ""))).pairs == (("a", "a"), ("b", "b"), ("c", "d"))

@@ -36,9 +36,10 @@ def condgen_register_datasets():
     return [DatasetSpec("words", "echo", "Words.", "echo:items", splits=("train", "test"), options=options)]
 
 def items(root, split, size, bad):
+    from condgen_cli.data.archives import Member, open_tree
     from condgen_cli.model import Item
     for n in range(int(size)):
-        text = (root / split).read_text().strip() + f" {n} and more words"
+        text = Member(open_tree(root), split).open().decode().strip() + f" {n} and more words"
         condition = None if int(bad) and n % int(bad) == 0 else text
         yield Item(f"i{n}", condition, (text, "something else"), source=f"line {n}", group=("even", "odd")[n % 2])
 
@@ -64,7 +65,9 @@ def Echo(config, files):
                 written = words[: len(words) - n % config["errors"]]
                 axes = (Axis("word", "tokens", tuple(written)), Axis("heard", "tokens", tuple(words)))
                 weights = np.eye(len(written), len(words), dtype=np.float32)
-                yield Generation(" ".join(written), tuple(written), attention={"attention": AttentionMap(weights, axes)})
+                told = ("it ends early",) if len(written) < 3 else ()
+                maps = {"attention": AttentionMap(weights, axes)}
+                yield Generation(" ".join(written), tuple(written), attention=maps, warnings=told)
 
     return Echo()
 """
@@ -104,7 +107,9 @@ def document(capsys: pytest.CaptureFixture[str]) -> Any:
 def test_json(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert evaluate("./good", "--format", "json") == 0
     (result,) = document(capsys)["results"]
-    assert list(result) == ["model", "dataset", "split", "n", "metrics", "signature", "groups", "seconds"]
+    settings = ["options", "limit", "decoding", "seed"]
+    assert list(result) == ["model", "dataset", "split", "n", "metrics", "signature", *settings, "groups", "seconds"]
+    assert [result[key] for key in settings] == [{"size": "12", "bad": "0"}, None, None, 12345]
     assert [result[key] for key in ("model", "dataset", "split", "n")] == ["good", "words", "test", 12]
     # of 5 words each, every second output lacks one
     wer = result["metrics"]["wer"]
@@ -114,7 +119,8 @@ def test_json(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert result["groups"]["odd"]["n"] == 6
     assert result["groups"]["odd"]["metrics"]["wer"]["value"] == pytest.approx(20)
     assert result["signature"].startswith("nrefs:2|bleu1[case:lc|tok:condgen-ptb")
-    assert "|split:test|n:12|bs:1000|seed:12345|condgen:" in result["signature"]
+    assert "|data:words|split:test|set:bad=0,size=12|refs:" in result["signature"]
+    assert "|n:12|bs:1000|seed:12345|condgen:" in result["signature"]
 
 
 def test_tables(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -135,6 +141,26 @@ def test_split_settings_limit_and_seed(place: Path, capsys: pytest.CaptureFixtur
     assert (result["split"], result["n"]) == ("train", 20)
     assert result["metrics"]["wer"]["low"] is None
     assert "seed" not in result["signature"]
+    assert (result["options"], result["limit"], result["seed"]) == ({"size": "30", "bad": "0"}, 20, 7)
+
+
+def test_what_comes_from_outside_is_printed_escaped(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("words/test").write_text("\x1b[31mtest")
+    assert evaluate("./poor", "--worst", "1", "--alignments", "plain", "--set", "size=4") == 0
+    out = capsys.readouterr().out
+    assert "\x1b" not in out
+    assert "  reference: \\x1b[31mtest 3 and more words" in out
+    assert "\\x1b[31m" in next(line for line in out.splitlines() if line.startswith("REF:"))
+    assert evaluate("./poor", "--set", "size=4", "--set", "\x1b=2") == 2
+
+
+def test_an_option_that_changes_no_score_is_refused(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert evaluate("./good", "--beam", "3") == 2
+    assert capsys.readouterr().err == "error: --beam can't change these scores: good searches nothing\n"
+    assert evaluate("./good", "--no-repeat-ngram", "3", "--beam", "2") == 2
+    assert "--beam and --no-repeat-ngram can't change" in capsys.readouterr().err
+    assert evaluate("./good", "--tokenize", "zh") == 2
+    assert "--tokenize zh has no effect on bleu1, wer" in capsys.readouterr().err
 
 
 def test_paired(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -173,6 +199,38 @@ def test_errors_file(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert rows[1]["metrics"]["wer"] == pytest.approx(20)
 
 
+@pytest.mark.parametrize("name", ["words/test", "link", "good/model.json", "good/weights.json"])
+def test_the_errors_file_is_no_input(name: str, place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("link").hardlink_to("words/test")
+    Path("good/weights.json").write_text("{}")
+    description = json.loads(Path("good/model.json").read_text()) | {"files": ["weights.json"]}
+    Path("good/model.json").write_text(json.dumps(description))
+    before = Path(name).read_bytes()
+    assert evaluate("./good", "--errors", name) == 2
+    captured = capsys.readouterr()
+    assert (captured.out, Path(name).read_bytes()) == ("", before)
+    assert captured.err.startswith(f"error: {name} is an input")
+
+
+def test_what_is_told_about_items_is_printed_and_kept(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert evaluate("./good", "./poor", "--errors", "items.jsonl", "--set", "size=28") == 0
+    err = capsys.readouterr().err
+    assert "good" not in err
+    assert next(line for line in err.splitlines() if "ends early" in line) == "warning: poor: line 3: it ends early"
+    assert err.count("ends early") == 5
+    assert "warning: poor: 2 more such warnings; --errors FILE writes them all" in err
+    rows = [json.loads(line) for line in Path("items.jsonl").read_text().splitlines()]
+    assert [row.get("warnings") for row in rows[28:32]] == [None, None, None, ["it ends early"]]
+
+
+def test_an_evaluation_that_fails_leaves_the_errors_file_as_it_was(place: Path) -> None:
+    Path("items.jsonl").write_text("yesterday's")
+    assert evaluate("./good", "--errors", "items.jsonl", "--set", "bad=1") == 1
+    assert Path("items.jsonl").read_text() == "yesterday's"
+    assert evaluate("./good", "--errors", "words") == 2
+    assert {path.name for path in place.iterdir() if path.name.startswith(".")} == set()
+
+
 def test_failed_items_are_counted_and_the_others_scored(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert evaluate("./good", "./poor", "--set", "bad=3", "--paired", "--format", "json") == 4
     captured = capsys.readouterr()
@@ -196,7 +254,7 @@ def test_failed_items_are_counted_and_the_others_scored(place: Path, capsys: pyt
         (["./good", "--weight", "=1"], 2, "--weight '=1' is not NAME=W"),
         (["./strange"], 2, "data set words is for echo, model strange for other"),
         (["./nothing"], 3, "./nothing"),
-        (["./good", "--errors", "no/folder"], 3, "no folder"),
+        (["./good", "--errors", "no/folder"], 3, "cannot write no/folder: the folder no does not exist"),
         (["./good", "--dataset", "wards"], 3, "no data set named 'wards'"),
     ],
 )
@@ -239,3 +297,31 @@ def test_published_figures_stand_beside_ours(place: Path, capsys: pytest.Capture
     assert "33.5" in published
     assert "ours differs; Ovid" in published
     assert out.index("ours:") < out.index("published:")
+
+
+def test_published_figures_are_shown_only_where_their_options_match(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def entry(id: str, *references: dict[str, Any], results: tuple[dict[str, Any], ...] = ()) -> dict[str, Any]:
+        own = {"id": id, "task": "echo", "description": "Repeats.", "licence": "CC0-1.0", "revision": "1"}
+        architecture = {"name": "echo", "config": {"errors": 1}}
+        return {**own, "architecture": architecture, "references": references, "results": results}
+
+    def reference(system: str, **options: str) -> dict[str, Any]:
+        return {"system": system, "dataset": "words", "split": "test", "metric": "bleu1", "value": 1.0, "options": options}
+
+    references = [reference("Default"), reference("Named", size="12"), reference("Longer", size="13")]
+    elsewhere = {"dataset": "phrases", "split": "test", "metric": "wer", "value": 2.0}
+    entries = [entry("echo", *references), entry("other", results=(elsewhere,))]
+    Path("zoo").mkdir()
+    Path("zoo/manifest.json").write_text(json.dumps({"schema": 2, "entries": entries}))
+
+    def shown(*arguments: str) -> set[str]:
+        command = ["--zoo", "zoo/manifest.json", "eval", *arguments, "--dataset", "words", "--data-dir", "words", "--no-ci"]
+        assert run(command) in (0, 4)
+        lines = capsys.readouterr().out.splitlines()
+        return {name for name in ("Default", "Named", "Longer") if any(line.startswith(name) for line in lines)}
+
+    assert shown("echo") == shown("./good") == shown("other", "echo") == {"Default", "Named"}
+    assert shown("echo", "--set", "size=12", "--set", "bad=0") == {"Default", "Named"}
+    assert shown("echo", "--set", "size=13") == {"Longer"}
+    assert shown("echo", "--set", "size=14") == shown("echo", "--set", "bad=5") == set()
+    assert shown("other") == set()  # a model of another data set

@@ -9,7 +9,9 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import jiwer
 import pytest
+import sacrebleu
 
 from condgen_cli.app import run
 
@@ -28,7 +30,7 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def document(capsys: pytest.CaptureFixture[str]) -> Any:
     captured = capsys.readouterr()
-    return json.loads(captured.out)
+    return json.loads(captured.out, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
 
 
 def test_json(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -125,3 +127,85 @@ def test_failures_are_one_line(
 def test_an_unknown_metric(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["score", "wir", "--hyp", "hyp", "--ref", "ref0", "--format", "json"]) == 3
     assert document(capsys)["error"] == {"code": 3, "message": "no metric named 'wir'", "hint": "did you mean: wer"}
+
+
+def test_a_metric_is_offered_whatever_the_case(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name, hint in {"BLEU": "bleu, bleu4", "Rouge-L": "rouge_l", "CIDER": "cider"}.items():
+        assert run(["score", name, "--hyp", "hyp", "--ref", "ref0"]) == 3
+        assert f"hint: did you mean: {hint}" in capsys.readouterr().err
+
+
+def test_an_undefined_score_is_told_as_such(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["score", "rhyme", "wer", "--hyp", "hyp", "--ref", "ref0"]
+    assert run([*arguments, "--paired", "ref1"]) == 0
+    captured = capsys.readouterr()
+    assert "nan" not in (captured.out + captured.err).lower()
+    rows = [line.split() for line in captured.out.splitlines() if line.startswith("rhyme")]
+    assert rows == [["rhyme", "–"], ["rhyme", "–"], ["rhyme", "–", "–"]]
+    assert captured.out.count("– rhyme: no poem is in a regular form") == 1
+
+    assert run([*arguments, "--paired", "ref1", "--format", "json"]) == 0
+    found = document(capsys)
+    nothing = {"value": None, "low": None, "high": None}
+    assert [result["metrics"]["rhyme"] for result in found["results"]] == [nothing, nothing]
+    assert [result["remarks"]["rhyme"] for result in found["results"]] == [["no poem is in a regular form"]] * 2
+    assert found["paired"][0]["metrics"]["rhyme"] == {**nothing, "p": None}
+    assert found["paired"][0]["metrics"]["wer"]["p"] > 0
+
+
+def test_a_score_that_some_resamples_leave_undefined_has_an_interval(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    poem = "床前明月光，疑是地上霜。举头望明月，低头思故乡。"
+    Path("hyp").write_text(f"{poem}\nno poem\n")
+    assert run(["score", "rhyme", "--hyp", "hyp", "--ref", "hyp", "--format", "json"]) == 0
+    assert document(capsys)["results"][0]["metrics"]["rhyme"] == {"value": 100, "low": 100, "high": 100}
+
+
+def test_one_item_is_told_to_be_too_few(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("one").write_bytes(FIRST.splitlines()[0])
+    assert run(["score", "cider", "bleu4", "--hyp", "one", "--ref", "one", "--format", "json"]) == 0
+    captured = capsys.readouterr()
+    (result,) = json.loads(captured.out)["results"]
+    assert result["metrics"]["cider"]["value"] == 0
+    assert "warning: one: cider: it is 0 for any output of 1 item" in captured.err
+    assert "warning: one: cider, bleu4: the interval of 1 item has no width" in captured.err
+    assert "it is 0 for any output of 1 item" in result["remarks"]["cider"][0]
+
+    assert run(["score", "wer", "--hyp", "hyp", "--ref", "ref0", "--paired", "ref1"]) == 0
+    assert "warning: no p-value can be less than 0.25 with 3 items" in capsys.readouterr().err
+    assert run(["score", "cider", "--hyp", "hyp", "--ref", "ref0"]) == 0
+    assert capsys.readouterr().err == ""
+    Path("same").write_text("a dog runs\n" * 3)
+    assert run(["score", "cider", "--hyp", "same", "--ref", "same"]) == 0
+    assert "it is 0 for any output whose references are all alike" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("output", "reference"), [("", ""), ("a b", ""), ("", "a b"), ("a b", "a b")])
+def test_scores_of_empty_texts_are_those_of_the_packages(
+    output: str, reference: str, files: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("hyp").write_text(f"{output}\n{output}\n")
+    Path("ref0").write_text(f"{reference}\n{reference}\n")
+    metrics = ["wer", "cer", "bleu", "chrf", "rouge_l", "cider", "bleu4", "accuracy", "form"]
+    assert run(["score", *metrics, "--hyp", "hyp", "--ref", "ref0", "--format", "json"]) == 0
+    (result,) = document(capsys)["results"]
+    values = {key: metric["value"] for key, metric in result["metrics"].items()}
+    pairs = [reference] * 2, [output] * 2
+    assert values["wer"] == pytest.approx(100 * jiwer.wer(*pairs))
+    assert values["cer"] == pytest.approx(100 * jiwer.cer(*pairs))
+    assert values["bleu"] == sacrebleu.corpus_bleu([output] * 2, [[reference] * 2], force=True).score == 0
+    assert values["chrf"] == sacrebleu.corpus_chrf([output] * 2, [[reference] * 2]).score
+    remarks = {key: " ".join(lines) for key, lines in result["remarks"].items()}
+    if reference:
+        assert remarks["bleu"] == "it is 0, as no output has 4 words"
+        assert not {"wer", "cer", "chrf"} & set(remarks)
+    else:
+        for key in ("wer", "cer", "bleu", "chrf", "rouge_l", "cider", "bleu4"):
+            assert remarks[key].startswith("the references hold no text")
+
+
+def test_names_are_printed_escaped(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("a\x1b[31mb").write_bytes(SYSTEM)
+    assert run(["score", "wer", "--hyp", "a\x1b[31mb", "--ref", "ref0", "--paired", "a\x1b[31mb"]) == 0
+    out, err = capsys.readouterr()
+    assert "\x1b" not in out + err
+    assert "a\\x1b[31mb less a\\x1b[31mb" in out

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import contextvars
+import json
 import math
+import sys
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 
+from condgen_cli import settings
 from condgen_cli.errors import NotFoundError, PluginError, UsageError
 from condgen_cli.nn import (
     AdditiveMatch,
@@ -124,19 +130,59 @@ class Own(DotMatch):
     pass
 
 
-def test_a_users_own_by_reference() -> None:
-    import sys
+@pytest.fixture
+def own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "own_match", sys.modules[__name__])
 
-    sys.modules["own_match"] = sys.modules[__name__]
-    try:
-        assert isinstance(match_function("own_match:Own", 4, 4, 0), Own)
-    finally:
-        del sys.modules["own_match"]
+
+def trusting(name: str) -> MatchFunction:
+    """Builds the match function as under --trust-code."""
+
+    def build() -> MatchFunction:
+        settings.use(replace(settings.current(), trusts_code=True))
+        return match_function(name, 4, 4, 0)
+
+    return contextvars.copy_context().run(build)
+
+
+@pytest.mark.usefixtures("own")
+def test_a_users_own_by_reference_where_the_user_trusts_it() -> None:
+    assert isinstance(trusting("own_match:Own"), Own)
+    with pytest.raises(UsageError, match="is no match function"):
+        trusting("own_match:VALUES")
+    with pytest.raises(UsageError, match="is no match function"):
+        trusting("os:system")
+    with pytest.raises(PluginError, match="cannot import no_such_module"):
+        trusting("no_such_module:Match")
+
+
+@pytest.mark.parametrize("name", ["own_match:Own", "antigravity:webbrowser", "os:system", ":", "no_such_module:Match"])
+@pytest.mark.usefixtures("own")
+def test_code_that_a_file_names_is_not_imported(name: str) -> None:
+    with pytest.raises(UsageError, match="not run") as caught:
+        match_function(name, 4, 4, 0)
+    assert "--trust-code" in (caught.value.hint or "")
+    assert "antigravity" not in sys.modules
+
+
+def test_code_that_a_run_names_is_not_imported(tmp_path: Path) -> None:
+    from condgen_cli.runner import load
+    from condgen_cli.zoo.sources import bundled
+
+    zoo = bundled()
+    entry = next(entry for entry in zoo.manifest.entries if entry.id == "nmt-de-en")
+    for file in entry.files:
+        (tmp_path / file.path).symlink_to(zoo.places(file)[0].resolve())
+    architecture = {"name": entry.architecture.name, "config": {**entry.architecture.config, "match": "antigravity:webbrowser"}}
+    files = [file.path for file in entry.files]
+    description = {"task": entry.task, "architecture": architecture, "files": files}
+    (tmp_path / "model.json").write_text(json.dumps(description))
+    with pytest.raises(UsageError, match="not run"):
+        load(tmp_path, "cpu")
+    assert "antigravity" not in sys.modules
 
 
 def test_unknown_names() -> None:
     with pytest.raises(NotFoundError) as caught:
         match_function("bilinar", 4, 4, 0)
     assert "bilinear" in (caught.value.hint or "")
-    with pytest.raises(PluginError):
-        match_function("no_such_module:Match", 4, 4, 0)

@@ -144,6 +144,28 @@ def test_arguments_that_make_no_sense(ntm: Ntm, arguments: list[str], code: int,
     assert told in err
 
 
+@pytest.mark.parametrize(
+    ("arguments", "beyond"),
+    [
+        (("copy", "--length", "8"), ""),
+        (("copy", "--length", "21"), "length 21, trained on 1 to 20"),
+        (("repeat-copy", "--length", "3", "--repeats", "4"), ""),
+        (("repeat-copy", "--length", "11", "--repeats", "12"), "length 11, trained on 1 to 10; repeats 12, trained on 1 to 10"),
+        (("associative-recall", "--items", "7"), "items 7, trained on 2 to 6"),
+        (("associative-recall", "--items", "6"), ""),
+        (("n-grams", "--length", "60"), "length 60, trained on 200"),
+        (("priority-sort", "--items", "20"), ""),
+        (("priority-sort", "--items", "19"), "items 19, trained on 20"),
+    ],
+)
+def test_sizes_beyond_training_are_told_of(ntm: Ntm, arguments: tuple[str, ...], beyond: str) -> None:
+    out = ntm(*arguments)[1]
+    told = f"  (beyond its training: {beyond})\n"
+    assert out.endswith(told) if beyond else "beyond" not in out
+    (row,) = json.loads(ntm(*arguments, "--format", "json")[1])
+    assert [one for one in row["warnings"] if "beyond" in one] == ([told.strip(" ()\n")] if beyond else [])
+
+
 def test_longer_than_the_memory_is_warned_of_and_done(ntm: Ntm) -> None:
     code, out, err = ntm("copy", "--length", "15")
     assert code == 0

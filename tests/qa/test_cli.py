@@ -72,6 +72,33 @@ def test_answers_come_with_probabilities_in_the_order_of_the_questions(qa: Qa) -
     assert second.startswith("garden 100.0 %  (")
 
 
+def test_an_answer_that_is_a_guess_says_so(qa: Qa) -> None:
+    cases = {
+        ("story.txt", "Where is Bob?"): "the model doesn't know Bob",
+        ("Mary went to the garden.", "Where is John?"): "the story never mentions John",
+        ("Mary went to the garden.", "where is john"): "the story never mentions john",
+        ("Mary went to the garden.", "Where is Mary's John?"): "the story never mentions John",
+        ("Mary flew over Paris and Rome.", "Where is Mary?"): "the model doesn't know 4 of the story's 5 words",
+    }
+    for (story, question), why in cases.items():
+        code, out, _ = qa(story, "-q", question)
+        assert code == 0
+        assert out.endswith(f"  (a guess: {why})\n")
+    code, out, _ = qa("story.txt", "-q", "Where is Bob?", "--format", "json")
+    (row,) = json.loads(out)
+    assert row["output"] in PLACES
+    assert row["warnings"][-1] == "a guess: the model doesn't know Bob"
+    assert row["mean_log_prob"] == pytest.approx(row["score"])
+    for question in ("Where is Mary?", "Where is Mary's office?", "WHERE IS SANDRA?", "Where is mary?"):
+        assert "guess" not in qa("story.txt", "-q", question)[1]
+
+
+def test_a_file_of_questions_is_no_question(qa: Qa) -> None:
+    code, _, err = qa("story.txt", "-q", "story.txt")
+    assert code == 2
+    assert "hint: condgen qa story.txt < story.txt" in err
+
+
 def test_the_story_may_be_the_argument_or_standard_input(qa: Qa, monkeypatch: pytest.MonkeyPatch) -> None:
     _, expected, _ = qa("story.txt", "-q", "Where is Sandra?")
     assert qa(STORY, "-q", "Where is Sandra?") == (0, expected, "")

@@ -380,7 +380,7 @@ def test_unknown_suffixes_are_refused_with_those_known(tmp_path: Path, name: str
 
 
 def test_a_missing_folder_is_not_found(tmp_path: Path) -> None:
-    with pytest.raises(NotFoundError, match="no folder"):
+    with pytest.raises(NotFoundError, match="does not exist"):
         save_attention(tmp_path / "missing" / "a.json", in_hops(), "x")
 
 

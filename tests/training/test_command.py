@@ -102,6 +102,40 @@ metric = "bleu"
 """
 
 
+def test_what_fails_before_the_first_step_leaves_nothing_behind(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("pairs.toml").write_text(SENTENCES.replace("batch_size = 8", "batch_size = 64\nwarmup = 200"))
+    Path("data").mkdir()
+    for split in ("train", "dev"):
+        Path(f"data/{split}.de").write_text("eins zwei\nzwei drei\n" * 4)
+        Path(f"data/{split}.en").write_text("one two\ntwo three\n" * 4)
+    command = ["train", "pairs.toml", "--data-dir", "data", "--device", "cpu"]
+    faults = [
+        (["training.metric=wer"], 2, "no dev metric named 'wer'"),
+        (["model.match=os:system"], 2, "'os:system' is no match function"),
+        (["training.lr_multipliers.encoder=0"], 2, "no parameter starts with 'encoder'"),
+        (["init=runs/none"], 3, "runs/none is not the folder of a training run"),
+        (["--set", "source=none.de"], 2, "none.de"),
+        (["--set", "sourse=x"], 2, "data set parallel has no option 'sourse'"),
+        (["--set", "x"], 2, "--set 'x' is not KEY=VALUE"),
+        (["-o", "data"], 2, "data is an input"),
+        (["training.lr=1e20", "training.warmup=0"], 1, "the training has diverged"),
+    ]
+    for arguments, code, message in faults:
+        assert run([*command, *arguments]) == code, arguments
+        printed = capsys.readouterr()
+        assert message in printed.err
+        assert "unexpected" not in printed.err
+        assert not list(Path().glob("runs/*"))
+    assert run(command) == 0
+    err = capsys.readouterr().err
+    assert "training on 8 pairs: 1 batch of at most 64 an epoch, 1 step in all" in err
+    assert "warm-up of 200 steps would be more than half" in err
+    Path("data/dev.de").write_text("")
+    Path("data/dev.en").write_text("")
+    assert run([*command, "-o", "other"]) == 2
+    assert "the split dev of parallel has no items" in capsys.readouterr().err
+
+
 def test_a_run_that_goes_on_remembers_where_its_data_lie(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     Path("pairs.toml").write_text(SENTENCES)
     Path("data").mkdir()

@@ -115,7 +115,8 @@ def installed(toy: ModuleType, folder: Path) -> dict[str, str]:
     (metadata / "entry_points.txt").write_text("[condgen]\ntoy = toy\n")
     (plugin / "toy.py").write_bytes(Path(toy.__file__ or "").read_bytes())
     (folder / "toy.toml").write_text(toy.RECIPE)
-    return os.environ | {"PYTHONPATH": str(plugin), "OMP_NUM_THREADS": "1", "CONDGEN_HOME": str(folder / "home")}
+    paths = os.pathsep.join([str(plugin), *filter(None, [os.environ.get("PYTHONPATH")])])
+    return os.environ | {"PYTHONPATH": paths, "OMP_NUM_THREADS": "1", "CONDGEN_HOME": str(folder / "home")}
 
 
 class TestTraining:
@@ -389,6 +390,69 @@ class TestFaults:
         assert "checkpoint" in str(caught.value.hint)
         assert json.loads((checkpoint(tmp_path / "run") / "state.json").read_text())["step"] == 10
 
+    def test_weights_beyond_all_measure_replace_no_good_ones(self, toy: ModuleType, tmp_path: Path) -> None:
+        class Exploding(toy.Experiment):  # type: ignore[name-defined, misc]
+            def batches(self, epoch: int) -> Any:
+                if epoch == 1:
+                    with torch.no_grad():
+                        self.objective.output.bias[0] = 1e20
+                return super().batches(epoch)
+
+        recipe = parse_recipe(toy.RECIPE, "toy.toml", ["training.checkpoint_every=1"])
+        with pytest.raises(CondgenError, match=r"diverged: the largest weight of output.bias is 1e\+20 at step 6"):
+            train(recipe, Exploding(recipe), tmp_path / "run", device="cpu")
+        assert json.loads((checkpoint(tmp_path / "run") / "state.json").read_text())["step"] == 5
+
+    def test_a_run_that_has_nothing_to_go_on_from_is_in_nobody_s_way(self, toy: ModuleType, tmp_path: Path) -> None:
+        class Exploding(toy.Experiment):  # type: ignore[name-defined, misc]
+            def batches(self, epoch: int) -> Any:
+                self.objective.scale = float("nan")
+                return super().batches(epoch)
+
+        recipe = parse_recipe(toy.RECIPE, "toy.toml")
+        (tmp_path / "run").mkdir()
+        (tmp_path / "run" / "notes.txt").write_text("mine")
+        with pytest.raises(CondgenError, match="the loss is nan at step 1"):
+            train(recipe, Exploding(recipe), tmp_path / "run", device="cpu")
+        assert [file.name for file in (tmp_path / "run").iterdir()] == ["notes.txt"]
+        run(toy, tmp_path / "run", "training.epochs=1")
+
+    def test_a_folder_with_files_of_another_kind_is_left_alone(self, toy: ModuleType, tmp_path: Path) -> None:
+        (tmp_path / "run" / "checkpoints").mkdir(parents=True)
+        (tmp_path / "run" / "checkpoints" / "other.pt").write_text("mine")
+        with pytest.raises(UsageError, match="its checkpoints would be replaced"):
+            run(toy, tmp_path / "run")
+        assert (tmp_path / "run" / "checkpoints" / "other.pt").read_text() == "mine"
+
+    @pytest.mark.parametrize(("overrides", "warmup", "steps"), [([], 3, 15), (["training.batch_size=2"], 3, 15)])
+    def test_a_warmup_that_fits_is_as_it_is_given(
+        self, overrides: list[str], warmup: int, steps: int, toy: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        run(toy, tmp_path / "run", *overrides, f"training.warmup={warmup}")
+        err = capsys.readouterr().err
+        assert f"{steps} steps in all" in err
+        assert "warning" not in err
+        assert json.loads((checkpoint(tmp_path / "run") / "state.json").read_text())["warmup"] == warmup
+
+    def test_a_warmup_longer_than_the_training_is_shortened_and_told(
+        self, toy: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        run(toy, tmp_path / "run", "training.warmup=200", "training.epochs=6")
+        err = capsys.readouterr().err
+        assert "training on 5 batches of at most 4 an epoch, 30 steps in all" in err
+        assert "warning: warm-up of 200 steps would be more than half of the training: it takes 3" in err
+        rates = [record["lr"] for record in records(tmp_path / "run") if "lr" in record]
+        assert max(rates) == pytest.approx(0.01)
+
+    def test_a_metric_that_is_known_to_be_missing_is_told_before_anything(self, toy: ModuleType, tmp_path: Path) -> None:
+        recipe = parse_recipe(toy.RECIPE, "toy.toml", ["training.metric=wer"])
+        experiment = toy.Experiment(recipe)
+        experiment.dev_metrics = ("accuracy", "loss")
+        with pytest.raises(UsageError, match="no dev metric named 'wer'"):
+            train(recipe, experiment, tmp_path / "run", device="cpu")
+        assert experiment.drawn == experiment.evaluations == 0
+        assert not (tmp_path / "run").exists()
+
     def test_a_metric_that_is_not_measured(self, toy: ModuleType, tmp_path: Path) -> None:
         with pytest.raises(UsageError, match="no dev metric named 'bleu'") as caught:
             run(toy, tmp_path / "run", "training.metric=bleu")
@@ -404,8 +468,9 @@ class TestFaults:
         assert "embedding" in str(caught.value.hint)
 
     def test_an_epoch_without_batches(self, toy: ModuleType, tmp_path: Path) -> None:
-        with pytest.raises(UsageError, match="0 batches"):
+        with pytest.raises(UsageError, match="no batch"):
             run(toy, tmp_path / "run", "data.batches=0")
+        assert not (tmp_path / "run").exists()
 
     def test_an_epoch_shorter_than_it_says(self, toy: ModuleType, tmp_path: Path) -> None:
         class Short(list[Any]):

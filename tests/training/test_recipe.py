@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, model_validator
 
 from condgen_cli.errors import NotFoundError, UsageError
+from condgen_cli.training.library import find_recipe
 from condgen_cli.training.recipe import Recipe, check, parse_override, parse_recipe, read_recipe
 
 MINIMAL = """
@@ -138,7 +139,7 @@ class TestDecoding:
         [
             ("decoding.bean=3", r"decoding\.bean: unknown key"),
             ("decoding.beam=wide", r"decoding\.beam: input should be a valid integer"),
-            ("decoding.beam=0", r"recipe: decoding: beam must be at least 1"),
+            ("decoding.beam=0", r"recipe: decoding: beam must lie between 1 and 1000"),
         ],
     )
     def test_faults(self, override: str, reason: str) -> None:
@@ -156,7 +157,14 @@ class TestOverrides:
             ("model.attention='dot'", ("model", "attention"), "dot"),
             ("a.b=true", ("a", "b"), True),
             ("a=True", ("a",), "True"),
-            ("a=", ("a",), ""),
+            ("a=", ("a",), None),
+            ("a=null", ("a",), None),
+            ("a='null'", ("a",), "null"),
+            ("data.options.lengths=5", ("data", "options", "lengths"), "5"),
+            ("data.options.file=2024.10", ("data", "options", "file"), "2024.10"),
+            ("data.options.file='a b'", ("data", "options", "file"), "a b"),
+            ("data.options.lengths=[5, 7]", ("data", "options", "lengths"), "5,7"),
+            ("data.options.group=", ("data", "options", "group"), None),
             ("a=b=c", ("a",), "b=c"),
             ("a=[1, 2]", ("a",), [1, 2]),
             ("a={b = 1}", ("a",), {"b": 1}),
@@ -194,3 +202,105 @@ class TestOverrides:
             return
         assert path
         assert "=" in text
+
+
+class TestOtherData:
+    """``data.dataset=`` of another data set, with the recipes that come with condgen."""
+
+    @pytest.fixture(autouse=True)
+    def elsewhere(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.chdir(tmp_path)
+
+    def changed(self, name: str, *overrides: str) -> tuple[Recipe, list[str]]:
+        told: list[str] = []
+        return parse_recipe(*find_recipe(name), overrides, told.append), told
+
+    def test_what_belonged_to_the_recipe_s_own_goes_and_what_the_user_gives_stays(self) -> None:
+        recipe, told = self.changed("memn2n-task", "data.dataset=stories", "data.options.file=mine.txt")
+        assert recipe.data.options == {"options": {"file": "mine.txt"}, "time_noise": 0.1}
+        assert told == ["data.options left out: the recipe's are for babi, not for stories"]
+        recipe, told = self.changed("hred-words", "data.dataset=dialogues", 'data.more=["chitchat"]')
+        assert recipe.data.options["more"] == ["chitchat"]
+
+    def test_the_same_data_set_keeps_its_options(self) -> None:
+        recipe, told = self.changed("memn2n-task", "data.dataset=babi", "data.options.task=5")
+        assert recipe.data.options["options"] == {"task": "5", "size": "1k"}
+        assert told == []
+
+    def test_a_run_on_other_data_is_not_gone_on_from(self) -> None:
+        recipe, told = self.changed("shakespeare", "data.dataset=text-file")
+        assert recipe.init is None
+        assert len(told) == 2
+        assert "init=runs/shakespeare-books left out" in told[0]
+        recipe, told = self.changed("sat-video-reward", "data.dataset=msvd")
+        assert recipe.init == "sat"
+        recipe, told = self.changed("las", "data.dataset=audio-folder")
+        assert recipe.training.lr_multipliers == {}
+        assert recipe.decoding["weights"] == {"ctc": 15.0}
+
+    def test_a_run_on_the_same_data_or_one_that_is_given_is(self) -> None:
+        assert self.changed("shakespeare", "data.dataset=text-file", "init=runs/mine")[0].init == "runs/mine"
+        before, _ = self.changed("shakespeare-books", "data.dataset=text-file")
+        run = Path("runs/shakespeare-books")
+        run.mkdir(parents=True)
+        (run / "recipe.json").write_text(before.to_json())
+        recipe, told = self.changed("shakespeare", "data.dataset=text-file")
+        assert recipe.init == "runs/shakespeare-books"
+        assert told == ["data.with_dev left out: the recipe's are for tinyshakespeare, not for text-file"]
+
+    def test_a_model_on_the_same_data_keeps_what_goes_with_it(self) -> None:
+        recipe, _ = self.changed("las-an4", "data.dataset=audio-folder", "data.language_model=runs/mine")
+        assert recipe.model.options["language_model"]["layers"] == 1
+        assert recipe.decoding["weights"] == {"ctc": 2.0, "language_model": 1.0}
+        recipe, _ = self.changed("las-an4", "data.dataset=audio-folder")
+        assert "language_model" not in recipe.model.options
+        assert recipe.decoding["weights"] == {"ctc": 2.0}
+
+
+class TestValues:
+    def test_a_key_without_a_value_is_unset(self) -> None:
+        text = MINIMAL.replace("task =", 'seed = 3\ninit = "sat"\ntask =')
+        assert parse(text=text).init == "sat"
+        for override in ("init=", "init=null", 'init=""'):
+            assert parse(override, text=text).init is None
+        assert parse("init='null'", text=text).init == "null"
+        assert parse("seed=", text=text).seed == 0
+        assert parse("model.units=", "objective=null", "data.none.such=").model.options == {}
+        with pytest.raises(UsageError, match=r"metric: missing"):
+            parse("training.metric=")
+        with pytest.raises(UsageError, match="inti: unknown key") as caught:
+            parse("inti=")
+        assert caught.value.hint == "did you mean: init"
+
+    def test_options_of_a_data_set_are_texts_however_they_are_written(self) -> None:
+        text = MINIMAL.replace('"flickr8k"', '"flickr8k"\noptions = { a = 5, b = true, c = [5, 7], d = 0.5, e = "x" }')
+        expected = {"a": "5", "b": "true", "c": "5,7", "d": "0.5", "e": "x"}
+        assert parse(text=text).data.options["options"] == expected
+        given = ["data.options.a=5", "data.options.b=true", "data.options.c=[5, 7]", "data.options.d=0.5", "data.options.e='x'"]
+        assert parse(*given).data.options["options"] == expected
+        assert parse("data.options={a=5, c=[5, 7]}").data.options["options"] == {"a": "5", "c": "5,7"}
+
+    def test_a_number_is_its_text_where_a_text_is_wanted(self) -> None:
+        class Options(BaseModel):
+            model_config = ConfigDict(extra="forbid")
+            name: str
+            more: list[str] = []
+            count: int = 0
+
+        assert parse("name=2024", "init=7").name == "2024"
+        found = check(Options, {"name": 5, "more": ["a", 7, True], "count": 3}, "data")
+        assert (found.name, found.more, found.count) == ("5", ["a", "7", "true"], 3)
+        with pytest.raises(UsageError, match=r"data\.count: input should be a valid integer"):
+            check(Options, {"name": 5, "count": "x"}, "data")
+
+    def test_what_a_plugin_s_check_says_is_told_as_it_is(self) -> None:
+        class Options(BaseModel):
+            a: int = 0
+
+            @model_validator(mode="after")
+            def _checked(self) -> Options:
+                raise ValueError("A and b don't go together")
+
+        with pytest.raises(UsageError) as caught:
+            check(Options, {"a": 1}, "model")
+        assert caught.value.message == "recipe: model: a and b don't go together"

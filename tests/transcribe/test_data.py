@@ -15,6 +15,7 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import av
 import numpy as np
 import pytest
 import soundfile
@@ -490,3 +491,18 @@ def test_the_real_librispeech_has_splits_apart() -> None:
     assert not speakers[0] & speakers[2]
     assert len(set(ids(train))) == len(train)
     assert all(item.references[0].isupper() for item in [*train, *dev, *test])
+
+
+def test_recordings_of_a_folder_may_be_in_any_container(tmp_path: Path) -> None:
+    with av.open(tmp_path / "a.m4a", "w", format="ipod") as container:
+        stream = container.add_stream("aac", rate=RATE, layout="mono")
+        for place in range(0, RATE, 1000):
+            frame = av.AudioFrame.from_ndarray(np.full((1, 1000), 0.1, np.float32), format="fltp", layout="mono")
+            frame.sample_rate, frame.pts = RATE, place
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    write_folder(tmp_path, {"cut.wav": sound(1)[:9000], "test.tsv": b"a.m4a\tYES\ncut.wav\tNO\n"})
+    whole, cut = audio_folder(tmp_path, "test")
+    assert len(load_audio(whole.condition)) == pytest.approx(RATE, abs=RATE // 10)
+    with pytest.raises(InputError, match=r"cut\.wav is cut short: 0\.3 of 1\.0 s are there"):  # a transcript is of the whole
+        load_audio(cut.condition)

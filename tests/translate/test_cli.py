@@ -124,6 +124,44 @@ def test_what_the_model_did_not_read_and_did_not_copy_is_named(translate: Transl
     assert error.splitlines() == ["warning: text-1: shouter does not know Ж"]
 
 
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("--temperature", "0.5"), "--temperature is for drawing outputs"),
+        (("--top-k", "2"), "--top-k is for drawing outputs"),
+        (("--top-p", "0.5"), "--top-p is for drawing outputs"),
+        (("--top-k", "0"), "--top-k is for drawing outputs"),
+        (("--force", "x", "--no-repeat-ngram", "0"), "goes without --no-repeat-ngram"),
+        (("--beam", "2", "--top-p", "0.5"), "--top-p is for drawing outputs"),
+        (("--sample", "--length-penalty", "1"), "--length-penalty is for a search"),
+        (("--sample", "--beam", "2"), "give one of the two"),
+        (("--beam", "2", "--nbest", "3"), "a beam of 2 holds no 3 outputs"),
+        (("--nbest", "2000"), "--nbest can't exceed 1000"),
+        (("--force", "x", "--temperature", "2"), "goes without --temperature"),
+        (("--force", "x", "--max-length", "2", "--no-repeat-ngram", "3"), "goes without --no-repeat-ngram, --max-length"),
+        (("--temperature", "nan", "--sample"), "--temperature must be between 0.01 and 1000, not nan"),
+        (("--temperature", "0", "--sample"), "--temperature must be between"),
+        (("--top-p", "0", "--sample"), "--top-p must be above 0"),
+        (("--length-penalty", "1e308"), "--length-penalty must be between"),
+        (("--length-penalty", "nan"), "--length-penalty must be between"),
+        (("--nbest", "100000"), "--nbest"),
+        (("--beam", "100000"), "--beam"),
+        (("--batch-size", "100000000"), "--batch-size"),
+        (("--max-length", "1000000000"), "--max-length"),
+        (("--no-repeat-ngram", "-1"), "--no-repeat-ngram"),
+        (("--seed", "-1"), "--seed"),
+    ],
+)
+def test_what_does_nothing_or_is_out_of_bounds_is_refused_before_any_work(
+    translate: Translate, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...], told: str
+) -> None:
+    monkeypatch.setattr("condgen_cli.runner.load", lambda *_: pytest.fail("the model is loaded"))
+    code, out, err = translate("text", *arguments)
+    assert (code, out) == (2, "")
+    assert told in err
+    assert err.count("error: ") == 1
+
+
 def test_json_holds_the_text(translate: Translate) -> None:
     Path("in.txt").write_bytes(b"eins zwei\n\nunreadable\nzw\xffei\n")
     code, out, _ = translate("--input", "in.txt", "--format", "json")

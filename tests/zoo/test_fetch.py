@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import errno
+import gzip
 import hashlib
 import shutil
 import socket
 import subprocess
 import sys
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -438,3 +440,61 @@ def test_a_partial_file_that_is_a_link_is_refused(url: str, target: Path, tmp_pa
     with pytest.raises(IntegrityError, match="link"):
         fetch(url, target, **KNOWN)
     assert victim.read_bytes() == b"precious"
+
+
+@pytest.mark.parametrize("scheme", ["file", "ftp", "s3", "data"])
+def test_a_redirect_to_another_protocol_is_not_followed(
+    server: Server, target: Path, tmp_path: Path, waits: list[float], scheme: str
+) -> None:
+    (tmp_path / "secret").write_text("secret")
+    address = f"{scheme}://{tmp_path}/secret"
+    server.behaviours["/old"] = redirecting(address)
+    with pytest.raises(NetworkError, match=f"redirects to {scheme}:.* is not followed"):
+        fetch(server.url("/old"), target)
+    assert len(server.requests) == 1
+    assert not target.exists()
+
+
+@pytest.mark.parametrize(
+    ("encoding", "pack"),
+    [("gzip", gzip.compress), ("deflate", zlib.compress), ("x-gzip", gzip.compress), ("gzip", lambda content: content)],
+    ids=["gzip", "deflate", "x-gzip", "not packed"],
+)
+def test_what_the_server_packs_unasked_is_unpacked_in_memory(server: Server, encoding: str, pack: Any) -> None:
+    server.files[PATH] = pack(CONTENT)
+    server.behaviours[PATH] = lambda handler, content: handler.respond(200, content, Content_Encoding=encoding)
+    assert fetch_bytes(server.url(PATH), len(CONTENT)) == CONTENT
+
+
+def test_what_unpacks_to_too_much_or_to_nothing_known(server: Server, waits: list[float]) -> None:
+    server.files["/bomb"] = gzip.compress(bytes(10**7))
+    server.files["/cut"] = gzip.compress(CONTENT)[:-20]
+    for path in ("/bomb", "/cut"):
+        server.behaviours[path] = lambda handler, content: handler.respond(200, content, Content_Encoding="gzip")
+    server.behaviours["/other"] = lambda handler, content: handler.respond(200, content, Content_Encoding="br")
+    with pytest.raises(InputError, match="larger than"):
+        fetch_bytes(server.url("/bomb"), 10**6)
+    with pytest.raises(NetworkError, match="breaks off"):
+        fetch_bytes(server.url("/cut"), 10**8)
+    with pytest.raises(NetworkError, match="packed as br, which nobody asked for"):
+        fetch_bytes(server.url("/other"), 10**6)
+
+
+def test_a_file_that_comes_packed_is_told(server: Server, target: Path) -> None:
+    server.files[PATH] = gzip.compress(CONTENT)
+    server.behaviours[PATH] = lambda handler, content: handler.respond(200, content, Content_Encoding="gzip")
+    with pytest.raises(IntegrityError, match="packed as gzip, which nobody asked for"):
+        fetch(server.url(PATH), target, **KNOWN)
+    assert not target.exists()
+
+
+@pytest.mark.parametrize("first", ["s3://bucket/key", "gs://bucket/key", "sftp://host/key", "hf://org/repo/key", "az://a/b"])
+def test_a_protocol_whose_library_is_missing_does_not_end_the_list(
+    url: str, target: Path, first: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("s3fs", "gcsfs", "paramiko", "huggingface_hub", "adlfs", "fsspec.implementations.sftp"):
+        monkeypatch.setitem(sys.modules, name, None)
+    fetch([first, url], target, **KNOWN)
+    assert_whole(target)
+    with pytest.raises(InputError, match=f"cannot open {first}"):
+        fetch([first, first], target.with_name("other"), **KNOWN)

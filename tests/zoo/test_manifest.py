@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import ntpath
+import os
 import posixpath
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from condgen_cli.app import run
 from condgen_cli.errors import IntegrityError
 from condgen_cli.zoo import parse_manifest
 from condgen_cli.zoo.manifest import SCHEMA
@@ -174,3 +176,105 @@ def test_what_an_entry_may_not_hold(change: dict[str, Any]) -> None:
 
 def test_names_are_unique() -> None:
     assert "two models named a" in rejected({"schema": 1, "entries": [model_entry("a"), model_entry("b", aliases=["a"])]})
+
+
+@pytest.mark.parametrize("ending", ["\n", "\r", "\t", "\u2028", "\x85", "\u202e", "\x1b[2J"])
+@pytest.mark.parametrize("field", ["description", "licence", "revision", "task"])
+def test_a_line_is_one_line(field: str, ending: str) -> None:
+    rejected({"schema": 1, "entries": [model_entry("m") | {field: f"a{ending}files: sound"}]})
+
+
+def test_what_an_example_prints_may_have_lines() -> None:
+    example = {"command": "condgen caption x.jpg", "expected": "a dog\n\ta cat\n"}
+    read = parse_manifest(manifest(model_entry("m", example=example)), "zoo.json")
+    assert read.entries[0].example is not None
+    rejected({"schema": 1, "entries": [model_entry("m", example={**example, "command": "a\nb"})]})
+    rejected({"schema": 1, "entries": [model_entry("m", example={**example, "expected": "\x1b[2J"})]})
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["--index-url http://evil.example/", "-r x", "a b", "a;b", "a==1 b", "$(x)", "a\n", "git+https://x/y", "./x", "a/b", "x-"],
+)
+def test_what_becomes_a_part_of_a_hint_is_a_name(name: str) -> None:
+    rejected({"schema": 1, "entries": [model_entry("m", requires={"plugin": name})]})
+    if name != "x-":
+        rejected({"schema": 1, "entries": [model_entry("m", architecture={"name": name})]})
+
+
+@pytest.mark.parametrize("name", ["condgen-caption", "Some_Name2", "a.b", ""])
+def test_distributions_may_be_required(name: str) -> None:
+    assert parse_manifest(manifest(model_entry("m", requires={"plugin": name})), "zoo.json").entries[0].requires.plugin == name
+
+
+def test_a_problem_is_told_in_few_words() -> None:
+    assert len(rejected({"schema": 1, "entries": [model_entry("m") | {"k" * 10**6: 1}]})) < 500
+    assert (
+        len(rejected({"schema": 1, "entries": [model_entry("m", {**file_entry("x", b"", "x"), "path": "../" * 10**5})]})) < 500
+    )
+
+
+@pytest.mark.parametrize(
+    ("entries", "told"),
+    [
+        ([model_entry("m", aliases=[f"a{number}" for number in range(40_000)])], "at most 100 items"),
+        ([model_entry(f"m{number}") for number in range(10_001)], "at most 10000 items"),
+        ([{"id": str(number)} for number in range(140_000)], "field required"),
+        ([{str(number): 1 for number in range(100_000)}], "more than 100 fields"),
+        (
+            [model_entry(f"m{number}", aliases=[f"a{number}-{alias}" for alias in range(90)]) for number in range(300)],
+            "more than 20000 names",
+        ),
+        ([model_entry("m", *[file_entry("x", b"", "x")] * 2000)], "at most 1000 items"),
+        ([model_entry("m", description="x" * 10_000)], "at most 2000 characters"),
+    ],
+    ids=["aliases", "models", "faults", "unknown", "names", "files", "description"],
+)
+def test_a_manifest_is_bounded(entries: list[Any], told: str) -> None:
+    assert told in rejected({"schema": 1, "entries": entries})
+
+
+def test_an_alias_that_stands_twice_is_found_among_many() -> None:
+    entries = [model_entry(f"m{number}", aliases=[f"a{number}-{alias}" for alias in range(60)]) for number in range(300)]
+    assert len(parse_manifest(manifest(*entries), "zoo.json").entries) == 300
+    entries[-1]["aliases"][-1] = "a0-0"
+    assert "two models named a0-0" in rejected({"schema": 1, "entries": entries})
+
+
+def test_the_mark_that_editors_put_before_utf_8() -> None:
+    assert parse_manifest(b"\xef\xbb\xbf" + manifest(model_entry("m")), "zoo.json").entries[0].id == "m"
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"\n <!DOCTYPE html><title>Log in</title>", "is a web page, not a manifest"),
+        (b"\xef\xbb\xbf<html>", "is a web page, not a manifest"),
+        (manifest().decode().encode("utf-16"), "is UTF-16, not UTF-8"),
+        (b'{"schema": ' + b"9" * 10**6 + b"}", ""),
+        (b'{"schema": 1, "entries": ' + b"[" * 10**6, "is not JSON"),
+        (b'{"schema": 1, "entries": ' + b'{"a":' * 10**6, "is not JSON"),
+    ],
+    ids=["page", "page with a mark", "utf-16", "number", "lists", "objects"],
+)
+def test_the_reason_is_the_right_one(data: bytes, reason: str) -> None:
+    assert reason in rejected(data)
+
+
+@pytest.mark.parametrize("place", ["/dev/zero", "/dev/null", "pipe"])
+def test_a_manifest_is_a_file(place: str, tmp_path: Path, capsys: Any) -> None:
+    if place == "pipe":
+        place = str(tmp_path / "pipe")
+        os.mkfifo(place)
+    if not Path(place).exists():
+        pytest.skip(f"no {place}")
+    assert run(["--zoo", place, "list"]) == 3
+    assert "it is not a regular file" in capsys.readouterr().err
+
+
+def test_a_manifest_of_many_bytes_is_not_read(tmp_path: Path, capsys: Any) -> None:
+    path = tmp_path / "manifest.json"
+    with path.open("wb") as file:
+        file.truncate(1 << 34)  # a hole, which takes no space
+    assert run(["--zoo", str(path), "list"]) == 6
+    assert "is larger than" in capsys.readouterr().err

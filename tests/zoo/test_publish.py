@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -126,6 +128,27 @@ def test_what_cannot_be_published(tmp_path: Path) -> None:
     (run / "decoder.safetensors").write_bytes(b"not one")
     with pytest.raises(IntegrityError, match="safetensors"):
         publish(run, "sat", zoo)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no permissions there")
+@pytest.mark.parametrize("umask", [0o022, 0o077])
+def test_files_may_be_read_by_whom_the_umask_lets(umask: int, tmp_path: Path) -> None:
+    run = run_dir(tmp_path / "run")
+    before = os.umask(umask)
+    try:
+        publish(run, "sat", tmp_path / "zoo", metadata=METADATA)
+    finally:
+        os.umask(before)
+    files = [path for path in (tmp_path / "zoo").rglob("*") if path.is_file()]
+    assert {stat.S_IMODE(path.stat().st_mode) for path in files} == {0o666 & ~umask}
+
+
+def test_what_is_no_number_is_not_published(tmp_path: Path) -> None:
+    run = run_dir(tmp_path / "run")
+    save_file({"w": np.array([1.0, np.nan], np.float32)}, run / "decoder.safetensors")
+    with pytest.raises(IntegrityError, match=r"decoder\.safetensors: w holds what is no number"):
+        publish(run, "sat", tmp_path / "zoo", metadata=METADATA)
+    assert not (tmp_path / "zoo").exists()
 
 
 def test_the_command(tmp_path: Path, home: Path) -> None:

@@ -233,7 +233,7 @@ def test_a_remote_manifest_may_not_name_files_of_this_machine(server: Server, re
     secret.write_bytes(b"secret")
     server.files["/zoo/manifest.json"] = manifest(model_entry("toy", file_entry("x", b"secret", secret.as_uri())))
     with pytest.raises(IntegrityError, match="file of this machine"):
-        open_with(remote, home)
+        open_with(remote, home).entries()
 
 
 def test_earlier_manifests_win(tmp_path: Path, home: Path) -> None:

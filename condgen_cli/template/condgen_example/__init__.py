@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from condgen_cli.hookspecs import hookimpl
-from condgen_cli.specs import DatasetSpec, MatchFunctionSpec, ModelSpec, TaskSpec
+from condgen_cli.specs import DatasetSpec, ManifestSpec, MatchFunctionSpec, ModelSpec, TaskSpec
 
 CONDGEN_API = "1"
 
@@ -36,8 +36,14 @@ def condgen_register_datasets() -> list[DatasetSpec]:
             open="condgen_example.data:words",
             splits=("test",),
             licence="CC0-1.0",
+            generated=True,
         )
     ]
+
+
+@hookimpl
+def condgen_register_manifests() -> list[ManifestSpec]:
+    return [ManifestSpec("example", package="condgen_example")]
 
 
 @hookimpl

@@ -1,4 +1,7 @@
-"""The command. Heavy modules are imported inside it, so that its --help stays quick."""
+"""The command: the options that all tasks share, each with its name, its meaning and its help, and what is the task's own.
+
+Nothing heavy is imported here, so that its --help stays quick; the work is the core's.
+"""
 
 from __future__ import annotations
 
@@ -6,32 +9,52 @@ from typing import Annotated
 
 import typer
 
-from condgen_cli import console
-from condgen_cli.options import ShowAttentionOpt
+from condgen_cli.lines import text_inputs
+from condgen_cli.options import (
+    BatchSizeOpt,
+    BeamOpt,
+    Device,
+    DeviceOpt,
+    ForceOpt,
+    Format,
+    FormatOpt,
+    InputOpt,
+    LengthPenaltyOpt,
+    MaxLengthOpt,
+    ModelOpt,
+    NBestOpt,
+    OutputOpt,
+    SampleOpt,
+    SaveAttentionOpt,
+    SeedOpt,
+    ShowAttentionOpt,
+    TemperatureOpt,
+    TopKOpt,
+    TopPOpt,
+)
+from condgen_cli.tasks import TaskOptions, run_task
 
 
 def command(
-    texts: Annotated[list[str], typer.Argument(metavar="TEXT...", help="Words, or - to read lines from stdin.")],
+    texts: Annotated[list[str] | None, typer.Argument(metavar="TEXT", help="Words, each a text.")] = None,
+    input: InputOpt = None,
+    model: ModelOpt = "example",
+    beam: BeamOpt = None,
+    nbest: NBestOpt = 1,
+    length_penalty: LengthPenaltyOpt = None,
+    max_length: MaxLengthOpt = None,
+    sample: SampleOpt = False,
+    temperature: TemperatureOpt = 1.0,
+    top_k: TopKOpt = 0,
+    top_p: TopPOpt = 1.0,
+    seed: SeedOpt = 0,
+    force: ForceOpt = None,
     show_attention: ShowAttentionOpt = False,
+    save_attention: SaveAttentionOpt = None,
+    output: OutputOpt = None,
+    format: FormatOpt = Format.text,
+    device: DeviceOpt = Device.auto,
+    batch_size: BatchSizeOpt = 16,
 ) -> None:
     """Write a word in capitals, letter by letter."""
-    from condgen_cli.decoding import Decoding, decode
-    from condgen_cli.generation import AttentionMap, Axis, Generation
-    from condgen_cli.render import attention_text
-    from condgen_example.model import build
-    from condgen_example.task import read
-
-    model = build({}, {})
-    items = [item for text in texts for item in read(text)]
-    memory = model.encode(model.collate(items))
-    hypotheses = decode(model, memory, Decoding("greedy", max_length=memory.values.shape[1]))
-    for row, (best, *_) in enumerate(hypotheses):
-        output = model.vocabulary.decode(best.ids)
-        print(output)
-        if show_attention:
-            tokens = tuple(model.vocabulary.token(index) for index in best.ids)
-            (letters,) = memory.axes[row]
-            weights = best.attention["attention"][:, : len(letters)]
-            attention = AttentionMap(weights, (Axis("letter", "tokens", tokens), letters))
-            generation = Generation(output, tokens, best.log_probs, best.score, {"attention": attention})
-            print(attention_text(generation, width=console.width(), color=console.use_color()))
+    raise typer.Exit(run_task("example", text_inputs(texts or [], input), TaskOptions.of(locals())))

@@ -11,6 +11,6 @@ WORDS = ("attention", "decoder", "encoder", "memory", "query", "step")
 
 
 def words(root: Path, split: str) -> Iterator[Item]:
-    """A real data set would read lazily from ``root``, the folder that the user names with --data-dir."""
+    """Made as it is opened (``generated``); a real one would read lazily from ``root``, the folder that --data-dir names."""
     for word in WORDS:
         yield Item(id=word, condition=word, references=(word.upper(),), source=word)

@@ -48,18 +48,20 @@ class Speller(nn.Module):
 
     vocabulary = Letters()
 
-    def collate(self, items: Sequence[Item]) -> list[list[int]]:
-        return [[*self.vocabulary.encode(item.condition), self.vocabulary.eos] for item in items]
+    def collate(self, items: Sequence[Item]) -> Tensor:
+        """Ids of the letters (batch, positions), the end last, padded."""
+        rows = [torch.tensor([*self.vocabulary.encode(item.condition), self.vocabulary.eos]) for item in items]
+        return pad_sequence(rows, batch_first=True, padding_value=self.vocabulary.pad)
 
-    def encode(self, batch: list[list[int]]) -> Memory:
+    def encode(self, batch: Tensor) -> Memory:
         """values: (batch, positions, vocabulary), one-hot."""
-        ids = pad_sequence([torch.tensor(row) for row in batch], batch_first=True, padding_value=self.vocabulary.pad)
-        values = nn.functional.one_hot(ids, len(self.vocabulary)).float()
-        labels = [tuple(map(self.vocabulary.token, row)) for row in batch]
-        return Memory(values, mask=ids != self.vocabulary.pad, axes=[(Axis("input", "tokens", row),) for row in labels])
+        values = nn.functional.one_hot(batch, len(self.vocabulary)).float()
+        mask = batch != self.vocabulary.pad
+        labels = [tuple(map(self.vocabulary.token, row[real].tolist())) for row, real in zip(batch, mask, strict=True)]
+        return Memory(values, mask=mask, axes=[(Axis("input", "tokens", row),) for row in labels])
 
     def start(self, memory: Memory, rows_per_item: int = 1) -> State:
-        return State(torch.zeros(len(memory) * rows_per_item, dtype=torch.long))
+        return State(torch.zeros(len(memory) * rows_per_item, dtype=torch.long, device=memory.values.device))
 
     def step(self, token: Tensor, state: State, memory: Memory) -> Step:
         # decoder rows are grouped by memory row: with m for each input, row i reads row i // m of the memory
@@ -72,12 +74,17 @@ class Speller(nn.Module):
     def forward(self, memory: Memory, targets: Tensor) -> Tensor:
         """(rows, steps, vocabulary), all steps at once."""
         rows, steps = targets.shape
-        here = torch.minimum(torch.arange(steps), _last(memory)).unsqueeze(-1)
+        here = torch.minimum(torch.arange(steps, device=targets.device), _last(memory)).unsqueeze(-1)
         read = memory.values.take_along_dim(here, 1)
         return _logits(read).repeat_interleave(rows // len(memory), 0)
 
     def condition(self, item: Item) -> Any:
+        """What attention is drawn on beside the labels of its axes: nothing."""
         return None
+
+    def example(self) -> Item:
+        """An input that ``condgen inspect`` runs through the model for shapes and costs."""
+        return Item(id="letters", condition="letters", source="letters")
 
 
 def _last(memory: Memory) -> Tensor:

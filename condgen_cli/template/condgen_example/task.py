@@ -1,14 +1,12 @@
-"""What one argument of the command line holds."""
+"""What one text of the command line, or one line of --input, holds."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 
 from condgen_cli.model import Item
 
 
 def read(source: str) -> Iterator[Item]:
-    """The word itself; for ``-`` a word from each line of stdin."""
-    for text in (line.rstrip("\n") for line in sys.stdin) if source == "-" else [source]:
-        yield Item(id=text, condition=text, source=text)
+    """The word itself."""
+    yield Item(id=source, condition=source, source=source)

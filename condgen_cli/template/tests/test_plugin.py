@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 import condgen_example
@@ -31,3 +32,23 @@ def test_the_command_writes_capitals(capsys: pytest.CaptureFixture[str], text: s
 def test_the_command_shows_attention(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["example", "hello", "--show-attention"]) == 0
     assert len(capsys.readouterr().out.splitlines()) > 5
+
+
+def test_the_command_has_the_options_of_all_tasks(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    written, maps = tmp_path / "out.json", tmp_path / "{stem}.html"
+    options = ["--beam", "3", "--nbest", "2", "--format", "json", "-o", str(written), "--save-attention", str(maps)]
+    assert run(["example", "hello", "you", *options]) == 0, capsys.readouterr().err
+    rows = json.loads(written.read_text(encoding="utf-8"))
+    assert [row["output"] for row in rows[::2]] == ["HELLO", "YOU"]
+    assert len(rows) == 4
+    assert len(list(tmp_path.glob("*.html"))) == 2
+
+
+def test_the_model_is_scored_and_looked_inside(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["eval", "example", "--dataset", "example-words", "--format", "json"]) == 0, capsys.readouterr().err
+    (result,) = json.loads(capsys.readouterr().out)["results"]
+    assert result["metrics"]["accuracy"]["value"] == 100
+    assert run(["inspect", "example", "--format", "json"]) == 0, capsys.readouterr().err
+    capsys.readouterr()
+    assert run(["inspect", "example", "hello"]) == 0, capsys.readouterr().err
+    assert "HELLO" in capsys.readouterr().out

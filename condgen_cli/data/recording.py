@@ -1,0 +1,428 @@
+"""A file of sound of any format, open to be read once, from a disk or through a pipe."""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import struct
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import soundfile
+from numpy.typing import NDArray
+
+from condgen_cli import console
+from condgen_cli.data.content import Kind, command_for, kind_of, open_content
+from condgen_cli.data.pipe import Pipe
+from condgen_cli.data.truncation import missing_end
+from condgen_cli.data.view import View
+from condgen_cli.data.wave_header import MPEG_TAGS, Wave, is_libsndfile, wave_header
+from condgen_cli.errors import InputError, UnknownFormatError
+from condgen_cli.files.inputs import protect, refuse_device
+from condgen_cli.sources import STDIN, Source
+
+if TYPE_CHECKING:
+    from condgen_cli.data.ffmpeg_audio import SoundStream
+
+__all__ = ["Block", "Recording", "Sound", "check_rate"]
+
+_RATES = range(1_000, 768_001)
+"""Samples a second that a recording may have; others stand in broken headers."""
+
+_BLOCK = 1 << 18
+"""Values, of all channels together, that are decoded at a time."""
+
+_SHORT = 0.25
+"""Seconds that may be missing before the user is told: lengths in headers are rounded to a codec's frames."""
+
+# what libsndfile notes about files that it reads all the same
+_CUT = re.compile(r"^ *riff *: (\d+) \(should be (\d+)\)", re.MULTILINE)
+_NO_END = "end-of-stream bit"
+_DAMAGE = ("Corrupted bitstream", "reports a hole")
+
+_UNKNOWN_FORMAT = ("Format not recognised", "unknown format")
+"""What libsndfile says of files that it doesn't know."""
+
+_BOXES = frozenset((b"ftyp", b"styp", b"free", b"skip", b"wide", b"pnot", b"uuid", b"mdat", b"moov", b"moof"))
+"""What the files of MP4 and QuickTime begin with."""
+
+_DAMAGED = "damaged; what can be decoded is used"
+
+_HEAD = 1 << 20
+"""Bytes by which it is told what a file holds if it is no sound."""
+
+_END_MARK = 4
+"""The bit in the header of an Ogg stream's last page."""
+
+Block = tuple[NDArray[np.floating[Any]], int]
+"""Samples (samples, channels) and how many there are in a second."""
+
+
+class Sound(NamedTuple):
+    """A sound decoded already.
+
+    Args:
+        samples: (samples,) or (samples, channels), floats in [-1, 1].
+        rate: samples a second.
+    """
+
+    samples: NDArray[np.floating[Any]]
+    rate: int
+
+
+class Recording:
+    """A file of sound that is open, to be read once.
+
+    Times are those of the file: a film's sound may begin later than the film.
+
+    Args:
+        source: as for ``load_audio``. Standard input and other pipes are decoded as they come, but for formats in which a
+            reader has to go back: these are kept in a temporary file first, which the user is told.
+    Raises:
+        NotFoundError, NetworkError, InputError: if it can't be had, is empty, is no sound, or can't be read at all.
+    """
+
+    def __init__(self, source: Any) -> None:
+        self.missing: list[str] = []
+        """What isn't there of what should be, a line each; complete when the blocks have been read."""
+        self.notes: list[str] = []
+        """What else a user should know, a line each."""
+        self.end = 0.0
+        """Seconds at which the last block ends."""
+        self.seconds: float | None = None
+        """That it lasts, by its header or by what can be guessed when it is opened; None if nobody knows."""
+        self._sound: _SoundFile | None = None
+        self._stream: SoundStream | None = None
+        self._file: IO[bytes] | Pipe | None = None
+        self._header: Wave | None = None
+        self._announced: float | None = None  # seconds by a header that FFmpeg doesn't go by
+        self._samples: NDArray[np.floating[Any]] | None = None
+        if isinstance(source, Sound):
+            self.name, self._samples, self._rate = "the sound", _checked(source.samples), source.rate
+            check_rate(self.name, source.rate)
+            self.seconds = len(source.samples) / source.rate
+            return
+        self._source, self.name, file = _open(source)
+        try:
+            if isinstance(file, Pipe):
+                self._begin_pipe(file)
+            else:
+                self._begin(file)
+        except UnknownFormatError as error:
+            explained = self._explained(error)
+            self.close()
+            raise explained from None
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What the user should know by now, a line each."""
+        return (*self.notes, *self.missing)
+
+    def close(self) -> None:
+        """Leave the file."""
+        for opened in (self._sound, self._stream, self._file):
+            if opened is not None:
+                opened.close()
+        self._sound = self._stream = self._file = None
+
+    def blocks(self) -> Iterator[Block]:
+        """Blocks of samples from the beginning to the end of what is there.
+
+        Raises:
+            InputError: if none of it can be decoded, or it holds no samples.
+        """
+        if self._samples is not None:
+            for start in range(0, len(self._samples), _BLOCK):
+                samples = self._samples[start : start + _BLOCK]
+                self.end += len(samples) / self._rate
+                yield samples, self._rate
+        elif self._sound is not None:
+            yield from self._decoded(self._sound)
+        elif self._stream is not None:
+            yield from self._listened(self._stream, 0.0)
+        if not self.end:
+            raise InputError(
+                f"{self.name} is broken: none of it can be decoded" if self.missing else f"{self.name} has no samples"
+            )
+
+    def _explained(self, error: UnknownFormatError) -> InputError:
+        """The error, or a better one if the file is of a kind that another command reads."""
+        opened = self._file
+        if opened is None:
+            return error
+        kind = kind_of(opened.head if isinstance(opened, Pipe) else _part(opened, 0, _HEAD))
+        if kind in (Kind.sound, Kind.other):
+            return error
+        location = getattr(self._source, "location", None)
+        hint = command_for(kind, location) if location and not isinstance(opened, Pipe) else None
+        return InputError(f"{self.name} is {kind.phrase}, not {Kind.sound.phrase}", hint)
+
+    def _begin(self, file: IO[bytes]) -> None:
+        """Have libsndfile open a file, or FFmpeg."""
+        self._file = file
+        head = _part(file, 0, 16)
+        if not head:
+            raise InputError(f"{self.name} is empty")
+        self._header = header = wave_header(file)
+        reason = ""
+        # libsndfile tries libmpg123 on all that it doesn't know, which then talks to the terminal
+        if is_libsndfile(head) and not (header is not None and header.tag in MPEG_TAGS):
+            try:
+                self._sound = _SoundFile(_true(file, header))
+            except soundfile.LibsndfileError as error:
+                reason = error.error_string.removeprefix("Error : ").rstrip(".")
+        if self._sound is not None and (self._sound.frames or (header is not None and not header.stale)):
+            self.seconds = self._sound.frames / self._sound.samplerate
+            return
+        try:
+            self._stream = self._ffmpeg(file)
+        except InputError:
+            if self._sound is not None:  # that has no samples
+                return
+            if reason and not any(note in reason for note in _UNKNOWN_FORMAT):
+                raise InputError(f"{self.name} is a broken sound file: {reason}") from None
+            raise
+        if self._sound is not None:
+            self._sound.close()
+            self._sound = None
+        self.seconds = self._stream.length
+
+    def _begin_pipe(self, pipe: Pipe) -> None:
+        """Have FFmpeg read a pipe; where that can't be, keep it in a file."""
+        self._file = pipe
+        if not pipe.peek(0, 1):
+            raise InputError(f"{self.name} is empty")
+        header = wave_header(io.BytesIO(pipe.head))
+        if not _index_comes_last(pipe):
+            try:
+                self._stream = self._ffmpeg(pipe)
+            except UnknownFormatError:
+                self._check_head(pipe)
+            else:
+                pipe.forget()
+                if header is not None and header.announced and self._stream.bit_rate:
+                    self._announced = 8 * header.announced / self._stream.bit_rate
+                self.seconds = self._announced or self._stream.length
+                return
+        console.info(f"{self.name}: this format can't be read as it comes; all of it is put into a temporary file first")
+        self._begin(pipe.spool())
+
+    def _check_head(self, pipe: Pipe) -> None:
+        """Make sure that what has come of a pipe is the beginning of something that can be heard."""
+        try:
+            self._begin(io.BytesIO(pipe.head))
+        except UnknownFormatError:
+            raise
+        except InputError:  # it may be whole by and by
+            pass
+        finally:
+            self._file = pipe
+        if self._sound is not None:
+            self._sound.close()
+        self._sound = self._stream = None
+
+    def _ffmpeg(self, file: IO[bytes] | Pipe) -> SoundStream:
+        from condgen_cli.data.ffmpeg_audio import SoundStream
+
+        if isinstance(file, Pipe):
+            return SoundStream(self.name, file, _counts_frames(file.peek))
+        counted = _counts_frames(lambda start, size: _part(file, start, size))
+        file.seek(0)
+        return SoundStream(self.name, View(file), counted)
+
+    def _decoded(self, sound: _SoundFile) -> Iterator[Block]:
+        """What libsndfile makes of the file, and FFmpeg from where that fails."""
+        rate, frames, done, sane = sound.samplerate, sound.frames, 0, True
+        while sane:
+            try:
+                block = sound.read(max(_BLOCK // sound.channels, 1), dtype="float32", always_2d=True)
+            except soundfile.LibsndfileError:
+                sane = False
+                break
+            sane = not any(note in sound.extra_info for note in _DAMAGE)
+            if not len(block):
+                break
+            if sane:
+                done += len(block)
+                self.end = done / rate
+                yield block, rate
+        notes = sound.extra_info
+        header = self._header
+        if not sane or frames / rate - self.end > _SHORT:
+            yield from self._rest(frames / rate)
+        elif header is not None and header.stale:
+            told = self.end * (header.announced or 0) / max(header.there, 1)
+            self.notes.append(f"its header says {told:.1f} s, as if it was broken off; all {self.end:.1f} s there are used")
+        elif header is not None and header.announced is not None and header.announced > header.there:
+            self._tell_cut(self.end * header.announced / max(header.there, 1))
+        elif header is None and (cut := _CUT.search(notes)):
+            self._tell_cut(self.end * int(cut[1]) / max(int(cut[2]), 1) if int(cut[1]) < 1 << 62 else self.end)
+        elif _NO_END in notes:
+            self._tell_cut(None)
+
+    def _rest(self, announced: float) -> Iterator[Block]:
+        """What FFmpeg makes of a file in which libsndfile has come to a place that it can't read."""
+        file, after = self._file, self.end
+        assert self._sound is not None
+        self._sound.close()
+        self._sound = None
+        assert file is not None
+        assert not isinstance(file, Pipe)
+        try:
+            self._stream = self._ffmpeg(file)
+        except InputError:
+            self._tell_cut(announced)
+        else:
+            yield from self._listened(self._stream, after, announced)
+        if not self.missing:
+            self.missing.append(_DAMAGED)
+
+    def _listened(self, stream: SoundStream, after: float, announced: float | None = None) -> Iterator[Block]:
+        """What FFmpeg makes of the file from a moment on."""
+        for samples, rate in stream.blocks(after):
+            self.end = stream.position
+            yield samples, rate
+        self.notes += stream.warnings
+        header = self._header
+        if header is not None and (header.announced or 0) > header.there:
+            announced = self.end * (header.announced or 0) / max(header.there, 1)
+        announced = announced or self._announced or stream.announced
+        if stream.lost:
+            self.missing.append(f"damaged: {stream.lost:.1f} s of its sound can't be decoded and are silent")
+        elif stream.damaged:
+            self.missing.append(_DAMAGED)
+        if announced is not None:
+            self._tell_cut(announced)
+        elif self._ends_without_mark(stream) or (stream.ends_broken and not stream.is_mp3):
+            self._tell_cut(None)
+        if not self.missing and self._file is not None and not isinstance(self._file, Pipe):
+            # a film's length is its pictures', and some containers tell bytes only
+            told = missing_end(self._file)
+            self.missing += [f"cut short: {told}"] if told else []
+
+    def _ends_without_mark(self, stream: SoundStream) -> bool:
+        """Whether it is an Ogg stream that doesn't say where it ends."""
+        if stream.format != "ogg" or self._file is None:
+            return False
+        file = self._file
+        if isinstance(file, Pipe):
+            tail = file.tail
+        else:
+            size = file.seek(0, io.SEEK_END)
+            tail = _part(file, max(size - Pipe.TAIL, 0), Pipe.TAIL)
+        page = tail.rfind(b"OggS")
+        return 0 <= page < len(tail) - 6 and not tail[page + 5] & _END_MARK
+
+    def _tell_cut(self, announced: float | None) -> None:
+        if announced is None:
+            self.missing.append(f"cut short: it has no end; {self.end:.1f} s are there")
+        elif announced - self.end > _SHORT:
+            self.missing.append(f"cut short: {self.end:.1f} of {announced:.1f} s are there")
+
+
+class _SoundFile(soundfile.SoundFile):  # type: ignore[misc]  # the library has no types
+    """A file read from its beginning to its end."""
+
+    def seekable(self) -> bool:
+        # soundfile would seek after each block, to where the file is already; some decoders then lose what frames share
+        return False
+
+
+def _open(source: Any) -> tuple[Any, str, IO[bytes] | Pipe]:
+    """A source, what to call it in a message, and its file: one on disk, and a pipe, isn't read into memory."""
+    if isinstance(source, str | os.PathLike):
+        source = Source(os.fspath(source))
+    if isinstance(source, Source):
+        if source.location == STDIN:
+            return source, source.name, _standard_input(source.name)
+        if source.path is not None and os.path.exists(source.path) and not os.path.isfile(source.path):
+            return source, source.name, _named_pipe(source.path)
+    return source, *open_content(source, "a sound")
+
+
+def _standard_input(name: str) -> IO[bytes] | Pipe:
+    if sys.stdin is None or sys.stdin.closed:
+        raise InputError("there is no standard input")
+    stream = sys.stdin.buffer
+    try:
+        descriptor = stream.fileno()
+    except OSError:  # it is in memory
+        return Pipe(name, stream)
+    refuse_device(descriptor, name)
+    if os.path.isfile(descriptor) and not stream.tell():
+        protect(f"/dev/fd/{descriptor}")
+        return open(descriptor, "rb", closefd=False)
+    return Pipe(name, stream)
+
+
+def _named_pipe(path: str) -> Pipe:
+    protect(path)
+    try:
+        return Pipe(path, Path(path).open("rb"))
+    except IsADirectoryError:
+        raise InputError(f"{path} is a directory") from None
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror or error}") from None
+
+
+def _true(file: IO[bytes], header: Wave | None) -> View:
+    """The file, with a size that means "to the end" where its own is wrong; without its name, which libsndfile would go by."""
+    file.seek(0)
+    cut = header is not None and header.whole < 0 and (header.announced or 0) > header.there
+    if header is None or not (header.stale or cut):
+        return View(file)
+    return View(file, header.field, struct.pack(header.format, header.whole))
+
+
+def _part(file: IO[bytes], start: int, size: int) -> bytes:
+    file.seek(start)
+    return file.read(size)
+
+
+def _counts_frames(peek: Callable[[int, int], bytes]) -> bool:
+    """Whether an MP3 says how many frames it has."""
+    head, start = peek(0, 10), 0
+    if head.startswith(b"ID3") and len(head) == 10:
+        start = 10 + sum((byte & 0x7F) << shift for byte, shift in zip(head[6:], (21, 14, 7, 0), strict=True))
+    beginning = peek(start, 200)
+    return any(mark in beginning for mark in (b"Xing", b"Info", b"VBRI"))
+
+
+def _index_comes_last(pipe: Pipe) -> bool:
+    """Whether it is an MP4 or QuickTime file whose sound can't be decoded before its end is there."""
+    place = 0
+    while len(box := pipe.peek(place, 16)) >= 8:
+        size, kind = struct.unpack(">I4s", box[:8])
+        if kind not in _BOXES or kind in (b"moov", b"moof"):
+            return False
+        if kind == b"mdat":
+            return True
+        if size == 1:
+            (size,) = struct.unpack(">Q", box[8:].ljust(8, b"\0"))
+        if size < 8:
+            return False
+        place += size
+    return False
+
+
+def _checked(samples: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:
+    if not np.issubdtype(samples.dtype, np.floating) or samples.ndim not in (1, 2):
+        raise InputError(f"samples must be floats, (samples,) or (samples, channels), not {samples.dtype} {samples.shape}")
+    return samples if samples.ndim == 2 else samples[:, None]
+
+
+def check_rate(name: str, rate: int) -> None:
+    """Make sure that a recording's samples a second are believable.
+
+    Raises:
+        InputError: if they aren't.
+    """
+    if rate not in _RATES:
+        raise InputError(f"{name} has {rate} samples a second; {_RATES[0]} to {_RATES[-1]} can be read")

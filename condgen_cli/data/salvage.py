@@ -1,0 +1,174 @@
+"""What can be decoded of a photo that is cut short or damaged."""
+
+from __future__ import annotations
+
+import io
+import struct
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from random import Random
+from typing import IO, Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageFile
+
+from condgen_cli.data.truncation import announced_size
+
+__all__ = ["completed", "salvage"]
+
+
+class _Load(Protocol):
+    def __call__(self, file: IO[bytes], prepare: Callable[[Image.Image], None] | None = None) -> Image.Image: ...
+
+
+class _Lenient(threading.local):
+    """Pillow's switch for reading what is there of a file: for the thread that asks, not for those beside it."""
+
+    on = False
+
+    def __bool__(self) -> bool:
+        return self.on
+
+
+_lenient = _Lenient()
+ImageFile.LOAD_TRUNCATED_IMAGES = _lenient  # type: ignore[assignment]
+
+
+@contextmanager
+def _leniently() -> Iterator[None]:
+    _lenient.on = True
+    try:
+        yield
+    finally:
+        _lenient.on = False
+
+
+def salvage(file: IO[bytes], load: _Load) -> tuple[Image.Image, float] | None:
+    """What can be decoded of a broken file, the other pixels grey or made up, and the share of these; None if that is all.
+
+    The share is 0 where it can't be told.
+
+    Args:
+        file: can be sought in.
+        load: decodes a file, see ``condgen_cli.data.image``.
+    """
+    with _leniently():
+        try:
+            share = _untouched(file, load)
+            if share < 1 and not _is_jpeg(file):
+                return _filled(file, load, _GREY), share
+        except Exception:  # Pillow's readers raise nearly anything
+            share = 0.0
+        for whole in completed(file):
+            try:
+                image = load(whole)
+            except Exception:
+                continue
+            # a row of blocks may be decoded and not given yet
+            return image, max(share - _BLOCK / image.height, 0.001) if 0 < share < 1 else 0.0
+    for whole in completed(file):
+        rest = _by_ffmpeg(whole)
+        if rest:
+            return rest, 0.0
+    return None
+
+
+_GREY, _WHITE, _BLACK = 0.5, 1.0, 0.0
+
+_MEASURED = 20_000_000
+"""Pixels of a picture that is decoded twice to see what is missing."""
+
+
+def _untouched(file: IO[bytes], load: _Load) -> float:
+    """The share of pixels that decoding leaves as they were before; of a large picture 0, or 1 if it has one colour."""
+    black = _filled(file, load, _BLACK)
+    if black.width * black.height > _MEASURED:
+        extremes: Any = black.getextrema()
+        return float(all(low == high for low, high in (extremes if isinstance(extremes[0], tuple) else [extremes])))
+    first, second = np.asarray(black), np.asarray(_filled(file, load, _WHITE))
+    differ: NDArray[np.bool_] = first != second
+    return float((differ.any(-1) if differ.ndim == 3 else differ).mean())
+
+
+def _filled(file: IO[bytes], load: _Load, level: float) -> Image.Image:
+    """A photo decoded onto a grey background."""
+
+    def prepare(image: Image.Image) -> None:
+        if not getattr(image, "tile", None):
+            raise ValueError("its decoder gives a whole picture or none")
+        image._ended = True  # type: ignore[attr-defined]  # else Pillow has a JPEG's decoder make up what is missing
+        background: Any = Image.new(image.mode, image.size, _colour(image.mode, level))
+        image.im = background.im
+
+    return load(file, prepare)
+
+
+def _colour(mode: str, level: float) -> Any:
+    if mode in ("1", "P", "PA", "F") or mode.startswith("I"):
+        # their numbers are scaled by the largest, or are no brightness, so the background that is seen is black
+        return int(level)
+    bands = Image.getmodebands(mode)
+    return round(255 * level) if bands == 1 else (round(255 * level),) * bands
+
+
+def completed(file: IO[bytes]) -> Iterator[IO[bytes]]:
+    """A file with an end: a JPEG's mark, or as many bytes as its head announces.
+
+    Zeros end what is compressed well enough for most decoders. Where little is missing, some are particular about what they
+    get, and take one of several ends.
+    """
+    end = announced_size(file) or 0
+    content = file.read()
+    missing = end - len(content)
+    if content.startswith(_JPEG):
+        yield io.BytesIO(content + b"\xff\xd9")
+    elif 0 < missing <= min(_MOST, _TIMES * len(content)):
+        if content[8:16] in (b"WEBPVP8 ", b"WEBPVP8L"):
+            yield io.BytesIO(_lengthened(content, missing))
+        for first in range(0, 256 if missing < _FEW else 1, 16):
+            yield io.BytesIO(content + bytes([first]) + bytes(missing - 1))
+        for seed in range(_TRIALS if missing < _FEW else 0):
+            yield io.BytesIO(content + Random(seed).randbytes(missing))
+
+
+def _lengthened(content: bytes, missing: int) -> bytes:
+    """A WebP of one chunk with more zeros than are missing, and sizes that fit: where they run out, its decoder fails."""
+    more = missing + missing % 2 + len(content) % 2 + _SLACK
+    whole = bytearray(content + bytes(more))
+    struct.pack_into("<I", whole, 4, len(whole) - 8)
+    struct.pack_into("<I", whole, 16, len(whole) - 20)
+    return bytes(whole)
+
+
+_SLACK = 1 << 16
+
+_TRIALS, _FEW = 8, 1024
+"""Ends of random bytes that are tried, where fewer bytes are missing."""
+
+
+def _is_jpeg(file: IO[bytes]) -> bool:
+    file.seek(0)
+    return file.read(2) == _JPEG
+
+
+_JPEG = b"\xff\xd8"
+
+_BLOCK = 16
+"""Rows of pixels that a JPEG's decoder gives at a time."""
+
+_MOST, _TIMES = 1 << 26, 100
+"""Bytes that are added at most, and how many times those that are there: a head that announces more is damaged itself."""
+
+
+def _by_ffmpeg(file: IO[bytes]) -> Image.Image | None:
+    """A JPEG 2000, which Pillow decodes whole or not at all."""
+    import av
+
+    file.seek(0)
+    try:
+        with av.open(file, "r", options={"format_whitelist": "j2k_pipe"}) as container:
+            return Image.fromarray(next(container.decode(video=0)).to_ndarray(format="rgb24"))
+    except (av.error.FFmpegError, OSError, ValueError, StopIteration):
+        return None

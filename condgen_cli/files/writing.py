@@ -1,0 +1,199 @@
+"""Files that commands write: they grow beside their final name, and take it when they are whole."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import stat
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import TextIO, TypeVar
+
+from condgen_cli.errors import CondgenError, NotFoundError, UsageError
+from condgen_cli.files.inputs import refuse_input
+from condgen_cli.printable import ESCAPES
+
+__all__ = ["OutputFile", "check_output", "storage_error", "write_whole"]
+
+R = TypeVar("R")
+
+LONGEST_NAME = 255
+"""Bytes that a file name may have on the file systems in use."""
+
+
+def storage_error(path: str | os.PathLike[str], error: OSError | ValueError) -> CondgenError:
+    """What is told when a file can't be written; it names the file."""
+    reason = getattr(error, "strerror", None) or str(error)
+    return CondgenError(f"cannot write {os.fspath(path)}: {reason}")
+
+
+def check_output(path: Path) -> None:
+    """Find out before any work whether a file may be written: it is no input, no folder, and lies in one.
+
+    Raises:
+        UsageError: if it is an input of the running command, or a folder.
+        NotFoundError: if the folder that it lies in doesn't exist.
+    """
+    refuse_input(path)
+    try:
+        if path.is_dir():
+            raise UsageError(f"{path} is a folder", f"name a file in it, or {path}/{{stem}}.txt for a file of each input")
+        if not path.absolute().parent.is_dir():
+            reason = f"the folder {path.parent} does not exist"
+            raise NotFoundError(f"cannot write {path}: {reason}", f"mkdir -p {shlex.quote(str(path.parent))}")
+    except (OSError, ValueError) as error:  # a name that is too long, or has a null character
+        raise storage_error(path, error) from None
+
+
+class OutputFile:
+    """A file, of text unless ``write_bytes`` is used, that replaces an older one when ``commit`` is called, and not before.
+
+    Until then what is written lies beside it under a hidden name. A device or a pipe is written directly. The new file has the
+    old one's permissions, or those that the umask gives; a link stays a link to the new content.
+
+    Args:
+        path: the final name.
+    Raises:
+        UsageError: if the path is an input of the running command, or a folder.
+        NotFoundError: if its folder doesn't exist.
+        CondgenError: if it can't be written, now or later.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        check_output(path)
+        self._file, self._partial = _guarded(path, lambda: _open(path))
+        self.written = False
+
+    def write(self, text: str) -> int:
+        """Append text."""
+        self.written = self.written or bool(text)
+        return _guarded(self.path, lambda: self._file.write(text))
+
+    def write_bytes(self, content: bytes) -> None:
+        """Append bytes, for a file that is not text."""
+        self.written = self.written or bool(content)
+        self.flush()
+        _guarded(self.path, lambda: self._file.buffer.write(content))
+
+    def flush(self) -> None:
+        """Hand what was written to the operating system."""
+        _guarded(self.path, self._file.flush)
+
+    def commit(self) -> None:
+        """Give the file its final name.
+
+        Raises:
+            UsageError: if an input of the running command has that name by now.
+        """
+        try:
+            refuse_input(self.path)
+            _guarded(self.path, lambda: _rename(self._file, self._partial, self.path))
+        except CondgenError:
+            self.discard()
+            raise
+
+    def discard(self) -> None:
+        """Leave the older file as it is."""
+        with suppress(OSError):
+            self._file.close()
+        if self._partial is not None:
+            with suppress(OSError):
+                self._partial.unlink()
+
+    def keep(self) -> Path | None:
+        """Leave the older file as it is, and what was written beside it as ``NAME.part``: the path of that, None if nothing
+        was written."""
+        if self._partial is None or not self.written:
+            self.discard()
+            return None
+        kept = self.path.with_name(_fitting("", self.path.name, ".part"))
+        with suppress(OSError):
+            self._file.close()
+        with suppress(OSError):
+            self._partial.replace(kept)
+            return kept
+        return self._partial
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Replace a file's content in one step: a reader sees the old file or the new one, never a part.
+
+    Raises:
+        UsageError: if the path is an input of the running command, or a folder.
+        NotFoundError: if its folder doesn't exist.
+        CondgenError: if it can't be written.
+    """
+    check_output(path)
+
+    def write() -> None:
+        if _is_special(path):
+            path.write_bytes(content)
+            return
+        target = _target(path)
+        partial = _partial(target)
+        try:
+            with partial.open("wb") as file:
+                file.write(content)
+                _take_mode(file.fileno(), target)
+            partial.replace(target)
+        finally:
+            with suppress(OSError):
+                partial.unlink(missing_ok=True)
+
+    _guarded(path, write)
+
+
+def _open(path: Path) -> tuple[TextIO, Path | None]:
+    if _is_special(path):
+        return path.open("w", encoding="utf-8", errors=ESCAPES), None
+    partial = _partial(_target(path))
+    return partial.open("w", encoding="utf-8", errors=ESCAPES), partial
+
+
+def _rename(file: TextIO, partial: Path | None, path: Path) -> None:
+    file.flush()
+    if partial is None:
+        file.close()
+        return
+    target = _target(path)
+    _take_mode(file.fileno(), target)
+    file.close()
+    partial.replace(target)
+
+
+def _take_mode(descriptor: int, target: Path) -> None:
+    if target.exists() and hasattr(os, "fchmod"):
+        with suppress(OSError):  # a file system without permissions
+            os.fchmod(descriptor, stat.S_IMODE(target.stat().st_mode))
+
+
+def _is_special(path: Path) -> bool:
+    """Whether it is a device, a pipe or a socket, which can't be replaced."""
+    return path.exists() and not path.is_file()
+
+
+def _target(path: Path) -> Path:
+    """The file that a link leads to."""
+    return path.resolve() if path.is_symlink() else path
+
+
+def _partial(target: Path) -> Path:
+    return target.with_name(_fitting(".", target.name, f".{os.getpid()}.part"))
+
+
+def _fitting(before: str, name: str, after: str) -> str:
+    """The name between two texts, cut so that the whole is not too long for a file system."""
+    room = LONGEST_NAME - len(before) - len(after)
+    return before + os.fsdecode(os.fsencode(name)[:room]) + after
+
+
+def _guarded(path: Path, function: Callable[[], R]) -> R:
+    """What the function gives, its errors naming the file."""
+    try:
+        return function()
+    except BrokenPipeError:
+        raise
+    except (OSError, ValueError) as error:
+        raise storage_error(path, error) from None

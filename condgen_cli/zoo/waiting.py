@@ -1,0 +1,43 @@
+"""What a person is told when nothing happens for a while."""
+
+from __future__ import annotations
+
+import threading
+from types import TracebackType
+
+from condgen_cli import console
+
+__all__ = ["Waiting"]
+
+PATIENCE = 2.0
+"""Seconds that pass in silence."""
+
+
+class Waiting:
+    """A context that says once on stderr what is waited for, if that takes longer than ``PATIENCE``.
+
+    It may be entered again and again, one time after the other.
+
+    Args:
+        what: follows the words "waiting for".
+    """
+
+    def __init__(self, what: str) -> None:
+        self._what = what
+        self._told = False
+        self._timer: threading.Timer | None = None
+
+    def __enter__(self) -> Waiting:
+        if not self._told:
+            self._timer = threading.Timer(PATIENCE, self._tell)
+            self._timer.daemon = True
+            self._timer.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if self._timer:
+            self._timer.cancel()
+
+    def _tell(self) -> None:
+        self._told = True
+        console.info(f"waiting for {self._what} …")
