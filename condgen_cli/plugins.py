@@ -376,7 +376,7 @@ def slow_import(entry: EntryPoint, seconds: float, where: str) -> Problem:
 
 def _duplicate(plugin: Plugin, hook: str, name: str, taker: Plugin | None) -> Problem:
     kind = hook.removeprefix(PREFIX).replace("_", " ").removesuffix("s")
-    by = "condgen itself" if taker is None else "itself" if taker is plugin else _described(taker)
+    by = "condgen" if taker is None else "itself" if taker is plugin else _described(taker)
     location = _definition(getattr(plugin.module, hook, None))
     message = f"the {kind} {name!r} is taken already, by {by}, and was left out"
     return Problem(plugin.name, message, "give it another name", location)

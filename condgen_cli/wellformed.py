@@ -88,7 +88,7 @@ def _check_inspector(spec: InspectorSpec, label: str) -> None:
     if not re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", spec.name) or keyword.iskeyword(spec.name):
         raise MalformedError(f"{label} can't be a flag: use lower-case letters, digits and single hyphens")
     if spec.name in _INSPECT:
-        raise MalformedError(f"condgen inspect has --{spec.name} already")
+        raise MalformedError(f"{label} is an option that inspect has already")
 
 
 def _check_packaged(spec: RecipeSpec | ExperimentSpec, label: str) -> None:

@@ -6,11 +6,13 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from textwrap import dedent
 
 import pytest
+
+from condgen_cli.files import inputs
 
 Condgen = Callable[..., subprocess.CompletedProcess[str]]
 MakePlugin = Callable[..., None]
@@ -20,6 +22,13 @@ MakePlugin = Callable[..., None]
 def _interrupts() -> None:
     """A shell that starts pytest in the background has it ignore SIGINT; tests of interruption need it."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(autouse=True)
+def _no_inputs() -> Iterator[None]:
+    """What one test reads is nothing that the next may not write."""
+    yield
+    inputs._inputs.set(None)
 
 
 @pytest.fixture

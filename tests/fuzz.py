@@ -350,6 +350,15 @@ def mutate(content: bytes, random: Random) -> bytes:
     return bytes(data)
 
 
+def _peak() -> int:
+    """Megabytes that this process has had at most."""
+    try:  # what the operating system tells through getrusage includes the parent's
+        status = Path("/proc/self/status").read_text()
+        return int(status.partition("VmHWM:")[2].split()[0]) // 1024
+    except OSError:
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // (1 << 20 if sys.platform == "darwin" else 1024)
+
+
 def _work(name: str, seed: int, first: int, cases: int, at: Synchronized[int], findings: Connection) -> None:
     """Read mutated files one after the other, in a process of its own; ``at`` is the case at work."""
     from condgen_cli.errors import CondgenError
@@ -369,8 +378,7 @@ def _work(name: str, seed: int, first: int, cases: int, at: Synchronized[int], f
                     findings.send((case, error.message))
             except Exception as error:
                 findings.send((case, f"{type(error).__name__}: {error}"))
-            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // (1 if sys.platform == "darwin" else 1024)
-            if peak > MEGABYTES:
+            if (peak := _peak()) > MEGABYTES:
                 findings.send((case, f"{peak} MB of memory"))
                 break
     at.value = first + cases

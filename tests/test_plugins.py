@@ -179,7 +179,10 @@ FAULTY = {
     "single": (hook("manifests", "ManifestSpec('one', 'plug_single')"), "cannot look into plug_single"),
     "empty": (hook("manifests", "ManifestSpec('two', 'package_without_init')"), "package_without_init/manifest.json"),
     "explodes": (hook("manifests", "ManifestSpec('three', 'package_that_raises')"), "ZeroDivisionError"),
-    "flag": (hook("inspectors", "InspectorSpec('device', 'caption', 'plug_flag:run')"), "condgen inspect has --device already"),
+    "flag": (
+        hook("inspectors", "InspectorSpec('device', 'caption', 'plug_flag:run')"),
+        "is an option that inspect has already",
+    ),
     "made": (
         hook("datasets", "DatasetSpec('made', 'caption', '', 'plug_made:read', generated=True)")
         + "def read(root, split): return ['text']",

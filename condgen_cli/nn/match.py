@@ -146,7 +146,7 @@ def _own(reference: str) -> type[MatchFunction]:
     if not current().trusts_code:
         raise UsageError(
             f"{reference!r} is code that no plugin registers as a match function, and it was not run",
-            "let a plugin register it (condgen plugin new), or if you trust that code: condgen --trust-code COMMAND …",
+            "let a plugin register it (condgen plugin new NAME), or if you trust that code: condgen --trust-code COMMAND …",
         )
     found = resolve(reference)
     if not (isinstance(found, type) and issubclass(found, MatchFunction)):

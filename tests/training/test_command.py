@@ -111,7 +111,7 @@ def test_what_fails_before_the_first_step_leaves_nothing_behind(capsys: pytest.C
     command = ["train", "pairs.toml", "--data-dir", "data", "--device", "cpu"]
     faults = [
         (["training.metric=wer"], 2, "no dev metric named 'wer'"),
-        (["model.match=os:system"], 2, "'os:system' is no match function"),
+        (["model.match=os:system"], 2, "'os:system' is code that no plugin registers"),
         (["training.lr_multipliers.encoder=0"], 2, "no parameter starts with 'encoder'"),
         (["init=runs/none"], 3, "runs/none is not the folder of a training run"),
         (["--set", "source=none.de"], 2, "none.de"),
