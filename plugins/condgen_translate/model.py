@@ -198,12 +198,12 @@ class TranslateModel(DecoderModel):
 
     def doubt(self, item: Item) -> str:
         """That an output is a guess, if the source is mostly unknown characters."""
-        return unread_doubt(*self.source.unread(item.condition))
+        return unread_doubt(*self.source.unread(self.config.read(item.condition)))
 
     def strange(self, item: Item, generation: Generation) -> bool:
         """Whether words come in smaller pieces than those of sentences as it was trained on, or the model finds its own output
         less likely than for those."""
-        words = _WORD.findall(item.condition)
+        words = _WORD.findall(self.config.read(item.condition))
         pieces = sum(len(self.source.pieces(word)) for word in words)
         if len(words) > 1 and sum(map(len, words)) < self.config.letters_per_piece * pieces:
             return True

@@ -74,3 +74,13 @@ def test_a_model_reads_plain_chinese_and_shows_what_was_written() -> None:
     assert model.unread(Item("1", "我有兩隻貓。")) == ()
     assert literal.unread(Item("1", "我有兩隻貓。")) == ("兩", "隻", "貓")
     assert model.unread(Item("1", "我有龜。")) == ("龜",)
+
+
+def test_what_can_be_read_once_it_is_plain_is_not_doubted() -> None:
+    sizes = {"embedding_size": 8, "hidden_size": 6, "match_size": 5}
+    model, literal = (
+        TranslateModel(TranslateConfig(**sizes, plain_chinese=wanted), SOURCE, TARGET).eval() for wanted in (True, False)
+    )
+    item = Item("1", "１９８８")
+    assert model.doubt(item) == ""
+    assert literal.doubt(item) == "a guess: the model can read 0 of 4 characters"
