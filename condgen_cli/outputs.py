@@ -70,7 +70,8 @@ class Names:
 
 
 class Destination(Protocol):
-    """A place for results: ``printer`` for each input, then ``close``, or ``interrupt`` if something stopped the command."""
+    """A place for results: ``printer`` for each input, then ``close``; or ``interrupt`` if something stopped the command, or
+    ``abandon`` if it did so before the first result."""
 
     def printer(self, source: str) -> AbstractContextManager[Printer]: ...
     def close(self, successful: bool) -> None:
@@ -78,6 +79,9 @@ class Destination(Protocol):
 
     def interrupt(self) -> None:
         """Keep what was done as well as may be."""
+
+    def abandon(self) -> None:
+        """Leave everything as it was: nothing has been written."""
 
 
 class Stdout:
@@ -96,6 +100,9 @@ class Stdout:
     def interrupt(self) -> None:
         with suppress(CondgenError, OSError, ValueError):
             self._printer.close()
+
+    def abandon(self) -> None:
+        pass
 
 
 class OneFile:
@@ -128,6 +135,9 @@ class OneFile:
             self._printer.close()
         _keep(self._file)
 
+    def abandon(self) -> None:
+        self._file.discard()
+
 
 class EachInput:
     """A file for each input. One that fails before anything is written leaves none, and an older file as it is.
@@ -157,6 +167,9 @@ class EachInput:
         pass
 
     def interrupt(self) -> None:
+        pass
+
+    def abandon(self) -> None:
         pass
 
 

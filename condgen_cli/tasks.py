@@ -183,6 +183,7 @@ class _Session:
         self.details = {name: resolve(reference) for name, reference in spec.details.items()}
         self.maps = None if options.save_attention is None else Names(options.save_attention)
         self.warned: set[str] = set()
+        self.begun = False
 
     @property
     def streams(self) -> bool:
@@ -199,6 +200,7 @@ class _Session:
         with self._destination() as destination, self._progress() as advance, self._progress_within() as show:
             for parts in by_input(self._results(inputs)):
                 errors: list[CondgenError] = []
+                self.begun = True
                 self._write(destination, _shown(parts, show), errors)
                 for error in {error.message: error for error in errors}.values():  # only now, when the line has ended
                     console.fail(error)
@@ -305,6 +307,9 @@ class _Session:
         try:
             yield destination
         except BaseException as error:
+            if not self.begun:
+                destination.abandon()
+                raise
             if isinstance(error, CondgenError) and self.options.format in (Format.json, Format.jsonl):
                 self._print_error(destination, error)
             destination.interrupt()

@@ -263,6 +263,15 @@ def test_json_errors_go_where_results_would(run: Run) -> None:
     assert Path("new.json").read_text() == "[]\n"
 
 
+def test_options_that_only_the_model_can_refuse_leave_no_results(run: Run, photos: list[str]) -> None:
+    code, out, _ = run("caption", "a.png", "--temperature", "2", "--format", "json")
+    assert json.loads(out)["error"]["code"] == code == 2
+    code, out, err = run("caption", "a.png", "--temperature", "2", "-o", "new.json")
+    assert (code, out) == (2, "")
+    assert "part" not in err
+    assert sorted(path.name for path in Path().iterdir()) == ["a.jpg", "a.png", "b.png"]
+
+
 def test_control_characters_are_escaped(run: Run, tmp_path: Path) -> None:
     evil = "\x1b]0;owned\x07\u202e\n\x9b31m"
     code, out, err = run("translate", f"a{evil}b")
