@@ -24,6 +24,7 @@ from condgen_cli.generation import AttentionMap, Axis, Generation
 from condgen_cli.model import Item
 from condgen_cli.outputs import fill
 from condgen_cli.printable import defused, printable
+from condgen_cli.render.files import FORMATS
 from condgen_cli.runner import Bundle, Runner
 
 Outcome = tuple[int, str, str]
@@ -247,6 +248,20 @@ def test_one_odd_name_or_target_costs_one_input(run: Run, photos: list[str], tmp
     assert code == 4
     assert "b.txt is a folder" in err
     assert (tmp_path / os.fsdecode(b"caf\xe9.txt")).exists()
+
+
+def test_a_figure_that_fails_costs_only_itself(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = "eins\nzwei $$ \\frac{ \x1b[31m \u202e"
+    assert run("translate", text, "--save-attention", "a.png")[::2] == (0, "")
+    assert Path("a.png").read_bytes().startswith(b"\x89PNG")
+
+    def fail(*_: object) -> bytes:
+        raise RuntimeError("raqm_layout() failed\nin the library")
+
+    monkeypatch.setitem(FORMATS, ".png", fail)
+    code, out, err = run("translate", "eins", "zwei", "--save-attention", "{stem}.png")
+    assert (code, out) == (1, "eins\nzwei\n")
+    assert err.splitlines()[0] == "error: cannot draw text-1.png: RuntimeError: raqm_layout() failed"
 
 
 def test_two_outputs_of_one_name(run: Run) -> None:

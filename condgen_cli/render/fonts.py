@@ -15,6 +15,7 @@ from pathlib import Path
 from PIL import ImageDraw, ImageFont
 
 from condgen_cli import console
+from condgen_cli.printable import printable
 
 __all__ = ["Color", "draw_text", "installed_fonts", "text_width"]
 
@@ -60,7 +61,8 @@ def installed_fonts() -> list[str]:
 
 def _runs(text: str) -> Iterator[tuple[str, str | None]]:
     """Pieces of the text, each with the font file that it is set in; None for DejaVu."""
-    drawable = "".join(letter if _has_font(letter) else f"U+{ord(letter):04X}" for letter in text)
+    # libraries that lay text out fail on some control characters
+    drawable = "".join(letter if _has_font(letter) else f"U+{ord(letter):04X}" for letter in printable(text))
     drawable = _NEIGHBOURS.sub(r"\1 ", drawable)
     for path, letters in groupby(drawable, key=_path_for):
         yield "".join(letters), path
