@@ -19,6 +19,7 @@ from PIL import Image, UnidentifiedImageError
 from condgen_cli.data.content import open_content
 from condgen_cli.data.deep import deep_colours
 from condgen_cli.data.depth import DARK, to_bytes
+from condgen_cli.data.jxl import jxl_size
 from condgen_cli.data.salvage import salvage
 from condgen_cli.data.tiff import read_tiff
 from condgen_cli.data.truncation import missing_end
@@ -124,6 +125,8 @@ def _decoded(name: str, file: IO[bytes], alpha: bool) -> tuple[Image.Image, tupl
 
 def _loaded(name: str, file: IO[bytes], prepare: Callable[[Image.Image], None] | None = None) -> Image.Image:
     """A file's pixels, as Pillow has them; ``prepare`` is called before they are decoded. Raises what Pillow raises."""
+    if size := jxl_size(file):
+        _check_pixels(*size, name, _most_pixels(file))
     file.seek(0)
     image = open_image(file)
     _check_size(image, name, _most_pixels(file))
@@ -166,13 +169,16 @@ def resize(image: Image.Image, size: int) -> NDArray[np.uint8]:
 
 
 def _check_size(image: Image.Image, name: str, most: int = MAX_PIXELS) -> None:
-    pixels = image.width * image.height
+    _check_pixels(image.width, image.height, name, most)
+
+
+def _check_pixels(width: int, height: int, name: str, most: int) -> None:
+    pixels = width * height
     if pixels > MAX_PIXELS:
         limit = MAX_PIXELS // 1_000_000
-        raise InputError(f"{name} has {image.width}×{image.height} pixels, more than the limit of {limit} million")
+        raise InputError(f"{name} has {width}×{height} pixels, more than the limit of {limit} million")
     if pixels > most:
-        size = f"{image.width}×{image.height} pixels"
-        raise InputError(f"{name} has {size} in so few bytes that it is no photo", "make it smaller")
+        raise InputError(f"{name} has {width}×{height} pixels in so few bytes that it is no photo", "make it smaller")
 
 
 def _most_pixels(file: IO[bytes]) -> int:
