@@ -374,13 +374,13 @@ def _work(name: str, seed: int, first: int, cases: int, at: Synchronized[int], f
             try:
                 reader.read(path)
             except CondgenError as error:
-                if "unexpected" in error.message:
+                if error.message.startswith("unexpected"):
                     findings.send((case, error.message))
             except Exception as error:
                 findings.send((case, f"{type(error).__name__}: {error}"))
             if (peak := _peak()) > MEGABYTES:
                 findings.send((case, f"{peak} MB of memory"))
-                break
+                return  # what follows is for another process
     at.value = first + cases
 
 

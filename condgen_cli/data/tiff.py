@@ -85,7 +85,10 @@ def _rest(page: Any, file: IO[bytes]) -> tuple[NDArray[Any], float]:
     """What is there of the numbers (planes, depth, height, width, samples), 0 elsewhere; and the share that isn't there."""
     values = np.zeros(page.shaped, page.dtype)
     there = 0.0
+    whole = math.prod(page.chunks) * page.dtype.itemsize
     for index, (offset, count) in enumerate(zip(page.dataoffsets, page.databytecounts, strict=True)):
+        if page.compression == _UNCOMPRESSED:
+            count = min(count, whole)  # a damaged file may say anything
         file.seek(offset)
         data = file.read(count)
         share = len(data) / count if count else 1.0

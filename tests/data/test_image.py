@@ -434,3 +434,21 @@ def test_resize_takes_the_whole_photo() -> None:
     assert pixels.flags.c_contiguous
     assert (pixels[0, :, 0] == 255).all()
     assert (pixels[2, :, -1] == 255).all()
+
+
+def test_a_strip_that_claims_a_gigabyte_costs_what_it_holds() -> None:
+    import struct
+    import tracemalloc
+
+    buffer = io.BytesIO()
+    Image.radial_gradient("L").resize((24, 16)).convert("I;16").save(buffer, "TIFF")
+    whole = buffer.getvalue()
+    entry = struct.pack("<HHI", 279, 4, 1)  # StripByteCounts, a number of 32 bits
+    place = whole.index(entry) + len(entry)
+    claimed = whole[:place] + struct.pack("<I", 993_025_307) + whole[place + 4 :]
+    tracemalloc.start()
+    image = load_image(claimed)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 50_000_000
+    assert np.array_equal(np.asarray(image), np.asarray(load_image(whole)))
