@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 import struct
+import tracemalloc
 import zlib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -437,9 +438,6 @@ def test_resize_takes_the_whole_photo() -> None:
 
 
 def test_a_strip_that_claims_a_gigabyte_costs_what_it_holds() -> None:
-    import struct
-    import tracemalloc
-
     buffer = io.BytesIO()
     Image.radial_gradient("L").resize((24, 16)).convert("I;16").save(buffer, "TIFF")
     whole = buffer.getvalue()
