@@ -258,9 +258,11 @@ def _streams(file: IO[bytes]) -> Kind | None:
     import av
     from av.stream import Disposition
 
+    from condgen_cli.data.containers import open_container
+
     file.seek(0)
     try:
-        with av.open(file, "r", options={"format_whitelist": CLIP_CONTAINERS}, metadata_errors="ignore") as container:
+        with open_container(file, CLIP_CONTAINERS) as container:
             if any(not stream.disposition & Disposition.attached_pic for stream in container.streams.video):
                 return Kind.clip
             return Kind.sound if container.streams.audio else None

@@ -15,6 +15,7 @@ from av.packet import Packet
 from av.stream import Disposition
 from numpy.typing import NDArray
 
+from condgen_cli.data.containers import is_mp4, open_container
 from condgen_cli.data.pipe import Pipe
 from condgen_cli.data.view import View
 from condgen_cli.errors import InputError, UnknownFormatError
@@ -229,43 +230,15 @@ class SoundStream:
 
 def _opened(name: str, file: View | Pipe) -> InputContainer:
     try:
-        try:
-            return _open(file)
-        except (av.error.EOFError, av.error.InvalidDataError):
-            if isinstance(file, Pipe) or not _is_mp4(file):
-                raise
-            # it ends within an index that FFmpeg seeks for: perhaps there is sound before that
-            file.seek(0)
-            return _open(_Forward(file))
+        return open_container(file, _CONTAINERS)
     except av.error.ArgumentError:  # a format that isn't wanted
         raise UnknownFormatError(f"{name} is not a sound file of a known format") from None
     except (av.error.EOFError, av.error.InvalidDataError):
-        if _is_mp4(file):
+        if is_mp4(file):
             raise InputError(f"{name} is broken: its index is missing, as in a recording that was broken off") from None
         raise UnknownFormatError(f"{name} is not a sound file of a known format") from None
     except (av.error.FFmpegError, OSError) as error:
         raise InputError(f"{name} is a broken sound file: {_reason(error)}") from None
-
-
-def _open(file: Any) -> InputContainer:
-    return av.open(file, "r", options={"format_whitelist": _CONTAINERS}, metadata_errors="ignore")
-
-
-class _Forward:
-    """A file that can't be sought in."""
-
-    def __init__(self, file: View) -> None:
-        self._file = file
-
-    def read(self, size: int) -> bytes:
-        return self._file.read(size) or b""
-
-
-def _is_mp4(file: View | Pipe) -> bool:
-    if isinstance(file, Pipe):
-        return file.peek(4, 4) in (b"ftyp", b"mdat")
-    file.seek(4)
-    return file.read(4) in (b"ftyp", b"mdat")
 
 
 def _floats(frame: AudioFrame) -> NDArray[np.float32]:

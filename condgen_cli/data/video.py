@@ -23,6 +23,7 @@ from av.video.stream import VideoStream
 from numpy.typing import NDArray
 from PIL import Image
 
+from condgen_cli.data.containers import is_mp4, open_container
 from condgen_cli.data.content import CLIP_CONTAINERS, Kind, kind_of, open_content
 from condgen_cli.data.image import MAX_PIXELS, load_image, open_image
 from condgen_cli.data.salvage import completed
@@ -511,13 +512,9 @@ class _Reader:
 
     def _container(self) -> InputContainer:
         try:
-            return _opened(self.file)
-        except av.error.EOFError:  # it ends within an index that seeking looks for: perhaps there are pictures before that
-            self.file.seek(0)
-            return _opened(_Unseekable(self.file))
+            return open_container(self.file, CLIP_CONTAINERS)
         except av.error.InvalidDataError:
-            self.file.seek(4)
-            if self.file.read(4) in (b"ftyp", b"mdat", b"wide"):  # an MP4, whose index often stands at its end
+            if is_mp4(self.file):  # whose index often stands at its end
                 raise InputError(f"{self.name} is a broken video: its index is missing or damaged") from None
             raise InputError(f"{self.name} is not a video of a known format") from None
         except av.error.ArgumentError:  # a format that isn't wanted
@@ -539,17 +536,6 @@ class _Reader:
             raise InputError(f"{self.name} has frames of {context.width}×{context.height} pixels, too many")
         stream.thread_type = "AUTO"
         return stream
-
-
-class _Unseekable:
-    """A file that can be read from its beginning to its end."""
-
-    def __init__(self, file: IO[bytes]) -> None:
-        self.read = file.read
-
-
-def _opened(file: Any) -> InputContainer:
-    return av.open(file, "r", options={"format_whitelist": CLIP_CONTAINERS}, metadata_errors="ignore")
 
 
 def _has_picture(packet: Packet[VideoStream]) -> bool:

@@ -16,6 +16,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from condgen_cli.data.content import Kind, kind_of
 from condgen_cli.data.video import Clip, Footage, evenly, load_clip
 from condgen_cli.errors import InputError, NotFoundError
 
@@ -251,6 +252,17 @@ def test_what_is_missing_of_a_truncated_mp4_is_told(tmp_path: Path, options: dic
         load_clip(content[: len(content) // 10], 4)
 
 
+def test_a_fragmented_mp4_may_end_in_the_head_of_a_fragment(tmp_path: Path) -> None:
+    content = write(tmp_path / "a.mp4", 60, options={"movflags": "frag_keyframe+empty_moov"}).read_bytes()
+    fragment = content.rindex(b"moof") - 4
+    for size in range(fragment + 1, content.index(b"mdat", fragment) - 4, 7):
+        clip = load_clip(content[:size], 4)
+        assert 4.5 < clip.duration < 5.5
+        assert "cut short" in clip.warnings[0]
+    (tmp_path / "cut").write_bytes(content[: fragment + 20])
+    assert kind_of(str(tmp_path / "cut")) is Kind.clip
+
+
 def test_damage_in_the_middle_is_told(tmp_path: Path) -> None:
     path = write(tmp_path / "a.avi", 80)
     content = bytearray(path.read_bytes())
@@ -338,9 +350,9 @@ def test_footage_is_decoded_once_while_its_clip_is_held(tmp_path: Path) -> None:
     assert np.array_equal(load_clip(footage, 4).frames[0], frame)
 
 
-@given(st.lists(st.floats(0, 1e5), min_size=1, max_size=200, unique=True), st.floats(0, 1e5), st.integers(1, 40))
-def test_chosen_frames_are_those_shown_at_even_moments(times: list[float], more: float, most: int) -> None:
-    times = sorted(times)
+@given(st.lists(st.integers(0, 10**11), min_size=1, max_size=200, unique=True), st.floats(0, 1e5), st.integers(1, 40))
+def test_chosen_frames_are_those_shown_at_even_moments(microseconds: list[int], more: float, most: int) -> None:
+    times = [time / 1e6 for time in sorted(microseconds)]
     duration = times[-1] + more
     chosen = evenly(times, duration, most)
     assert chosen == sorted(set(chosen))

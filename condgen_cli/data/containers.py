@@ -1,0 +1,59 @@
+"""Files of sound and pictures opened by FFmpeg."""
+
+from __future__ import annotations
+
+from typing import IO, Any
+
+import av
+import av.error
+from av.container import InputContainer
+
+from condgen_cli.data.pipe import Pipe
+from condgen_cli.data.view import View
+
+__all__ = ["is_mp4", "open_container"]
+
+
+def open_container(file: IO[bytes] | View | Pipe, formats: str) -> InputContainer:
+    """A container of one of FFmpeg's formats, whose names are separated by commas: no playlist, which would open other files.
+
+    An MP4 in fragments, as recorders write them, may end anywhere. FFmpeg looks for the heads of all fragments first and fails if
+    the last one is cut, so such a file is opened as one that can't be sought in, which is read as far as it goes.
+
+    Args:
+        file: read from where it is, which is the beginning if it can be sought in.
+    Raises:
+        av.error.FFmpegError: it can't be opened.
+    """
+    try:
+        return _open(file, formats)
+    except (av.error.EOFError, av.error.InvalidDataError):
+        if isinstance(file, Pipe) or not is_mp4(file):
+            raise
+        file.seek(0)
+        return _open(_Forward(file), formats)
+
+
+def is_mp4(file: IO[bytes] | View | Pipe) -> bool:
+    """Whether a file begins as an MP4 or a QuickTime film does."""
+    if isinstance(file, Pipe):
+        return file.peek(4, 4) in _MP4
+    file.seek(4)
+    return file.read(4) in _MP4
+
+
+_MP4 = (b"ftyp", b"mdat", b"wide")
+
+
+def _open(file: Any, formats: str) -> InputContainer:
+    return av.open(file, "r", options={"format_whitelist": formats}, metadata_errors="ignore")
+
+
+class _Forward:
+    """A file that can't be sought in."""
+
+    def __init__(self, file: IO[bytes] | View) -> None:
+        self._file = file
+
+    def read(self, size: int) -> bytes:
+        return self._file.read(size) or b""
