@@ -17,7 +17,7 @@ from common import cpu_seconds, medians
 from condgen_cli.decoding import Decoding, decode
 from condgen_cli.item import Item
 from condgen_cli.randomness import stream_key
-from condgen_cli.training.sequences import teacher_forcing
+from condgen_cli.training.batches import teacher_forcing
 from condgen_generate.prompt import Prompt
 from condgen_generate.text_model import TextConfig, TextModel
 from condgen_generate.text_training import Objective, StreamBatch, VerseBatch

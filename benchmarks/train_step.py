@@ -24,7 +24,7 @@ from condgen_caption.cnn import HEAD_CHANNELS, STAGES
 from condgen_caption.model import CaptionModel, build
 from condgen_caption.objective import CrossEntropy, TrainingBatch
 from condgen_cli.data.text import WordVocabulary
-from condgen_cli.training.sequences import teacher_forcing
+from condgen_cli.training.batches import teacher_forcing
 
 PHOTOS, CAPTIONS, WORDS = 32, 5, 2600
 CUT = len(STAGES)

@@ -49,7 +49,7 @@ class Search(NamedTuple):
 
 def train_condgen(folder: Path, run: Path, match: str, steps: int) -> None:
     from condgen_cli.training import build_experiment, parse_recipe, train
-    from condgen_cli.training.sequences import batches_of_like_length
+    from condgen_cli.training.batches import batches_of_like_length
     from condgen_translate.training import TranslateExperiment
 
     recipe = f"""

@@ -267,7 +267,7 @@ def _arguments(spec: Any, field: str) -> tuple[tuple[str, ...], tuple[str, ...]]
     if isinstance(spec, InspectorSpec):
         return ("runner",), ()
     if isinstance(spec, ModelSpec):
-        return (("config", "files") if field == "build" else ("recipe", "data_dir", "run_dir")), ()
+        return (("config", "files") if field == "build" else ("recipe", "data_dir")), ()
     of_a_task = {
         "reader": ("source",),
         "details": ("generation", "item"),

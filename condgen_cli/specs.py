@@ -164,7 +164,7 @@ class ModelSpec(NamedTuple):
         task: name of its task.
         build: ``(config: Mapping, files: Mapping[str, Path]) -> condgen_cli.model.Model``; ``files`` hold vocabularies and
             the like by their names in the manifest entry. The core loads the weights afterwards.
-        experiment: ``(recipe, data_dir, run_dir) -> condgen_cli.training.Experiment``; empty if it can't be trained.
+        experiment: a subclass of ``condgen_cli.training.Experiment``; empty if it can't be trained.
         help: one line.
         own_data: settings of a recipe that fit its own data set alone, beside ``data.options`` and ``data.more``: groups of
             key paths, such as ``(("data.text", "data.text_parts"),)``. Where another data set is named, a group is left out

@@ -62,6 +62,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
+from condgen_cli import training
 from condgen_cli.errors import InputError
 from condgen_cli.generation import Generation
 from condgen_cli.item import Item
@@ -101,13 +102,19 @@ class Objective(torch.nn.Module):
         return loss, {"tokens": 2}
 
 
-class Experiment:
-    def __init__(self, recipe, data_dir, run_dir):
+class Experiment(training.Experiment):
+    dev_metrics = ("weight",)
+    material = "words"
+
+    def __init__(self, recipe, data_dir):
         if recipe.model.options["errors"] < 1:
             raise RuntimeError("no division")
         self.errors = recipe.model.options["errors"]
         self.objective = Objective(self.errors)
         self.name = recipe.name
+
+    def prepare(self): ...
+    def batch(self, part, rng): ...
 
     def batches(self, epoch):
         return Batches(self.name, epoch)

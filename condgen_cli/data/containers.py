@@ -17,7 +17,7 @@ __all__ = ["is_mp4", "open_container"]
 def open_container(file: IO[bytes] | View | Pipe, formats: str) -> InputContainer:
     """A container of one of FFmpeg's formats, whose names are separated by commas: no playlist, which would open other files.
 
-    An MP4 in fragments, as recorders write them, may end anywhere. FFmpeg looks for the heads of all fragments first and fails if
+    An MP4 in fragments, as recorders write it, may end anywhere. FFmpeg looks for the heads of all fragments first and fails if
     the last one is cut, so such a file is opened as one that can't be sought in, which is read as far as it goes.
 
     Args:

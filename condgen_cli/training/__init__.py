@@ -6,17 +6,20 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from condgen_cli.training.experiment import Batches, Experiment, build_experiment
+    from condgen_cli.training.build import build_experiment
+    from condgen_cli.training.experiment import Experiment
     from condgen_cli.training.library import find_recipe
     from condgen_cli.training.loop import Interrupted, Summary, is_main_process, train
+    from condgen_cli.training.options import DataOptions, Options
     from condgen_cli.training.recipe import Recipe, check, parse_recipe, read_recipe
     from condgen_cli.training.run import RunDirectory
     from condgen_cli.training.schedule import sampling_probability
 
 __all__ = [
-    "Batches",
+    "DataOptions",
     "Experiment",
     "Interrupted",
+    "Options",
     "Recipe",
     "RunDirectory",
     "Summary",
@@ -31,9 +34,11 @@ __all__ = [
 ]
 
 _MODULES = {
-    "experiment": ("Batches", "Experiment", "build_experiment"),
+    "build": ("build_experiment",),
+    "experiment": ("Experiment",),
     "library": ("find_recipe",),
     "loop": ("Interrupted", "Summary", "is_main_process", "train"),
+    "options": ("DataOptions", "Options"),
     "recipe": ("Recipe", "check", "parse_recipe", "read_recipe"),
     "run": ("RunDirectory",),
     "schedule": ("sampling_probability",),

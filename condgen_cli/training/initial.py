@@ -2,77 +2,96 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from condgen_cli.errors import IntegrityError, UsageError
+from condgen_cli.runner import initial_files
 from condgen_cli.weights import load_weights
 
-__all__ = ["check_initial", "initial_weights", "load_initial"]
+__all__ = ["InitialModel"]
 
 SHOWN = 3
 """Tensors that an error names."""
 
-
-def initial_weights(files: Mapping[str, Path]) -> dict[str, Tensor]:
-    """The weights among the files of a model, see ``condgen_cli.runner.initial_files``; those in 8 or 16 bits as floats.
-
-    Raises:
-        IntegrityError: if a file can't be read, or holds what is no number.
-    """
-    weights: dict[str, Tensor] = {}
-    for name, path in files.items():
-        if name.endswith(".safetensors"):
-            try:
-                found = load_weights(path)
-            except IntegrityError as error:
-                raise IntegrityError(f"{path.parent.name}/{error.message}", error.hint) from None
-            except (OSError, SafetensorError) as error:
-                raise IntegrityError(f"cannot read {path}: {error}") from None
-            weights |= {key: tensor.float() if tensor.is_floating_point() else tensor for key, tensor in found.items()}
-    return weights
+Vocabulary = TypeVar("Vocabulary")
 
 
-def load_initial(model: nn.Module, name: str, files: Mapping[str, Path], apart: str | tuple[str, ...] = ()) -> None:
-    """Load the weights among ``files`` of the model ``name`` that a recipe goes on from; nothing if there are none.
+class InitialModel:
+    """The model that a training begins with: one of the zoo, or that of a run. A recipe without ``init`` has an empty one.
 
     Args:
-        apart: prefixes of the weights that come from elsewhere: what ``files`` lack stays as it is, what the model lacks is
-            left out.
+        name: an id or alias of the zoo, or the folder of a run; None or empty: there is none.
+        key: of the recipe that names it, for messages.
     Raises:
-        UsageError: if they don't fit the model.
-        IntegrityError: as ``initial_weights``.
+        NotFoundError, IntegrityError, NetworkError: as ``condgen_cli.runner.initial_bundle``.
     """
-    weights = initial_weights(files)
-    if not weights:
-        return
-    prefixes = (apart,) if isinstance(apart, str) else apart
-    own = model.state_dict()
-    weights = {key: tensor for key, tensor in weights.items() if key in own or not key.startswith(prefixes)}
-    check_initial(own, name, weights, [key for key in own if not key.startswith(prefixes)])
-    model.load_state_dict(weights, strict=False)
 
+    def __init__(self, name: str | None, key: str = "init") -> None:
+        self.name = name or ""
+        self.key = key
+        self.files: Mapping[str, Path] = initial_files(name) if name else {}
 
-def check_initial(own: Mapping[str, Tensor], name: str, weights: Mapping[str, Tensor], needed: Sequence[str]) -> None:
-    """Make sure that weights fit a model.
+    def __bool__(self) -> bool:
+        return bool(self.files)
 
-    Args:
-        own: the model's tensors.
-        name: of the model that the weights come from.
-        needed: which of the model's have to be among them.
-    Raises:
-        UsageError: one line that names the tensors that don't fit, and their sizes.
-    """
-    faults = list(_misfits(own, weights, needed))
-    if faults:
-        more = f" and {len(faults) - SHOWN} more" if len(faults) > SHOWN else ""
-        raise UsageError(
-            f"recipe: init: {name} does not fit the model: {'; '.join(faults[:SHOWN])}{more}",
-            "[model] has to be that of the model it goes on from; init= begins with random weights",
-        )
+    def vocabulary(self, file: str, load: Callable[[Path], Vocabulary], build: Callable[[], Vocabulary]) -> Vocabulary:
+        """The vocabulary in ``file``, or what ``build`` makes of the training data where the model has no such file."""
+        return load(self.files[file]) if file in self.files else build()
+
+    def weights(self) -> dict[str, Tensor]:
+        """All weights; those in 8 or 16 bits as floats.
+
+        Raises:
+            IntegrityError: if a file can't be read, or holds what is no number.
+        """
+        weights: dict[str, Tensor] = {}
+        for name, path in self.files.items():
+            if name.endswith(".safetensors"):
+                try:
+                    found = load_weights(path)
+                except IntegrityError as error:
+                    raise IntegrityError(f"{path.parent.name}/{error.message}", error.hint) from None
+                except (OSError, SafetensorError) as error:
+                    raise IntegrityError(f"cannot read {path}: {error}") from None
+                weights |= {key: tensor.float() if tensor.is_floating_point() else tensor for key, tensor in found.items()}
+        return weights
+
+    def load_into(
+        self,
+        model: nn.Module,
+        *,
+        optional: tuple[str, ...] = (),
+        apart: tuple[str, ...] = (),
+        weights: dict[str, Tensor] | None = None,
+    ) -> None:
+        """Load the weights into a model; nothing if there are none.
+
+        Args:
+            optional: prefixes of weights that may be missing; the model keeps its own.
+            apart: prefixes of weights that come from elsewhere: may be missing, and are left out where the model lacks them.
+            weights: in place of this model's own.
+        Raises:
+            UsageError: if they don't fit the model: one line that names the tensors at fault, and their sizes.
+            IntegrityError: as ``weights``.
+        """
+        weights = self.weights() if weights is None else weights
+        if not weights:
+            return
+        own = model.state_dict()
+        weights = {key: tensor for key, tensor in weights.items() if key in own or not key.startswith(apart)}
+        faults = list(_misfits(own, weights, [key for key in own if not key.startswith((*optional, *apart))]))
+        if faults:
+            more = f" and {len(faults) - SHOWN} more" if len(faults) > SHOWN else ""
+            raise UsageError(
+                f"recipe: {self.key}: {self.name} does not fit the model: {'; '.join(faults[:SHOWN])}{more}",
+                f"[model] has to be that of the model it goes on from; {self.key}= begins with random weights",
+            )
+        model.load_state_dict(weights, strict=False)
 
 
 def _misfits(own: Mapping[str, Tensor], weights: Mapping[str, Tensor], needed: Sequence[str]) -> Iterator[str]:

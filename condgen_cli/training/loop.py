@@ -32,10 +32,11 @@ from condgen_cli.guard import divert_stdout
 from condgen_cli.nn.denormals import flushed_denormals
 from condgen_cli.runner import initial_files
 from condgen_cli.training.average import make_average, using
+from condgen_cli.training.batches import Epoch
 from condgen_cli.training.checkpoint import CheckpointWriter, latest_checkpoint, random_state, restore_random_state
 from condgen_cli.training.curve import draw_curve
 from condgen_cli.training.display import make_display
-from condgen_cli.training.experiment import Batches, Experiment, dev_metrics, material
+from condgen_cli.training.experiment import Experiment
 from condgen_cli.training.log import Log, read_log
 from condgen_cli.training.optimizer import make_optimizer, optimizer_tensors, restore_optimizer, set_learning_rate
 from condgen_cli.training.recipe import Recipe
@@ -191,7 +192,7 @@ class _Loop:
             self._restore()
         self.log: Log | None = None
         self.display = make_display(recipe.name, visible=accelerator.is_main_process)
-        self.first: Batches | None = None
+        self.first: Epoch | None = None
         self.saved = self.state.step > 0
         self.interrupted = False
         self.evaluating = False
@@ -207,15 +208,13 @@ class _Loop:
         Raises:
             UsageError: if the dev metric is none that the experiment measures, or an epoch has no batch.
         """
-        known = dev_metrics(self.experiment)
-        if known:
-            self._check_metric(known)
+        self._check_metric(self.experiment.dev_metrics)
         if self._finished():
             return
         self.first = self.experiment.batches(self.state.epoch)
         batches, processes = len(self.first), self.accelerator.num_processes
         if not batches:
-            told = material(self.experiment) or "nothing"
+            told = self.experiment.material or "nothing"
             raise UsageError(f"there is nothing to train on: an epoch of {told} has no batch", "condgen data ls")
         if batches < processes:
             hint = f"a smaller training.batch_size than {self.settings.batch_size}, or fewer processes"
@@ -231,7 +230,7 @@ class _Loop:
         if self.init and not self.resume:
             others = any(not name.endswith(".safetensors") for name in initial_files(self.init))
             info(f"training begins with the weights{' and the vocabulary' if others else ''} of {self.init}")
-        told = material(self.experiment)
+        told = self.experiment.material
         size = f"{batches} {'batch' if batches == 1 else 'batches'} of at most {self.settings.batch_size} an epoch"
         info(f"training on {told + ': ' if told else ''}{size}, {steps} {'step' if steps == 1 else 'steps'} in all")
         if self.state.warmup != warmup:

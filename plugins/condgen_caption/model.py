@@ -9,8 +9,9 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
+import numpy as np
 import torch
 from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field
@@ -64,6 +65,18 @@ class CaptionConfig(BaseModel):
     feed: Literal["every", "first"] = "every"
     dropout: float = Field(0.5, ge=0, lt=1)
     feature_dropout: float = Field(0.2, ge=0, lt=1)
+
+
+class FeatureMaps(NamedTuple):
+    """What the encoder's earlier stages make of photos, kept while these stages don't change.
+
+    Args:
+        maps: (photos, channels, height, width); of one photo an array (height, width, channels).
+        stage: the encoder's stage that comes next.
+    """
+
+    maps: Any
+    stage: int
 
 
 class Captioner(DecoderModel, ABC):
@@ -121,16 +134,22 @@ class CaptionModel(Captioner):
         """An item of the right shape, for looking at the architecture."""
         return Item("example", Image.new("RGB", (self.config.image_size, self.config.image_size), "grey"))
 
-    def collate(self, items: Sequence[Item]) -> Tensor:
-        """Photos as bytes (batch, 3, image_size, image_size)."""
+    def collate(self, items: Sequence[Item]) -> Tensor | FeatureMaps:
+        """Photos as bytes (batch, 3, image_size, image_size); of items whose conditions are ``FeatureMaps``, these."""
+        kept = [item.condition for item in items if isinstance(item.condition, FeatureMaps)]
+        if kept:
+            maps = torch.from_numpy(np.stack([one.maps for one in kept]))
+            return FeatureMaps(maps.permute(0, 3, 1, 2), kept[0].stage)
         return torch.stack([torch.as_tensor(resize(_photo(item), self.config.image_size)) for item in items])
 
     def condition(self, item: Item) -> Any:
         """The photo that the maps are drawn on."""
         return _photo(item)
 
-    def encode(self, batch: Tensor) -> Memory:
-        """Photos as bytes to a memory of the feature map's cells, row by row."""
+    def encode(self, batch: Tensor | FeatureMaps) -> Memory:
+        """Photos as bytes, or what is kept of them, to a memory of the feature map's cells, row by row."""
+        if isinstance(batch, FeatureMaps):
+            return self.recall(batch.maps, batch.stage)
         pixels = normalise(batch.to(self.decoder.bias.device)).contiguous(memory_format=torch.channels_last)
         return self.memorise(self.encoder(pixels))
 

@@ -8,18 +8,19 @@ from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from torch import Tensor, nn
 
 from condgen_caption.model import Captioner
 from condgen_caption.reward import CiderReward, bleu_reward
 from condgen_cli.decoding import Decoding, decode
-from condgen_cli.training.sequences import teacher_forcing
+from condgen_cli.training import Options
+from condgen_cli.training.batches import teacher_forcing
 
 __all__ = ["CrossEntropy", "ExpectedReward", "ObjectiveOptions", "TrainingBatch", "make_objective"]
 
 
-class ObjectiveOptions(BaseModel):
+class ObjectiveOptions(Options):
     """``[objective]`` of a recipe.
 
     Args:
@@ -27,8 +28,6 @@ class ObjectiveOptions(BaseModel):
         label_smoothing, doubly_stochastic: of the cross-entropy.
         samples, temperature: of the captions drawn for each photo or clip by ``reward``.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     kind: Literal["cross-entropy", "reward"] = "cross-entropy"
     label_smoothing: float = Field(0.1, ge=0, lt=1)

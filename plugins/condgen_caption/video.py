@@ -61,7 +61,7 @@ class FrameVectors(NamedTuple):
     """What the encoder makes of them.
 
     Args:
-        vectors: (clips, frames, 1280), any numbers beyond a clip's count.
+        vectors: (clips, frames, 1280), any numbers beyond a clip's count; (frames, 1280) of one clip.
         counts: (clips,) frames of each, at least 1, on the CPU.
     """
 
@@ -86,8 +86,12 @@ class VideoModel(Captioner):
         still = Image.new("RGB", (side, side), "grey")
         return Item("example", Clip((still,) * count, tuple(map(float, range(count))), float(count)))
 
-    def collate(self, items: Sequence[Item]) -> Frames:
-        """Frames of all clips, each as often as it is shown."""
+    def collate(self, items: Sequence[Item]) -> Frames | FrameVectors:
+        """Frames of all clips, each as often as it is shown; of items whose conditions are ``FrameVectors``, these."""
+        kept = [item.condition.vectors for item in items if isinstance(item.condition, FrameVectors)]
+        if kept:
+            counts = torch.tensor([len(vectors) for vectors in kept])
+            return FrameVectors(nn.utils.rnn.pad_sequence(kept, batch_first=True), counts)
         clips = [load_clip(item.condition, self.config.frames) for item in items]
         pixels = [torch.as_tensor(resize(frame, self.config.image_size)) for clip in clips for frame in clip.frames]
         counts = torch.tensor([len(clip.frames) for clip in clips])
@@ -97,8 +101,10 @@ class VideoModel(Captioner):
         """The frames that attention is drawn on."""
         return load_clip(item.condition, self.config.frames)
 
-    def encode(self, batch: Frames) -> Memory:
-        """Frames of clips to a memory with one position for each."""
+    def encode(self, batch: Frames | FrameVectors) -> Memory:
+        """Frames of clips, or their vectors, to a memory with one position for each frame."""
+        if isinstance(batch, FrameVectors):
+            return self.recall(batch)
         counts = batch.counts.tolist()
         vectors = frame_vectors(self.encoder, batch.pixels.to(self.decoder.bias.device))
         padded = nn.utils.rnn.pad_sequence(list(torch.split(vectors, counts)), batch_first=True)

@@ -1,70 +1,55 @@
-"""Training of the models of clips: what the core's loop asks for."""
+"""Training of the models of clips."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
-from pydantic import BaseModel, ConfigDict, Field
-from torch import Tensor
+from pydantic import Field
 
 from condgen_caption.clips import MovingPhotos, PhotoClips
 from condgen_caption.features import Filmed, cached_vectors
 from condgen_caption.model import VOCABULARY_FILE
 from condgen_caption.objective import ObjectiveOptions, TrainingBatch, make_objective
 from condgen_caption.video import FrameVectors, VideoConfig, VideoModel
+from condgen_cli import training
 from condgen_cli.data.store import open_dataset
 from condgen_cli.data.text import WordVocabulary
 from condgen_cli.data.video import load_clip
-from condgen_cli.decoding import decode
 from condgen_cli.errors import UsageError
-from condgen_cli.generation import Generation
-from condgen_cli.metrics.suite import build_suite
 from condgen_cli.model import Item
-from condgen_cli.pipeline import batched
-from condgen_cli.plugins import manager
-from condgen_cli.runner import initial_files
-from condgen_cli.training import Recipe, check
-from condgen_cli.training.initial import check_initial, initial_weights
-from condgen_cli.training.sequences import batches_of_like_length, dev_scores, export, teacher_forcing
+from condgen_cli.training import Experiment, check
+from condgen_cli.training.batches import batches_of_like_length, teacher_forcing
+from condgen_cli.training.export import SavedVocabulary
 from condgen_cli.training.splits import check_items
 
 __all__ = ["VideoExperiment"]
 
 FREQUENT = 0.05
-"""Share of the training captions that a word is in which an initial model's vocabulary gets if it lacks it, such as "then"."""
+"""A word is added to the vocabulary of an initial model if it occurs in at least this share of the captions; "then" does."""
 
 
 _ATTENDING = ("decoder.attention.", "decoder.gate.")
 
 
-class DataOptions(BaseModel):
-    """``[data]`` beside the data set's name.
+class DataOptions(training.DataOptions):
+    """``[data]``.
 
     Args:
-        options: the data set's own.
         scenes: of data sets made of photos: how many scenes a clip has; empty: the data set's own default.
         min_count: words seen less often in the training captions are unknown.
         max_length: longer training captions are cut.
-        clips, dev_clips: how many of the training and dev clips are used; 0 for all.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    dataset: str
-    options: dict[str, str] = {}
     scenes: str = ""
     min_count: int = Field(5, ge=1)
     max_length: int = Field(60, ge=2)
-    clips: int = Field(0, ge=0)
-    dev_clips: int = Field(0, ge=0)
 
 
 @dataclass(frozen=True)
@@ -82,70 +67,71 @@ class _Video:
         return load_clip(self.item.condition, self.most).frames
 
 
-class VideoExperiment:
-    """Implements ``condgen_cli.training.Experiment``.
+class VideoExperiment(Experiment):
+    """How models of clips are trained: on clips with all their captions.
 
-    The encoder stays as it is, so the vector of every frame is computed once: of clips made of photos, of every position of
-    the camera over every photo, from which each epoch makes other clips.
-
-    Args:
-        recipe: ``[model]`` are fields of ``VideoConfig``; ``init`` names the encoder's weights, or a model of photos or clips
-            to go on from.
-        data_dir: where the data set lies.
-        run_dir: unused; vectors are cached for all runs together.
+    ``init`` names the encoder's weights, or a model of photos or clips to go on from. The encoder stays as it is, so the vector
+    of every frame is computed once: of clips made of photos, of every position of the camera over every photo, from which each
+    epoch makes other clips.
     """
 
-    def __init__(self, recipe: Recipe, data_dir: Path | None, run_dir: Path) -> None:
-        self.recipe = recipe
-        config = check(VideoConfig, recipe.model.options, "model")
-        self.data = check(DataOptions, recipe.data.model_dump(), "data")
-        options = check(ObjectiveOptions, recipe.objective, "objective")
-        self.train = self._open("train", data_dir, self.data.clips)
-        self.dev = self._open("dev", data_dir, self.data.dev_clips)
-        initial, vocabulary = self._initial()
-        self.model = VideoModel(config, self._extended(vocabulary))
-        self._load(initial, vocabulary)
+    data_options = DataOptions
+    objective_options = ObjectiveOptions
+    dev_batch_size = 50
+    unit = "clips"
+
+    data: DataOptions
+    options: ObjectiveOptions
+    model: VideoModel
+
+    def prepare(self) -> None:
+        config = check(VideoConfig, self.recipe.model.options, "model")
+        if not self.initial:
+            raise UsageError("recipe: init: missing; the encoder's weights come from it", "init = 'efficientnet-lite2'")
+        self.train = self._open("train", self.data.limit)
+        dev = self._open("dev", self.data.dev_limit)
+        files = self.initial.files
+        known = WordVocabulary.load(files[VOCABULARY_FILE]) if VOCABULARY_FILE in files else None
+        self.model = VideoModel(config, self._extend(known))
+        self._load(known)
         self.model.encoder.requires_grad_(False)
         self.vectors = self._vectors(self.train, "training frames")
-        self.dev_vectors = self._vectors(self.dev, "dev frames")
-        self.decoding = recipe.make_decoding()
+        vectors = self._vectors(dev, "dev frames")
+        self.dev = [replace(item, condition=vectors.of_clip(item)) for item in dev]
         corpus = [self.captions(item) for item in self.train]
-        self.objective = make_objective(self.model, 0, options, corpus, self.decoding.max_length)
-        self.metrics = build_suite(manager().tasks[recipe.task].metrics, manager().metrics)
-
-    @property
-    def dev_metrics(self) -> tuple[str, ...]:
-        """What ``evaluate`` gives."""
-        return self.metrics.keys
+        self.objective = make_objective(self.model, 0, self.options, corpus, self.decoding.max_length)
 
     @property
     def material(self) -> str:
-        """What is trained on, counted."""
-        return f"{len(self.train):,} clips"
+        return f"{len(self.train):,} {self.unit}"
 
-    def batches(self, epoch: int) -> _Epoch:
-        """Clips in an order of the seed and the epoch, each with all its captions; if they are made of photos, made anew."""
-        items = self.train.redrawn(epoch) if isinstance(self.train, PhotoClips) else self.train
-        return _Epoch(self, list(items), np.random.default_rng([self.recipe.seed, epoch]))
+    def plan(self, epoch: int, rng: np.random.Generator) -> Sequence[_Part]:
+        """Clips whose captions are of like length; those made of photos are made anew in each epoch."""
+        items = list(self.train.redrawn(epoch) if isinstance(self.train, PhotoClips) else self.train)
+        captions = [self.captions(item) for item in items]
+        fewest = min(map(len, captions))
+        captions = [some[:fewest] for some in captions]
+        sizes = np.array([sum(map(len, some)) for some in captions])
+        order = batches_of_like_length(sizes, self.recipe.training.batch_size, rng)
+        return [_Part(row, [items[index] for index in row], [captions[index] for index in row]) for row in order]
 
-    def evaluate(self) -> dict[str, float]:
-        """Free-running scores on the dev clips."""
-        generations: list[Generation] = []
-        device = self.model.decoder.bias.device
-        for items in batched(self.dev, 50):
-            memory = self.model.recall(self.dev_vectors.of(items, device))
-            decoded = decode(self.model, memory, self.decoding)
-            generations += [Generation(self.model.vocabulary.decode(found[0].ids)) for found in decoded]
-        return dev_scores(self.metrics, list(self.dev), generations)
+    def batch(self, part: _Part, rng: np.random.Generator) -> TrainingBatch:
+        """Clips with all their captions."""
+        vocabulary = self.model.vocabulary
+        captions = [caption for some in part.captions for caption in some]
+        inputs, targets, lengths = teacher_forcing(captions, vocabulary.bos, vocabulary.eos, vocabulary.pad)
+        return TrainingBatch(self.vectors.of(part.items), inputs, targets, lengths, torch.from_numpy(part.places))
 
-    def export(self, directory: Path) -> None:
-        """The model as ``load`` reads it, the encoder in a file of its own."""
-        vocabularies = {VOCABULARY_FILE: self.model.vocabulary}
-        export(directory, self.recipe, self.model, self.model.config, vocabularies, {"encoder.safetensors": "encoder."})
+    def vocabularies(self) -> Mapping[str, SavedVocabulary]:
+        return {VOCABULARY_FILE: self.model.vocabulary}
 
-    def _open(self, split: str, data_dir: Path | None, limit: int) -> Sequence[Item]:
+    def weight_files(self) -> Mapping[str, str]:
+        """The encoder has a file of its own, which models share."""
+        return {"encoder.safetensors": "encoder."}
+
+    def _open(self, split: str, limit: int) -> Sequence[Item]:
         scenes = {"scenes": self.data.scenes} if self.data.scenes else {}
-        opened = open_dataset(self.data.dataset, split, data_dir, {**self.data.options, **scenes})
+        opened = open_dataset(self.data.dataset, split, self.data_dir, {**self.data.options, **scenes})
         items: Sequence[Item]
         if isinstance(opened, PhotoClips):
             items = PhotoClips(opened.photos[: limit or None], opened.scenes, opened.seed)
@@ -154,14 +140,7 @@ class VideoExperiment:
         check_items(items, self.data.dataset, split)
         return items
 
-    def _initial(self) -> tuple[dict[str, Tensor], WordVocabulary | None]:
-        """Weights to start from, and their vocabulary if they have one."""
-        if self.recipe.init is None:
-            raise UsageError("recipe: init: missing; the encoder's weights come from it", "init = 'efficientnet-lite2'")
-        files = initial_files(self.recipe.init)
-        return initial_weights(files), WordVocabulary.load(files[VOCABULARY_FILE]) if VOCABULARY_FILE in files else None
-
-    def _extended(self, vocabulary: WordVocabulary | None) -> WordVocabulary:
+    def _extend(self, vocabulary: WordVocabulary | None) -> WordVocabulary:
         """The initial vocabulary with the words that it lacks for captions of clips; else that of the training captions."""
         captions = [caption for item in self.train for caption in item.references]
         if vocabulary is None:
@@ -171,9 +150,12 @@ class VideoExperiment:
         words = [*vocabulary.tokens[vocabulary.unk + 1 :], *(word for word in frequent.tokens if word not in known)]
         return WordVocabulary(words, vocabulary.tokenizer)
 
-    def _load(self, weights: dict[str, Tensor], vocabulary: WordVocabulary | None) -> None:
-        """Start from ``weights``; words that they don't know keep their random vectors, attention goes where there is none."""
+    def _load(self, vocabulary: WordVocabulary | None) -> None:
+        """Begin with the initial weights; words that they don't know keep their random vectors, attention goes where there is
+        none.
+        """
         own = self.model.state_dict()
+        weights = self.initial.weights()
         if self.model.decoder.attention is None:
             weights = {name: tensor for name, tensor in weights.items() if not name.startswith(_ATTENDING)}
         if vocabulary is not None:
@@ -183,8 +165,7 @@ class VideoExperiment:
                     continue  # what is wrong is told below
                 rows[: len(vocabulary)] = weights[name]
                 weights = {**weights, name: rows}
-        check_initial(own, str(self.recipe.init), weights, [name for name in own if name.startswith("encoder.")])
-        self.model.load_state_dict(weights, strict=False)
+        self.initial.load_into(self.model, optional=("project.", "decoder.", "recurrent.", "merge."), weights=weights)
 
     def captions(self, item: Item) -> list[list[int]]:
         """Token ids of an item's captions, longest first as the decoder likes them."""
@@ -197,6 +178,15 @@ class VideoExperiment:
         sources = items.paths() if isinstance(items, PhotoClips) else [_Video(item, config.frames) for item in items]
         cached = cached_vectors(self.model.encoder, config.image_size, sources, what)
         return _Vectors(cached, {source.id: row for row, source in enumerate(sources)}, config.frames)
+
+
+@dataclass(frozen=True)
+class _Part:
+    """The clips of a batch: their places in the split, the clips, and the captions of each as token ids."""
+
+    places: NDArray[np.int64]
+    items: Sequence[Item]
+    captions: Sequence[Sequence[Sequence[int]]]
 
 
 @dataclass(frozen=True)
@@ -213,11 +203,16 @@ class _Vectors:
     rows: Mapping[str, int]
     most: int
 
-    def of(self, items: Sequence[Item], device: torch.device | str = "cpu") -> FrameVectors:
+    def of(self, items: Sequence[Item]) -> FrameVectors:
         """The frames of clips, as the model would see them."""
-        clips = [torch.from_numpy(self._clip(item)) for item in items]
+        clips = [self.of_clip(item).vectors for item in items]
         padded = torch.nn.utils.rnn.pad_sequence(clips, batch_first=True)
-        return FrameVectors(padded.to(device), torch.tensor([len(clip) for clip in clips]))
+        return FrameVectors(padded, torch.tensor([len(clip) for clip in clips]))
+
+    def of_clip(self, item: Item) -> FrameVectors:
+        """The frames of one clip."""
+        vectors = torch.from_numpy(self._clip(item))
+        return FrameVectors(vectors, torch.tensor(len(vectors)))
 
     def _clip(self, item: Item) -> NDArray[np.float16]:
         clip: Any = item.condition
@@ -227,27 +222,3 @@ class _Vectors:
             return self.cached[[rows[scene] for scene, _ in chosen], [position for _, position in chosen]]
         frames = self.cached[self.rows[_Video(item, self.most).id]]
         return np.array(frames[np.isfinite(frames[:, 0])])
-
-
-class _Epoch:
-    """The batches of one epoch, made as they are asked for."""
-
-    def __init__(self, experiment: VideoExperiment, items: Sequence[Item], rng: np.random.Generator) -> None:
-        self.experiment = experiment
-        self.items = items
-        self.captions = [experiment.captions(item) for item in items]
-        fewest = min(map(len, self.captions))
-        self.captions = [captions[:fewest] for captions in self.captions]
-        sizes = np.array([sum(map(len, captions)) for captions in self.captions])
-        self.order = batches_of_like_length(sizes, experiment.recipe.training.batch_size, rng)
-
-    def __len__(self) -> int:
-        return len(self.order)
-
-    def __iter__(self) -> Iterator[TrainingBatch]:
-        vocabulary = self.experiment.model.vocabulary
-        for chosen in self.order:
-            captions = [caption for index in chosen for caption in self.captions[index]]
-            inputs, targets, lengths = teacher_forcing(captions, vocabulary.bos, vocabulary.eos, vocabulary.pad)
-            vectors = self.experiment.vectors.of([self.items[index] for index in chosen])
-            yield TrainingBatch(vectors, inputs, targets, lengths, torch.from_numpy(chosen))

@@ -33,7 +33,7 @@ def condgen_register_models() -> list[ModelSpec]:
             build="condgen_chat.model:build",
             experiment="condgen_chat.training:ChatExperiment",
             help="Hierarchical recurrent encoder-decoder, or one that reads the last turn or turns as a text.",
-            own_data=(("data.dialogues",),),
+            own_data=(("data.limit",),),
         )
     ]
 

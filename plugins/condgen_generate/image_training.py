@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from torch import Tensor, nn
 
+from condgen_cli import training
 from condgen_cli.data.store import open_dataset
 from condgen_cli.errors import UsageError
-from condgen_cli.runner import initial_files
-from condgen_cli.training import Recipe, check
-from condgen_cli.training.sequences import export, full_batches, load_initial
+from condgen_cli.training import Experiment, check
+from condgen_cli.training.batches import full_batches
 from condgen_cli.training.splits import check_items
 from condgen_generate.image_data import PictureItems
 from condgen_generate.image_model import ImageConfig, ImageModel
@@ -27,19 +26,10 @@ EVALUATED = 50
 """Dev pictures whose likelihood is computed at once."""
 
 
-class DataOptions(BaseModel):
-    """``[data]`` beside the data set's name.
+class DataOptions(training.DataOptions):
+    """``[data]``; by default epochs are judged by 2,000 pictures of the dev split."""
 
-    Args:
-        options: the data set's own.
-        dev_items: pictures of the dev split that epochs are judged by.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    dataset: str
-    options: dict[str, str] = {}
-    dev_items: int = Field(2000, ge=1)
+    dev_limit: int = Field(2000, ge=0)
 
 
 class Objective(nn.Module):
@@ -55,61 +45,61 @@ class Objective(nn.Module):
         return F.cross_entropy(logits.flatten(0, 1), pixels.flatten()), {"tokens": float(pixels.numel())}
 
 
-class ImageExperiment:
-    """Implements ``condgen_cli.training.Experiment``; the dev metrics are ``nll_nats`` and ``bits_per_dim``.
+class ImageExperiment(Experiment):
+    """How picture models are trained. Size and palette are those of the data set's pictures unless ``[model]`` gives them.
 
-    Args:
-        recipe: ``[model]`` are fields of ``ImageConfig``, size and palette of the pictures being the data set's unless they are
-            given; ``init`` names a model to go on from.
-        data_dir: where the data set lies.
-        run_dir: unused.
+    The dev metrics are the negative log-likelihood of a picture in nats, and in bits of a pixel.
+
     Raises:
         UsageError: if the data set's pictures don't fit the model.
     """
 
-    def __init__(self, recipe: Recipe, data_dir: Path | None, run_dir: Path) -> None:
-        self.recipe = recipe
-        self.data = check(DataOptions, recipe.data.model_dump(), "data")
-        if recipe.objective:
-            raise UsageError("recipe: objective: the picture models' has no options")
-        train, dev = (open_dataset(self.data.dataset, split, data_dir, self.data.options) for split in ("train", "dev"))
-        if not isinstance(train, PictureItems) or not isinstance(dev, PictureItems):
-            raise UsageError(f"{self.data.dataset} holds no pictures")
-        check_items(train, self.data.dataset, "train")
-        check_items(dev, self.data.dataset, "dev")
+    data_options = DataOptions
+    unit = "pictures"
+
+    data: DataOptions
+    model: ImageModel
+
+    def prepare(self) -> None:
+        train, dev = (self._pictures(split) for split in ("train", "dev"))
         _, height, width = train.pictures.shape
         found = {"palette": train.palette, "height": height, "width": width}
-        config = check(ImageConfig, {**found, **recipe.model.options}, "model")
-        self.pictures, self.dev = (_pixels(found, config, self.data.dataset) for found in (train, dev))
-        self.dev = self.dev[: self.data.dev_items]
+        config = check(ImageConfig, {**found, **self.recipe.model.options}, "model")
+        self.pictures = _pixels(train, config, self.data.dataset)[: self.data.limit or None]
+        self.dev_pictures = _pixels(dev, config, self.data.dataset)[: self.data.dev_limit or None]
         self.model = ImageModel(config)
-        load_initial(self.model, str(recipe.init), {} if recipe.init is None else initial_files(recipe.init))
-        self.objective: nn.Module = Objective(self.model)
+        self.initial.load_into(self.model)
+        self.objective = Objective(self.model)
 
     dev_metrics = ("nll_nats", "bits_per_dim")
 
     @property
     def material(self) -> str:
-        """What is trained on, counted."""
-        return f"{len(self.pictures):,} pictures"
+        return f"{len(self.pictures):,} {self.unit}"
 
-    def batches(self, epoch: int) -> _Epoch:
-        """All pictures in an order that the seed and the epoch give; a last batch that isn't full is left out."""
-        order = np.random.default_rng([self.recipe.seed, epoch]).permutation(len(self.pictures))
-        return _Epoch(self.pictures, full_batches(order, self.recipe.training.batch_size))
+    def plan(self, epoch: int, rng: np.random.Generator) -> Sequence[NDArray[np.int64]]:
+        """All pictures in random order; a last batch that isn't full is left out."""
+        return list(full_batches(rng.permutation(len(self.pictures)), self.recipe.training.batch_size))
+
+    def batch(self, part: NDArray[np.int64], rng: np.random.Generator) -> Tensor:
+        """Pictures (batch, places)."""
+        return self.pictures[torch.from_numpy(part)]
 
     def evaluate(self) -> dict[str, float]:
         """Negative log-likelihood of the dev pictures."""
         total = 0.0
-        for pixels in torch.split(self.dev, EVALUATED):
+        for pixels in torch.split(self.dev_pictures, EVALUATED):
             logits = self.model.pixel_logits(pixels)
             total += float(F.cross_entropy(logits.flatten(0, 1), pixels.flatten(), reduction="sum"))
-        nats = total / len(self.dev)
+        nats = total / len(self.dev_pictures)
         return {"nll_nats": nats, "bits_per_dim": nats / self.model.places / float(np.log(2))}
 
-    def export(self, directory: Path) -> None:
-        """The model as ``load`` reads it."""
-        export(directory, self.recipe, self.model, self.model.config, {})
+    def _pictures(self, split: str) -> PictureItems:
+        items = open_dataset(self.data.dataset, split, self.data_dir, self.data.options)
+        if not isinstance(items, PictureItems):
+            raise UsageError(f"{self.data.dataset} holds no pictures")
+        check_items(items, self.data.dataset, split)
+        return items
 
 
 def _pixels(items: PictureItems, config: ImageConfig, dataset: str) -> Tensor:
@@ -122,18 +112,3 @@ def _pixels(items: PictureItems, config: ImageConfig, dataset: str) -> Tensor:
             f"model.height={height} model.width={width}",
         )
     return torch.from_numpy(items.pictures.reshape(len(items), -1).astype(np.int64))
-
-
-class _Epoch:
-    """The batches of one epoch, as they are asked for."""
-
-    def __init__(self, pictures: Tensor, order: NDArray[np.int64]) -> None:
-        self.pictures = pictures
-        self.order = order
-
-    def __len__(self) -> int:
-        return len(self.order)
-
-    def __iter__(self) -> Iterator[Tensor]:
-        for indices in self.order:
-            yield self.pictures[torch.from_numpy(indices)]

@@ -30,12 +30,12 @@ class CharacterVocabulary:
         self._ids = {character: index for index, character in enumerate(self.characters, self.first)}
 
     @classmethod
-    def build(cls, texts: Iterable[str], controls: Sequence[str] = (), least: int = 1) -> CharacterVocabulary:
-        """Of the characters that come at least ``least`` times in texts, sorted."""
+    def build(cls, texts: Iterable[str], controls: Sequence[str] = (), min_count: int = 1) -> CharacterVocabulary:
+        """Of the characters that come at least ``min_count`` times in texts, sorted."""
         counts: Counter[str] = Counter()
         for text in texts:
             counts.update(text)
-        return cls(controls, sorted(character for character, count in counts.items() if count >= least))
+        return cls(controls, sorted(character for character, count in counts.items() if count >= min_count))
 
     def __len__(self) -> int:
         return self.first + len(self.characters)

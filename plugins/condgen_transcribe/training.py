@@ -1,8 +1,8 @@
-"""Training the speech models: features are computed once, for every speed, before the first step."""
+"""Training of the speech models: features are computed once, for every speed, before the first step."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,28 +10,20 @@ import numpy as np
 import soxr
 import torch
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
-from torch import Tensor, nn
+from pydantic import Field
+from torch import Tensor
 
+from condgen_cli import training
 from condgen_cli.console import progress
 from condgen_cli.data.audio import Sound, load_audio
 from condgen_cli.data.subwords import SubwordVocabulary
 from condgen_cli.decoding import reweighted
 from condgen_cli.errors import UsageError
-from condgen_cli.metrics.suite import build_suite
 from condgen_cli.model import Item
-from condgen_cli.plugins import manager
-from condgen_cli.runner import initial_files
-from condgen_cli.training import Recipe, check
-from condgen_cli.training.sequences import (
-    SavedVocabulary,
-    batches_of_like_length,
-    dev_scores,
-    export,
-    free_running,
-    load_initial,
-    teacher_forcing,
-)
+from condgen_cli.training import Experiment, Options, check
+from condgen_cli.training.batches import batches_of_like_length, teacher_forcing
+from condgen_cli.training.export import SavedVocabulary
+from condgen_cli.training.initial import InitialModel
 from condgen_cli.training.splits import read_split
 from condgen_transcribe.language_model import read_lines
 from condgen_transcribe.model import (
@@ -54,7 +46,7 @@ LANGUAGE_MODEL_FILE = "language-model.safetensors"
 WORDS_FILE = "words.safetensors"
 
 
-class WordOptions(BaseModel):
+class WordOptions(Options):
     """``[data.words]``: what a bigram model of words is counted from, beside the transcripts.
 
     Args:
@@ -62,22 +54,19 @@ class WordOptions(BaseModel):
         word_count, bigram_count: rarer words and pairs are left out.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
     text: str = ""
     word_count: int = Field(2, ge=1)
     bigram_count: int = Field(2, ge=1)
 
 
-class DataOptions(BaseModel):
-    """``[data]`` beside the data set's name.
+class DataOptions(training.DataOptions):
+    """``[data]``. The items of ``dev_limit`` are evenly spread over the dev split.
 
     Args:
-        options: the data set's own.
         vocabulary_size: of the subwords; too small for any, they are characters.
         longest: longer training utterances, in seconds, are left out.
-        short_epochs: the first so many epochs have none longer than ``short`` seconds: where there is less to search, CTC and
-            attention find sooner what belongs where.
+        short_epochs: a curriculum: for this many epochs, only utterances of at most ``short`` seconds, in which it is easier to
+            learn what belongs where.
         short: in seconds.
         speeds: training utterances are heard at each of these (Ko et al. 2015), one drawn for each epoch.
         masks: of SpecAugment (Park et al. 2019), so many in time and as many in frequency; 0 for none.
@@ -86,13 +75,8 @@ class DataOptions(BaseModel):
             the speller's, its weights stay as they are. The model of ``init`` may have none.
         words: of a bigram model of words that judges hypotheses too; None for none.
         dictionary: of how words are said, a file in CMUdict's format below the data folder, for a model of phones.
-        dev_utterances: how many of the dev split, evenly spread over it, are decoded at each evaluation; 0 for all.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    dataset: str
-    options: dict[str, str] = {}
     vocabulary_size: int = Field(8, ge=8)
     longest: float = Field(17.0, gt=0)
     short_epochs: int = Field(0, ge=0)
@@ -104,13 +88,10 @@ class DataOptions(BaseModel):
     language_model: str = ""
     words: WordOptions | None = None
     dictionary: str = ""
-    dev_utterances: int = Field(0, ge=0)
 
 
-class ObjectiveOptions(BaseModel):
+class ObjectiveOptions(Options):
     """``[objective]``: see ``Objective``."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     ctc: float = Field(0.3, ge=0, le=1)
     label_smoothing: float = Field(0.1, ge=0, lt=1)
@@ -120,100 +101,93 @@ class ObjectiveOptions(BaseModel):
     phones: float = Field(0.0, ge=0)
 
 
-class TranscribeExperiment:
-    """Implements ``condgen_cli.training.Experiment``.
+class TranscribeExperiment(Experiment):
+    """How speech models are trained: on utterances of like length, at one of several speeds, masked."""
 
-    Args:
-        recipe: ``[model]`` are fields of ``TranscribeConfig``; ``init`` names a model to go on from.
-        data_dir: where the data set lies.
-        run_dir: unused.
-    """
+    data_options = DataOptions
+    objective_options = ObjectiveOptions
+    metric_keys = ("wer", "cer")
+    dev_batch_size = 20
+    unit = "utterances"
 
-    def __init__(self, recipe: Recipe, data_dir: Path | None, run_dir: Path) -> None:
-        self.recipe = recipe
-        config = check(TranscribeConfig, recipe.model.options, "model")
-        self.decoding = recipe.make_decoding()
-        self.data = check(DataOptions, recipe.data.model_dump(), "data")
-        options = check(ObjectiveOptions, recipe.objective, "objective")
-        _check_outputs(config, options)
-        train, dev = (read_split(self.data.dataset, split, data_dir, self.data.options) for split in ("train", "dev"))
-        self.dev = [_decoded(item) for item in _spread(dev, self.data.dev_utterances)]
-        files = {} if recipe.init is None else initial_files(recipe.init)
-        language_model = initial_files(self.data.language_model) if self.data.language_model else {}
+    data: DataOptions
+    options: ObjectiveOptions
+    model: TranscribeModel
+
+    def prepare(self) -> None:
+        config = check(TranscribeConfig, self.recipe.model.options, "model")
+        _check_outputs(config, self.options)
         if config.phones and not self.data.dictionary:
             raise UsageError("recipe: data.dictionary: missing; it tells which phones model.phones are to hear")
-        self.say = LetterToSound(read_dictionary((data_dir or Path()) / self.data.dictionary)) if config.phones else None
-        words, lexicon = self._words(train, data_dir)
+        train = self.read("train")
+        dev = read_split(self.data.dataset, "dev", self.data_dir, self.data.options)
+        self.dev = [_decode_sound(item) for item in _spread(dev, self.data.dev_limit)]
+        language_model = InitialModel(self.data.language_model, "data.language_model")
+        folder = self.data_dir or Path()
+        self.say = LetterToSound(read_dictionary(folder / self.data.dictionary)) if config.phones else None
+        words, lexicon = self._count_words(train)
         sizes = None if words is None or lexicon is None else WordsConfig(words=len(lexicon), bigrams=len(words.second))
         if config.words not in (None, sizes):
             raise UsageError("recipe: model.words: the sizes are those of what data.words counts")
         config = config.model_copy(update={"words": sizes})
-        self.model = TranscribeModel(config, self._vocabulary(train, files, language_model), lexicon)
-        learnt = {name: path for name, path in files.items() if name != WORDS_FILE}
-        load_initial(self.model, str(recipe.init), learnt, apart=("language_model.", "words.", "phones."))
+        self.model = TranscribeModel(config, self._vocabulary(train, language_model), lexicon)
+        # the words are those that are counted here
+        learnt = {name: tensor for name, tensor in self.initial.weights().items() if not name.startswith("words.")}
+        self.initial.load_into(self.model, apart=("language_model.", "words.", "phones."), weights=learnt)
         self.model.words = words
         if self.model.language_model is not None:
-            if not (language_model or LANGUAGE_MODEL_FILE in files):
+            if not (language_model or LANGUAGE_MODEL_FILE in self.initial.files):
                 raise UsageError("recipe: data.language_model: missing; the weights of model.language_model come from it")
-            load_initial(self.model.language_model, self.data.language_model, language_model)
+            language_model.load_into(self.model.language_model)
             self.model.language_model.requires_grad_(False)
-        self._prepare(train)
-        self.objective: nn.Module = Objective(self.model, **options.model_dump())
+        self._compute_features(train)
+        self.objective = Objective(self.model, **self.options.model_dump())
         # that the model has what hypotheses are to be judged by
         self.decoding = reweighted(self.decoding, self.model, self.decoding.weights)
-        self.metrics = build_suite(("wer", "cer"), manager().metrics)
 
-    @property
-    def dev_metrics(self) -> tuple[str, ...]:
-        """What ``evaluate`` gives."""
-        return self.metrics.keys
-
-    @property
-    def material(self) -> str:
-        """What is trained on, counted."""
-        return f"{len(self.sizes):,} utterances"
-
-    def batches(self, epoch: int) -> _Epoch:
-        """Utterances of like length, in an order of the seed and the epoch."""
-        rng = np.random.default_rng([self.recipe.seed, epoch])
+    def plan(self, epoch: int, rng: np.random.Generator) -> Sequence[NDArray[np.int64]]:
+        """Indices of utterances of like length, in the first epochs of short ones."""
         chosen = self.short if epoch < self.data.short_epochs and len(self.short) else np.arange(len(self.sizes))
-        order = batches_of_like_length(self.sizes[chosen], self.recipe.training.batch_size, rng)
-        return _Epoch(self, chosen[order], epoch)
+        return list(chosen[batches_of_like_length(self.sizes[chosen], self.recipe.training.batch_size, rng)])
 
-    def evaluate(self) -> dict[str, float]:
-        """Free-running scores on the dev split."""
-        return dev_scores(self.metrics, self.dev, free_running(self.model, self.dev, self.decoding, batch_size=20))
+    def batch(self, part: NDArray[np.int64], rng: np.random.Generator) -> TrainingBatch:
+        """Utterances at a random speed, masked, with their transcripts and phones."""
+        vocabulary, data = self.model.vocabulary, self.data
+        heard = [self.features[index][rng.integers(len(data.speeds))].float() for index in part]
+        masked = [mask(one, data.masks, data.mask_frames, data.mask_bins, rng) for one in heard]
+        texts = [self.tokens[index] for index in part]
+        inputs, targets, steps = teacher_forcing(texts, vocabulary.bos, vocabulary.eos, vocabulary.pad)
+        phones = pad_phones([self.phones[index] for index in part]) if self.phones else None
+        return TrainingBatch(pad_features(masked), inputs, targets, steps, phones)
 
-    def export(self, directory: Path) -> None:
-        """The model as ``load`` reads it, the language model in a file of its own."""
-        vocabularies: dict[str, SavedVocabulary] = {VOCABULARY_FILE: self.model.vocabulary}
-        parts = {} if self.model.language_model is None else {LANGUAGE_MODEL_FILE: "language_model."}
-        if self.model.words is not None:
-            parts[WORDS_FILE] = "words."
-        if self.model.lexicon is not None:
-            vocabularies[LEXICON_FILE] = self.model.lexicon
-        export(directory, self.recipe, self.model, self.model.config, vocabularies, parts)
+    def vocabularies(self) -> Mapping[str, SavedVocabulary]:
+        lexicon = {} if self.model.lexicon is None else {LEXICON_FILE: self.model.lexicon}
+        return {VOCABULARY_FILE: self.model.vocabulary, **lexicon}
 
-    def _words(self, train: Sequence[Item], data_dir: Path | None) -> tuple[WordModel | None, Lexicon | None]:
+    def weight_files(self) -> Mapping[str, str]:
+        """What judges hypotheses beside the speller has files of its own."""
+        files = {} if self.model.language_model is None else {LANGUAGE_MODEL_FILE: "language_model."}
+        return files if self.model.words is None else {**files, WORDS_FILE: "words."}
+
+    def _count_words(self, train: Sequence[Item]) -> tuple[WordModel | None, Lexicon | None]:
         """Bigrams of the transcripts and of the further text, and their words, with how they are said if the model asks."""
         options = self.data.words
         if options is None:
             return None, None
-        further = read_lines((data_dir or Path()) / options.text) if options.text else []
+        further = read_lines((self.data_dir or Path()) / options.text) if options.text else []
         transcripts = [item.references[0] for item in train]
         words, lexicon = WordModel.counted(transcripts + further, options.word_count, options.bigram_count)
         return words, lexicon if self.say is None else lexicon.said(self.say)
 
-    def _vocabulary(
-        self, train: Sequence[Item], files: Mapping[str, Path], language_model: Mapping[str, Path]
-    ) -> SubwordVocabulary:
+    def _vocabulary(self, train: Sequence[Item], language_model: InitialModel) -> SubwordVocabulary:
         """That of the models to go on from, else learnt from the transcripts."""
-        given = [SubwordVocabulary.load(some[VOCABULARY_FILE]) for some in (files, language_model) if VOCABULARY_FILE in some]
+        files = [model.files[VOCABULARY_FILE] for model in (self.initial, language_model) if VOCABULARY_FILE in model.files]
+        given = [SubwordVocabulary.load(file) for file in files]
         if len({one.tokens for one in given}) > 1:
-            raise UsageError(f"recipe: {self.recipe.init} and {self.data.language_model} have different vocabularies")
+            raise UsageError(f"recipe: {self.initial.name} and {language_model.name} have different vocabularies")
         return given[0] if given else SubwordVocabulary.train([item.references[0] for item in train], self.data.vocabulary_size)
 
-    def _prepare(self, train: Sequence[Item]) -> None:
+    def _compute_features(self, train: Sequence[Item]) -> None:
         """Features of every utterance that is short enough at each speed, its tokens and its phones."""
         self.features: list[list[Tensor]] = []
         self.tokens: list[list[int]] = []
@@ -229,7 +203,7 @@ class TranscribeExperiment:
                         said = (sound for word in item.references[0].split() for sound in self.say(word))
                         self.phones.append(torch.tensor([number for sound in said for number in numbered(sound)]))
                 advance(1)
-        self.sizes: NDArray[np.int64] = np.array([len(one[0]) for one in self.features])
+        self.sizes = np.array([len(one[0]) for one in self.features])
         seconds = self.sizes * SHIFT * self.data.speeds[0]
         self.short: NDArray[np.int64] = np.flatnonzero(seconds <= self.data.short)
 
@@ -257,7 +231,7 @@ def _spread(items: Sequence[Item], count: int) -> Sequence[Item]:
     return [items[index * len(items) // count] for index in range(count)]
 
 
-def _decoded(item: Item) -> Item:
+def _decode_sound(item: Item) -> Item:
     """The item with its sound decoded, so that it is decoded once."""
     return replace(item, condition=Sound(load_audio(item.condition, RATE), RATE))
 
@@ -285,27 +259,3 @@ def mask(features: Tensor, masks: int, frames: int, bins: int, rng: np.random.Ge
         start = int(rng.integers(size - width + 1))
         features[:, start : start + width] = 0
     return features
-
-
-class _Epoch:
-    """The batches of one epoch, made as they are asked for."""
-
-    def __init__(self, experiment: TranscribeExperiment, order: NDArray[np.int64], epoch: int) -> None:
-        self.experiment = experiment
-        self.order = order
-        self.epoch = epoch
-
-    def __len__(self) -> int:
-        return len(self.order)
-
-    def __iter__(self) -> Iterator[TrainingBatch]:
-        own = self.experiment
-        rng = np.random.default_rng([own.recipe.seed, self.epoch, 1])
-        vocabulary, data = own.model.vocabulary, own.data
-        for indices in self.order:
-            drawn = [own.features[index][rng.integers(len(data.speeds))].float() for index in indices]
-            masked = [mask(one, data.masks, data.mask_frames, data.mask_bins, rng) for one in drawn]
-            texts = [own.tokens[index] for index in indices]
-            inputs, targets, steps = teacher_forcing(texts, vocabulary.bos, vocabulary.eos, vocabulary.pad)
-            said = [own.phones[index] for index in indices] if own.phones else None
-            yield TrainingBatch(pad_features(masked), inputs, targets, steps, None if said is None else pad_phones(said))

@@ -1,32 +1,22 @@
-"""Training of the translation models: what the core's loop asks for."""
+"""Training of the translation models."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import chain
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
-from torch import nn
+from pydantic import Field
 
-from condgen_cli.data.store import dataset_spec
+from condgen_cli import training
 from condgen_cli.data.subwords import SubwordVocabulary
-from condgen_cli.metrics.suite import dataset_suite
 from condgen_cli.model import Item
-from condgen_cli.runner import initial_files
-from condgen_cli.training import Recipe, check
-from condgen_cli.training.sequences import (
-    batches_of_like_length,
-    dev_scores,
-    export,
-    free_running,
-    load_initial,
-    teacher_forcing,
-)
+from condgen_cli.training import Experiment, Options, check
+from condgen_cli.training.batches import batches_of_like_length, teacher_forcing
+from condgen_cli.training.export import SavedVocabulary
 from condgen_cli.training.splits import read_split
 from condgen_translate.model import SOURCE_FILE, TARGET_FILE, Sentences, TranslateConfig, TranslateModel, pad_sentences
 from condgen_translate.objective import CrossEntropy, TrainingBatch
@@ -41,7 +31,7 @@ Pair = tuple[str, str]
 """A source sentence and its translation."""
 
 
-class MoreData(BaseModel):
+class MoreData(Options):
     """``[[data.more]]``: a further data set.
 
     Args:
@@ -52,10 +42,8 @@ class MoreData(BaseModel):
         dev: its dev split is scored too, apart.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
     dataset: str
-    options: dict[str, str] = {}
+    options: dict[str, str] = Field({})
     weight: float = Field(1.0, gt=0, le=100)
     dev: bool = False
 
@@ -65,118 +53,103 @@ class MoreData(BaseModel):
         return "-".join([self.dataset, *self.options.values()])
 
 
-class DataOptions(BaseModel):
-    """``[data]`` beside the data set's name.
+class DataOptions(training.DataOptions):
+    """``[data]``. ``limit`` and ``dev_limit`` hold for each data set.
 
     Args:
-        options: the data set's own, such as ``source`` and ``target``.
         weight: how often a pair is taken in an epoch, as of ``MoreData``.
         more: further data sets to train on.
-        pairs: train on the first so many pairs of each data set only; 0 for all.
         joint: one vocabulary for both languages, learnt from both.
         vocabulary_size: of the joint vocabulary, or of each.
         max_length: longer training sentences, in tokens of either side, are left out.
         subword_dropout: share of merges left out when a word of the training data is cut (Provilkov et al. 2020).
         copied: share of the training pairs in which a word that stands on both sides is made unknown on both, so that the
             model learns to copy unknown words.
-        dev_pairs: how many of each dev split are decoded at each evaluation; 0 for all.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    dataset: str
-    options: dict[str, str] = {}
     weight: float = Field(1.0, gt=0, le=100)
-    more: list[MoreData] = []
-    pairs: int = Field(0, ge=0)
+    more: list[MoreData] = Field([])
     joint: bool = True
     vocabulary_size: int = Field(6000, ge=8)
     max_length: int = Field(80, ge=1)
     subword_dropout: float = Field(0.0, ge=0, lt=1)
     copied: float = Field(0.0, ge=0, le=1)
-    dev_pairs: int = Field(0, ge=0)
 
 
-class ObjectiveOptions(BaseModel):
+class ObjectiveOptions(Options):
     """``[objective]``: see ``CrossEntropy``."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     label_smoothing: float = Field(0.1, ge=0, lt=1)
 
 
-class TranslateExperiment:
-    """Implements ``condgen_cli.training.Experiment``.
+class TranslateExperiment(Experiment):
+    """How translation models are trained: on pairs of like length, of one data set or several."""
 
-    Args:
-        recipe: ``[model]`` are fields of ``TranslateConfig``; ``init`` names a model to go on from.
-        data_dir: where the data set lies.
-        run_dir: unused.
-    """
+    data_options = DataOptions
+    objective_options = ObjectiveOptions
+    unit = "pairs"
 
-    def __init__(self, recipe: Recipe, data_dir: Path | None, run_dir: Path) -> None:
-        self.recipe = recipe
-        config = check(TranslateConfig, recipe.model.options, "model")
-        self.data = check(DataOptions, recipe.data.model_dump(), "data")
-        options = check(ObjectiveOptions, recipe.objective, "objective")
+    data: DataOptions
+    options: ObjectiveOptions
+    model: TranslateModel
+
+    def prepare(self) -> None:
+        config = check(TranslateConfig, self.recipe.model.options, "model")
         main = MoreData(dataset=self.data.dataset, options=self.data.options, weight=self.data.weight)
         sources = [main, *self.data.more]
-        train = [self._pairs(source, config, data_dir) for source in sources]
-        self.dev = self._dev(main, data_dir)
-        self.more_dev = {source.label: self._dev(source, data_dir) for source in self.data.more if source.dev}
-        files = {} if recipe.init is None else initial_files(recipe.init)
-        self.model = TranslateModel(config, *self._vocabularies(list(chain(*train)), files))
-        load_initial(self.model, str(recipe.init), files)
-        self._prepare(train, [source.weight for source in sources])
-        self.objective: nn.Module = CrossEntropy(self.model, options.label_smoothing)
-        self.decoding = recipe.make_decoding()
-        self.metrics = dataset_suite(dataset_spec(self.data.dataset), self.data.options)
+        train = [self._pairs(source, config) for source in sources]
+        self.dev = self._items(main, "dev")
+        self.more_dev = {source.label: self._items(source, "dev") for source in self.data.more if source.dev}
+        self.model = TranslateModel(config, *self._learn_vocabularies(list(chain(*train))))
+        self.initial.load_into(self.model)
+        self._take_short(train, [source.weight for source in sources])
+        self.objective = CrossEntropy(self.model, self.options.label_smoothing)
+
+    def plan(self, epoch: int, rng: np.random.Generator) -> Sequence[NDArray[np.int64]]:
+        """Indices of pairs of like length, each data set's as often as it weighs."""
+        taken = np.concatenate([part.epoch(epoch) for part in self.parts])
+        return list(taken[batches_of_like_length(self.sizes[taken], self.recipe.training.batch_size, rng)])
+
+    def batch(self, part: NDArray[np.int64], rng: np.random.Generator) -> TrainingBatch:
+        """Pairs as tokens, cut anew where ``subword_dropout`` asks for it."""
+        source, target, dropout = self.model.source, self.model.vocabulary, self.data.subword_dropout
+        read = source.sampler(dropout, rng) if dropout else source.encode
+        write = target.sampler(dropout, rng) if dropout else target.encode
+        pairs = [self.pairs[index] for index in part]
+        if self.data.copied:
+            pairs = [_hide_copied(pair, rng) if rng.random() < self.data.copied else pair for pair in pairs]
+        tokens, lengths = pad_sentences([read(text) for text, _ in pairs], source.eos, source.pad)
+        inputs, targets, steps = teacher_forcing([write(text) for _, text in pairs], target.bos, target.eos, target.pad)
+        return TrainingBatch(Sentences(tokens, lengths), inputs, targets, steps)
 
     @property
     def dev_metrics(self) -> tuple[str, ...]:
-        """What ``evaluate`` gives."""
-        further = [f"{key}_{label}" for label in self.more_dev for key in self.metrics.keys]
-        return (*self.metrics.keys, *further)
-
-    @property
-    def material(self) -> str:
-        """What is trained on, counted."""
-        return f"{len(self.pairs):,} pairs"
-
-    def batches(self, epoch: int) -> _Epoch:
-        """Sentence pairs of like length, in an order of the seed and the epoch."""
-        taken = np.concatenate([part.epoch(epoch) for part in self.parts])
-        rng = np.random.default_rng([self.recipe.seed, epoch])
-        order = batches_of_like_length(self.sizes[taken], self.recipe.training.batch_size, rng)
-        return _Epoch(self, taken[order], epoch)
+        """The metrics, and once more with the label of each further dev split."""
+        return (*self.metrics.keys, *(f"{key}_{label}" for label in self.more_dev for key in self.metrics.keys))
 
     def evaluate(self) -> dict[str, float]:
-        """Free-running scores on the dev split, and on those of further data sets, whose names are added to the metrics'."""
-        scores = self._scores(self.dev)
+        """Scores on the dev split, and on those of further data sets, whose labels are added to the metrics' names."""
+        scores = self.score(self.dev)
         for label, items in self.more_dev.items():
-            scores |= {f"{key}_{label}": value for key, value in self._scores(items).items()}
+            scores |= {f"{key}_{label}": value for key, value in self.score(items).items()}
         return scores
 
-    def export(self, directory: Path) -> None:
-        """The model as ``load`` reads it."""
-        vocabularies = {TARGET_FILE: self.model.vocabulary}
-        if self.model.source is not self.model.vocabulary:
-            vocabularies[SOURCE_FILE] = self.model.source
-        export(directory, self.recipe, self.model, self.model.config, vocabularies)
+    def vocabularies(self) -> Mapping[str, SavedVocabulary]:
+        """The target's, and the source's if it is another one."""
+        source = {} if self.model.source is self.model.vocabulary else {SOURCE_FILE: self.model.source}
+        return {TARGET_FILE: self.model.vocabulary, **source}
 
-    def _scores(self, items: Sequence[Item]) -> dict[str, float]:
-        return dev_scores(self.metrics, items, free_running(self.model, items, self.decoding))
+    def _items(self, source: MoreData, split: str) -> list[Item]:
+        limit = self.data.dev_limit if split == "dev" else self.data.limit
+        return read_split(source.dataset, split, self.data_dir, source.options, limit)
 
-    def _pairs(self, source: MoreData, config: TranslateConfig, data_dir: Path | None) -> list[Pair]:
+    def _pairs(self, source: MoreData, config: TranslateConfig) -> list[Pair]:
         """A data set's training pairs, as vocabularies get them."""
-        items = read_split(source.dataset, "train", data_dir, source.options, self.data.pairs)
-        return [(config.read(item.condition), item.references[0]) for item in items]
+        return [(config.read(item.condition), item.references[0]) for item in self._items(source, "train")]
 
-    def _dev(self, source: MoreData, data_dir: Path | None) -> list[Item]:
-        return read_split(source.dataset, "dev", data_dir, source.options, self.data.dev_pairs)
-
-    def _vocabularies(self, train: Sequence[Pair], files: Mapping[str, Path]) -> tuple[SubwordVocabulary, SubwordVocabulary]:
+    def _learn_vocabularies(self, train: Sequence[Pair]) -> tuple[SubwordVocabulary, SubwordVocabulary]:
         """Of source and target: those of the model to go on from, else learnt from the training pairs, each taken once."""
+        files = self.initial.files
         if TARGET_FILE in files:
             target = SubwordVocabulary.load(files[TARGET_FILE])
             return (SubwordVocabulary.load(files[SOURCE_FILE]) if SOURCE_FILE in files else target), target
@@ -187,10 +160,8 @@ class TranslateExperiment:
             return joint, joint
         return SubwordVocabulary.train(sources, size), SubwordVocabulary.train(targets, size)
 
-    def _prepare(self, train: Sequence[Sequence[Pair]], weights: Sequence[float]) -> None:
-        """Pairs of each data set short enough to train on, which of them an epoch takes, and their sizes, by which batches are
-        made.
-        """
+    def _take_short(self, train: Sequence[Sequence[Pair]], weights: Sequence[float]) -> None:
+        """Keep the pairs of each data set that are short enough, and note which of them an epoch takes, and their sizes."""
         source, target, limit = self.model.source, self.model.vocabulary, self.data.max_length
         self.pairs: list[Pair] = []
         self.parts: list[Part] = []
@@ -231,33 +202,7 @@ class Part(NamedTuple):
         return self.start + whole
 
 
-class _Epoch:
-    """The batches of one epoch, made as they are asked for."""
-
-    def __init__(self, experiment: TranslateExperiment, order: NDArray[np.int64], epoch: int) -> None:
-        self.experiment = experiment
-        self.order = order
-        self.epoch = epoch
-
-    def __len__(self) -> int:
-        return len(self.order)
-
-    def __iter__(self) -> Iterator[TrainingBatch]:
-        own = self.experiment
-        rng = np.random.default_rng([own.recipe.seed, self.epoch, 1])
-        source, target, dropout = own.model.source, own.model.vocabulary, own.data.subword_dropout
-        read = source.sampler(dropout, rng) if dropout else source.encode
-        write = target.sampler(dropout, rng) if dropout else target.encode
-        for indices in self.order:
-            pairs = [own.pairs[index] for index in indices]
-            if own.data.copied:
-                pairs = [_copied(pair, rng) if rng.random() < own.data.copied else pair for pair in pairs]
-            tokens, lengths = pad_sentences([read(text) for text, _ in pairs], source.eos, source.pad)
-            inputs, targets, steps = teacher_forcing([write(text) for _, text in pairs], target.bos, target.eos, target.pad)
-            yield TrainingBatch(Sentences(tokens, lengths), inputs, targets, steps)
-
-
-def _copied(pair: tuple[str, str], rng: np.random.Generator) -> tuple[str, str]:
+def _hide_copied(pair: tuple[str, str], rng: np.random.Generator) -> tuple[str, str]:
     """The pair with a word that stands on both sides, if there is one, made unknown on both."""
     source, target = pair
     found = [word for word in sorted(set(WORD.findall(target))) if _whole(word).search(source)]

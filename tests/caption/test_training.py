@@ -24,7 +24,7 @@ from condgen_cli.errors import UsageError
 from condgen_cli.model import Item
 from condgen_cli.runner import load
 from condgen_cli.training import build_experiment, parse_recipe, train
-from condgen_cli.training.sequences import teacher_forcing
+from condgen_cli.training.batches import teacher_forcing
 
 SMALL: dict[str, Any] = {"encoder": "lite0", "image_size": 64, "embedding_size": 12, "hidden_size": 12, "value_size": 12}
 VOCABULARY = WordVocabulary(["a", "red", "green", "blue", "card"])
@@ -226,9 +226,9 @@ def test_batches_depend_on_seed_and_epoch_alone(cards: Path, monkeypatch: pytest
 
 
 def test_training_can_be_limited_to_the_first_photos(cards: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    _, built = experiment(cards, monkeypatch, "data.photos=16", "data.dev_photos=2")
+    _, built = experiment(cards, monkeypatch, "data.limit=16", "data.dev_limit=2")
     assert sorted(photo for data in built.batches(0) for photo in data.photos.tolist()) == list(range(16))
-    assert len(built.dev) == len(built.dev_maps) == 2
+    assert len(built.dev) == 2
 
 
 def test_photos_that_speak_of_sides_are_never_mirrored(cards: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -361,7 +361,7 @@ def test_a_model_of_photos_gets_the_word_between_scenes(photos: Path, monkeypatc
 
 
 _AS_SAT = [f"model.{name}={size}" for name, size in {"embedding_size": 512, "hidden_size": 512, "value_size": 512}.items()]
-_AS_SAT += ["model.match_size=256", "data.clips=4", "data.dev_clips=2"]
+_AS_SAT += ["model.match_size=256", "data.limit=4", "data.dev_limit=2"]
 
 
 # Readers

@@ -37,7 +37,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for recipe, *more in (
         ("shakespeare-books", "data.dataset=text-file", "data.steps=16", "data.text=input.txt"),
         ("shakespeare", "data.dataset=text-file", "data.steps=16", f"init={folder / 'shakespeare-books'}"),
-        ("poem", "data.least=1"),
+        ("poem", "data.min_count=1"),
     ):
         arguments = ["train", recipe, "--data-dir", str(folder), "-o", str(folder / recipe), *small, *more]
         assert app.run(arguments) == 0

@@ -127,11 +127,11 @@ def test_a_vocabulary_decodes_what_it_encodes(text: str, other: str) -> None:
 
 
 def test_a_vocabulary_is_saved_whole(tmp_path: Path) -> None:
-    vocabulary = CharacterVocabulary.build(["hello\n\u2028 月"], ["7x4"], least=1)
+    vocabulary = CharacterVocabulary.build(["hello\n\u2028 月"], ["7x4"], min_count=1)
     vocabulary.save(tmp_path / "v.json")
     again = CharacterVocabulary.load(tmp_path / "v.json")
     assert (again.controls, again.characters) == (vocabulary.controls, vocabulary.characters)
-    assert CharacterVocabulary.build(["aab"], least=2).characters == ("a",)
+    assert CharacterVocabulary.build(["aab"], min_count=2).characters == ("a",)
 
 
 PUBLISHED = Path(os.environ.get("CONDGEN_TEST_DATA", "nowhere")).parent

@@ -15,7 +15,8 @@ from condgen_cli.app import run
 from condgen_cli.data.store import dataset_spec, target_language
 from condgen_cli.generation import Generation
 from condgen_cli.item import Item
-from condgen_cli.metrics.suite import build_suite, dataset_suite
+from condgen_cli.metrics.evaluation import Evaluation
+from condgen_cli.metrics.suite import Suite, build_suite, dataset_suite
 from condgen_cli.metrics.words import is_installed, lacks_blanks, suitable_tokenizer
 from condgen_cli.plugins import manager
 
@@ -157,15 +158,19 @@ def test_japanese_without_mecab_is_scored_by_characters_and_told() -> None:
 
 
 def test_training_is_told_the_language(capsys: pytest.CaptureFixture[str]) -> None:
-    from condgen_cli.training.sequences import dev_scores
+    from condgen_cli.training.experiment import dev_scores
 
     items = [Item(str(n), "", (text,)) for n, text in enumerate(CHINESE)]
     outputs = [Generation(text) for text in WRITTEN]
     spec = dataset_spec("parallel")
     told, untold = dataset_suite(spec, {"language": "zh"}), dataset_suite(spec, {})
-    assert dev_scores(told, items, outputs)["bleu"] > 70
+
+    def scores(suite: Suite) -> dict[str, float]:
+        return dev_scores(suite, Evaluation("zh", items, outputs, statistics=suite.statistics(items, outputs)))
+
+    assert scores(told)["bleu"] > 70
     assert capsys.readouterr().err == ""
-    assert dev_scores(untold, items, outputs)["bleu"] < 1
+    assert scores(untold)["bleu"] < 1
     assert "dev split: bleu: it counts words" in capsys.readouterr().err
-    dev_scores(untold, items, outputs)
+    scores(untold)
     assert capsys.readouterr().err == ""  # once

@@ -206,7 +206,7 @@ def test_of_several_ranges_one_is_drawn_for_each_batch(tmp_path: Path) -> None:
         ("data.dataset=ntm-chess", "data.dataset: 'ntm-chess' is not drawn"),
         ("data.sizes=[{repeats=[1, 2]}]", "data.sizes.repeats: can't be"),
         ("data.sizes=[{length=[3, 2]}]", "data.sizes.length: can't be"),
-        ("objective.smoothing=1", "objective: the networks' has no options"),
+        ("objective.smoothing=1", "objective.smoothing: unknown key"),
     ],
 )
 def test_recipes_that_make_no_sense(override: str, told: str, tmp_path: Path) -> None:

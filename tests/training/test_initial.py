@@ -12,15 +12,21 @@ from torch import nn
 
 from condgen_cli.app import run
 from condgen_cli.errors import IntegrityError, UsageError
-from condgen_cli.training.initial import load_initial
+from condgen_cli.training.initial import InitialModel
 from condgen_cli.weights import eight_bits, load_weights, save_weights
+
+
+def initial_model(name: str, weights: Path) -> InitialModel:
+    model = InitialModel(None)
+    model.name, model.files = name, {weights.name: weights}
+    return model
 
 
 def test_weights_of_another_size_are_named_in_one_line(tmp_path: Path) -> None:
     save_weights(nn.Sequential(nn.Linear(3, 4), nn.Linear(4, 5)).state_dict(), tmp_path / "model.safetensors")
     model = nn.Sequential(nn.Linear(3, 6), nn.Linear(6, 5))
     with pytest.raises(UsageError) as caught:
-        load_initial(model, "runs/x", {"model.safetensors": tmp_path / "model.safetensors"})
+        initial_model("runs/x", tmp_path / "model.safetensors").load_into(model)
     assert caught.value.message == (
         "recipe: init: runs/x does not fit the model: 0.bias is 4 there, 6 here; 0.weight is 4x3 there, 6x3 here; "
         "1.weight is 5x4 there, 5x6 here"
@@ -33,7 +39,7 @@ def test_weights_in_8_bits_and_parts_that_come_from_elsewhere(tmp_path: Path) ->
     save_file({**packed, "gone.bias": torch.ones(2)}, tmp_path / "model.safetensors")
     model = nn.ModuleDict({"a": nn.Linear(40, 40, bias=False), "own": nn.Linear(2, 2)})
     before = model["own"].weight.clone()
-    load_initial(model, "x", {"model.safetensors": tmp_path / "model.safetensors"}, apart=("own.", "gone."))
+    initial_model("x", tmp_path / "model.safetensors").load_into(model, apart=("own.", "gone."))
     assert torch.equal(model["own"].weight, before)
     assert np.abs(model["a"].weight.detach().numpy() - weights["a.weight"]).max() < 0.05
 

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from condgen_cli.training.sequences import batches_of_like_length
+from condgen_cli.training.batches import batches_of_like_length
 
 
 @given(st.integers(0, 60), st.integers(1, 20), st.integers(1, 12))

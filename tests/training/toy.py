@@ -8,10 +8,12 @@ import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+import numpy as np
 import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from condgen_cli import training
 from condgen_cli.hookspecs import hookimpl
 from condgen_cli.specs import ModelSpec
 from condgen_cli.training import Recipe
@@ -69,16 +71,23 @@ class Objective(nn.Module):
         return self.scale * loss, {"tokens": digits[:, 1:].numel(), "squared": loss.detach() ** 2}
 
 
-class Experiment:
+class Experiment(training.Experiment):
     """Draws from the global generator in its batches, as torch's own loader does, and in its evaluation, as sampling does.
 
     Args:
         recipe: ``data.batches`` is the number of batches in an epoch.
     """
 
-    def __init__(self, recipe: Recipe, data_dir: Path | None = None, run_dir: Path | None = None) -> None:
+    dev_metrics = ("accuracy", "loss")
+    material = ""
+
+    def __init__(self, recipe: Recipe, data_dir: Path | None = None) -> None:
         self.recipe = recipe
         torch.manual_seed(recipe.seed)
+        self.prepare()
+
+    def prepare(self) -> None:
+        recipe = self.recipe
         self.objective = Objective(recipe.model.options.get("dropout", 0.0))
         self.drawn = 0
         self.evaluations = 0
@@ -87,6 +96,9 @@ class Experiment:
         self.interrupt_batch = 0
         self.interrupt_evaluation = 0
         self.scores: list[float] = []
+
+    def batch(self, part: int, rng: np.random.Generator) -> Mapping[str, Tensor]:
+        raise NotImplementedError
 
     def batches(self, epoch: int) -> Batches:
         return Batches(self, epoch)

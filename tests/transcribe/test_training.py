@@ -375,9 +375,9 @@ def test_a_lexicon_of_another_model_is_refused(tones: Path) -> None:
 
 
 def test_the_dev_utterances_are_spread_over_the_split(tones: Path) -> None:
-    everything, some = experiment(tones), experiment(tones, "data.dev_utterances=3")
+    everything, some = experiment(tones), experiment(tones, "data.dev_limit=3")
     assert [item.id for item in some.dev] == [everything.dev[index].id for index in (0, 4, 8)]
-    assert len(experiment(tones, "data.dev_utterances=99").dev) == len(everything.dev) == 12
+    assert len(experiment(tones, "data.dev_limit=99").dev) == len(everything.dev) == 12
 
 
 @pytest.mark.parametrize(("name", "other"), [("las-speller", "las-lm"), ("las-an4", "las-an4-lm")])

@@ -117,7 +117,7 @@ def test_copied_words_are_unknown_on_both_sides(numbers: Path) -> None:
 
 
 def test_fewer_pairs_and_separate_vocabularies(numbers: Path) -> None:
-    built = experiment(numbers, "data.pairs=40", "data.joint=false", "model.share_embeddings=false", "data.vocabulary_size=40")
+    built = experiment(numbers, "data.limit=40", "data.joint=false", "model.share_embeddings=false", "data.vocabulary_size=40")
     assert len(built.pairs) == 40
     assert built.model.source.tokens != built.model.vocabulary.tokens
 
@@ -137,7 +137,7 @@ def languages(numbers: Path) -> Path:
 
 def taken(built: TranslateExperiment, epoch: int) -> Counter[str]:
     """How often an epoch takes each source sentence."""
-    return Counter(built.pairs[index][0] for indices in built.batches(epoch).order for index in indices)
+    return Counter(built.pairs[index][0] for indices in built.batches(epoch).plan for index in indices)
 
 
 def test_further_data_sets_are_taken_as_often_as_they_weigh(languages: Path) -> None:
@@ -166,10 +166,10 @@ def test_an_epoch_takes_the_share_that_its_weight_says(count: int, weight: float
 
 
 def test_dev_scores_of_further_data_sets_are_told_apart(languages: Path) -> None:
-    scores = experiment(languages, f"data.more={toml(MORE)}", "data.dev_pairs=4").evaluate()
+    scores = experiment(languages, f"data.more={toml(MORE)}", "data.dev_limit=4").evaluate()
     assert set(scores) == {f"{key}{name}" for key in ("bleu", "chrf") for name in ("", "_parallel-{split}.fr-{split}.it")}
     alone = [MORE[0] | {"dev": False}]
-    assert set(experiment(languages, f"data.more={toml(alone)}", "data.dev_pairs=4").evaluate()) == {"bleu", "chrf"}
+    assert set(experiment(languages, f"data.more={toml(alone)}", "data.dev_limit=4").evaluate()) == {"bleu", "chrf"}
 
 
 def test_vocabularies_are_learnt_from_all_data_sets(languages: Path) -> None:

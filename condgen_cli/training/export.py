@@ -1,0 +1,61 @@
+"""Writing a trained model as ``condgen_cli.runner.load`` reads it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from torch import Tensor
+
+from condgen_cli.training.recipe import Recipe
+from condgen_cli.weights import save_weights
+
+__all__ = ["SavedVocabulary", "write_model"]
+
+WEIGHTS_FILE = "model.safetensors"
+
+
+class SavedVocabulary(Protocol):
+    """A vocabulary that writes itself into one file."""
+
+    def save(self, path: Path) -> None: ...
+
+
+def write_model(
+    directory: Path,
+    recipe: Recipe,
+    weights: Mapping[str, Tensor],
+    config: Mapping[str, Any],
+    vocabularies: Mapping[str, SavedVocabulary],
+    weight_files: Mapping[str, str],
+) -> None:
+    """Write weights, vocabularies and ``model.json``, which describes them.
+
+    Args:
+        weights: by the names that the model's parameters have.
+        config: what the architecture's builder takes.
+        vocabularies: by the names of their files.
+        weight_files: names of further files of weights, each with the prefix of the weights that go there instead of into
+            ``model.safetensors``.
+    """
+    state = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
+    files = {}
+    for file, prefix in weight_files.items():
+        files[file] = {name: state.pop(name) for name in list(state) if name.startswith(prefix)}
+    for file, tensors in {WEIGHTS_FILE: state, **files}.items():
+        save_weights(tensors, directory / file)
+    for name, vocabulary in vocabularies.items():
+        vocabulary.save(directory / name)
+    _write_description(directory, recipe, config, [WEIGHTS_FILE, *files, *vocabularies])
+
+
+def _write_description(directory: Path, recipe: Recipe, config: Mapping[str, Any], files: Sequence[str]) -> None:
+    document = {
+        "task": recipe.task,
+        "architecture": {"name": recipe.model.architecture, "config": config},
+        "decoding": recipe.decoding,
+        "files": list(files),
+    }
+    (directory / "model.json").write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
