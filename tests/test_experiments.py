@@ -29,7 +29,7 @@ from __future__ import annotations
 from condgen_cli.hookspecs import hookimpl
 from condgen_cli.specs import DatasetSpec, ExperimentSpec, ModelSpec, Option, TaskSpec
 
-CONDGEN_API = "1"
+CONDGEN_API = "2"
 
 @hookimpl
 def condgen_register_tasks():
@@ -65,6 +65,7 @@ from safetensors.torch import save_file
 from condgen_cli.errors import InputError
 from condgen_cli.generation import Generation
 from condgen_cli.item import Item
+from condgen_cli.model import Predictor
 
 
 def words(root, split, group="none", size="20"):
@@ -74,7 +75,7 @@ def words(root, split, group="none", size="20"):
         yield Item(f"i{n}", text, (text,), group=length if group == "length" else "")
 
 
-class Copier(torch.nn.Module):
+class Copier(Predictor):
     def __init__(self, config, files=None):
         super().__init__()
         self.errors = config["errors"]
@@ -86,9 +87,8 @@ class Copier(torch.nn.Module):
         return [item.condition for item in items]
 
     def predict(self, batch):
-        for text in batch:
-            written = "mistake" if int(text.split()[1]) % self.errors == 0 else text
-            yield Generation(written, tuple(written.split()))
+        written = ["mistake" if int(text.split()[1]) % self.errors == 0 else text for text in batch]
+        return [Generation(text, tuple(text.split())) for text in written]
 
 
 class Objective(torch.nn.Module):

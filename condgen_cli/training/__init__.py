@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from condgen_cli.training.experiment import Batches, Experiment, build_experiment
     from condgen_cli.training.library import find_recipe
     from condgen_cli.training.loop import Interrupted, Summary, is_main_process, train
+    from condgen_cli.training.objective import Objective
     from condgen_cli.training.recipe import Recipe, check, parse_recipe, read_recipe
     from condgen_cli.training.run import RunDirectory
     from condgen_cli.training.schedule import sampling_probability
@@ -17,6 +18,7 @@ __all__ = [
     "Batches",
     "Experiment",
     "Interrupted",
+    "Objective",
     "Recipe",
     "RunDirectory",
     "Summary",
@@ -34,6 +36,7 @@ _MODULES = {
     "experiment": ("Batches", "Experiment", "build_experiment"),
     "library": ("find_recipe",),
     "loop": ("Interrupted", "Summary", "is_main_process", "train"),
+    "objective": ("Objective",),
     "recipe": ("Recipe", "check", "parse_recipe", "read_recipe"),
     "run": ("RunDirectory",),
     "schedule": ("sampling_probability",),

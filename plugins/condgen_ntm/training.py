@@ -19,7 +19,7 @@ from condgen_cli.plugins import manager
 from condgen_cli.runner import initial_files
 from condgen_cli.training import Recipe, check
 from condgen_cli.training.sequences import dev_scores, export, load_initial
-from condgen_ntm.data import TASKS, random_sizes
+from condgen_ntm.bit_tasks import TASKS, random_sizes
 from condgen_ntm.model import NtmConfig, NtmModel
 from condgen_ntm.objective import Objective
 

@@ -16,7 +16,7 @@ from condgen_cli.hookspecs import hookimpl
 from condgen_cli.specs import ModelSpec
 from condgen_cli.training import Recipe
 
-CONDGEN_API = "1"
+CONDGEN_API = "2"
 
 RECIPE = """
 name = "toy"
