@@ -21,7 +21,7 @@ from common import cpu_seconds, medians
 from torch import Tensor, nn
 
 from condgen_cli.nn.denormals import flushed_denormals
-from condgen_ntm.data import TASKS
+from condgen_ntm.bit_tasks import TASKS
 from condgen_ntm.model import NtmConfig, NtmModel
 from condgen_ntm.objective import Objective
 

@@ -294,12 +294,13 @@ def _takes(target: Any, given: tuple[str, ...], named: tuple[str, ...]) -> bool:
 def _built_fault(spec: Any, target: Any, named: tuple[str, ...]) -> str:
     """What is wrong with a metric or a match function as built; nothing else can be built without data."""
     if isinstance(spec, MetricSpec):
+        from condgen_cli.metrics import Metric
+
         metric = target(**dict.fromkeys(named, ""))
+        if not isinstance(metric, Metric):
+            return "is not derived from condgen_cli.metrics.Metric"
         lacking = [key for key in spec.keys if key not in metric.keys]
-        if lacking:
-            return f"has no score {' or '.join(map(repr, lacking))}"
-        missing = [name for name in ("signature", "statistics", "score") if not hasattr(metric, name)]
-        return f"has no {' and no '.join(missing)}" if missing else ""
+        return f"has no score {' or '.join(map(repr, lacking))}" if lacking else ""
     if isinstance(spec, MatchFunctionSpec):
         from condgen_cli.testing import check_match_function
 

@@ -1,6 +1,6 @@
 """Decoding: greedy, beam search and sampling, one implementation for every sequence model.
 
-Rows of one input lie together, so that a decoder reads each memory row for all its rows at once (see ``model.Model``).
+Rows of one input lie together, so that a decoder reads each memory row for all its rows at once (see ``model.SequenceModel``).
 An input that is finished leaves the batch.
 """
 
@@ -19,7 +19,7 @@ from torch import Tensor
 
 from condgen_cli.errors import UsageError
 from condgen_cli.limits import LARGEST_PENALTY, LONGEST_OUTPUT, MOST_SAMPLES, TEMPERATURES, WIDEST_BEAM
-from condgen_cli.model import Memory, Model, Step, select_state
+from condgen_cli.model import Memory, Model, SequenceModel, Step, select_state
 from condgen_cli.nn.denormals import flushed_denormals
 from condgen_cli.randomness import Uniforms, fresh_keys
 
@@ -80,8 +80,9 @@ class Decoding:
 
     def __post_init__(self) -> None:
         counts = ("beam", "nbest", "top_k", "max_length", "min_length", "no_repeat_ngram", "recombine")
+        settings = vars(self)
         for name in counts:
-            if not isinstance(getattr(self, name), int):
+            if not isinstance(settings[name], int):
                 raise UsageError(f"{name} must be a whole number")
         most = MOST_SAMPLES if self.method == "sample" else WIDEST_BEAM
         faults = {
@@ -135,7 +136,7 @@ class Scorer(Protocol):
 
 @torch.inference_mode()
 def decode(
-    model: Model,
+    model: SequenceModel,
     memory: Memory,
     decoding: Decoding,
     keys: Sequence[int] | None = None,
@@ -160,7 +161,7 @@ def decode(
         each = torch.arange(len(memory), device=memory.values.device).unsqueeze(1)
         return [found for row in each for found in decode(model, memory.select(row), decoding, None, scorers)]
     if scorers is None:
-        scorers = _weighted(_scorers(model), decoding.weights)
+        scorers = _weighted(model.scorers(), decoding.weights)
     second_pass = decoding.second_pass and decoding.method != "sample" and bool(scorers)
     scoring = _Scoring(model, scorers, decoding, own=not second_pass)
     with flushed_denormals():
@@ -172,19 +173,14 @@ def decode(
         return _judged(model, memory, found, decoding)
 
 
-def reweighted(decoding: Decoding, model: Any, weights: Mapping[str, float]) -> Decoding:
+def reweighted(decoding: Decoding, model: Model, weights: Mapping[str, float]) -> Decoding:
     """The decoding with other weights of some of the model's scorers.
 
     Raises:
         UsageError: if the model lacks one, or a weight is negative.
     """
-    _check_names(weights, _scorers(model))
+    _check_names(weights, model.scorers() if isinstance(model, SequenceModel) else {})
     return replace(decoding, weights={**decoding.weights, **weights})
-
-
-def _scorers(model: Any) -> Mapping[str, Scorer]:
-    found: Mapping[str, Scorer] = model.scorers() if hasattr(model, "scorers") else {}
-    return found
 
 
 def _check_names(weights: Mapping[str, float], scorers: Mapping[str, Scorer]) -> None:
@@ -199,7 +195,7 @@ def _weighted(scorers: Mapping[str, Scorer], weights: Mapping[str, float]) -> li
 
 
 @torch.inference_mode()
-def force(model: Model, memory: Memory, ids: Sequence[Sequence[int]]) -> list[Hypothesis]:
+def force(model: SequenceModel, memory: Memory, ids: Sequence[Sequence[int]]) -> list[Hypothesis]:
     """What the model looks at when made to write ``ids``, and their log-probabilities.
 
     Args:
@@ -227,7 +223,7 @@ def force(model: Model, memory: Memory, ids: Sequence[Sequence[int]]) -> list[Hy
     ]
 
 
-def _judged(model: Model, memory: Memory, found: list[list[Hypothesis]], decoding: Decoding) -> list[list[Hypothesis]]:
+def _judged(model: SequenceModel, memory: Memory, found: list[list[Hypothesis]], decoding: Decoding) -> list[list[Hypothesis]]:
     """What a first pass found, the model's log-probability added to its scores: the best of each input."""
     width = max(map(len, found))
     rows = [(hypotheses * width)[:width] for hypotheses in found]  # those of an input with fewer come again
@@ -249,7 +245,9 @@ class _Scoring:
     Their states are followed by what has been written, (rows, steps) with ``bos``, if decoding looks back at it.
     """
 
-    def __init__(self, model: Model, scorers: Sequence[tuple[Scorer, float]], decoding: Decoding, own: bool = True) -> None:
+    def __init__(
+        self, model: SequenceModel, scorers: Sequence[tuple[Scorer, float]], decoding: Decoding, own: bool = True
+    ) -> None:
         self.model = model
         self.own = own
         self.scorers = scorers
@@ -258,8 +256,7 @@ class _Scoring:
         vocabulary = model.vocabulary
         self.eos = vocabulary.eos
         self.bos = vocabulary.bos
-        copies = getattr(model, "copies_unknown", False)
-        self.never = [vocabulary.pad, vocabulary.bos, *([] if copies else [vocabulary.unk])]
+        self.never = [vocabulary.pad, vocabulary.bos, *([] if model.copies_unknown else [vocabulary.unk])]
 
     def start(self, memory: Memory, rows_per_item: int = 1) -> list[Any]:
         own = self.model.start(memory, rows_per_item) if self.own else None

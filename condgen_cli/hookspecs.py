@@ -1,6 +1,6 @@
 """The contract with plugins: any of these hooks, each returning a list of specs.
 
-Entry-point group ``condgen``; a plugin's module says ``CONDGEN_API = "1"``.
+Entry-point group ``condgen``; a plugin's module says ``CONDGEN_API = "2"``.
 """
 
 from __future__ import annotations
@@ -20,7 +20,9 @@ from condgen_cli.specs import (
     TaskSpec,
 )
 
-API_VERSION = "1"
+API_VERSION = "2"
+OLDER_VERSIONS = ("1",)
+"""Whose plugins are loaded as far as they use what has stayed."""
 GROUP = "condgen"
 
 hookspec = pluggy.HookspecMarker("condgen")

@@ -15,7 +15,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from condgen_cli.errors import CondgenError, NotFoundError
 from condgen_cli.generation import AttentionMap, Generation
 from condgen_cli.lines import text_inputs
-from condgen_cli.model import Item
+from condgen_cli.model import Item, Model, Predictor, SequenceModel
 from condgen_cli.plugins import manager
 from condgen_cli.runner import Result, Runner, read_inputs
 from condgen_cli.sources import Failure, Inputs, expand
@@ -82,16 +82,17 @@ class Trace:
     cost: Cost
 
 
-def trace(model: Any) -> Trace | None:
-    """Run the model's own example through it, on the CPU; None if the model has none (``model.example() -> Item``)."""
-    if not hasattr(model, "example"):
+def trace(model: SequenceModel | Predictor) -> Trace | None:
+    """Run the model's own example through it, on the CPU; None if it has none (``Model.example``)."""
+    example = model.example()
+    if example is None:
         return None
     outputs: dict[str, tuple[Shape, ...]] = {}
     hooks = [module.register_forward_hook(_recorder(outputs, name)) for name, module in model.named_modules()]
     try:
         # oneDNN's fused LSTM is opaque to the counter; allow_tf32=None leaves a setting alone that warns when it is touched
         with torch.no_grad(), torch.backends.mkldnn.flags(enabled=False, allow_tf32=None):
-            return _run(model, model.collate([model.example()]), outputs)
+            return _run(model, model.collate([example]), outputs)
     finally:
         for hook in hooks:
             hook.remove()
@@ -104,8 +105,8 @@ def _recorder(outputs: dict[str, tuple[Shape, ...]], name: str) -> Callable[[nn.
     return record
 
 
-def _run(model: Any, batch: Any, outputs: Mapping[str, tuple[Shape, ...]]) -> Trace:
-    if not hasattr(model, "step"):
+def _run(model: SequenceModel | Predictor, batch: Any, outputs: Mapping[str, tuple[Shape, ...]]) -> Trace:
+    if isinstance(model, Predictor):
         _, flops = _counted(lambda: model.predict(batch))
         return Trace(outputs, {}, {}, {}, Cost(flops))
     memory, encode_flops = _counted(lambda: model.encode(batch))
@@ -114,7 +115,7 @@ def _run(model: Any, batch: Any, outputs: Mapping[str, tuple[Shape, ...]]) -> Tr
     step, step_flops = _counted(lambda: model.step(token, state, memory))
     return Trace(
         outputs,
-        memory=_named_shapes({"values": memory.values, "keys": memory.keys, **memory.auxiliary}),
+        memory=_named_shapes({"values": memory.values, "keys": memory.keys, "vector": memory.vector, **memory.auxiliary}),
         step=_named_shapes({"logits": step.logits, **step.attention, **step.extras}),
         positions={axis.name: len(axis) for axis in memory.axes[0]} if memory.axes else {},
         cost=Cost(encode_flops, step_flops),
@@ -173,8 +174,8 @@ def model_report(runner: Runner) -> dict[str, Any]:
     }
 
 
-def _vocabulary(model: Any) -> dict[str, Any] | None:
-    vocabulary = getattr(model, "vocabulary", None)
+def _vocabulary(model: Model) -> dict[str, Any] | None:
+    vocabulary = model.vocabulary
     if vocabulary is None:
         return None
     size = len(vocabulary)

@@ -4,38 +4,37 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import chain
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from condgen_cli.errors import UsageError
-from condgen_cli.model import Memory
+from condgen_cli.model import Memory, Model, SequenceModel
 
 __all__ = ["reference_log_probs"]
 
 
 @torch.inference_mode()
 def reference_log_probs(
-    model: Any, memory: Memory, references: Sequence[Sequence[str]]
+    model: Model, memory: Memory, references: Sequence[Sequence[str]]
 ) -> list[tuple[NDArray[np.float32], ...]]:
     """Log-probabilities of references, all read in one ``forward``.
 
     Args:
-        model: follows ``condgen_cli.model.Model``.
+        model: a ``SequenceModel``.
         memory: of the inputs.
         references: of each input.
     Returns:
-        for each input and reference (T,) in nats, the end token counted where the model writes one there.
+        for each input and reference (T,) in nats, of the tokens that ``SequenceModel.targets`` counts.
     Raises:
         UsageError: if the model writes no tokens.
     """
-    if not hasattr(model, "forward") or not hasattr(model, "step"):
+    if not isinstance(model, SequenceModel):
         raise UsageError("the model gives no probabilities of texts")
     vocabulary, device = model.vocabulary, memory.values.device
     width = max(map(len, references), default=0)
-    targets = [[_targets(model, text) for text in texts] for texts in references]
+    targets = [[model.targets(text) for text in texts] for texts in references]
     longest = max(map(len, chain.from_iterable(targets)), default=0)
     if not width or not longest:
         return [tuple(np.zeros(0, np.float32) for _ in texts) for texts in references]
@@ -51,9 +50,3 @@ def reference_log_probs(
     return [
         tuple(rows[row, column, : len(sequence)] for column, sequence in enumerate(texts)) for row, texts in enumerate(targets)
     ]
-
-
-def _targets(model: Any, text: str) -> list[int]:
-    if hasattr(model, "targets"):
-        return list(model.targets(text))
-    return [*model.vocabulary.encode(text), model.vocabulary.eos]

@@ -23,7 +23,7 @@ from condgen_cli.commands import CORE
 from condgen_cli.entry_points import EntryPoint, discover
 from condgen_cli.errors import PluginError
 from condgen_cli.guard import guard, told
-from condgen_cli.hookspecs import API_VERSION, GROUP
+from condgen_cli.hookspecs import API_VERSION, GROUP, OLDER_VERSIONS
 from condgen_cli.specs import (
     CommandSpec,
     DatasetSpec,
@@ -216,6 +216,8 @@ class Plugins:
             self._add(plugin, slow_import(plugin.entry, seconds, getattr(plugin.module, "__file__", None) or ""))
         if loaded:
             self._usable.append(plugin)
+            if plugin.api in OLDER_VERSIONS:
+                self._add(plugin, _older(plugin))
 
     def _registered(self, plugin: Plugin) -> bool:
         """Import the plugin and give its hooks to pluggy; True, or an exception of whatever kind."""
@@ -351,7 +353,7 @@ def _check_contract(plugin: Plugin, module: ModuleType) -> None:
     if not isinstance(api, str):
         message = f"CONDGEN_API is {_shortened(api)}, which is not a string"
         raise _RejectedError(message, f'write CONDGEN_API = "{API_VERSION}"', where)
-    if api != API_VERSION:
+    if api not in (API_VERSION, *OLDER_VERSIONS):
         message = f"it was written for API {plugin.api}, this is {API_VERSION}"
         raise _RejectedError(message, "upgrade the plugin or condgen, whichever is older", where)
     for attribute, value in list(vars(module).items()):
@@ -367,6 +369,15 @@ def _wrong_signature(module: ModuleType, error: pluggy.PluginValidationError) ->
     hook = next((hook for hook in HOOKS if hook in str(error)), "")
     location = _definition(getattr(module, hook, None))
     return _RejectedError(f"{hook or 'a hook'} has a wrong signature", f"write it as def {hook}():", location)
+
+
+def _older(plugin: Plugin) -> Problem:
+    """The note that a plugin was written for an older API, of which most goes on to work."""
+    message = (
+        f"it was written for API {plugin.api}, this is {API_VERSION}, in which models and metrics derive from base classes"
+    )
+    advice = f'derive them from condgen_cli.model and condgen_cli.metrics, then write CONDGEN_API = "{API_VERSION}"'
+    return Problem(plugin.name, message, advice, getattr(plugin.module, "__file__", None) or "")
 
 
 def slow_import(entry: EntryPoint, seconds: float, where: str) -> Problem:

@@ -133,10 +133,10 @@ def prepared(task: str, options: TaskOptions) -> tuple[Runner, Decoding]:
 
 
 def _loaded(task: str, options: TaskOptions) -> tuple[Runner, Decoding]:
-    from condgen_cli.runner import described, load
+    from condgen_cli.runner import describe, load
 
     weights = parse_weights(options.weight or ())
-    model = described(options.model)
+    model = describe(options.model)
     if model.task != task:
         raise UsageError(f"{options.model} is a model for {model.task}, not for {task}", "condgen list")
     _check_choices(options, model.decoding.method == "sample")
@@ -193,12 +193,12 @@ class _Session:
         return not (whole or options.nbest > 1 or options.show_attention or options.save_attention)
 
     def run(self, inputs: Iterable[str | Text | Item | Failure]) -> int:
-        from condgen_cli.runner import by_input
+        from condgen_cli.runner import group_by_input
 
         failed: list[CondgenError] = []
         done = 0
         with self._destination() as destination, self._progress() as advance, self._progress_within() as show:
-            for parts in by_input(self._results(inputs)):
+            for parts in group_by_input(self._results(inputs)):
                 errors: list[CondgenError] = []
                 self.begun = True
                 self._write(destination, _shown(parts, show), errors)
@@ -214,10 +214,10 @@ class _Session:
 
     def _write(self, destination: Destination, parts: Iterator[Result], errors: list[CondgenError]) -> None:
         """Print an input's results. If each input has a file of its own, one that can't be written is that input's error."""
-        from condgen_cli.runner import whole
+        from condgen_cli.runner import join_parts
 
         each = isinstance(destination, EachInput)
-        results = parts if self.streams else iter([self._saved(whole(parts))])
+        results = parts if self.streams else iter([self._saved(join_parts(parts))])
         first = next(results)
         told = self._told(chain([first], results), errors)
         if each and first.error:
@@ -269,19 +269,19 @@ class _Session:
         return self._run(inputs)
 
     def _run(self, inputs: Iterable[str | Text | Item | Failure]) -> Iterator[Result]:
-        from condgen_cli.runner import read_inputs
+        from condgen_cli.runner import Request, read_inputs
 
         options = self.options
-        results = self.runner.stream(
-            read_inputs(self.task, inputs),
+        request = Request(
             self.decoding,
             options.batch_size,
             options.force,
             options.seed,
-            draw=options.show_attention or options.save_attention is not None,
+            conditions=options.show_attention or options.save_attention is not None,
             live=self.live,
-            joined=False,
+            join_parts=False,
         )
+        results = self.runner.stream(read_inputs(self.task, inputs), request)
         return map(self._detailed, results) if self.details else results
 
     def _detailed(self, result: Result) -> Result:

@@ -21,7 +21,7 @@ RAISING = """
     from condgen_cli.hookspecs import hookimpl
     from condgen_cli.specs import CommandSpec
 
-    CONDGEN_API = "1"
+    CONDGEN_API = "2"
 
     @hookimpl
     def condgen_register_commands():
@@ -52,7 +52,7 @@ LETTERS = """
     from condgen_cli.hookspecs import hookimpl
     from condgen_cli.specs import CommandSpec
 
-    CONDGEN_API = "1"
+    CONDGEN_API = "2"
 
     @hookimpl
     def condgen_register_commands():
@@ -266,7 +266,7 @@ def test_control_c_leaves_no_traceback(make_plugin, condgen_env):
         import time
         from condgen_cli.hookspecs import hookimpl
         from condgen_cli.specs import CommandSpec
-        CONDGEN_API = "1"
+        CONDGEN_API = "2"
 
         @hookimpl
         def condgen_register_commands():

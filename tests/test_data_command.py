@@ -160,7 +160,7 @@ from pathlib import Path
 from condgen_cli.hookspecs import hookimpl
 from condgen_cli.specs import Archive, DatasetSpec, Option
 
-CONDGEN_API = "1"
+CONDGEN_API = "2"
 
 
 @hookimpl

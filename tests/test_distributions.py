@@ -115,7 +115,7 @@ def test_install_refuses_before_anything_is_installed(condgen, tmp_path):
 def twins(plugin_folder, make_plugin):
     """Two distributions that bring a plugin of one name."""
     for name in ("one", "two"):
-        make_plugin(f"condgen_{name}", f"CONDGEN_API = '{1 if name == 'one' else 2}'")
+        make_plugin(f"condgen_{name}", f"CONDGEN_API = '{2 if name == 'one' else 3}'")
         (plugin_folder / f"condgen_{name}-1.0.dist-info" / "entry_points.txt").write_text(
             f"[condgen]\nsame = plug_condgen_{name}\n"
         )
@@ -127,7 +127,7 @@ def test_plugins_of_one_name_are_told_apart(condgen):
     found = {plugin["distribution"]: plugin["status"] for plugin in listed if plugin["name"] == "same"}
     assert found == {"condgen-one": "ok", "condgen-two": "broken"}
     assert (
-        "warning: plugin 'same' of condgen-two: it was written for API 2"
+        "warning: plugin 'same' of condgen-two: it was written for API 3"
         in condgen("list", "--help").stderr + condgen("greet").stderr
     )
     done = condgen("plugin", "uninstall", "same")

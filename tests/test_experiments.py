@@ -29,7 +29,7 @@ from __future__ import annotations
 from condgen_cli.hookspecs import hookimpl
 from condgen_cli.specs import DatasetSpec, ExperimentSpec, ModelSpec, Option, TaskSpec
 
-CONDGEN_API = "1"
+CONDGEN_API = "2"
 
 @hookimpl
 def condgen_register_tasks():
@@ -66,6 +66,7 @@ from condgen_cli import training
 from condgen_cli.errors import InputError
 from condgen_cli.generation import Generation
 from condgen_cli.item import Item
+from condgen_cli.model import Predictor
 
 
 def words(root, split, group="none", size="20"):
@@ -75,7 +76,7 @@ def words(root, split, group="none", size="20"):
         yield Item(f"i{n}", text, (text,), group=length if group == "length" else "")
 
 
-class Copier(torch.nn.Module):
+class Copier(Predictor):
     def __init__(self, config, files=None):
         super().__init__()
         self.errors = config["errors"]
@@ -87,12 +88,11 @@ class Copier(torch.nn.Module):
         return [item.condition for item in items]
 
     def predict(self, batch):
-        for text in batch:
-            written = "mistake" if int(text.split()[1]) % self.errors == 0 else text
-            yield Generation(written, tuple(written.split()))
+        written = ["mistake" if int(text.split()[1]) % self.errors == 0 else text for text in batch]
+        return [Generation(text, tuple(text.split())) for text in written]
 
 
-class Objective(torch.nn.Module):
+class Objective(training.Objective):
     def __init__(self, errors):
         super().__init__()
         self.model = Copier({"errors": errors})

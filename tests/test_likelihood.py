@@ -18,7 +18,7 @@ from condgen_cli.metrics.evaluation import evaluate
 from condgen_cli.metrics.exact import Accuracy
 from condgen_cli.metrics.likelihood import Likelihood
 from condgen_cli.metrics.suite import Suite
-from condgen_cli.model import Item, Memory, Step
+from condgen_cli.model import Item, Memory, Predictor, SequenceModel, Step
 from condgen_cli.runner import Bundle, Runner
 
 
@@ -44,7 +44,7 @@ class State(NamedTuple):
     rows: Tensor
 
 
-class Pairs(nn.Module):
+class Pairs(SequenceModel):
     """The next letter depends on the one before and on the item: with condition c the letter repeats with probability c."""
 
     def __init__(self) -> None:
@@ -54,9 +54,6 @@ class Pairs(nn.Module):
 
     def collate(self, items: Sequence[Item]) -> Tensor:
         return torch.tensor([item.condition for item in items])
-
-    def condition(self, item: Item) -> None:
-        return None
 
     def encode(self, batch: Tensor) -> Memory:
         return Memory(torch.zeros(len(batch), 0, 1), auxiliary={"again": batch})
@@ -89,6 +86,16 @@ class Unending(Pairs):
         return self.vocabulary.encode(text)
 
 
+class Unwritten(Predictor):
+    """Writes no tokens."""
+
+    def collate(self, items: Sequence[Item]) -> int:
+        return len(items)
+
+    def predict(self, batch: int) -> list[Generation]:
+        return [Generation("")] * batch
+
+
 ITEMS = [Item("1", 0.9, ("aab", "b")), Item("2", 0.25, ("bb",)), Item("3", 0.5, ("",))]
 
 
@@ -113,7 +120,7 @@ def test_each_reference_of_each_item(model: Pairs) -> None:
 
 def test_a_model_without_tokens_says_so() -> None:
     with pytest.raises(UsageError, match="no probabilities"):
-        reference_log_probs(object(), Memory(torch.zeros(1, 0, 1)), [("a",)])
+        reference_log_probs(Unwritten(), Memory(torch.zeros(1, 0, 1)), [("a",)])
 
 
 def runner(model: nn.Module) -> Runner:

@@ -21,7 +21,7 @@ from condgen_cli import app
 from condgen_cli.errors import CondgenError, InputError, UsageError
 from condgen_cli.files import OutputFile, write_whole
 from condgen_cli.generation import AttentionMap, Axis, Generation
-from condgen_cli.model import Item
+from condgen_cli.model import Item, Predictor
 from condgen_cli.outputs import fill
 from condgen_cli.printable import defused, printable
 from condgen_cli.render.files import FORMATS
@@ -31,7 +31,7 @@ Outcome = tuple[int, str, str]
 Run = Callable[..., Outcome]
 
 
-class Copier:
+class Copier(Predictor):
     """Writes its input's name or text, while it looks at it; some inputs go wrong."""
 
     def collate(self, items: Sequence[Item]) -> list[str]:
@@ -39,9 +39,6 @@ class Copier:
         if any("bad" in name for name in names):
             raise InputError("it is bad")
         return names
-
-    def condition(self, item: Item) -> None:
-        return None
 
     def predict(self, batch: list[str]) -> list[Generation]:
         if any("interrupt" in text for text in batch):

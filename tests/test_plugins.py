@@ -29,7 +29,7 @@ SHOUT = ROOT / "tests" / "thirdparty" / "condgen-shout"
 HEADER = """
 from condgen_cli.hookspecs import hookimpl
 from condgen_cli.specs import *
-CONDGEN_API = "1"
+CONDGEN_API = "2"
 """
 
 # name, the plugin's source, what the one warning says, whether the whole plugin is unusable
@@ -39,7 +39,12 @@ BROKEN = {
     "syntax": ("def (:", "SyntaxError", True),
     "exits": ("import sys; sys.exit('bye')", "sys.exit('bye')", True),
     "noapi": ("", "does not say which API", True),
-    "otherapi": ("CONDGEN_API = '2'", "written for API 2, this is 1", True),
+    "otherapi": ("CONDGEN_API = '3'", "written for API 3, this is 2", True),
+    "olderapi": (
+        "CONDGEN_API = '1'",
+        "written for API 1, this is 2, in which models and metrics derive from base classes",
+        False,
+    ),
     "unknownhook": (HEADER + "@hookimpl\ndef condgen_register_tusks(): return []", "no hook condgen_register_tusks", True),
     "unmarked": (HEADER + "def condgen_register_tasks(): return []", "not marked as a hook", True),
     "signature": (HEADER + "@hookimpl\ndef condgen_register_tasks(config): return []", "wrong signature", True),
@@ -83,7 +88,7 @@ BROKEN = {
         "help of 'a' is not one line",
         False,
     ),
-    "numberedapi": ("CONDGEN_API = 1", "CONDGEN_API is 1, which is not a string", True),
+    "numberedapi": ("CONDGEN_API = 2", "CONDGEN_API is 2, which is not a string", True),
     "interrupts": ("raise KeyboardInterrupt", "it raised KeyboardInterrupt", True),
     "leaves": ("import os\nos._exit(0)", "os._exit(0)", True),
     "speechless": ("class Mute(Exception):\n    def __str__(self): raise ValueError\nraise Mute", "import failed: Mute", True),
@@ -172,8 +177,18 @@ FAULTY = {
     ),
     "keys": (hook("metrics", "MetricSpec('loudness', 'plug_keys:Metric')"), "keys of metric 'loudness' is not a tuple"),
     "metric": (
-        hook("metrics", "MetricSpec(('d',), 'plug_metric:Metric')") + "class Metric:\n    keys = ('e',)",
+        hook("metrics", "MetricSpec(('d',), 'plug_metric:build')")
+        + "def build():\n    from condgen_cli.metrics.exact import Accuracy\n    return Accuracy()",
         "has no score 'd'",
+    ),
+    "ducktyped": (
+        hook("metrics", "MetricSpec(('d',), 'plug_ducktyped:Metric')") + "class Metric:\n    keys = ('d',)",
+        "plug_ducktyped:Metric is not derived from condgen_cli.metrics.Metric",
+    ),
+    "incomplete": (
+        hook("metrics", "MetricSpec(('d',), 'plug_incomplete:Half')")
+        + "from condgen_cli.metrics import Metric\nclass Half(Metric):\n    keys = ('d',)",
+        "Can't instantiate abstract class Half",
     ),
     "recipe": (hook("recipes", "RecipeSpec('r', 'caption', 'json', 'absent.toml')"), "json holds no absent.toml"),
     "single": (hook("manifests", "ManifestSpec('one', 'plug_single')"), "cannot look into plug_single"),
@@ -463,7 +478,7 @@ def test_the_built_in_plugin_keeps_the_contract():
 @pytest.mark.parametrize(
     ("source", "complaint"),
     [
-        ("CONDGEN_API = '1'", "registers nothing"),
+        ("CONDGEN_API = '2'", "registers nothing"),
         ("import numpy" + HEADER + "@hookimpl\ndef condgen_register_recipes(): return []", "registers nothing"),
         (HEADER + "@hookimpl\ndef condgen_register_commands(): return [CommandSpec('a', '', 'no_such:thing')]", "no_such"),
         (
@@ -537,7 +552,7 @@ def test_a_stranger_s_plugin_is_installed_used_and_removed(virtualenv, tmp_path)
     assert "--how-loud" in virtualenv("condgen_cli", "inspect", "--help").stdout
     listed = json.loads(virtualenv("condgen_cli", "plugin", "list", "--format", "json").stdout)["plugins"]
     (plugin,) = (plugin for plugin in listed if plugin["name"] == "shouting")
-    assert (plugin["distribution"], plugin["version"], plugin["api"], plugin["status"]) == ("condgen-shout", "1.2.3", "1", "ok")
+    assert (plugin["distribution"], plugin["version"], plugin["api"], plugin["status"]) == ("condgen-shout", "1.2.3", "2", "ok")
     assert plugin["registers"] == {
         "tasks": ["shout"],
         "models": ["shouter"],

@@ -23,9 +23,9 @@ from condgen_cli.data.text import WordVocabulary
 from condgen_cli.decoding import Decoding
 from condgen_cli.errors import InputError, IntegrityError, NotFoundError, PluginError, UsageError
 from condgen_cli.generation import Axis, Generation
-from condgen_cli.model import Item, Memory, Step
+from condgen_cli.model import Item, Memory, Predictor, SequenceModel, Step
 from condgen_cli.pipeline import prefetch
-from condgen_cli.runner import Bundle, Runner, load
+from condgen_cli.runner import Bundle, Request, Runner, load
 from condgen_cli.settings import Settings, current, use
 from condgen_cli.sources import Failure
 
@@ -54,7 +54,7 @@ class State(NamedTuple):
     position: Tensor
 
 
-class Copier(nn.Module):
+class Copier(SequenceModel):
     """Copies a string of letters: at step t it looks at position t alone, after the last one it ends."""
 
     def __init__(self, grid: bool = False) -> None:
@@ -128,7 +128,7 @@ class Overflowing(Copier):
 @pytest.mark.parametrize("decoding", [Decoding(beam=2), Decoding(method="greedy"), None], ids=["beam", "greedy", "forced"])
 def test_an_input_without_an_output_is_an_error(decoding: Decoding | None) -> None:
     force = "cab" if decoding is None else None
-    results = list(runner(Overflowing()).stream(items("abc", "face"), decoding, force=force))
+    results = list(runner(Overflowing()).stream(items("abc", "face"), Request(decoding, force=force)))
     assert [bool(result.error) for result in results] == [False, True]
     assert "face.txt: the model has no output" in str(results[1].error)
     assert not results[1].generations
@@ -136,7 +136,7 @@ def test_an_input_without_an_output_is_an_error(decoding: Decoding | None) -> No
 
 def test_order_and_attention_of_unequal_items() -> None:
     texts = ["abc", "h", "gfedcba", "bb", "cafe"]
-    results = list(runner().stream(items(*texts), batch_size=2))
+    results = list(runner().stream(items(*texts), Request(batch_size=2)))
     assert [result.generations[0].output for result in results] == texts
     assert [result.source for result in results] == [f"{text}.txt" for text in texts]
     for text, result in zip(texts, results, strict=True):
@@ -163,7 +163,7 @@ def test_errors_stay_with_their_items() -> None:
         Failure("gone.txt", NotFoundError("gone.txt does not exist")),
         *items("de"),
     ]
-    results = list(runner().stream(stream, batch_size=10))
+    results = list(runner().stream(stream, Request(batch_size=10)))
     assert [result.generations[0].output if result.generations else None for result in results] == [
         "abc", None, None, "face", None, "de",
     ]  # fmt: skip
@@ -180,7 +180,7 @@ def test_errors_stay_with_their_items() -> None:
 
 def test_one_bad_item_does_not_break_up_its_batch() -> None:
     model = Copier()
-    list(runner(model).stream(items("ab", "cd", "123", "ef"), batch_size=4))
+    list(runner(model).stream(items("ab", "cd", "123", "ef"), Request(batch_size=4)))
     assert model.collated[-1] == 3
 
 
@@ -200,7 +200,7 @@ def test_debug_lets_unexpected_exceptions_through() -> None:
 
 
 def test_nbest_and_options_of_a_call() -> None:
-    results = list(runner().stream(items("abc"), Decoding(beam=3, nbest=3)))
+    results = list(runner().stream(items("abc"), Request(Decoding(beam=3, nbest=3))))
     assert len(results[0].generations) == 3
     assert results[0].generations[0].score >= results[0].generations[1].score
     assert runner()(Item("1", "abcdefgh"), max_length=3).output == "abc"
@@ -217,7 +217,7 @@ def test_force() -> None:
 def test_sampling_with_a_seed_is_reproducible() -> None:
     def sampled(seed: int) -> list[Any]:
         decoding = Decoding(method="sample", nbest=4, temperature=20.0, max_length=6)
-        (result,) = runner().stream(items("abc"), decoding, seed=seed)
+        (result,) = runner().stream(items("abc"), Request(decoding, seed=seed))
         return [generation.output for generation in result.generations]
 
     assert sampled(1) == sampled(1)
@@ -228,7 +228,7 @@ def test_a_sample_depends_on_its_input_alone() -> None:
     decoding = Decoding(method="sample", temperature=20.0, max_length=6)
 
     def sampled(*texts: str, **options: Any) -> list[str]:
-        return [result.generations[0].output for result in runner().stream(items(*texts), decoding, **options)]
+        return [result.generations[0].output for result in runner().stream(items(*texts), Request(decoding, **options))]
 
     abc, cafe, again = sampled("abc", "cafe", "abc")
     assert sampled("cafe", "h", "bad", "abc", "gg", "abc", batch_size=2) == [
@@ -246,7 +246,7 @@ def test_a_sample_depends_on_its_input_alone() -> None:
 class Strange(Copier):
     """Knows what it has been made for, and what to think of its inputs."""
 
-    def strange(self, item: Item, generation: Generation) -> bool:
+    def is_out_of_domain(self, item: Item, generation: Generation) -> bool:
         return "h" in item.condition and generation.mean_log_prob is not None
 
     def doubt(self, item: Item) -> str:
@@ -254,7 +254,7 @@ class Strange(Copier):
 
 
 def warnings_of(texts: Sequence[str], model: Any = None, **options: Any) -> list[tuple[str, ...]]:
-    return [result.generations[0].warnings for result in runner(model).stream(items(*texts), **options)]
+    return [result.generations[0].warnings for result in runner(model).stream(items(*texts), Request(**options))]
 
 
 def test_a_loop_that_the_input_lacks_is_warned_of() -> None:
@@ -287,7 +287,7 @@ def test_doubts_come_with_the_output() -> None:
 
 
 def test_conditions_are_only_made_where_they_are_drawn() -> None:
-    (result,) = runner().stream(items("abc"), draw=False)
+    (result,) = runner().stream(items("abc"), Request(conditions=False))
     assert result.generations[0].condition is None
 
 
@@ -320,7 +320,7 @@ def test_batches_hold_items_of_like_length_and_results_keep_their_order() -> Non
     texts = ["abcdefgh"[: 1 + 5 * number % 8] for number in range(2 * 16 * 3 + 5)]
     model = Measuring()
     stream = [*items(*texts), Failure("gone.txt", NotFoundError("gone.txt does not exist")), *items("bad", "123")]
-    results = list(runner(model).stream(stream, batch_size=3))
+    results = list(runner(model).stream(stream, Request(batch_size=3)))
     assert [result.generations[0].output for result in results if result.generations] == [*texts, "bad"]
     assert [result.source for result in results if result.error] == ["gone.txt", "123.txt"]
     full = [batch for batch in model.batches if len(batch) == 3]
@@ -336,13 +336,13 @@ def test_a_length_that_cannot_be_told_is_the_item_s_own_error() -> None:
                 raise TypeError("no length")
             return super().length(item)
 
-    results = list(runner(Wrong()).stream(items("ab", "123", "c"), batch_size=2))
+    results = list(runner(Wrong()).stream(items("ab", "123", "c"), Request(batch_size=2)))
     assert [result.error is None for result in results] == [True, False, True]
 
 
 def test_live_items_are_answered_before_the_next_is_there() -> None:
     asked: Queue[Item | None] = Queue()
-    results = runner(Measuring()).stream(iter(asked.get, None), batch_size=8, live=True)  # type: ignore[arg-type]
+    results = runner(Measuring()).stream(iter(asked.get, None), Request(batch_size=8, live=True))  # type: ignore[arg-type]
     for text in ("abc", "d"):
         asked.put(Item(text, text))
         assert next(results).generations[0].output == text
@@ -358,7 +358,7 @@ def parts(text: str, *conditions: str) -> list[Item]:
 @pytest.mark.parametrize("model", [Copier, Measuring])
 def test_the_parts_of_an_input_give_one_result(model: Callable[[], Copier]) -> None:
     stream = [*items("a"), *parts("long", "abc", "de", "fgh"), *items("b")]
-    results = list(runner(model()).stream(stream, batch_size=2))
+    results = list(runner(model()).stream(stream, Request(batch_size=2)))
     assert [result.generations[0].output for result in results] == ["a", "abc de fgh", "b"]
     joined = results[1].generations[0]
     assert (results[1].source, joined.tokens) == ("long", ("a", "b", "c", "<eos>", "d", "e", "<eos>", "f", "g", "h", "<eos>"))
@@ -371,7 +371,7 @@ def test_the_parts_of_an_input_give_one_result(model: Callable[[], Copier]) -> N
 
 def test_a_part_that_fails_fails_its_input_alone() -> None:
     stream = [*items("a"), *parts("long", "abc", "123", "de"), *items("b")]
-    first, failed, last = runner().stream(stream, batch_size=10)
+    first, failed, last = runner().stream(stream, Request(batch_size=10))
     assert [one.generations[0].output for one in (first, last)] == ["a", "b"]
     assert (failed.source, failed.generations) == ("long", ())
     assert failed.error
@@ -379,7 +379,7 @@ def test_a_part_that_fails_fails_its_input_alone() -> None:
 
 
 def test_an_output_is_forced_for_one_part_only() -> None:
-    failed, alone = runner().stream([*parts("long", "a", "b"), *items("ab")], force="ab")
+    failed, alone = runner().stream([*parts("long", "a", "b"), *items("ab")], Request(force="ab"))
     assert failed.error
     assert "forced for one only" in failed.error.message
     assert alone.generations[0].output == "ab"
@@ -388,21 +388,18 @@ def test_an_output_is_forced_for_one_part_only() -> None:
 def test_an_input_with_nothing_in_it_never_reaches_the_model() -> None:
     model = Copier()
     empty = Item("2", "", source="empty", parts=0)
-    results = list(runner(model).stream([*items("ab"), empty, *items("c")], batch_size=8))
+    results = list(runner(model).stream([*items("ab"), empty, *items("c")], Request(batch_size=8)))
     assert [result.generations[0].output for result in results] == ["ab", "", "c"]
     assert not results[1].generations[0].attention
     assert model.collated == [2]
     assert runner(model)(empty).output == ""
 
 
-class Counter:
+class Counter(Predictor):
     """A model that predicts, without tokens."""
 
     def collate(self, items: Sequence[Item]) -> Tensor:
         return torch.tensor([len(item.condition) for item in items])
-
-    def condition(self, item: Item) -> Any:
-        return None
 
     def predict(self, batch: Tensor) -> list[Generation]:
         return [Generation(int(length)) for length in batch]
@@ -410,7 +407,11 @@ class Counter:
 
 def test_models_that_predict() -> None:
     counter = runner(Counter())
-    assert [result.generations[0].output for result in counter.stream(items("abc", "d", "ef"), batch_size=2)] == [3, 1, 2]
+    assert [result.generations[0].output for result in counter.stream(items("abc", "d", "ef"), Request(batch_size=2))] == [
+        3,
+        1,
+        2,
+    ]
     with pytest.raises(UsageError, match="no tokens"):
         counter(Item("1", "abc"), force="ab")
 

@@ -420,7 +420,7 @@ def _print_attention(generation: Generation) -> None:
 def _conditions(runner: Runner, items: Iterable[Item], wanted: set[str]) -> dict[str, Any]:
     """What attention is drawn on, read again for the few items that are shown."""
     conditions: dict[str, Any] = {}
-    if not wanted or not hasattr(runner.model, "condition"):
+    if not wanted:
         return conditions
     for item in items:
         if item.id in wanted:

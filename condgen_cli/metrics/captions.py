@@ -15,6 +15,7 @@ from pycocoevalcap.rouge.rouge import Rouge
 
 from condgen_cli.data.text import CAPTION_TOKENISATION, caption_tokens
 from condgen_cli.generation import Generation
+from condgen_cli.metrics import Metric
 from condgen_cli.metrics.words import NO_TEXT, hold_text
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ def _pairs(items: Sequence[Item], generations: Sequence[Generation]) -> list[tup
     ]
 
 
-class CaptionBleu:
+class CaptionBleu(Metric):
     """Corpus BLEU with several references; the one closest in length, the shorter if two are, sets the brevity penalty.
 
     Statistics: words of the hypothesis, words of the closest reference, matching n-grams of orders 1 to 4, all n-grams of
@@ -86,7 +87,7 @@ def _closest(length: int, reference_lengths: Sequence[int]) -> int:
     return min((abs(reference - length), reference) for reference in reference_lengths)[1]
 
 
-class Cider:
+class Cider(Metric):
     """CIDEr-D; an n-gram's document frequency is the number of the given items in whose references it occurs.
 
     So an item's value depends on the set that it is scored in; resampling keeps the document frequencies of the whole set.
@@ -120,7 +121,7 @@ class Cider:
         return {"cider": f"it is 0 for any output {why}: it weighs n-grams by how few items of the set have them"}
 
 
-class RougeL:
+class RougeL(Metric):
     """ROUGE-L, the mean over items of the F-measure (beta 1.2) of the best precision and the best recall.
 
     Statistics: the item's F-measure.

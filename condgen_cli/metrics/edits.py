@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from condgen_cli.generation import Generation
+from condgen_cli.metrics import Metric
 from condgen_cli.metrics.words import NO_TEXT, hold_text
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ def _rate(totals: NDArray[np.float64]) -> NDArray[np.float64]:
     return 100 * totals[..., :3].sum(-1) / np.maximum(totals[..., 3], 1)
 
 
-class WordErrors:
+class WordErrors(Metric):
     """Word error rate: Levenshtein's distance in words, in percent of the words of the references.
 
     Words are divided by white space and compared as they are. Of several references the closest counts. Without words in the
@@ -65,6 +66,7 @@ class WordErrors:
     """
 
     keys = ("wer", "substitutions", "deletions", "insertions")
+    signature: str = ""
     item_key = "wer"
     lower_is_better = True
 
@@ -90,7 +92,7 @@ class WordErrors:
         return {} if hold_text(items) else {"wer": f"{NO_TEXT}: errors are counted in percent of 1 word, as jiwer does"}
 
 
-class CharacterErrors:
+class CharacterErrors(Metric):
     """Character error rate, spaces between words included; statistics as those of ``WordErrors``, in characters."""
 
     keys = ("cer",)

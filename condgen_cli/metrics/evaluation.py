@@ -14,6 +14,7 @@ from condgen_cli.generation import Generation
 from condgen_cli.metrics.alignments import Alignment, Weights, Words, closest_alignment
 from condgen_cli.metrics.significance import Difference, Matrix, compare, finite
 from condgen_cli.metrics.suite import Suite
+from condgen_cli.request import Request
 
 if TYPE_CHECKING:
     from condgen_cli.decoding import Decoding
@@ -53,7 +54,9 @@ class Evaluation:
 
 def searches(runner: Runner, suite: Suite) -> bool:
     """Whether outputs are searched or drawn for the suite: the model writes tokens, and a metric looks at them."""
-    return suite.reads_output and hasattr(runner.model, "step")
+    from condgen_cli.model import SequenceModel
+
+    return suite.reads_output and isinstance(runner.model, SequenceModel)
 
 
 def decoding_of(decoding: Decoding) -> dict[str, Any]:
@@ -88,15 +91,10 @@ def evaluate(
     done = Evaluation(runner.name, decoding=decoding_of(decoding) if searches(runner, suite) else {})
     keep_attention = keep_attention or suite.reads_attention
     started = time.perf_counter()
-    for result in runner.stream(
-        items,
-        decoding,
-        batch_size,
-        seed=seed,
-        draw=False,
-        outputs=suite.reads_output,
-        references=suite.reads_likelihood,
-    ):
+    request = Request(
+        decoding, batch_size, seed=seed, conditions=False, outputs=suite.reads_output, likelihoods=suite.reads_likelihood
+    )
+    for result in runner.stream(items, request):
         if result.error is None and result.item is not None and result.generations:
             done.items.append(replace(result.item, condition=None))
             best = result.generations[0]

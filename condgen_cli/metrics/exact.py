@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from condgen_cli.generation import Generation
+from condgen_cli.metrics import Metric
 
 if TYPE_CHECKING:
     from condgen_cli.model import Item
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["Accuracy"]
 
 
-class Accuracy:
+class Accuracy(Metric):
     """Outputs that equal one of the references, white space aside. Statistics: 1 or 0."""
 
     keys = ("accuracy", "error")

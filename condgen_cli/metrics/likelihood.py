@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from condgen_cli.generation import Generation
+from condgen_cli.metrics import Metric
 
 if TYPE_CHECKING:
     from condgen_cli.model import Item
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["Likelihood"]
 
 
-class Likelihood:
+class Likelihood(Metric):
     """Statistics: of an item's references together the negative log-likelihood in nats, tokens, characters, their number.
 
     ``nll_nats`` is a mean over references, ``bits_per_dim`` and ``perplexity`` are per token, the end token counted where the

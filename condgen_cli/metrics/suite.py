@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from condgen_cli.errors import InputError, UsageError
+from condgen_cli.errors import InputError, PluginError, UsageError
 from condgen_cli.generation import Generation
 from condgen_cli.guard import divert_stdout
 from condgen_cli.metrics import Metric
@@ -48,34 +48,34 @@ class Suite:
     @property
     def item_key(self) -> str:
         """The score that ranks single items: the last reported that means something for one item, else the last."""
-        telling = {getattr(metric, "item_key", "") for metric in self.metrics}
-        return next((key for key in reversed(self.keys) if key in telling), self.keys[-1])
+        item_keys = {metric.item_key for metric in self.metrics}
+        return next((key for key in reversed(self.keys) if key in item_keys), self.keys[-1])
 
     @property
     def lower_is_better(self) -> bool:
         """Whether a high value of ``item_key`` is bad."""
         metric = next(metric for metric in self.metrics if self.item_key in metric.keys)
-        return bool(getattr(metric, "lower_is_better", False))
+        return metric.lower_is_better
 
     @property
     def reads_attention(self) -> bool:
         """Whether a metric needs the generations' attention."""
-        return any(getattr(metric, "reads_attention", False) for metric in self.metrics)
+        return any(metric.reads_attention for metric in self.metrics)
 
     @property
     def reads_likelihood(self) -> bool:
         """Whether a metric needs the log-probabilities of references."""
-        return any(getattr(metric, "reads_likelihood", False) for metric in self.metrics)
+        return any(metric.reads_likelihood for metric in self.metrics)
 
     @property
     def reads_output(self) -> bool:
         """Whether a metric looks at what is written; if none does, nothing need be."""
-        return any(getattr(metric, "reads_output", True) for metric in self.metrics)
+        return any(metric.reads_output for metric in self.metrics)
 
     @property
     def words(self) -> Callable[[str], list[str]]:
         """What alignments take for the words of a text: the word error rate's, or what stands between blanks."""
-        return next((metric.words for metric in self.metrics if hasattr(metric, "words")), str.split)
+        return next((metric.words for metric in self.metrics if metric.words is not None), str.split)
 
     @divert_stdout()
     def statistics(self, items: Sequence[Item], generations: Sequence[Generation]) -> NDArray[np.float64]:
@@ -113,9 +113,8 @@ class Suite:
         found: dict[str, list[str]] = {}
         totals = np.split(statistics.sum(0), np.cumsum(self._columns)[:-1])
         for metric, part in zip(self.metrics, totals, strict=True):
-            if hasattr(metric, "remarks"):
-                for key, remark in metric.remarks(items, part).items():
-                    found.setdefault(key, []).append(remark)
+            for key, remark in metric.remarks(items, part).items():
+                found.setdefault(key, []).append(remark)
         values = self.score(statistics.sum(0), len(items))
         for key in self.keys:
             if not np.isfinite(values[key]) and key not in found:
@@ -124,7 +123,7 @@ class Suite:
         return {key: found[key] for key in self.keys if key in found}
 
     def _remark_on_blanks(self, found: dict[str, list[str]], items: Sequence[Item], generations: Sequence[Generation]) -> None:
-        reading = [metric for metric in self.metrics if getattr(metric, "reads_blanks", False)]
+        reading = [metric for metric in self.metrics if metric.reads_blanks]
         if not reading:
             return
         texts = [text for item in items for text in item.references] + [str(one.output) for one in generations]
@@ -168,6 +167,7 @@ def build_suite(keys: Sequence[str], specs: Mapping[str, MetricSpec], *, tokeniz
     Raises:
         NotFoundError: if there is no such metric or tokenizer; near names are offered.
         UsageError: if no metric can be told ``tokenize``.
+        PluginError: if a plugin builds what is no metric.
     """
     keys = tuple(dict.fromkeys(keys))
     chosen = dict.fromkeys(named(specs, "metric", key) for key in keys)
@@ -180,8 +180,13 @@ def build_suite(keys: Sequence[str], specs: Mapping[str, MetricSpec], *, tokeniz
     def built(spec: MetricSpec) -> Metric:
         build = resolve(spec.build)
         own = tokenize if tokenize in spec.tokenizers else ""
-        metric: Metric = build(tokenize=own, language=language) if spec.tokenizers else build()
-        return metric
+        metric = build(tokenize=own, language=language) if spec.tokenizers else build()
+        if isinstance(metric, Metric):
+            return metric
+        raise PluginError(
+            f"the plugin of {spec.keys[0]!r} builds a {type(metric).__name__}, which is no Metric",
+            f"as of API 2, class {type(metric).__name__} derives from condgen_cli.metrics.Metric",
+        )
 
     return Suite([built(spec) for spec in chosen], keys)
 

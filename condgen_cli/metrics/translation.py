@@ -11,6 +11,7 @@ from sacrebleu.metrics.bleu import BLEU
 from sacrebleu.metrics.chrf import CHRF
 
 from condgen_cli.generation import Generation
+from condgen_cli.metrics import Metric
 from condgen_cli.metrics.words import NO_TEXT, hold_text, is_installed, missing_tokenizer, tokenizers_for
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["SacreBleu", "bleu", "chrf"]
 
 
-class SacreBleu:
+class SacreBleu(Metric):
     """A metric of sacreBLEU through the two methods that its own significance tests use.
 
     Statistics: as sacreBLEU's. Output and references are detokenised text; sacreBLEU tokenises.
@@ -31,6 +32,8 @@ class SacreBleu:
         reads_blanks: whether words are what stands between blanks.
         notes: remarks that hold whatever is scored.
     """
+
+    keys: tuple[str, ...] = ()
 
     def __init__(
         self, key: str, metric: BLEU | CHRF, item_key: str = "", reads_blanks: bool = False, notes: tuple[str, ...] = ()

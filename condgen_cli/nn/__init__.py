@@ -2,7 +2,8 @@
 
 from condgen_cli.nn.attention import Attention, LocationAttention, make_attention
 from condgen_cli.nn.cache import CACHE
-from condgen_cli.nn.decoder import DecoderModel, DecoderState, RecurrentDecoder, make_embedding
+from condgen_cli.nn.decoder import DecoderState, RecurrentDecoder, make_embedding
+from condgen_cli.nn.decoder_model import DecoderModel
 from condgen_cli.nn.dropout import Dropout
 from condgen_cli.nn.language_model import LanguageModel, LanguageModelScorer
 from condgen_cli.nn.loss import Candidates, CandidateSampler, linear_cross_entropy, sampled_cross_entropy

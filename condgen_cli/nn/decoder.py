@@ -18,7 +18,7 @@ from condgen_cli.nn.dropout import Dropout
 from condgen_cli.nn.loss import Candidates, linear_cross_entropy, sampled_cross_entropy
 from condgen_cli.nn.recurrent import GRU, LSTM, RecurrentState, StepwiseLinear, recurrent, run
 
-__all__ = ["DecoderModel", "DecoderState", "RecurrentDecoder", "TeacherForced", "make_embedding"]
+__all__ = ["DecoderState", "RecurrentDecoder", "TeacherForced", "make_embedding"]
 
 
 class DecoderState(NamedTuple):
@@ -75,8 +75,8 @@ class _Products(NamedTuple):
 class RecurrentDecoder(nn.Module):
     """Decoder over a memory, with attention or with one fixed vector.
 
-    Without attention the recurrent layer reads the embedded last token and ``memory.auxiliary["vector"]``. With it, the
-    context is the weighted sum of the memory's values
+    Without attention the recurrent layer reads the embedded last token and ``memory.vector``. With it, the context is the
+    weighted sum of the memory's values
 
     * for the state before the step, and the layer reads it (``attend="before"``; Bahdanau et al. 2015; Xu et al. 2015);
     * or for the state after the step (``attend="after"``; Luong et al. 2015), so that in training all steps are run at once;
@@ -98,8 +98,8 @@ class RecurrentDecoder(nn.Module):
             token (Vinyals et al. 2015).
         dropout: on embeddings and on the output layer.
         cell: ``lstm`` or ``gru``.
-        vector_size: with attention, size of ``memory.auxiliary["vector"]`` where the recurrent layer reads it too, at every
-            step, beside what it attends to; 0: the vector, of ``context_size``, is where its state starts from and no more.
+        vector_size: with attention, size of ``memory.vector`` where the recurrent layer reads it too, at every step, beside
+            what it attends to; 0: the vector, of ``context_size``, is where its state starts from and no more.
         cache: a memory may have what was written before, in ``auxiliary``; see ``Cache``.
     Raises:
         UsageError: if ``input_feeding`` is asked for where the context is read before the step.
@@ -152,8 +152,8 @@ class RecurrentDecoder(nn.Module):
         return layer
 
     def start(self, memory: Memory, rows_per_item: int = 1) -> DecoderState:
-        """The state before the first token, from ``memory.auxiliary["vector"]`` (batch, context_size)."""
-        vector = memory.auxiliary["vector"]
+        """The state before the first token, from ``memory.vector`` (batch, context_size)."""
+        vector = _vector(memory)
         zeros = vector.new_zeros(len(vector), self.rnn.hidden_size)
         if self.initial is not None:
             parts = RecurrentState(*self.initial(vector).tanh().chunk(self.rnn.STATES, 1))
@@ -236,7 +236,7 @@ class RecurrentDecoder(nn.Module):
 
     def _from_vector(self, memory: Memory, rows: int) -> Tensor:
         """The vector's part of the gates (rows, gates), the same at every step."""
-        vector = memory.auxiliary["vector"]
+        vector = _vector(memory)
         gates = F.linear(vector, self._input_weights()[2])
         return gates.repeat_interleave(rows // len(vector), 0)
 
@@ -264,7 +264,7 @@ class RecurrentDecoder(nn.Module):
         if self.attention is None:
             if not self.feeds_every_step:
                 return None, None, None
-            vector = memory.auxiliary["vector"]
+            vector = _vector(memory)
             return vector.repeat_interleave(len(query) // len(vector), 0), None, None
         assert memory.keys is not None
         context, weights = self.attention(query, memory.values, memory.keys, memory.mask, previous)
@@ -335,7 +335,7 @@ class RecurrentDecoder(nn.Module):
         state = self.start(memory, rows // len(memory))
         inputs, context, weights, attended = embedded, None, None, None
         if self.vector_size or (self.attention is None and self.feeds_every_step):
-            vector = memory.auxiliary["vector"].repeat_interleave(rows // len(memory), 0)
+            vector = _vector(memory).repeat_interleave(rows // len(memory), 0)
             context = vector.unsqueeze(1).expand(-1, steps, -1)
             inputs = torch.cat([embedded, context], -1)
         hidden, _ = run(self.rnn, inputs, lengths, state.recurrent)
@@ -353,30 +353,22 @@ class RecurrentDecoder(nn.Module):
         return TeacherForced(self._features(hidden, context, embedded, self.readout), kept, weights, attended)
 
 
-class DecoderModel(nn.Module):
-    """The part of ``condgen_cli.model.Model`` that a model leaves to its recurrent decoder."""
-
-    decoder: RecurrentDecoder
-
-    def start(self, memory: Memory, rows_per_item: int = 1) -> DecoderState:
-        return self.decoder.start(memory, rows_per_item)
-
-    def step(self, token: Tensor, state: DecoderState, memory: Memory) -> Step:
-        return self.decoder.step(token, state, memory)
-
-    def forward(self, memory: Memory, targets: Tensor) -> Tensor:
-        """Teacher-forced logits (rows, steps, vocabulary) for inputs (rows, steps)."""
-        forced = self.decoder(memory, targets)
-        order = forced.kept.argsort()
-        logits = self.decoder.logits(forced.features, forced.cached)
-        return logits.index_select(0, order).view(*targets.shape, -1)
-
-
 def make_embedding(vocabulary_size: int, embedding_size: int) -> nn.Embedding:
     """An embedding that may also be an output matrix: its rows have unit length on average."""
     embedding = nn.Embedding(vocabulary_size, embedding_size)
     nn.init.normal_(embedding.weight, std=embedding_size**-0.5)
     return embedding
+
+
+def _vector(memory: Memory) -> Tensor:
+    """The vector of a memory.
+
+    Raises:
+        ValueError: if it has none.
+    """
+    if memory.vector is None:
+        raise ValueError("a recurrent decoder needs a memory with a vector: Memory(values, …, vector=vector)")
+    return memory.vector
 
 
 def _each(state: DecoderState, change: Callable[[Tensor], Tensor]) -> DecoderState:

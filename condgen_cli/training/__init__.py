@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from condgen_cli.training.experiment import Experiment
     from condgen_cli.training.library import find_recipe
     from condgen_cli.training.loop import Interrupted, Summary, is_main_process, train
+    from condgen_cli.training.objective import Objective
     from condgen_cli.training.options import DataOptions, Options
     from condgen_cli.training.recipe import Recipe, check, parse_recipe, read_recipe
     from condgen_cli.training.run import RunDirectory
@@ -19,6 +20,7 @@ __all__ = [
     "DataOptions",
     "Experiment",
     "Interrupted",
+    "Objective",
     "Options",
     "Recipe",
     "RunDirectory",
@@ -38,6 +40,7 @@ _MODULES = {
     "experiment": ("Experiment",),
     "library": ("find_recipe",),
     "loop": ("Interrupted", "Summary", "is_main_process", "train"),
+    "objective": ("Objective",),
     "options": ("DataOptions", "Options"),
     "recipe": ("Recipe", "check", "parse_recipe", "read_recipe"),
     "run": ("RunDirectory",),

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from condgen_cli import console
 from condgen_cli.data.store import dataset_spec
@@ -21,6 +21,7 @@ from condgen_cli.runner import Bundle, Runner
 from condgen_cli.training.batches import Epoch, batches_of_like_length
 from condgen_cli.training.export import SavedVocabulary, write_model
 from condgen_cli.training.initial import InitialModel
+from condgen_cli.training.objective import Objective
 from condgen_cli.training.options import DataOptions, Options
 from condgen_cli.training.recipe import Recipe, check
 from condgen_cli.training.splits import read_split
@@ -42,7 +43,7 @@ class Experiment(ABC):
         dev_batch_size: items of the dev split that are decoded at once.
         unit: what the training data are counted in, such as ``pairs``.
         model: the model, set by ``prepare``.
-        objective: a module that holds the model and computes the loss, set by ``prepare``.
+        objective: the model with its loss, set by ``prepare``.
         sizes: (examples,) by which batches of like length are made, such as numbers of tokens, set by ``prepare``.
         dev: the items that ``evaluate`` is over, set by ``prepare``.
 
@@ -61,7 +62,7 @@ class Experiment(ABC):
     unit: ClassVar[str] = "items"
 
     model: Any
-    objective: nn.Module
+    objective: Objective
     sizes: NDArray[np.int64]
     dev: Sequence[Item]
 

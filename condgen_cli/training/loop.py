@@ -329,8 +329,7 @@ class _Loop:
         )
         self.learning_rate = settings.lr * factor
         set_learning_rate(self.optimizer, self.learning_rate)
-        if set_progress := getattr(self.objective, "set_progress", None):
-            set_progress(progress)
+        self.objective.set_progress(progress)
         self.display.advance(progress)
 
     def _count(self, loss: Tensor, stats: Mapping[str, Any]) -> None:

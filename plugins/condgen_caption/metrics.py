@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from condgen_caption.clips import scenes_of
 from condgen_cli.data.video import evenly
+from condgen_cli.metrics import Metric
 
 if TYPE_CHECKING:
     from condgen_cli.generation import Generation
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["Grounding"]
 
 
-class Grounding:
+class Grounding(Metric):
     """Mean share, in percent, of a word's attention that lies on the frames of its scene; and that scene's share of frames.
 
     An output is cut at the word "then": what stands before the first tells of the first scene, and so on. Words of more scenes

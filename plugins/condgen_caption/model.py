@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -79,11 +79,15 @@ class FeatureMaps(NamedTuple):
     stage: int
 
 
-class Captioner(DecoderModel, ABC):
+class Captioner(DecoderModel):
     """What models of photos and of clips have: an encoder of pictures, a projection of its vectors, a decoder of words.
 
-    Both implement ``condgen_cli.model.Model``.
+    Args:
+        config: its options.
+        vocabulary: the words that it writes.
     """
+
+    vocabulary: WordVocabulary
 
     def __init__(self, config: CaptionConfig, vocabulary: WordVocabulary) -> None:
         super().__init__()
@@ -109,18 +113,6 @@ class Captioner(DecoderModel, ABC):
             config.feed,
             config.dropout,
         )
-
-    @abstractmethod
-    def collate(self, items: Sequence[Item]) -> Any:
-        """What ``encode`` takes, of several items."""
-
-    @abstractmethod
-    def condition(self, item: Item) -> Any:
-        """The picture or clip that attention is drawn on."""
-
-    @abstractmethod
-    def encode(self, batch: Any) -> Memory:
-        """The memory of inputs."""
 
     @abstractmethod
     def recall(self, features: Any, cut: int) -> Memory:
@@ -163,11 +155,11 @@ class CaptionModel(Captioner):
         cells = features.flatten(2).transpose(1, 2)
         if self.decoder.attention is None:
             vector = self.project(cells.mean(1))
-            return Memory(vector.unsqueeze(1), auxiliary={"vector": vector})
+            return Memory(vector.unsqueeze(1), vector=vector)
         values = self.project(cells)
         axes = (Axis.numbered("row", "grid", height), Axis.numbered("column", "grid", width))
         vector = values.mean(1)
-        return Memory(values, self.decoder.attention.keys(values), axes=[axes] * batch, auxiliary={"vector": vector})
+        return Memory(values, self.decoder.attention.keys(values), axes=[axes] * batch, vector=vector)
 
 
 def _photo(item: Item) -> Image.Image:

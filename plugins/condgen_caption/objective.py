@@ -9,12 +9,12 @@ from typing import Any, Literal
 import torch
 import torch.nn.functional as F
 from pydantic import Field
-from torch import Tensor, nn
+from torch import Tensor
 
 from condgen_caption.model import Captioner
 from condgen_caption.reward import CiderReward, bleu_reward
 from condgen_cli.decoding import Decoding, decode
-from condgen_cli.training import Options
+from condgen_cli.training import Objective, Options
 from condgen_cli.training.batches import teacher_forcing
 
 __all__ = ["CrossEntropy", "ExpectedReward", "ObjectiveOptions", "TrainingBatch", "make_objective"]
@@ -39,7 +39,7 @@ class ObjectiveOptions(Options):
 
 def make_objective(
     model: Captioner, cut: int, options: ObjectiveOptions, corpus: Sequence[Sequence[Sequence[int]]], max_length: int
-) -> nn.Module:
+) -> Objective:
     """What a recipe's options name.
 
     Args:
@@ -91,7 +91,7 @@ class TrainingBatch:
         return replace(self, features=moved, inputs=self.inputs.to(device), targets=self.targets.to(device))
 
 
-class CrossEntropy(nn.Module):
+class CrossEntropy(Objective):
     """Teacher-forced cross-entropy per token, and for each photo cell the pull of its summed attention towards the mean.
 
     The second term is Xu et al. 2015, eq. 14, with the steps' total shared out evenly over the cells as its goal instead of 1:
@@ -126,7 +126,7 @@ Reward = Callable[[Sequence[Sequence[int]], Sequence[Sequence[int]]], list[float
 """What each of the second, captions of one photo or clip, is worth beside the first, its references; end tokens last."""
 
 
-class ExpectedReward(nn.Module):
+class ExpectedReward(Objective):
     """Self-critical training (Rennie et al. 2017): minus the expected reward, by REINFORCE over sampled captions.
 
     The baseline of each sample is the mean reward of the photo's other samples (Luo 2020).

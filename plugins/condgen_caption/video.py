@@ -70,7 +70,7 @@ class FrameVectors(NamedTuple):
 
 
 class VideoModel(Captioner):
-    """The whole path from clip to words; implements ``condgen_cli.model.Model``."""
+    """The whole path from clip to words."""
 
     config: VideoConfig
 
@@ -118,10 +118,10 @@ class VideoModel(Captioner):
         vectors = torch.where(real.unsqueeze(2), features.vectors.float(), 0.0)
         if self.decoder.attention is None:
             vector = self._ordered(self.project(vectors.sum(1, keepdim=True) / counts.view(-1, 1, 1)), torch.ones_like(counts))
-            return Memory(vector, auxiliary={"vector": vector.squeeze(1)})
+            return Memory(vector, vector=vector.squeeze(1))
         values = self._ordered(self.project(vectors), features.counts)
         vector = (values * real.unsqueeze(2)).sum(1) / counts.unsqueeze(1)
-        return Memory(values, self.decoder.attention.keys(values), real, auxiliary={"vector": vector})
+        return Memory(values, self.decoder.attention.keys(values), real, vector=vector)
 
     def _ordered(self, values: Tensor, counts: Tensor) -> Tensor:
         """Values (clips, frames, value_size) with what the frames before and after each of them tell."""

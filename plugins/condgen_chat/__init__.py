@@ -5,7 +5,7 @@ from __future__ import annotations
 from condgen_cli.hookspecs import hookimpl
 from condgen_cli.specs import DatasetSpec, ExperimentSpec, MetricSpec, ModelSpec, Option, RecipeSpec, TaskSpec
 
-CONDGEN_API = "1"
+CONDGEN_API = "2"
 
 _METRICS = ("perplexity", "distinct1", "distinct2", "reply_length", "common_replies")
 _PROBE = ("greets_again", "recalls_first", "follows_topic")

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from condgen_cli.model import Memory
-from condgen_cli.nn import DecoderState
-
-if TYPE_CHECKING:
-    from condgen_chat.model import ChatModel
+from condgen_cli.nn import DecoderModel, DecoderState
 
 __all__ = ["REPLIES", "AntiLanguageModel"]
 
@@ -30,17 +28,22 @@ class AntiLanguageModel:
     against log p(reply | dialogue). Implements ``condgen_cli.decoding.Scorer``.
 
     The language model p(reply) is the dialogue model with its context left out, as it has been in a share of its training.
+
+    Args:
+        model: the dialogue model.
+        forget: leaves the context out of a memory.
     """
 
-    def __init__(self, model: ChatModel) -> None:
+    def __init__(self, model: DecoderModel, forget: Callable[[Memory], Memory]) -> None:
         self.model = model
+        self.forget = forget
 
     def start(self, memory: Memory, rows_per_item: int = 1) -> _State:
-        state = self.model.start(self.model.forgotten(memory), rows_per_item)
+        state = self.model.start(self.forget(memory), rows_per_item)
         return _State(state, torch.zeros(len(state.hidden), dtype=torch.long, device=state.hidden.device))
 
     def score(self, token: Tensor, state: _State, memory: Memory) -> tuple[Tensor, _State]:
         """(rows, vocabulary) for the next token after ``token`` (rows,), and the next state."""
-        step = self.model.step(token, state.decoder, self.model.forgotten(memory))
+        step = self.model.step(token, state.decoder, self.forget(memory))
         judged = (state.written < FIRST).to(step.logits).unsqueeze(1)
         return -judged * step.logits.log_softmax(1), _State(step.state, state.written + 1)

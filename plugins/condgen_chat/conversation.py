@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
 
 from condgen_chat.filter import masked
-from condgen_cli.decoding import Decoding, decode
+from condgen_cli.decoding import Decoding, Scorer, decode
 from condgen_cli.generation import Generation
 from condgen_cli.item import Item
-from condgen_cli.model import Memory, Step
+from condgen_cli.model import Memory, SequenceModel, Step
 from condgen_cli.randomness import item_key
 from condgen_cli.runner import Runner
 
@@ -92,7 +92,7 @@ class Conversation:
     @torch.inference_mode()
     def _written(self, teller: _Teller | None) -> str:
         model = self.runner.model
-        going_on = self._memory is not None and getattr(model, "continues", False)
+        going_on = self._memory is not None and model.continues
         new = self.turns[self._read :] if going_on else self.turns
         batch = model.collate([Item("conversation", tuple(new))])
         self._memory = model.extend(self._memory, batch) if going_on else model.encode(batch)
@@ -100,7 +100,7 @@ class Conversation:
         ((best, *_),) = decode(model if teller is None else teller, self._memory, self.decoding, [self._key()])
         text = masked(model.vocabulary.decode(best.ids))
         if teller is not None:
-            teller.finish(text)
+            teller.tell_rest(text)
         return text
 
     def _key(self) -> int:
@@ -110,28 +110,38 @@ class Conversation:
         return item_key(self.seed, Item("conversation", turns), self._replied[turns] - 1)
 
 
-class _Teller:
+class _Teller(SequenceModel):
     """The model, which tells the words of its only hypothesis as they are chosen: a step reads the token before it."""
 
-    def __init__(self, model: Any, tell: Callable[[str], None]) -> None:
-        self._model = model
+    def __init__(self, model: SequenceModel, tell: Callable[[str], None]) -> None:
+        super().__init__()
+        self.model = model
+        self.vocabulary = model.vocabulary
+        self.copies_unknown = model.copies_unknown
         self._tell = tell
         self._ids: list[int] = []
         self._told = 0
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._model, name)
+    def collate(self, items: Sequence[Item]) -> Any:
+        return self.model.collate(items)
+
+    def encode(self, batch: Any) -> Memory:
+        return self.model.encode(batch)
+
+    def start(self, memory: Memory, rows_per_item: int = 1) -> Any:
+        return self.model.start(memory, rows_per_item)
 
     def step(self, token: torch.Tensor, state: Any, memory: Memory) -> Step:
-        vocabulary = self._model.vocabulary
-        if int(token[0]) != vocabulary.bos:
+        if int(token[0]) != self.vocabulary.bos:
             self._ids.append(int(token[0]))
-            text = masked(vocabulary.decode(self._ids))
+            text = masked(self.vocabulary.decode(self._ids))
             self._tell_until(text, text.rfind(" "))  # the last word may go on
-        step: Step = self._model.step(token, state, memory)
-        return step
+        return self.model.step(token, state, memory)
 
-    def finish(self, text: str) -> None:
+    def scorers(self) -> Mapping[str, Scorer]:
+        return self.model.scorers()
+
+    def tell_rest(self, text: str) -> None:
         self._tell_until(text, len(text))
 
     def _tell_until(self, text: str, end: int) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from condgen_cli.generation import Generation
+from condgen_cli.metrics import Metric
 
 if TYPE_CHECKING:
     from condgen_cli.item import Item
@@ -36,7 +37,7 @@ def greets(text: str) -> bool:
     return _GREETING.match(text.casefold()) is not None
 
 
-class Blandness:
+class Blandness(Metric):
     """``distinct1`` and ``distinct2``: n-grams that are different ones among all n-grams of all replies, percent (Li et al.
     2016); ``reply_length``: words; ``common_replies``: share of the ten commonest replies among all, percent.
 
@@ -98,7 +99,7 @@ _PROBES: Mapping[str, tuple[str, Callable[[str, Item], bool]]] = {
 }
 
 
-class ContextProbe:
+class ContextProbe(Metric):
     """Of the data set ``context-probe``, percent of the replies that greet although both have greeted (``greets_again``), that
     name what was said first when asked for it (``recalls_first``), that name the new topic (``follows_topic``).
 

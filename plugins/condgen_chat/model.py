@@ -11,16 +11,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any
 
 import torch
 import torch.nn.functional as F
-from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
 from condgen_chat.attention import TurnWordAttention, continued, turn_weights
 from condgen_chat.blandness import REPLIES, AntiLanguageModel
 from condgen_chat.cache import Entries, joined, last_real, recalled, remembered, remembering
+from condgen_chat.config import ChatConfig
+from condgen_chat.dialogues import Dialogues, make_batch, make_labels, shorten, turns_of
 from condgen_chat.filter import masked
 from condgen_cli.data.subwords import SubwordVocabulary
 from condgen_cli.decoding import Hypothesis, Scorer
@@ -49,102 +50,19 @@ CHUNK = 256
 """Turns that are written at once for the cache."""
 GROUPS, FULL = 4, 32
 """Runs that RNN 1 reads a batch's texts in, each of texts of like length; and texts that are enough for a run."""
-_LABEL = 80
-
-
-class ChatConfig(BaseModel):
-    """Options of the dialogue models.
-
-    Args:
-        encoder: what is read of a dialogue.
-        cell: of RNN 1 and the decoder; RNN 2 is a GRU.
-        embedding_size: of a token, read or written.
-        encoder_size: of RNN 1, in each direction.
-        bidirectional: whether RNN 1 reads a turn both ways.
-        dialogue_size: of RNN 2.
-        hidden_size: of the decoder.
-        attention: of the decoder, beside the context that it reads at every step: to ``turns`` (RNN 2's state after each; with
-            ``hierarchical`` only) or to the ``words`` of the last turns.
-        match: name of a match function, or ``module:Class`` (see ``match_function``).
-        match_size: of the match function's own hidden layer.
-        turns: whose words are attended to, or that are joined.
-        history: turns that an encoding goes back, and whose states are kept for attention.
-        cache: so many tokens of the dialogue, whoever wrote them, are likely again in places like theirs; see
-            ``condgen_cli.nn.Cache``. With ``hierarchical`` only, which the cache goes back as far as.
-        max_tokens: of a turn; of a longer one the last are read.
-        dropout: on embeddings, codes and the output layer.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    encoder: Literal["hierarchical", "last-turn", "joined"] = "hierarchical"
-    cell: Literal["lstm", "gru"] = "gru"
-    embedding_size: int = Field(128, ge=1)
-    encoder_size: int = Field(96, ge=1)
-    bidirectional: bool = True
-    dialogue_size: int = Field(192, ge=1)
-    hidden_size: int = Field(256, ge=1)
-    attention: Literal["none", "turns", "words"] = "none"
-    match: str = "bilinear"
-    match_size: int = Field(128, ge=1)
-    turns: int = Field(3, ge=1)
-    history: int = Field(32, ge=1)
-    cache: int = Field(0, ge=0)
-    max_tokens: int = Field(60, ge=1)
-    dropout: float = Field(0.2, ge=0, lt=1)
-
-    @property
-    def hierarchical(self) -> bool:
-        return self.encoder == "hierarchical"
-
-    @property
-    def read_turns(self) -> int:
-        """How many turns of a dialogue are read."""
-        return {"hierarchical": self.history, "last-turn": 1, "joined": self.turns}[self.encoder]
-
-    @property
-    def attended_turns(self) -> int:
-        """Places for texts whose words are attended to."""
-        return self.turns if self.hierarchical else 1
-
-
-class Dialogues(NamedTuple):
-    """Dialogues, as texts that RNN 1 reads and the order that they stand in.
-
-    A text is a turn, or the turns that a model without RNN 2 reads as one.
-
-    Args:
-        tokens: (texts, positions) ids, each turn ended, then padding.
-        lengths: (texts,) real positions, at least 1, on the CPU.
-        texts: (dialogues, longest) which texts a dialogue consists of; padded with 0.
-        counts: (dialogues,) how many they are, on the CPU.
-        rows: (rows, 2) for each row of the memory its dialogue, and how many of its texts have been read.
-        labels: for each text what its tokens are shown as, and for each what it is shown as itself.
-    """
-
-    tokens: Tensor
-    lengths: Tensor
-    texts: Tensor
-    counts: Tensor
-    rows: Tensor
-    labels: tuple[Sequence[tuple[str, ...]], Sequence[str]] = ((), ())
-
-    def to(self, device: torch.device | str, **options: object) -> Dialogues:
-        """The batch on a device; lengths and counts stay on the CPU."""
-        return self._replace(tokens=self.tokens.to(device), texts=self.texts.to(device), rows=self.rows.to(device))
-
-
-def turns_of(condition: Any) -> tuple[str, ...]:
-    """The turns of an item's condition, the last one's being to reply to; a text is one turn."""
-    return (condition,) if isinstance(condition, str) else tuple(condition)
 
 
 class ChatModel(DecoderModel):
-    """Implements ``condgen_cli.model.Model``.
+    """Reads a dialogue and writes the reply to its last turn.
 
+    Args:
+        config: its options.
+        vocabulary: of the turns, read and written.
     Raises:
         UsageError: if the config contradicts itself.
     """
+
+    vocabulary: SubwordVocabulary
 
     def __init__(self, config: ChatConfig, vocabulary: SubwordVocabulary) -> None:
         super().__init__()
@@ -210,45 +128,11 @@ class ChatModel(DecoderModel):
             shown.append([tuple(piece.text for piece in turn) for turn in pieces])
         batch = self.batch(ids, [[len(turns)] for turns in dialogues])
         end = self.vocabulary.token(self.vocabulary.eos)
-        if self.config.hierarchical:
-            words = [(*turn, end) for turns in shown for turn in turns]
-            names = [_label(turn) for turns in dialogues for turn in turns]
-        else:
-            words = [tuple(word for turn in turns for word in (*turn, end)) for turns in shown]
-            names = [_label(" / ".join(turns)) for turns in dialogues]
-        return batch._replace(labels=(words, names))
+        return batch._replace(labels=make_labels(dialogues, shown, end, self.config.hierarchical))
 
     def batch(self, dialogues: Sequence[Sequence[Sequence[int]]], read: Sequence[Sequence[int]]) -> Dialogues:
-        """Dialogues as tensors, with a row of the memory for each of several places in them.
-
-        Args:
-            dialogues: the ids of their turns, without end tokens.
-            read: for each dialogue after how many of its turns there is a row.
-        """
-        eos, size = self.vocabulary.eos, self.config.read_turns
-        if self.config.hierarchical:
-            texts = [[[*turn, eos] for turn in turns] for turns in dialogues]
-            rows = [(place, count) for place, counts in enumerate(read) for count in counts]
-        else:  # each row's turns are a text of their own
-            joined = [
-                [[token for turn in turns[max(0, count - size) : count] for token in (*turn, eos)]]
-                for turns, counts in zip(dialogues, read, strict=True)
-                for count in counts
-            ]
-            texts = [[text for text in one if text] for one in joined]
-            rows = [(place, len(one)) for place, one in enumerate(texts)]
-        flat = [text for turns in texts for text in turns] or [[eos]]
-        lengths = torch.tensor(list(map(len, flat)))
-        tokens = torch.full((len(flat), int(lengths.max())), self.vocabulary.pad)
-        for place, text in enumerate(flat):
-            tokens[place, : len(text)] = torch.tensor(text)
-        counts = torch.tensor(list(map(len, texts)))
-        numbers = torch.zeros(len(texts), max(1, int(counts.max())), dtype=torch.long)
-        first = 0
-        for place, turns in enumerate(texts):
-            numbers[place, : len(turns)] = torch.arange(first, first + len(turns))
-            first += len(turns)
-        return Dialogues(tokens, lengths, numbers, counts, torch.tensor(rows))
+        """``make_batch`` with the model's options."""
+        return make_batch(dialogues, read, self.config, self.vocabulary)
 
     def encode(self, batch: Dialogues) -> Memory:
         """A row for each of ``batch.rows``: the context after the turns read, and what is attended to."""
@@ -284,8 +168,9 @@ class ChatModel(DecoderModel):
     def _extended(self, memory: Memory, turn: Dialogues, words: Tensor, codes: Tensor) -> Memory:
         """The memory after one further turn of each dialogue, given what RNN 1 makes of them."""
         assert self.dialogue_rnn is not None
+        assert memory.vector is not None
         texts = turn.texts.to(codes.device)
-        states, _ = run(self.dialogue_rnn, codes[texts], turn.counts, RecurrentState(memory.auxiliary["vector"]))
+        states, _ = run(self.dialogue_rnn, codes[texts], turn.counts, RecurrentState(memory.vector))
         new = self._memory(turn, words, states)
         if new.keys is not None:
             new = continued(memory, new, self.config.turns if self.config.attention == "words" else 0, self._slots())
@@ -298,21 +183,22 @@ class ChatModel(DecoderModel):
 
     def scorers(self) -> Mapping[str, Scorer]:
         """``mmi``: against replies that fit any dialogue."""
-        return {REPLIES: AntiLanguageModel(self)}
+        return {REPLIES: AntiLanguageModel(self, self.forget)}
 
-    def forgotten(self, memory: Memory, rows: Tensor | None = None) -> Memory:
+    def forget(self, memory: Memory, rows: Tensor | None = None) -> Memory:
         """The memory with nothing in some rows (rows,), True where; None: in all. What is written from it fits any dialogue."""
         chosen = torch.ones(len(memory), dtype=torch.bool, device=memory.values.device) if rows is None else rows
-        vector = memory.auxiliary["vector"].masked_fill(chosen.unsqueeze(1), 0.0)
+        assert memory.vector is not None
+        vector = memory.vector.masked_fill(chosen.unsqueeze(1), 0.0)
         if self.decoder.attention is None:
             memory = replace(memory, values=vector.unsqueeze(1))
         else:
             assert memory.mask is not None
             memory = replace(memory, mask=memory.mask & ~chosen.unsqueeze(1))
-        auxiliary = {**memory.auxiliary, "vector": vector}
+        auxiliary = dict(memory.auxiliary)
         if self.config.cache:
             auxiliary[CACHE.mask] = auxiliary[CACHE.mask] & ~chosen.unsqueeze(1)
-        return replace(memory, auxiliary=auxiliary)
+        return replace(memory, auxiliary=auxiliary, vector=vector)
 
     def unread(self, item: Item) -> tuple[str, ...]:
         """The characters of the last turn that the vocabulary lacks."""
@@ -324,7 +210,7 @@ class ChatModel(DecoderModel):
         (*_, last) = ("", *turns_of(item.condition))
         return unread_doubt(*self.vocabulary.unread(last))
 
-    def finished(self, generation: Generation, hypothesis: Hypothesis, item: Item) -> Generation:
+    def finish(self, generation: Generation, hypothesis: Hypothesis, item: Item) -> Generation:
         """The reply with words of the list of ``condgen_chat.filter`` masked, and a warning if the turn was too long to be read
         whole. With attention to the words of several turns, how much of it each turn gets is a map of its own: ``turns``. So is
         what the cache recalls: ``cache``.
@@ -332,7 +218,7 @@ class ChatModel(DecoderModel):
         attention = dict(generation.attention)
         if isinstance(self.decoder.attention, TurnWordAttention):
             end = self.vocabulary.token(self.vocabulary.eos)
-            attention["turns"] = turn_weights(attention["attention"], end, _label)
+            attention["turns"] = turn_weights(attention["attention"], end, shorten)
         if "cache_shares" in hypothesis.extras:
             steps = Axis("token", "tokens", generation.tokens)
             attention |= recalled(hypothesis.extras["cache_shares"], steps, self._words(item))
@@ -386,7 +272,7 @@ class ChatModel(DecoderModel):
         vector = self.dropout(F.pad(states, (0, 0, 1, 0))[dialogue, count])
         attention = self.decoder.attention
         if attention is None:
-            return Memory(vector.unsqueeze(1), auxiliary={"vector": vector})
+            return Memory(vector.unsqueeze(1), vector=vector)
         slots = self.config.turns if isinstance(attention, TurnWordAttention) else min(self._slots(), states.shape[1])
         places = count.unsqueeze(1) - slots + torch.arange(slots, device=states.device)
         real, places = places >= 0, places.clamp(min=0)
@@ -394,8 +280,8 @@ class ChatModel(DecoderModel):
         after = states[rows, places]  # (rows, slots, size)
         if self.config.attention == "turns":
             values = self.dropout(after)
-            axes = self._axes(batch, "turn", "sentences")
-            return Memory(values, attention.keys(values), real, axes, {"vector": vector})
+            axes = batch.axes("turn", "sentences", self._slots())
+            return Memory(values, attention.keys(values), real, axes, vector=vector)
         texts = batch.texts.to(states.device)[rows, places]
         lengths = batch.lengths.to(states.device)[texts]
         mask = (torch.arange(words.shape[1], device=states.device) < lengths.unsqueeze(2)) & real.unsqueeze(2)
@@ -403,7 +289,8 @@ class ChatModel(DecoderModel):
         if isinstance(attention, TurnWordAttention):
             keys = attention.joined(keys, after)
         values = words[texts].flatten(1, 2)
-        return Memory(values, keys.flatten(1, 2), mask.flatten(1), self._axes(batch, "word", "tokens"), {"vector": vector})
+        axes = batch.axes("word", "tokens", self._slots())
+        return Memory(values, keys.flatten(1, 2), mask.flatten(1), axes, vector=vector)
 
     @torch.no_grad()
     def _entries(self, batch: Dialogues, words: Tensor, states: Tensor) -> Entries:
@@ -440,22 +327,6 @@ class ChatModel(DecoderModel):
         forced = self.decoder(memory, inputs, lengths)
         features = forced.features.new_zeros(tokens.numel(), forced.features.shape[1])
         return features.index_copy(0, forced.kept, forced.features).view(*tokens.shape, -1), lengths.to(texts.device)
-
-    def _axes(self, batch: Dialogues, name: str, kind: str) -> list[tuple[Axis, ...]]:
-        words, names = batch.labels
-        if not names:
-            return []
-        axes: list[tuple[Axis, ...]] = []
-        for dialogue, count in batch.rows.tolist():
-            texts = batch.texts[dialogue, max(0, count - self._slots()) : count].tolist()
-            shown = [names[text] for text in texts] if kind == "sentences" else [one for text in texts for one in words[text]]
-            axes.append((Axis(name, kind, tuple(shown)),))
-        return axes
-
-
-def _label(text: str) -> str:
-    text = " ".join(text.split())
-    return text if len(text) <= _LABEL else f"{text[: _LABEL - 1]}…"
 
 
 def build(config: Mapping[str, Any], files: Mapping[str, Path]) -> ChatModel:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from condgen_chat.model import ChatModel, Dialogues
+from condgen_chat.dialogues import Dialogues
+from condgen_chat.model import ChatModel
 from condgen_cli.nn import CandidateSampler
+from condgen_cli.training import Objective
 
 __all__ = ["CrossEntropy", "Replies", "TrainingBatch"]
 
@@ -52,7 +54,7 @@ class TrainingBatch:
         return replace(self, dialogues=self.dialogues.to(device), replies=tuple(part.to(device) for part in self.replies))
 
 
-class CrossEntropy(nn.Module):
+class CrossEntropy(Objective):
     """Teacher-forced cross-entropy per token.
 
     Args:
@@ -80,7 +82,7 @@ class CrossEntropy(nn.Module):
         memory = self.model.encode(batch.dialogues)
         if self.training and self.context_dropout:
             forgotten = torch.rand(len(memory), device=memory.values.device) < self.context_dropout
-            memory = self.model.forgotten(memory, forgotten)
+            memory = self.model.forget(memory, forgotten)
         smoothing = self.label_smoothing if self.training else 0.0
         candidates = None
         if self.training and self.candidates is not None:

@@ -15,7 +15,7 @@ from condgen_cli.specs import (
     TaskSpec,
 )
 
-CONDGEN_API = "1"
+CONDGEN_API = "2"
 
 
 @hookimpl

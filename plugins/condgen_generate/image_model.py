@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from condgen_cli.decoding import Hypothesis
 from condgen_cli.errors import InputError
 from condgen_cli.generation import Generation
-from condgen_cli.model import Item, Memory, Step
+from condgen_cli.model import Item, Memory, SequenceModel, Step
 from condgen_generate.canvas import UNKNOWN, known_pixels
 from condgen_generate.grid import GridLstm, GridState
 
@@ -121,13 +121,14 @@ class ImageState(NamedTuple):
     network: GridState | RasterState
 
 
-class ImageModel(nn.Module):
-    """Implements ``condgen_cli.model.Model`` with exact likelihoods: the end has probability 1 after the last pixel, else 0.
+class ImageModel(SequenceModel):
+    """Writes a picture pixel by pixel, with exact likelihoods: the end has probability 1 after the last pixel, else 0.
 
     A condition may be a picture of which some pixels are known. These are not chosen but taken where the turn comes to them:
     exact for a part that begins at the top, while pixels written before a known one have not seen it.
     """
 
+    vocabulary: PixelVocabulary
     repeats = True
 
     def __init__(self, config: ImageConfig) -> None:
@@ -171,10 +172,7 @@ class ImageModel(nn.Module):
         """
         return torch.from_numpy(np.stack([self._known(item) for item in items])).flatten(1)
 
-    def condition(self, item: Item) -> Any:
-        return None
-
-    def finished(self, generation: Generation, hypothesis: Hypothesis, item: Item) -> Generation:
+    def finish(self, generation: Generation, hypothesis: Hypothesis, item: Item) -> Generation:
         """The generation with its picture, as ``condgen_generate.pictures`` draws it."""
         shape = self.config.height, self.config.width
         pixels = np.array(hypothesis.ids[: self.places]) - 4

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 from pydantic import Field
-from torch import Tensor, nn
+from torch import Tensor
 
 from condgen_cli import training
 from condgen_cli.data.store import open_dataset
@@ -32,7 +32,7 @@ class DataOptions(training.DataOptions):
     dev_limit: int = Field(2000, ge=0)
 
 
-class Objective(nn.Module):
+class Objective(training.Objective):
     """Cross-entropy in nats per pixel."""
 
     def __init__(self, model: ImageModel) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from condgen_cli.metrics import Metric
 from condgen_generate.verse import form_of, lines_of
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ _CLASSES = (
 _CLASS_OF = {final: number for number, finals in enumerate(_CLASSES) for final in finals.split()}
 
 
-class Form:
+class Form(Metric):
     """Poems that are in one of the regular forms exactly, marks included. Statistics: 1 or 0."""
 
     keys = ("form",)
@@ -53,7 +54,7 @@ class Form:
         return {"form": 100 * totals[..., 0] / n}
 
 
-class Rhyme:
+class Rhyme(Metric):
     """Poems whose even lines all rhyme, of those in a regular form, by the finals that their last characters have in Mandarin.
 
     A character with several readings rhymes with any of them. Tang poets rhymed by the sounds of Middle Chinese: many of their

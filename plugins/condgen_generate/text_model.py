@@ -14,7 +14,7 @@ from typing import Any, Literal, NamedTuple
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.utils.rnn import pack_padded_sequence
 
 from condgen_cli.data.script import to_simplified, to_traditional
@@ -22,7 +22,7 @@ from condgen_cli.decoding import Hypothesis
 from condgen_cli.errors import InputError, UsageError
 from condgen_cli.generation import Generation
 from condgen_cli.item import Item
-from condgen_cli.model import Memory, Step
+from condgen_cli.model import Memory, SequenceModel, Step
 from condgen_cli.nn import LanguageModel
 from condgen_cli.nn.language_model import LanguageModelState
 from condgen_cli.training import check
@@ -114,8 +114,8 @@ class TextState(NamedTuple):
     tail: Tensor
 
 
-class TextModel(nn.Module):
-    """Implements ``condgen_cli.model.Model``; the memory has no positions.
+class TextModel(SequenceModel):
+    """Continues a prompt character by character; the memory has no positions.
 
     A poem's form is a control token in place of ``bos``. A stream begins as after an end of line.
 
@@ -124,6 +124,7 @@ class TextModel(nn.Module):
         vocabulary: of characters, for verse with the forms as control tokens.
     """
 
+    vocabulary: CharacterVocabulary
     copies_unknown = True
     repeats = True
     allowed: Tensor
@@ -144,9 +145,6 @@ class TextModel(nn.Module):
         """An item of the right shape, for looking at the architecture."""
         verse = self.config.kind == "verse"
         return Item("example", Prompt(form=FORMS[1] if verse else None, exact=True))
-
-    def condition(self, item: Item) -> None:
-        """Nothing is attended to."""
 
     def targets(self, text: str) -> list[int]:
         """The tokens of a text that the model is to find likely; a stream has no end."""
@@ -257,7 +255,7 @@ class TextModel(nn.Module):
         text = "".join(one or vocabulary.decode([index]) for one, index in zip(asked, ids, strict=False))
         return to_simplified(text) if prompt.simplified else text
 
-    def finished(self, generation: Generation, hypothesis: Hypothesis, item: Item) -> Generation:
+    def finish(self, generation: Generation, hypothesis: Hypothesis, item: Item) -> Generation:
         """The generation with what was likeliest at each step, and a warning of characters that the model doesn't know."""
         prompt, vocabulary = self._prompt(item), self.vocabulary
 

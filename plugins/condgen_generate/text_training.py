@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from pydantic import Field
-from torch import Tensor, nn
+from torch import Tensor
 
 from condgen_cli import training
 from condgen_cli.errors import UsageError
@@ -65,7 +65,7 @@ class VerseBatch(NamedTuple):
     lengths: Tensor
 
 
-class Objective(nn.Module):
+class Objective(training.Objective):
     """Cross-entropy per token, in nats.
 
     Attributes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from condgen_cli.hookspecs import hookimpl
 from condgen_cli.specs import DatasetSpec, ExperimentSpec, MetricSpec, ModelSpec, Option, RecipeSpec, TaskSpec
 
-CONDGEN_API = "1"
+CONDGEN_API = "2"
 
 TASKS = {
     "copy": "copying up to 20 vectors",

@@ -89,7 +89,8 @@ def _random(task: str, sizes: dict[str, int], seed: int) -> Texts:
     """
     import numpy as np
 
-    from condgen_ntm.data import TASKS, as_item, check_sizes
+    from condgen_ntm.bit_tasks import TASKS, check_sizes
+    from condgen_ntm.data import as_item
 
     spec = TASKS[task]
     check_sizes(spec, sizes)
@@ -105,7 +106,7 @@ def _own(task: str, sizes: dict[str, int], file: str, seed: int) -> Texts:
         UsageError: for sizes that the bits themselves tell.
         NotFoundError, InputError: if there are no bits in it.
     """
-    from condgen_ntm.data import TASKS, check_sizes
+    from condgen_ntm.bit_tasks import TASKS, check_sizes
 
     spec = TASKS[task]
     check_sizes(spec, sizes)
@@ -145,7 +146,9 @@ def _parted(lines: Sequence[str]) -> list[list[str]]:
 def _read(task: str, vectors: Sequence[str], name: str, repeats: int, seed: int) -> Item | Failure:
     import numpy as np
 
-    from condgen_ntm.data import TASKS, as_item, read_sequence
+    from condgen_ntm.bit_tasks import TASKS
+    from condgen_ntm.data import as_item
+    from condgen_ntm.own_bits import read_sequence
 
     try:
         sequences = read_sequence(TASKS[task], vectors, name, repeats, np.random.default_rng(seed))

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from condgen_ntm.data import parsed_bits
+from condgen_cli.metrics import Metric
+from condgen_ntm.sequences import parse_bits
 
 if TYPE_CHECKING:
     from condgen_cli.generation import Generation
@@ -20,7 +21,7 @@ SMALLEST = 1e-9
 """Probabilities are told to nine decimals."""
 
 
-class BitErrors:
+class BitErrors(Metric):
     """Means over sequences: wrong bits; the cross-entropy of the right ones in bits; the same of the best possible estimator,
     for items whose ``meta`` has it as ``optimal_bits``.
 
@@ -47,7 +48,7 @@ class BitErrors:
 
 
 def _row(item: Item, generation: Generation) -> list[float]:
-    target = parsed_bits(item.references[0])
+    target = parse_bits(item.references[0])
     chances = np.array(generation.details["probabilities"]).reshape(target.shape)
     right = np.where(target == 1, chances, 1 - chances).clip(SMALLEST)
     optimal = item.meta.get("optimal_bits")

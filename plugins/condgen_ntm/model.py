@@ -8,21 +8,20 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor, nn
 
 from condgen_cli.errors import InputError
 from condgen_cli.generation import AttentionMap, Axis, Generation
-from condgen_cli.model import Item
+from condgen_cli.model import Item, Predictor
 from condgen_cli.render.tape import Tape
 from condgen_cli.training import check
-from condgen_ntm.data import TASKS, BitSequence, Sequences, as_item, bit_text, sizes_of
+from condgen_ntm.bit_tasks import TASKS, find_sizes
+from condgen_ntm.data import as_item
 from condgen_ntm.machine import Machine, Recorded
+from condgen_ntm.sequences import BitSequence, Floats, Sequences, bit_text
 
 __all__ = ["NtmConfig", "NtmModel", "Problems", "build"]
-
-Floats = NDArray[np.float32]
 
 
 class NtmConfig(BaseModel):
@@ -80,8 +79,8 @@ class Problems(NamedTuple):
     doubts: list[str]
 
 
-class NtmModel(nn.Module):
-    """Implements ``condgen_cli.model.Model`` with ``predict``."""
+class NtmModel(Predictor):
+    """Reads a sequence of bits and writes another: a neural Turing machine, or an LSTM."""
 
     def __init__(self, config: NtmConfig) -> None:
         super().__init__()
@@ -232,7 +231,7 @@ class NtmModel(nn.Module):
 def _doubt(sequence: BitSequence) -> str:
     """That a sequence has sizes which its task isn't trained on, if it has."""
     beyond = []
-    for name, size in sizes_of(sequence).items():
+    for name, size in find_sizes(sequence).items():
         low, high = TASKS[sequence.task].sizes[name]
         if not low <= size <= high:
             beyond.append(f"{name} {size}, trained on {f'{low} to {high}' if low < high else low}")

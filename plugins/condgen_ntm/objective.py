@@ -6,14 +6,15 @@ import math
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
+from condgen_cli import training
 from condgen_ntm.model import NtmModel
 
 __all__ = ["Objective"]
 
 
-class Objective(nn.Module):
+class Objective(training.Objective):
     """Cross-entropy in nats a sequence, the mean over the batch; logged in bits as well, with the wrong bits a sequence."""
 
     def __init__(self, model: NtmModel) -> None:

@@ -28,7 +28,9 @@ def read(source: str) -> Iterator[Item]:
     """
     import numpy as np
 
-    from condgen_ntm.data import TASKS, as_item, read_sequence
+    from condgen_ntm.bit_tasks import TASKS
+    from condgen_ntm.data import as_item
+    from condgen_ntm.own_bits import read_sequence
 
     name, *vectors = source.split() or [""]
     if name not in TASKS:

@@ -13,7 +13,7 @@ from condgen_cli import training
 from condgen_cli.data.store import open_dataset
 from condgen_cli.errors import UsageError
 from condgen_cli.training import Experiment, check
-from condgen_ntm.data import TASKS, random_sizes
+from condgen_ntm.bit_tasks import TASKS, random_sizes
 from condgen_ntm.model import NtmConfig, NtmModel
 from condgen_ntm.objective import Objective
 

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from condgen_cli.metrics import Metric
+
 if TYPE_CHECKING:
     from condgen_cli.generation import Generation
     from condgen_cli.item import Item
@@ -18,7 +20,7 @@ HOPS = 3
 """Hops that have a score of their own."""
 
 
-class FactRecall:
+class FactRecall(Metric):
     """Recall at k of supporting facts, percent: which share of an item's k facts is among its k most attended sentences.
 
     ``fact_recall`` ranks sentences by the most that any hop attends to them, ``fact_recall_1`` and so on by one hop. Items

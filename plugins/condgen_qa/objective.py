@@ -7,8 +7,9 @@ from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
+from condgen_cli import training
 from condgen_qa.model import QaModel, Stories
 
 __all__ = ["Objective", "TrainingBatch"]
@@ -21,7 +22,7 @@ class TrainingBatch(NamedTuple):
     answers: Tensor
 
 
-class Objective(nn.Module):
+class Objective(training.Objective):
     """Cross-entropy, summed over restarts so that each learns as it would alone.
 
     Args:
@@ -62,7 +63,6 @@ class Objective(nn.Module):
         return losses.sum(), {"tokens": count, "best": float(losses.detach().min())}
 
     def set_progress(self, fraction: float) -> None:
-        """Called before each step with the share of the training done."""
         self.linear = fraction < self.linear_start
 
     @property

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from pydantic import Field
-from torch import Tensor, nn
+from torch import Tensor
 
 from condgen_cli import training
 from condgen_cli.data.subwords import SubwordVocabulary
@@ -57,7 +57,7 @@ class Batch:
         return replace(self, inputs=self.inputs.to(device), targets=self.targets.to(device), lengths=self.lengths.to(device))
 
 
-class Objective(nn.Module):
+class Objective(training.Objective):
     """Cross-entropy per token, in nats."""
 
     def __init__(self, model: LanguageModel) -> None:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from condgen_cli.metrics import Metric
+
 if TYPE_CHECKING:
     from condgen_cli.generation import Generation
     from condgen_cli.item import Item
@@ -15,7 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["RealTimeFactor"]
 
 
-class RealTimeFactor:
+class RealTimeFactor(Metric):
     """Seconds of wall clock for a second of sound: reading it, its features, the model and the search, in batches.
 
     Sound is as long as the positions in time that the model attends to; what it attends nothing in doesn't count.

@@ -211,11 +211,15 @@ def _masked(maps: Tensor, lengths: Tensor, dimension: int) -> Tensor:
 
 
 class TranscribeModel(DecoderModel):
-    """Implements ``condgen_cli.model.Model``.
+    """Listens, attends and spells (Chan et al. 2016).
 
     Args:
+        config: its options.
+        vocabulary: the subwords that it writes.
         lexicon: the words of ``config.words``.
     """
+
+    vocabulary: SubwordVocabulary
 
     def __init__(self, config: TranscribeConfig, vocabulary: SubwordVocabulary, lexicon: Lexicon | None = None) -> None:
         super().__init__()
@@ -266,7 +270,7 @@ class TranscribeModel(DecoderModel):
         """The sound that attention is drawn below."""
         return Sound(load_audio(item.condition, RATE), RATE)
 
-    def finished(self, generation: Generation, hypothesis: Hypothesis, item: Item) -> Generation:
+    def finish(self, generation: Generation, hypothesis: Hypothesis, item: Item) -> Generation:
         """The transcript of an item, with a warning where it may be none."""
         return replace(generation, warnings=(*generation.warnings, *doubts(generation, item)))
 
@@ -285,7 +289,8 @@ class TranscribeModel(DecoderModel):
         values, lengths = self.listener(batch.features.to(self.decoder.bias.device), batch.lengths)
         values = self.dropout(values)
         mask = torch.arange(values.shape[1], device=values.device) < lengths.to(values.device).unsqueeze(1)
-        auxiliary = {"vector": values.sum(1) / mask.sum(1, keepdim=True)}
+        vector = values.sum(1) / mask.sum(1, keepdim=True)
+        auxiliary = {}
         if self.ctc is not None:
             auxiliary["ctc"] = _certain_blanks(self.ctc(values).log_softmax(-1), mask)
         if self.phones is not None:
@@ -296,7 +301,7 @@ class TranscribeModel(DecoderModel):
             (Axis("time", "time", tuple(start + seconds * place for place in range(length))),)
             for start, length in zip(batch.starts, lengths.tolist(), strict=False)
         ]
-        return Memory(values, self.decoder.attention.keys(values), mask, axes, auxiliary)
+        return Memory(values, self.decoder.attention.keys(values), mask, axes, auxiliary, vector)
 
 
 def _certain_blanks(log_probs: Tensor, mask: Tensor) -> Tensor:

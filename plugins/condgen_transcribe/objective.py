@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from condgen_cli import training
 from condgen_cli.model import Memory
 from condgen_cli.nn.decoder import TeacherForced
 from condgen_cli.training import sampling_probability
@@ -75,7 +76,7 @@ class TrainingBatch:
         )
 
 
-class Objective(nn.Module):
+class Objective(training.Objective):
     """(1 - λ) · (cross-entropy + γ · guidance + δ · alignment) + λ · CTC, each per token, + ε · CTC of phones, per phone.
 
     Args:

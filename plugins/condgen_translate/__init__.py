@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from condgen_cli.hookspecs import hookimpl
 from condgen_cli.specs import Archive, DatasetSpec, ExperimentSpec, ModelSpec, Option, RecipeSpec, TaskSpec
 
-CONDGEN_API = "1"
+CONDGEN_API = "2"
 
 _MULTI30K = "https://raw.githubusercontent.com/multi30k/dataset/master/data/task1/raw"
 _MULTI30K_FILES = {

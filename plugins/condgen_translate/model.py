@@ -116,13 +116,16 @@ def pad_sentences(sentences: Sequence[Sequence[int]], eos: int, pad: int) -> tup
 
 
 class TranslateModel(DecoderModel):
-    """Implements ``condgen_cli.model.Model``.
+    """Reads a sentence and writes it in another language.
 
     Args:
+        config: its options.
         source, target: the vocabularies; one object if embeddings are shared.
     Raises:
         UsageError: if the config contradicts itself or the vocabularies.
     """
+
+    vocabulary: SubwordVocabulary
 
     def __init__(self, config: TranslateConfig, source: SubwordVocabulary, target: SubwordVocabulary) -> None:
         super().__init__()
@@ -187,10 +190,10 @@ class TranslateModel(DecoderModel):
         vector = self.dropout(final)
         axes = [(Axis("source", "tokens", labels),) for labels in batch.labels]
         if self.decoder.attention is None:
-            return Memory(vector.unsqueeze(1), auxiliary={"vector": vector})
+            return Memory(vector.unsqueeze(1), vector=vector)
         values = self.dropout(outputs)
         mask = torch.arange(tokens.shape[1], device=device) < batch.lengths.to(device).unsqueeze(1)
-        return Memory(values, self.decoder.attention.keys(values), mask, axes, {"vector": vector})
+        return Memory(values, self.decoder.attention.keys(values), mask, axes, vector=vector)
 
     def unread(self, item: Item) -> tuple[str, ...]:
         """The characters of the source that its vocabulary lacks."""
@@ -200,7 +203,7 @@ class TranslateModel(DecoderModel):
         """That an output is a guess, if the source is mostly unknown characters."""
         return unread_doubt(*self.source.unread(self.config.read(item.condition)))
 
-    def strange(self, item: Item, generation: Generation) -> bool:
+    def is_out_of_domain(self, item: Item, generation: Generation) -> bool:
         """Whether words come in smaller pieces than those of sentences as it was trained on, or the model finds its own output
         less likely than for those."""
         words = _WORD.findall(self.config.read(item.condition))
@@ -215,7 +218,7 @@ class TranslateModel(DecoderModel):
         most, or if the source has none, from any (Luong et al. 2015b, section 3.3, with attention in place of an aligner).
         """
         unknown = [step for step, token in enumerate(hypothesis.ids) if token == self.vocabulary.unk]
-        if not unknown:
+        if not unknown or not self.copies_unknown:
             return self.vocabulary.decode(hypothesis.ids)
         pieces = self.pieces(item.condition)
         places = [place for place, piece in enumerate(pieces) if piece.id == self.source.unk] or list(range(len(pieces)))

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from condgen_cli.model import Memory
+from condgen_cli.training import Objective
 from condgen_translate.model import Sentences, TranslateModel
 
 __all__ = ["CrossEntropy", "TrainingBatch"]
@@ -34,7 +35,7 @@ class TrainingBatch:
         return replace(self, sources=self.sources.to(device), inputs=self.inputs.to(device), targets=self.targets.to(device))
 
 
-class CrossEntropy(nn.Module):
+class CrossEntropy(Objective):
     """Teacher-forced cross-entropy per token.
 
     Args:

@@ -84,7 +84,7 @@ def test_a_longer_neighbour_in_the_batch_changes_nothing(options: dict[str, Any]
         alone, beside = model.encode(model.collate([short])), model.encode(model.collate([short, long]))
     positions = alone.values.shape[1]
     torch.testing.assert_close(beside.values[:1, :positions], alone.values)
-    torch.testing.assert_close(beside.auxiliary["vector"][:1], alone.auxiliary["vector"])
+    torch.testing.assert_close(beside.vector[:1], alone.vector)
 
 
 def test_what_pads_the_vectors_is_never_read() -> None:
@@ -113,7 +113,7 @@ def test_the_mean_does_not_know_how_often_it_was_taken() -> None:
         once, twice = (
             model.encode(model.collate([item])) for item in (clip("red", "blue"), clip("red", "red", "blue", "blue"))
         )
-    torch.testing.assert_close(once.auxiliary["vector"], twice.auxiliary["vector"])
+    torch.testing.assert_close(once.vector, twice.vector)
 
 
 def test_long_clips_are_thinned_and_photos_are_clips() -> None:

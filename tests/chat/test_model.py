@@ -99,7 +99,7 @@ def test_a_memory_stays_bounded_and_goes_back_further_than_what_it_keeps() -> No
             memory, other = model.extend(memory, batch), model.extend(other, batch)
     assert memory.values.shape[1] == 3
     assert len(memory.axes[0][0]) == 3
-    assert not torch.equal(memory.auxiliary["vector"], other.auxiliary["vector"])
+    assert not torch.equal(memory.vector, other.vector)
 
 
 def test_the_cache_holds_where_each_token_was_written() -> None:
@@ -125,7 +125,7 @@ def test_what_has_been_said_is_likelier_with_the_cache() -> None:
         model.decoder.cache.gate.bias.fill_(3.0)
     memory = read(model, ("films films films",))
     film = model.vocabulary.encode("films")[0]
-    forgotten = model.forgotten(memory)
+    forgotten = model.forget(memory)
     chances = [first_logits(model, one).softmax(1)[0, film] for one in (memory, forgotten)]
     assert chances[0] > 2 * chances[1]
 
@@ -180,7 +180,7 @@ def test_the_two_levels_equal_a_loop_over_turns_and_words() -> None:
                 tokens = torch.tensor([[*VOCABULARY.encode(turn), VOCABULARY.eos]])
                 _, code = model.turn_rnn(model.decoder.embed(tokens))
                 _, state = rnn(code.transpose(0, 1).reshape(1, 1, -1), state)
-        torch.testing.assert_close(memory.auxiliary["vector"][row], state[0, 0])
+        torch.testing.assert_close(memory.vector[row], state[0, 0])
 
 
 @pytest.mark.parametrize(
@@ -256,7 +256,7 @@ def test_the_scorer_against_blandness_takes_off_what_the_model_says_without_a_co
     for options in MODELS.values():
         model = make(**options)
         memory = read(model, *DIALOGUES[:2])
-        blank = model.forgotten(memory)
+        blank = model.forget(memory)
         scorer = model.scorers()["mmi"]
         own, state = model.start(blank, 2), scorer.start(memory, 2)
         for place in range(FIRST + 2):

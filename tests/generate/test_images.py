@@ -20,7 +20,7 @@ from condgen_cli.decoding import Decoding
 from condgen_cli.errors import InputError, NotFoundError, UsageError
 from condgen_cli.generation import Generation
 from condgen_cli.item import Item
-from condgen_cli.runner import Bundle, Runner
+from condgen_cli.runner import Bundle, Request, Runner
 from condgen_generate.canvas import known_pixels
 from condgen_generate.image_data import PictureItems, binarized_mnist, grey_mnist, pictures
 from condgen_generate.image_model import ImageConfig, ImageModel, PixelVocabulary
@@ -149,7 +149,7 @@ def runner(**config: object) -> Runner:
 
 def drawn(runner: Runner, *items: Item, count: int = 3, seed: int = 0) -> list[tuple[Generation, ...]]:
     decoding = Decoding("sample", nbest=count, max_length=100)
-    results = list(runner.stream(items, decoding, seed=seed))
+    results = list(runner.stream(items, Request(decoding, seed=seed)))
     assert not [result.error for result in results if result.error]
     return [result.generations for result in results]
 
@@ -172,7 +172,7 @@ def test_sampling_agrees_with_the_exact_likelihood() -> None:
     model = runner()
     (samples,) = drawn(model, Item("free", None))
     for sample in samples:
-        (result,) = model.stream([Item("same", None, (sample.output,))], outputs=False, references=True)
+        (result,) = model.stream([Item("same", None, (sample.output,))], Request(outputs=False, likelihoods=True))
         np.testing.assert_allclose(result.generations[0].reference_log_probs[0], sample.log_probs, atol=1e-4)
 
 

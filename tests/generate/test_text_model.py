@@ -165,7 +165,7 @@ def test_unknown_characters_stand_where_they_were_given_and_are_told_of() -> Non
     assert poem[::6] == "春龘秋冬"
     from condgen_cli.generation import Generation
 
-    told = model.finished(Generation(poem), one, prompt)
+    told = model.finish(Generation(poem), one, prompt)
     assert told.warnings == ("the model does not know 龘, and reads it as an unknown character",)
     assert [step["token"] for step in told.details["steps"]][6] == "<unk>"
 
@@ -177,7 +177,7 @@ def test_probabilities_that_are_told_are_those_without_any_mask() -> None:
     model = verse()
     prompt = item(Prompt("天地", FORMS[0], exact=True))
     ((one,),) = decode(model, model.encode(model.collate([prompt])), Decoding(method="sample", max_length=99))
-    steps = model.finished(Generation(""), one, prompt).details["steps"]
+    steps = model.finish(Generation(""), one, prompt).details["steps"]
     ids = [model.vocabulary.control("5x4"), *one.ids]
     expected = slow_logits(model, ids[:-1]).softmax(-1)
     assert len(steps) == len(one.ids) == 25

@@ -19,7 +19,7 @@ from __future__ import annotations
 from condgen_cli.hookspecs import hookimpl
 from condgen_cli.specs import DatasetSpec, ModelSpec, Option, TaskSpec
 
-CONDGEN_API = "1"
+CONDGEN_API = "2"
 
 @hookimpl
 def condgen_register_tasks():
@@ -45,11 +45,11 @@ def items(root, split, size, bad):
 
 def Echo(config, files):
     import numpy as np
-    import torch
     from condgen_cli.errors import InputError
     from condgen_cli.generation import AttentionMap, Axis, Generation
+    from condgen_cli.model import Predictor
 
-    class Echo(torch.nn.Module):
+    class Echo(Predictor):
         def collate(self, items):
             if any(item.condition is None for item in items):
                 raise InputError("there are no words")
@@ -59,6 +59,9 @@ def Echo(config, files):
             return item.condition
 
         def predict(self, batch):
+            return list(self.written(batch))
+
+        def written(self, batch):
             for text in batch:
                 words = text.split()
                 n = int(words[1])

@@ -52,7 +52,7 @@ def make(attended: bool = False, located: bool = False, **options: Any) -> Recur
 def make_memory(decoder: RecurrentDecoder, batch: int) -> Memory:
     values = torch.randn(batch, 4, CONTEXT)
     keys = None if decoder.attention is None else decoder.attention.keys(values)
-    memory = Memory(values, keys, auxiliary={"vector": values.mean(1)})
+    memory = Memory(values, keys, vector=values.mean(1))
     if decoder.cache is None:
         return memory
     mask = torch.arange(4) >= torch.arange(batch).unsqueeze(1)  # the first has all four entries, the others fewer
@@ -108,7 +108,7 @@ def test_what_was_written_in_a_like_place_is_likely_again() -> None:
         decoder.cache.sharpness.fill_(0.7)
         features = decoder(memory, token.unsqueeze(1)).features
         found = decoder.step(token, state, memory)
-        written = decoder.step(token, state, replace(memory, auxiliary={"vector": memory.auxiliary["vector"]}))
+        written = decoder.step(token, state, replace(memory, auxiliary={}))
     share, sharpness = torch.tensor(0.5).sigmoid(), torch.tensor(0.7).exp()
     weights = torch.stack([sharpness * features[0] @ key for key in keys[0, :4]]).softmax(0)
     expected = (1 - share) * written.logits[0].softmax(0)
@@ -183,7 +183,7 @@ def test_a_vector_beside_attention_is_read_at_every_step() -> None:
     for size in (0, CONTEXT):
         decoder = make(attended=True, attend="after", vector_size=size)
         memory = make_memory(decoder, 2)
-        other = replace(memory, auxiliary={"vector": memory.auxiliary["vector"] + 1})
+        other = replace(memory, vector=memory.vector + 1)
         state, token = decoder.start(memory), torch.tensor([3, 4])
         with torch.no_grad():
             logits = [decoder.step(token, state, one).logits for one in (memory, other)]

@@ -10,18 +10,17 @@ import pytest
 
 from condgen_cli.data.store import open_dataset
 from condgen_cli.errors import InputError, UsageError
-from condgen_ntm.data import (
-    TASKS,
+from condgen_ntm.bit_tasks import TASKS, random_sizes
+from condgen_ntm.data import parse_ranges
+from condgen_ntm.own_bits import read_sequence
+from condgen_ntm.sequences import (
     associative_recall,
     bit_text,
     copy,
     n_grams,
     optimal_probabilities,
-    parse_ranges,
-    parsed_bits,
+    parse_bits,
     priority_sort,
-    random_sizes,
-    read_sequence,
     repeat_copy,
 )
 
@@ -130,7 +129,7 @@ def test_ranges() -> None:
 
 
 def test_texts_of_bits_are_read_back() -> None:
-    assert (parsed_bits(bit_text(VECTORS[0])) == VECTORS[0]).all()
+    assert (parse_bits(bit_text(VECTORS[0])) == VECTORS[0]).all()
 
 
 def test_own_bits() -> None:

@@ -21,9 +21,11 @@ from condgen_cli.render.tape import Tape
 from condgen_cli.runner import load
 from condgen_cli.testing import check_plugin
 from condgen_cli.training import Recipe, build_experiment, parse_recipe, train
-from condgen_ntm.data import TASKS, as_item, priority_sort
+from condgen_ntm.bit_tasks import TASKS
+from condgen_ntm.data import as_item
 from condgen_ntm.metrics import BitErrors
 from condgen_ntm.model import NtmModel, build
+from condgen_ntm.sequences import priority_sort
 
 
 def model(task: str = "copy", **changes: Any) -> NtmModel:

@@ -18,7 +18,7 @@ from condgen_cli.hookspecs import hookimpl
 from condgen_cli.specs import ModelSpec
 from condgen_cli.training import Recipe
 
-CONDGEN_API = "1"
+CONDGEN_API = "2"
 
 RECIPE = """
 name = "toy"
@@ -47,7 +47,7 @@ def condgen_register_models() -> list[ModelSpec]:
     return [ModelSpec("gru", "count", "toy:Objective", "toy:Experiment")]
 
 
-class Objective(nn.Module):
+class Objective(training.Objective):
     def __init__(self, dropout: float) -> None:
         super().__init__()
         self.embedding = nn.Embedding(10, 8)

@@ -296,17 +296,17 @@ PLUGIN = """
     from condgen_cli.hookspecs import hookimpl
     from condgen_cli.specs import ModelSpec
 
-    CONDGEN_API = "1"
+    CONDGEN_API = "2"
 
     @hookimpl
     def condgen_register_models():
         return [ModelSpec("waiting", "transcribe", "plug_waiting:build")]
 
     def build(config, files):
-        import torch
         from condgen_cli.generation import Generation
+        from condgen_cli.model import Predictor
 
-        class Waiting(torch.nn.Module):
+        class Waiting(Predictor):
             '''Writes where a part begins, and after each batch but the first waits until it is told to go on.'''
 
             batches = 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from itertools import groupby, product
 
 import pytest
@@ -14,7 +15,8 @@ from torch import Tensor
 
 from condgen_cli.decoding import Decoding, decode
 from condgen_cli.errors import UsageError
-from condgen_cli.model import Memory, Step, select_state
+from condgen_cli.item import Item
+from condgen_cli.model import Memory, SequenceModel, Step, select_state
 from condgen_transcribe.ctc import BLANK, CTCPrefixScorer, places
 
 LABELS, EOS, BOS, SIZE = (1, 2), 3, 4, 5
@@ -58,8 +60,14 @@ def test_scores_are_the_prefixes_share(text: tuple[int, ...], lengths: tuple[int
             assert scores[row, label].exp() == pytest.approx(expected, abs=1e-5)
 
 
-class Indifferent:
+class Indifferent(SequenceModel):
     """A speller that finds every token equally likely."""
+
+    def collate(self, items: Sequence[Item]) -> None:
+        raise NotImplementedError
+
+    def encode(self, batch: None) -> Memory:
+        raise NotImplementedError
 
     class vocabulary:
         pad, bos, eos, unk = BLANK, BOS, EOS, BOS
@@ -79,7 +87,7 @@ class Indifferent:
 
 def test_a_beam_finds_what_the_listener_heard() -> None:
     memory = make_memory()
-    found = decode(Indifferent(), memory, Decoding(beam=8, max_length=4, weights={"ctc": 1000.0}))  # type: ignore[arg-type]
+    found = decode(Indifferent(), memory, Decoding(beam=8, max_length=4, weights={"ctc": 1000.0}))
     for row, (best,) in enumerate(found):
         log_probs = memory.auxiliary["ctc"][row]
         texts = [text for length in range(1, 5) for text in product(LABELS, repeat=length)]

@@ -51,7 +51,7 @@ def test_a_batch_gives_what_its_utterances_give_alone(kind: str) -> None:
         positions = alone.values.shape[1]
         assert together.mask[row].tolist() == [place < positions for place in range(together.values.shape[1])]
         torch.testing.assert_close(together.values[row, :positions], alone.values[0])
-        torch.testing.assert_close(together.auxiliary["vector"][row], alone.auxiliary["vector"][0])
+        torch.testing.assert_close(together.vector[row], alone.vector[0])
         decoding = Decoding(beam=3, max_length=6, weights={"ctc": 0.5} if model.ctc else {})
         assert decode(model, together, decoding)[row][0].ids == decode(model, alone, decoding)[0][0].ids
 

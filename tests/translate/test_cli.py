@@ -16,17 +16,18 @@ import torch
 from condgen_cli import app
 from condgen_cli.errors import InputError
 from condgen_cli.generation import AttentionMap, Axis, Generation
-from condgen_cli.model import Item
+from condgen_cli.model import Item, Predictor
 from condgen_cli.runner import Bundle, Runner
 
 Outcome = tuple[int, str, str]
 Translate = Callable[..., Outcome]
 
 
-class Shouter:
+class Shouter(Predictor):
     """Each word in capitals, while it looks at that word alone."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.batches: list[list[str]] = []
 
     def collate(self, items: Sequence[Item]) -> list[str]:
@@ -232,22 +233,19 @@ PLUGIN = """
     from condgen_cli.hookspecs import hookimpl
     from condgen_cli.specs import ModelSpec
 
-    CONDGEN_API = "1"
+    CONDGEN_API = "2"
 
     @hookimpl
     def condgen_register_models():
         return [ModelSpec("shouter", "translate", "plug_shouter:build")]
 
     def build(config, files):
-        import torch
         from condgen_cli.generation import Generation
+        from condgen_cli.model import Predictor
 
-        class Shouter(torch.nn.Module):
+        class Shouter(Predictor):
             def collate(self, items):
                 return [item.condition for item in items]
-
-            def condition(self, item):
-                return None
 
             def length(self, item):
                 return len(item.condition)

@@ -19,7 +19,7 @@ from tests.zoo.conftest import Server, file_entry, manifest, model_entry, safete
 PLUGIN = """
 from condgen_cli.hookspecs import hookimpl
 from condgen_cli.specs import ManifestSpec
-CONDGEN_API = "1"
+CONDGEN_API = "2"
 
 @hookimpl
 def condgen_register_manifests():

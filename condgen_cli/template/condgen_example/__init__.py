@@ -5,7 +5,7 @@ from __future__ import annotations
 from condgen_cli.hookspecs import hookimpl
 from condgen_cli.specs import DatasetSpec, ManifestSpec, MatchFunctionSpec, ModelSpec, TaskSpec
 
-CONDGEN_API = "1"
+CONDGEN_API = "2"
 
 
 @hookimpl

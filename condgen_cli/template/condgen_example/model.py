@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
 from condgen_cli.generation import Axis
-from condgen_cli.model import Item, Memory, Step
+from condgen_cli.model import Item, Memory, SequenceModel, Step
 
 SPECIALS = ("<pad>", "<bos>", "<eos>", "<unk>")
 
@@ -43,7 +43,7 @@ class State(NamedTuple):
     position: Tensor  # (rows,)
 
 
-class Speller(nn.Module):
+class Speller(SequenceModel):
     """Attends to one letter after the other."""
 
     vocabulary = Letters()
@@ -69,18 +69,7 @@ class Speller(nn.Module):
         here = torch.minimum(position, _last(memory))
         weights = nn.functional.one_hot(here, memory.values.shape[1]).float()
         read = (weights @ memory.values).flatten(0, 1)
-        return Step(_logits(read), State(state.position + 1), {"attention": weights.flatten(0, 1)})
-
-    def forward(self, memory: Memory, targets: Tensor) -> Tensor:
-        """(rows, steps, vocabulary), all steps at once."""
-        rows, steps = targets.shape
-        here = torch.minimum(torch.arange(steps, device=targets.device), _last(memory)).unsqueeze(-1)
-        read = memory.values.take_along_dim(here, 1)
-        return _logits(read).repeat_interleave(rows // len(memory), 0)
-
-    def condition(self, item: Item) -> Any:
-        """What attention is drawn on beside the labels of its axes: nothing."""
-        return None
+        return Step((read + 1e-4).log(), State(state.position + 1), {"attention": weights.flatten(0, 1)})
 
     def example(self) -> Item:
         """An input that ``condgen inspect`` runs through the model for shapes and costs."""
@@ -91,10 +80,6 @@ def _last(memory: Memory) -> Tensor:
     """(batch, 1): where each row's end token is."""
     assert memory.mask is not None
     return memory.mask.sum(1, keepdim=True) - 1
-
-
-def _logits(read: Tensor) -> Tensor:
-    return (read + 1e-4).log()
 
 
 def build(config: Mapping[str, Any], files: Mapping[str, Path]) -> Speller:

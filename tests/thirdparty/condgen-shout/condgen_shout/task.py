@@ -1,6 +1,7 @@
 import numpy as np
 
 from condgen_cli.generation import Generation
+from condgen_cli.metrics import Metric
 from condgen_cli.model import Item
 
 WORDS = {"calm": ("hello", "goodbye"), "angry": ("enough",)}
@@ -19,7 +20,7 @@ def how_loud(runner):
     return Generation(f"{runner.name} shouts")
 
 
-class Loudness:
+class Loudness(Metric):
     keys = ("loudness",)
     signature = "case:mixed"
 

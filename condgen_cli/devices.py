@@ -1,0 +1,47 @@
+"""The device that a model runs on, and moving a batch there."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol, runtime_checkable
+
+import torch
+
+from condgen_cli.errors import UsageError
+
+__all__ = ["Movable", "find_device", "move"]
+
+
+@runtime_checkable
+class Movable(Protocol):
+    """A tensor, or a batch that says itself which of its parts move."""
+
+    def to(self, device: torch.device, *, non_blocking: bool) -> Any: ...
+
+
+def find_device(name: str) -> torch.device:
+    """The device ``cpu``, ``cuda`` or ``mps``; ``auto`` is the fastest that is there.
+
+    Raises:
+        UsageError: if it isn't there.
+    """
+    has = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if name == "auto":
+        name = next(device for device in ("cuda", "mps", "cpu") if has[device])
+    if not has.get(name):
+        raise UsageError(f"no {name} device here", f"--device {next(device for device, there in has.items() if there)}")
+    return torch.device(name)
+
+
+def move(inputs: Any, device: torch.device) -> Any:
+    """What a model collated, on the device: what is ``Movable``, also within mappings, lists and tuples; the rest as it is."""
+    if device.type == "cpu":
+        return inputs
+    if isinstance(inputs, Movable):
+        return inputs.to(device, non_blocking=True)
+    if isinstance(inputs, Mapping):
+        return {name: move(part, device) for name, part in inputs.items()}
+    if isinstance(inputs, list | tuple):
+        parts = [move(part, device) for part in inputs]
+        return type(inputs)(*parts) if hasattr(inputs, "_fields") else type(inputs)(parts)
+    return inputs

@@ -1,0 +1,72 @@
+"""What the user is told of a question: why it can't be answered, what of it is not read, why its answer is a guess."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import chain
+
+from condgen_cli.errors import InputError
+from condgen_qa.text import Question, as_written, bare, content_words, listed, names, tokens
+from condgen_qa.vocabulary import StoryVocabulary
+
+__all__ = ["check_question", "find_doubt", "find_warnings"]
+
+MOST = 8
+"""Unknown words that are named in a warning."""
+
+
+def check_question(question: Question, vocabulary: StoryVocabulary) -> None:
+    """Refuse what no answer can be given to.
+
+    Raises:
+        InputError: if the story is empty, or no word of the question is known.
+    """
+    if not question.story:
+        raise InputError("the story is empty", "a story is sentences that stand before the question")
+    words = tokens(question.text)
+    if not vocabulary.encode(words):
+        near = list(dict.fromkeys(chain.from_iterable(map(vocabulary.near, vocabulary.unknown(words)))))
+        hint = f"words it knows: {', '.join(near or vocabulary.words[:8])}{'' if near else ', …'}"
+        raise InputError(f"the model knows no word of the question {question.text!r}", hint)
+
+
+def find_warnings(question: Question, memory_size: int, vocabulary: StoryVocabulary) -> tuple[str, ...]:
+    """What of a question is not read, a line each: sentences beyond the memory's size, and unknown words."""
+    story, kept = question.story, question.story[-memory_size:]
+    warnings = []
+    if len(story) > len(kept):
+        left = len(story) - len(kept)
+        warnings.append(
+            f"the story has {len(story):,} sentences: the first {left:,} are left out, the memory holds {len(kept)}"
+        )
+    for where, texts in (("the story", kept), ("the question", (question.text,))):
+        unknown = vocabulary.unknown(chain.from_iterable(map(tokens, texts)))
+        if unknown:
+            more = f" and {len(unknown) - MOST} more" if len(unknown) > MOST else ""
+            shown = ", ".join(_with_near_words(word, vocabulary) for word in unknown[:MOST])
+            warnings.append(f"unknown words in {where} are skipped: {shown}{more}")
+    return tuple(warnings)
+
+
+def find_doubt(question: str, story: Sequence[str], vocabulary: StoryVocabulary) -> str:
+    """Why an answer is no more than a guess, given the sentences that the memory holds; empty if it need not be one."""
+    mentioned = {bare(word) for sentence in story for word in tokens(sentence)}
+    asked = content_words(question)
+    if asked and len(vocabulary.unknown(asked)) == len(asked):
+        return f"a guess: the model doesn't know {listed(as_written(asked, question))}"
+    missing = [name for name in names(question) if bare(name.lower()) not in mentioned]
+    if not missing and asked and not mentioned.intersection(map(bare, asked)):
+        missing = asked
+    if missing:
+        return f"a guess: the story never mentions {listed(as_written(missing, question))}"
+    words = [word for sentence in story for word in content_words(sentence)]
+    unknown = len([word for word in words if vocabulary.unknown([word])])
+    if 2 * unknown > len(words):
+        return f"a guess: the model doesn't know {unknown} of the story's {len(words)} words"
+    return ""
+
+
+def _with_near_words(word: str, vocabulary: StoryVocabulary) -> str:
+    """An unknown word with the known ones that look like it."""
+    near = vocabulary.near(word)
+    return f"{word} (known: {', '.join(near)})" if near else word
