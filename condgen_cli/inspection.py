@@ -13,12 +13,13 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from condgen_cli.errors import CondgenError, NotFoundError
+from condgen_cli.expansion import Inputs, expand
 from condgen_cli.generation import AttentionMap, Generation
 from condgen_cli.lines import text_inputs
 from condgen_cli.model import Item
 from condgen_cli.plugins import manager
 from condgen_cli.runner import Result, Runner, read_inputs
-from condgen_cli.sources import Failure, Inputs, expand
+from condgen_cli.sources import Failure
 from condgen_cli.zoo.safetensors_header import read_header
 
 __all__ = ["Cost", "Part", "Trace", "model_report", "parts", "read_arguments", "result_report", "trace", "weights_report"]
