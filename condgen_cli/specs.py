@@ -184,7 +184,7 @@ class TaskSpec(NamedTuple):
     def option_names(self) -> tuple[str, ...]:
         """The command's options beside those that only it has, groups resolved, in the order of the help page."""
         own = [name for group in self.options for name in OPTION_GROUPS.get(group, (group,))]
-        return ("model", *own, "output", "format", "device", "batch_size")
+        return tuple(dict.fromkeys(["model", *own, "output", "format", "device", "batch_size"]))
 
 
 class ModelSpec(NamedTuple):
