@@ -47,7 +47,7 @@ class Inputs(Iterator[str | Failure]):
     def __next__(self) -> str | Failure:
         return next(self._entries)
 
-    def tell_left_out(self) -> None:
+    def warn_of_left_out(self) -> None:
         """Warn of what was not taken; to be called when the entries are used up."""
         for line in self.left_out:
             console.warn(line)

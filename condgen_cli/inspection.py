@@ -224,7 +224,7 @@ def read_arguments(task: str, arguments: Sequence[str]) -> Iterator[Item | Failu
 
 def _read_files(task: str, files: Inputs) -> Iterator[Item | Failure]:
     yield from read_inputs(task, files)
-    files.tell_left_out()
+    files.warn_of_left_out()
 
 
 def result_report(result: Result) -> dict[str, Any]:

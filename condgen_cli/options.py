@@ -83,13 +83,19 @@ class ReportFormat(StrEnum):
 
 
 def _within(low: float, high: float, above: bool = False) -> Callable[[Any, Any], float | None]:
-    """A check that an option's number lies between two others; ``above``: and isn't the lower one."""
+    """A check that the number of an option lies in an interval.
+
+    Args:
+        low: lower bound.
+        high: upper bound, which the number may be.
+        above: whether the number must exceed the lower bound.
+    """
 
     def check(param: typer.CallbackParam, value: float | None) -> float | None:
         # Typer's own bounds let NaN through
         if value is not None and not (low < value <= high if above else low <= value <= high):
-            told = f"above {low:g} and at most {high:g}" if above else f"between {low:g} and {high:g}"
-            raise UsageError(f"{param.opts[0]} must be {told}, not {value:g}")
+            bounds = f"above {low:g} and at most {high:g}" if above else f"between {low:g} and {high:g}"
+            raise UsageError(f"{param.opts[0]} must be {bounds}, not {value:g}")
         return value
 
     return check

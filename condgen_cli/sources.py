@@ -78,7 +78,7 @@ class Source:
         Raises:
             NotFoundError, InputError, NetworkError: as ``open``.
         """
-        return _opened(self.location) if self._on_disk else io.BytesIO(self.open())
+        return _open(self.location) if self._on_disk else io.BytesIO(self.open())
 
     def ends(self, size: int) -> bytes:
         """What tells a file from others without reading a whole film: its length, and its first and last ``size`` bytes.
@@ -104,7 +104,7 @@ class Source:
                 return _read_stdin()
             if self.path is None:
                 return _download(self.location)
-            with _opened(self.location) as stream:  # a pipe that has a name
+            with _open(self.location) as stream:  # a pipe that has a name
                 return _read_stream(stream, self.name)
         except CondgenError as error:
             return error
@@ -135,7 +135,7 @@ def near_names(path: str) -> str | None:
     return f"did you mean: {', '.join(near)}" if near else None
 
 
-def _opened(path: str) -> IO[bytes]:
+def _open(path: str) -> IO[bytes]:
     protect(path)
     try:
         return Path(path).open("rb")

@@ -77,7 +77,7 @@ def run_task(
     check_options(spec, options, several)
     check_outputs(options, found.files)
     code = _run(Session(spec, options, found.live, choose), entries, several, texts=False, count=found.count)
-    found.tell_left_out()
+    found.warn_of_left_out()
     return code
 
 

@@ -77,7 +77,7 @@ def test_what_is_left_out_is_counted(folder: Path, capsys: pytest.CaptureFixture
     os.mkfifo(folder / "pipe")
     found = expand([".", "sub/deep"], JPEG)
     assert len(list(found)) == 6
-    found.tell_left_out()
+    found.warn_of_left_out()
     told = "warning: .: 4 files of other kinds and 1 link to directories were left out (.txt, .db)\n"
     assert capsys.readouterr().err == told
 

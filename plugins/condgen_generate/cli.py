@@ -129,7 +129,7 @@ def _pictures(arguments: Sequence[str]) -> Iterator[Item | Failure]:
             yield Item(source, load_image(photo, alpha=True), source=source, warnings=photo.warnings)
         except CondgenError as error:
             yield Failure(source, error)
-    found.tell_left_out()
+    found.warn_of_left_out()
 
 
 def _items(texts: Texts, prompt: Prompt) -> Iterator[Item | Failure]:
