@@ -51,16 +51,16 @@ def make_command(spec: TaskSpec) -> Callable[..., None]:
 
     def command(**arguments: Any) -> None:
         options = TaskOptions.of({one.name: arguments.pop(one.name) for one in common})
-        asked = function(**arguments, **dict.fromkeys(taking_options, options))
-        raise typer.Exit(_run(spec, asked, options))
+        returned = function(**arguments, **dict.fromkeys(taking_options, options))
+        raise typer.Exit(_run(spec, returned, options))
 
     return with_parameters(command, [*own, *common], function.__doc__ or spec.help)
 
 
-def _run(spec: TaskSpec, asked: Any, options: TaskOptions) -> int:
-    job = asked if isinstance(asked, Job) else Job(asked, options)
+def _run(spec: TaskSpec, returned: Any, options: TaskOptions) -> int:
+    job = returned if isinstance(returned, Job) else Job(returned, options)
     if not isinstance(job.inputs, Inputs | Texts):
-        wrong = f"{spec.inputs} returns {type(asked).__name__}, not the inputs of the command {spec.name}"
+        wrong = f"{spec.inputs} returns {type(returned).__name__}, not the inputs of the command {spec.name}"
         raise PluginError(wrong, DOCTOR)
     choose = None if job.options.model else job.choose
     return run_task(spec.name, job.inputs, job.options, choose)
