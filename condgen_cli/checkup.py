@@ -248,6 +248,12 @@ def _target_fault(spec: Any, field: str, reference: str) -> str:
 
                 build(spec, target)
                 return ""
+            if isinstance(spec, TaskSpec) and field == "inputs":
+                from condgen_cli.commandline import build
+                from condgen_cli.task_command import make_command
+
+                build(spec, make_command(spec))
+                return ""
             given, named = _arguments(spec, field)
             if not _takes(target, given, named):
                 return f"can't be called with ({', '.join([*given, *(f'{name}=…' for name in named)])})"
@@ -270,7 +276,6 @@ def _arguments(spec: Any, field: str) -> tuple[tuple[str, ...], tuple[str, ...]]
         return (("config", "files") if field == "build" else ("recipe", "data_dir")), ()
     of_a_task = {
         "reader": ("source",),
-        "details": ("generation", "item"),
         "formats": ("generations",),
         "files": ("generations",),
         "text": ("generation", "color"),
