@@ -16,7 +16,7 @@ from tokenizers.trainers import BpeTrainer
 
 from condgen_cli.data.text import SPECIALS
 from condgen_cli.errors import IntegrityError, NotFoundError, UsageError
-from condgen_cli.zoo.store import write_atomically
+from condgen_cli.files import write_atomically
 
 if TYPE_CHECKING:
     import numpy as np
