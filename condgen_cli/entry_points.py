@@ -1,6 +1,6 @@
 """Entry points of installed distributions, read from their files.
 
-``importlib.metadata`` would make `condgen --help` a sixth slower. It also raises where any distribution's file is not UTF-8, and
+``importlib.metadata`` would make ``condgen --help`` a sixth slower. It also raises if any distribution's file is not UTF-8, and
 takes whichever of two copies it meets first, where an interrupted upgrade has left both: a stranger's broken installation may
 cost its own plugin and nothing else.
 """
