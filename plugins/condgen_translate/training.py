@@ -76,7 +76,6 @@ class DataOptions(BaseModel):
         joint: one vocabulary for both languages, learnt from both.
         vocabulary_size: of the joint vocabulary, or of each.
         max_length: longer training sentences, in tokens of either side, are left out.
-        subword_dropout: share of merges left out when a word of the training data is cut (Provilkov et al. 2020).
         copied: share of the training pairs in which a word that stands on both sides is made unknown on both, so that the
             model learns to copy unknown words.
         dev_pairs: how many of each dev split are decoded at each evaluation; 0 for all.
@@ -92,7 +91,6 @@ class DataOptions(BaseModel):
     joint: bool = True
     vocabulary_size: int = Field(6000, ge=8)
     max_length: int = Field(80, ge=1)
-    subword_dropout: float = Field(0.0, ge=0, lt=1)
     copied: float = Field(0.0, ge=0, le=1)
     dev_pairs: int = Field(0, ge=0)
 
@@ -245,15 +243,15 @@ class _Epoch:
     def __iter__(self) -> Iterator[TrainingBatch]:
         own = self.experiment
         rng = np.random.default_rng([own.recipe.seed, self.epoch, 1])
-        source, target, dropout = own.model.source, own.model.vocabulary, own.data.subword_dropout
-        read = source.sampler(dropout, rng) if dropout else source.encode
-        write = target.sampler(dropout, rng) if dropout else target.encode
+        source, target = own.model.source, own.model.vocabulary
         for indices in self.order:
             pairs = [own.pairs[index] for index in indices]
             if own.data.copied:
                 pairs = [_copied(pair, rng) if rng.random() < own.data.copied else pair for pair in pairs]
-            tokens, lengths = pad_sentences([read(text) for text, _ in pairs], source.eos, source.pad)
-            inputs, targets, steps = teacher_forcing([write(text) for _, text in pairs], target.bos, target.eos, target.pad)
+            tokens, lengths = pad_sentences([source.encode(text) for text, _ in pairs], source.eos, source.pad)
+            inputs, targets, steps = teacher_forcing(
+                [target.encode(text) for _, text in pairs], target.bos, target.eos, target.pad
+            )
             yield TrainingBatch(Sentences(tokens, lengths), inputs, targets, steps)
 
 
