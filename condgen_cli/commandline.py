@@ -14,7 +14,8 @@ from condgen_cli import __version__, settings
 from condgen_cli.commands import CORE, SECTIONS
 from condgen_cli.errors import CondgenError, PluginError, UsageError
 from condgen_cli.guard import guard, told
-from condgen_cli.plugins import DOCTOR, manager
+from condgen_cli.plugin_problems import DOCTOR
+from condgen_cli.plugins import manager
 from condgen_cli.specs import CommandSpec, TaskSpec, named, resolve
 
 __all__ = ["app", "build"]

@@ -108,7 +108,8 @@ def references(spec: Any) -> Iterator[tuple[str, str]]:
 
 
 def _unusable(module: str, message: str) -> PluginError:
-    from condgen_cli.plugins import DOCTOR, plugin_of_module
+    from condgen_cli.plugin_problems import DOCTOR
+    from condgen_cli.plugins import plugin_of_module
 
     plugin = plugin_of_module(module)
     return PluginError(f"plugin {plugin.name!r}: {message}" if plugin else message, DOCTOR)

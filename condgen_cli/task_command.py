@@ -18,7 +18,7 @@ from condgen_cli.errors import PluginError
 from condgen_cli.expansion import Inputs, expand
 from condgen_cli.lines import Texts, text_inputs
 from condgen_cli.options import Format, InputOpt, TextsArg
-from condgen_cli.plugins import DOCTOR
+from condgen_cli.plugin_problems import DOCTOR
 from condgen_cli.signatures import parameters_of, with_parameters
 from condgen_cli.specs import TaskSpec, resolve
 from condgen_cli.tasks import Job, TaskOptions, run_task
