@@ -9,9 +9,11 @@ if TYPE_CHECKING:
     from condgen_cli.training.experiment import Batches, Experiment, build_experiment
     from condgen_cli.training.library import find_recipe
     from condgen_cli.training.loop import Interrupted, Summary, is_main_process, train
-    from condgen_cli.training.recipe import Recipe, check, parse_recipe, read_recipe
+    from condgen_cli.training.recipe import Recipe, check
     from condgen_cli.training.run import RunDirectory
     from condgen_cli.training.schedule import sampling_probability
+    from condgen_cli.training.staged import train_stages
+    from condgen_cli.training.stages import Stage, Stages, parse_recipe, parse_stages, read_recipe
 
 __all__ = [
     "Batches",
@@ -19,24 +21,30 @@ __all__ = [
     "Interrupted",
     "Recipe",
     "RunDirectory",
+    "Stage",
+    "Stages",
     "Summary",
     "build_experiment",
     "check",
     "find_recipe",
     "is_main_process",
     "parse_recipe",
+    "parse_stages",
     "read_recipe",
     "sampling_probability",
     "train",
+    "train_stages",
 ]
 
 _MODULES = {
     "experiment": ("Batches", "Experiment", "build_experiment"),
     "library": ("find_recipe",),
     "loop": ("Interrupted", "Summary", "is_main_process", "train"),
-    "recipe": ("Recipe", "check", "parse_recipe", "read_recipe"),
+    "recipe": ("Recipe", "check"),
     "run": ("RunDirectory",),
     "schedule": ("sampling_probability",),
+    "staged": ("train_stages",),
+    "stages": ("Stage", "Stages", "parse_recipe", "parse_stages", "read_recipe"),
 }
 
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 from condgen_cli.files import protect
 from condgen_cli.plugins import manager
-from condgen_cli.specs import named, package_text
-from condgen_cli.training.recipe import read_text
+from condgen_cli.specs import RecipeSpec, named, package_text
+from condgen_cli.training.stages import read_description, read_text
 
-__all__ = ["find_recipe"]
+__all__ = ["describe_recipe", "find_recipe"]
 
 RECIPE_FILE = "recipe.json"
 
@@ -33,3 +33,12 @@ def find_recipe(source: str) -> tuple[str, str]:
         return read_text(path), path.name
     spec = named(manager().recipes, "recipe", source)
     return package_text(spec.package, spec.file, f"the recipe {source}"), spec.file
+
+
+def describe_recipe(spec: RecipeSpec) -> str:
+    """The line that describes a plugin's recipe: what its file says, or else the spec.
+
+    Raises:
+        PluginError: if the file can't be read.
+    """
+    return read_description(package_text(spec.package, spec.file, f"the recipe {spec.name}")) or spec.help

@@ -13,7 +13,9 @@ from pydantic import BaseModel, ConfigDict, model_validator
 
 from condgen_cli.errors import NotFoundError, UsageError
 from condgen_cli.training.library import find_recipe
-from condgen_cli.training.recipe import Recipe, check, parse_override, parse_recipe, read_recipe
+from condgen_cli.training.overrides import parse_override
+from condgen_cli.training.recipe import Recipe, check
+from condgen_cli.training.stages import parse_recipe, read_recipe
 
 MINIMAL = """
 name = "small"
