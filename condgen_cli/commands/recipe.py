@@ -11,7 +11,7 @@ import typer
 from condgen_cli import console
 from condgen_cli.errors import UsageError
 from condgen_cli.files import write_whole
-from condgen_cli.options import ReportFormat, ReportFormatOpt
+from condgen_cli.options import DataDirOpt, ReportFormat, ReportFormatOpt, SetOpt
 
 __all__ = ["OverridesArg", "RecipeArg", "app"]
 
@@ -67,3 +67,49 @@ def copy(
         raise UsageError(f"{target} exists already", f"condgen recipe copy {name} PATH")
     write_whole(target, text.encode())
     print(target)
+
+
+@app.command("check")
+def check(
+    name: RecipeArg,
+    overrides: OverridesArg = None,
+    data_dir: DataDirOpt = None,
+    settings: SetOpt = None,
+    format: ReportFormatOpt = ReportFormat.text,
+) -> None:
+    """Find out before training whether the data, the settings, the sizes and the memory of each stage fit."""
+    from dataclasses import asdict
+
+    from condgen_cli.data.store import parse_options
+    from condgen_cli.training import find_recipe, parse_stages
+    from condgen_cli.training.checking import LIMIT, check_recipe
+
+    parse_options(settings or ())
+    given = [*(overrides or ()), *(f"data.options.{setting}" for setting in settings or ())]
+    stages = parse_stages(*find_recipe(name), given)
+    checks = check_recipe(stages, data_dir)
+    if format is ReportFormat.json:
+        print(json.dumps({"name": stages.name, "task": stages.task, "stages": [asdict(check) for check in checks]}))
+        return
+    from condgen_cli.render.tables import table
+
+    rows = []
+    for one in checks:
+        about = "" if one.exact else "about "
+        train, dev = ("made" if count is None else f"{count:,}" for count in (one.train, one.dev))
+        frozen = "" if one.trained == one.parameters else f", {one.trained:,} trained"
+        rows.append(
+            [
+                one.name or stages.name,
+                f"{train} / {dev}",
+                f"{one.parameters:,}{frozen}",
+                f"{one.memory / 1e6:,.0f} MB",
+                f"{about}{one.batches:,}",
+                f"{about}{one.steps:,}, {one.warmup:,} of warm-up",
+            ]
+        )
+    head = ["stage", "train / dev", "parameters", "memory", "batches an epoch", "steps"]
+    print(table(head, rows, color=console.use_color(), width=console.width()))
+    console.info("memory: weights, gradients, optimizer and average; activations come on top")
+    if not all(one.exact for one in checks):
+        console.info(f"each stage was built on the first {LIMIT} items, and its vocabulary is theirs")

@@ -273,3 +273,19 @@ def test_what_fails_before_the_first_step_leaves_nothing_behind(train: Train) ->
         assert not Path("runs/toy").exists()
     assert "no stage '4'" in train("--stage", "4", code=2)[1]
     assert "no run to resume" in train("--resume", code=3)[1]
+
+
+def test_a_training_begins_with_a_model_a_recipe_or_a_run(train: Train) -> None:
+    train()
+    first = weights(Path("runs/toy/1-first"))
+    # by the name of the run, as if it were one of the zoo
+    train("-o", "named", "--stage", "1", "init=toy", "training.lr=1e-9")
+    train("-o", "run", "--stage", "1", "init=runs/toy", "training.lr=1e-9")
+    assert weights(Path("named/1-first")) == weights(Path("run/1-first")) != first
+    for name, message in (
+        ("runs/none", "runs/none is not the folder of a training run"),
+        ("satt", "no model, recipe or run is called 'satt'\nhint: models: sat; recipes: sat; runs: toy"),
+        ("ntm-copy-lstm", "the recipe ntm-copy-lstm has no model in the zoo, nor a run in runs/ntm-copy-lstm"),
+        ("sat", "init: sat is a model for caption, not for count"),
+    ):
+        assert message in train("-o", "other", f"init={name}", code=2 if name == "sat" else 3)[1]
