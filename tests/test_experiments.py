@@ -22,7 +22,7 @@ from condgen_cli.experiments.definition import parse_experiment
 from condgen_cli.experiments.run import Outcome, Run
 from condgen_cli.experiments.series import draw_series, points
 from condgen_cli.plugins import Plugins
-from condgen_cli.training.recipe import parse_recipe
+from condgen_cli.training.stages import parse_recipe
 
 PLUGIN = """
 from __future__ import annotations
