@@ -11,7 +11,7 @@ import typer
 from condgen_cli import console
 from condgen_cli.errors import CondgenError, IntegrityError, PartialFailure
 from condgen_cli.options import ReportFormat, ReportFormatOpt
-from condgen_cli.printable import printable
+from condgen_cli.printable import defused, printable
 
 if TYPE_CHECKING:
     from condgen_cli.zoo import Check, Entry, Zoo
@@ -21,6 +21,8 @@ __all__ = ["list_models", "pull", "rm", "show", "verify"]
 ModelArg = Annotated[str, typer.Argument(metavar="MODEL", help="A model of the zoo; see condgen list.")]
 ModelsArg = Annotated[list[str], typer.Argument(metavar="MODEL…", help="Models of the zoo; see condgen list.")]
 AnyModelsArg = Annotated[list[str] | None, typer.Argument(metavar="[MODEL…]", help="Models of the zoo.  [default: all]")]
+
+RecipeOpt = Annotated[bool, typer.Option("--recipe", help="Print the recipe that made the model instead.")]
 
 
 def list_models(format: ReportFormatOpt = ReportFormat.text) -> None:
@@ -47,12 +49,17 @@ def list_models(format: ReportFormatOpt = ReportFormat.text) -> None:
     _print_table(["model", "also", "task", "size", "where", "from", "what"], rows)
 
 
-def show(model: ModelArg, format: ReportFormatOpt = ReportFormat.text) -> None:
+def show(model: ModelArg, recipe: RecipeOpt = False, format: ReportFormatOpt = ReportFormat.text) -> None:
     """Show a model's card: licence, files, training, results beside what others report."""
     from condgen_cli.zoo import open_zoo
 
     zoo = open_zoo()
     entry = zoo.entry(model)
+    if recipe:
+        training = zoo.recipe(entry)
+        text = training.to_json() if format is ReportFormat.json else training.to_toml()
+        print(defused(text.rstrip(), colors=False))  # with the escapes of JSON, which are TOML's too
+        return
     card = _card(zoo, entry)
     if format is ReportFormat.json:
         document = entry.model_dump(mode="json")

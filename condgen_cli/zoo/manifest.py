@@ -28,8 +28,9 @@ __all__ = [
     "parse_manifest",
 ]
 
-SCHEMA = 2
-"""The manifest version that this condgen writes; it reads this and older ones. Since 2 references have options."""
+SCHEMA = 3
+"""The manifest version that this condgen writes; it reads this and older ones. Since 2 references have options, since 3 models
+have recipes."""
 
 MOST_MODELS = 10_000
 MOST_ALIASES = 100
@@ -180,6 +181,7 @@ class Entry(_Part):
         aliases: other names for it.
         decoding: defaults for ``condgen_cli.decoding.Decoding``.
         card: Markdown beside the manifest, relative to it; empty: none.
+        recipe: the file of the recipe that made the model (``condgen_cli.zoo.recipes``); the model runs without it.
     """
 
     id: Name
@@ -192,6 +194,7 @@ class Entry(_Part):
     decoding: dict[str, JsonValue] = {}
     files: Parts[File] = ()
     card: RelativePath | None = None
+    recipe: File | None = None
     data: Parts[TrainingData] = ()
     training: Training = Training()
     results: Parts[Result] = ()
@@ -204,8 +207,13 @@ class Entry(_Part):
         return (self.id, *self.aliases)
 
     @property
+    def all_files(self) -> tuple[File, ...]:
+        """The model's files, and its recipe."""
+        return self.files if self.recipe is None else (*self.files, self.recipe)
+
+    @property
     def size(self) -> int:
-        """Bytes of all files."""
+        """Bytes of the model's files."""
         return sum(file.size for file in self.files)
 
     @model_validator(mode="after")

@@ -27,6 +27,7 @@ from condgen_cli.zoo.manifest import (
     parse_manifest,
 )
 from condgen_cli.zoo.names import protocol_of
+from condgen_cli.zoo.recipes import parse_training_recipe, recipe_of_run
 from condgen_cli.zoo.safetensors_header import read_header
 from condgen_cli.zoo.store import write_atomically
 
@@ -34,6 +35,8 @@ __all__ = ["Run", "publish"]
 
 WEIGHTS = "weights"
 """The zoo's folder of files."""
+RECIPES = "recipes"
+"""The zoo's folder of recipes: ``NAME.json`` each."""
 
 
 class Run(BaseModel):
@@ -61,6 +64,9 @@ def publish(
     What people wrote into the entry stays unless ``metadata`` replaces it; task, architecture, decoding, files and revision
     follow the run. A file that another entry has already, by its hash, is shared; files that no entry uses any more go.
 
+    The run's recipe goes to ``zoo/recipes``. Where the run goes on from other runs, or from the published model of this name,
+    their stages come first.
+
     Args:
         name: the entry's id.
         aliases: added to the entry's own.
@@ -78,11 +84,14 @@ def publish(
     known = {file.sha256: file.urls for entry in manifest.entries if entry.id != name for file in entry.files}
     contents = {path: _content(run_dir / path, bits) for path in run.files}
     files = [_file(path, content, known, name) for path, content in contents.items()]
-    entry = _entry(manifest, name, run, files, aliases, metadata or {})
+    recipe = _training_recipe(run_dir, manifest, name, zoo)
+    entry = _entry(manifest, name, run, files, aliases, metadata or {}, recipe)
     updated = _with_entry(manifest, entry)
     for file in entry.files:
         if file.sha256 not in known:
             write_atomically(zoo / file.urls[0], contents[file.path])
+    if entry.recipe and recipe is not None:
+        write_atomically(zoo / entry.recipe.urls[0], recipe)
     _write_manifest(zoo, updated)
     _remove_unused(zoo, manifest, updated)
     return entry
@@ -137,6 +146,19 @@ def _smaller(path: Path, bits: int) -> bytes:
     return save({name: value if name in kept else halved(name, value) for name, value in weights.items()})
 
 
+def _training_recipe(run_dir: Path, manifest: Manifest, name: str, zoo: Path) -> bytes | None:
+    """The recipe that made the run; None if it has none."""
+    recipe = recipe_of_run(run_dir)
+    if recipe is None:
+        return None
+    former = next((entry for entry in manifest.entries if entry.id == name), None)
+    if former and former.recipe and recipe.stages[0].get("init") in former.names:
+        # the run replaces what it goes on from: that name means another model from now on
+        path = zoo / former.recipe.urls[0]
+        recipe = recipe.after(parse_training_recipe(path.read_bytes(), str(path)))
+    return recipe.to_json().encode()
+
+
 def _file(path: str, content: bytes, known: Mapping[str, tuple[str, ...]], name: str) -> dict[str, Any]:
     """The fields of a ``File``, validated later with the whole entry."""
     digest = hashlib.sha256(content).hexdigest()
@@ -151,12 +173,19 @@ def _entry(
     files: Sequence[Mapping[str, Any]],
     aliases: Sequence[str],
     metadata: Mapping[str, Any],
+    recipe: bytes | None,
 ) -> Entry:
     written = next((entry for entry in manifest.entries if entry.id == name), None)
     fields = written.model_dump(mode="json", exclude_defaults=True) if written else {}
     fields |= metadata
     fields |= run.model_dump(mode="json", exclude={"files"})
     fields |= {"id": name, "files": files, "revision": _revision(files)}
+    fields["recipe"] = recipe and {
+        "path": "recipe.json",
+        "urls": [f"{RECIPES}/{name}.json"],
+        "size": len(recipe),
+        "sha256": hashlib.sha256(recipe).hexdigest(),
+    }
     fields["aliases"] = list(dict.fromkeys([*fields.get("aliases", []), *aliases]))
     return _validated(Entry, fields, f"entry {name}")
 
@@ -192,12 +221,12 @@ def _write_manifest(zoo: Path, manifest: Manifest) -> None:
 
 def _remove_unused(zoo: Path, before: Manifest, after: Manifest) -> None:
     for url in _local_urls(before) - _local_urls(after):
-        if url.startswith(f"{WEIGHTS}/"):
+        if url.startswith((f"{WEIGHTS}/", f"{RECIPES}/")):
             (zoo / url).unlink(missing_ok=True)
 
 
 def _local_urls(manifest: Manifest) -> set[str]:
-    return {url for entry in manifest.entries for file in entry.files for url in file.urls if not protocol_of(url)}
+    return {url for entry in manifest.entries for file in entry.all_files for url in file.urls if not protocol_of(url)}
 
 
 def _command(
