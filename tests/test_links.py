@@ -59,7 +59,8 @@ def test_a_link_that_leads_nowhere_is_found(tmp_path: Path) -> None:
     assert broken(page) == ["nowhere.md", "none.png", "#elsewhere"]
 
 
-def test_every_card_is_linked() -> None:
+def test_results_lead_to_every_card_and_comparison() -> None:
     results = (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
-    unlinked = [card.name for card in (ROOT / "zoo" / "cards").glob("*.md") if f"(../zoo/cards/{card.name})" not in results]
-    assert unlinked == []
+    pages = [*(ROOT / "zoo" / "cards").glob("*.md"), *(ROOT / "docs" / "experiments").glob("*.md")]
+    linked = {(ROOT / "docs" / link).resolve() for link in LINK.findall(results)}
+    assert [page.name for page in pages if page not in linked] == []
