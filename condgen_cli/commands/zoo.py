@@ -26,7 +26,7 @@ RecipeOpt = Annotated[bool, typer.Option("--recipe", help="Print the recipe that
 
 
 def list_models(format: ReportFormatOpt = ReportFormat.text) -> None:
-    """List the models of the zoo, where the files of each are, and which zoo it is from."""
+    """List the models of the zoo, where their files are, and which zoo each comes from."""
     from condgen_cli.zoo import open_zoo
     from condgen_cli.zoo.fetch import human_size
 
@@ -50,7 +50,7 @@ def list_models(format: ReportFormatOpt = ReportFormat.text) -> None:
 
 
 def show(model: ModelArg, recipe: RecipeOpt = False, format: ReportFormatOpt = ReportFormat.text) -> None:
-    """Show a model's card: licence, files, training, results beside what others report."""
+    """Show a model's card: licence, files, training, and its results beside published ones."""
     from condgen_cli.zoo import open_zoo
 
     zoo = open_zoo()
@@ -76,7 +76,7 @@ def show(model: ModelArg, recipe: RecipeOpt = False, format: ReportFormatOpt = R
 
 
 def pull(models: ModelsArg, format: ReportFormatOpt = ReportFormat.text) -> None:
-    """Download models, verified; an interrupted download goes on where it stopped."""
+    """Download models and verify them; an interrupted download resumes where it stopped."""
     from condgen_cli.zoo import open_zoo
 
     zoo = open_zoo()
@@ -121,11 +121,11 @@ def verify(models: AnyModelsArg = None, format: ReportFormatOpt = ReportFormat.t
         count = f" ({len(damaged)} files in all)" if len(damaged) > 1 else ""
         error = IntegrityError(f"{first.path} is damaged: {first.problem}{count}", f"condgen pull {first.entry.id}")
         console.fail(error)
-        raise typer.Exit(error.exit_code)  # the report is out: nothing may follow it on stdout
+        raise typer.Exit(error.exit_code)  # the report is printed; with --format json nothing may follow it on stdout
 
 
 def _for_each(zoo: Zoo, names: Sequence[str], action: Callable[[Entry], dict[str, Any]], format: ReportFormat) -> None:
-    """Do it for every model although one fails; print a line for each.
+    """Apply an action to every model, whether others fail or not, and print a line for each.
 
     Raises:
         CondgenError: the only model's error, or PartialFailure.
@@ -171,7 +171,7 @@ def _card(zoo: Zoo, entry: Entry) -> str:
     try:
         return zoo.card(entry)
     except CondgenError as error:
-        console.warn(error.message)  # the manifest says enough without it
+        console.warn(error.message)  # the rest of the entry can be shown without it
         return ""
 
 
@@ -204,7 +204,7 @@ def _file_rows(entry: Entry) -> list[list[Any]]:
 
 
 def _result_rows(entry: Entry) -> list[list[Any]]:
-    """Ours, then what others report."""
+    """Our scores, then published ones."""
     ours = [
         [entry.id, f"{row.dataset} {row.split}", row.metric, row.value, _interval(row.interval), row.n] for row in entry.results
     ]

@@ -1,4 +1,4 @@
-"""Put a training run into a zoo: ``python -m condgen_cli.zoo.publish RUN_DIR --id sat --zoo zoo/``."""
+"""Publish a training run in a zoo: ``python -m condgen_cli.zoo.publish RUN_DIR --id sat --zoo zoo/``."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ from condgen_cli.zoo.store import write_atomically
 __all__ = ["Run", "publish"]
 
 WEIGHTS = "weights"
-"""The zoo's folder of files."""
+"""The folder of the zoo that holds the models' files."""
 RECIPES = "recipes"
-"""The zoo's folder of recipes: ``NAME.json`` each."""
+"""The folder of the zoo that holds the models' recipes, ``NAME.json``."""
 
 
 class Run(BaseModel):
-    """What ``model.json`` of a training run says about its model."""
+    """What the ``model.json`` of a training run says about its model."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
@@ -61,21 +61,26 @@ def publish(
 ) -> Entry:
     """Copy a run's files to ``zoo/weights`` and write its entry into ``zoo/manifest.json``.
 
-    What people wrote into the entry stays unless ``metadata`` replaces it; task, architecture, decoding, files and revision
-    follow the run. A file that another entry has already, by its hash, is shared; files that no entry uses any more go.
+    Task, architecture, decoding, files, recipe and revision of the entry come from the run. All other fields of an entry that
+    exists already stay unless ``metadata`` replaces them. A file with the hash of another entry's file is shared; files that no
+    entry uses any more are deleted.
 
     The run's recipe goes to ``zoo/recipes``. Where the run goes on from other runs, or from the published model of this name,
     their stages come first.
 
     Args:
-        name: the entry's id.
-        aliases: added to the entry's own.
-        metadata: fields of ``Entry``.
-        bits: 16 to store 32-bit weights in 16 bits; 8 to store large matrices in 8 and the rest in 16.
+        run_dir: the run's folder, with ``model.json`` and the files that it names.
+        name: id of the entry.
+        zoo: the zoo's folder, which is created if needed.
+        aliases: further names, added to those of an existing entry.
+        metadata: fields of ``Entry``, such as ``description`` and ``licence``.
+        bits: bits per weight: 32 as trained, 16, or 8 for large matrices and 16 for the rest.
+    Returns:
+        The new entry.
     Raises:
-        NotFoundError: if the run or one of its files is not there.
+        NotFoundError: if the run or one of its files does not exist.
         IntegrityError: if the run or the manifest is malformed.
-        UsageError: if the entry lacks what an entry needs, a name is taken, or weights can't have so many bits.
+        UsageError: if a required field is missing, a name is taken, or ``bits`` is another number.
     """
     if bits not in (8, 16, 32):
         raise UsageError(f"weights can't be stored in {bits} bits", "8, 16 or 32")
@@ -119,14 +124,14 @@ def _content(path: Path, bits: int) -> bytes:
     protect(path)
     if path.suffix == ".safetensors":
         read_header(path)
-        load_weights(path)  # what is no number is told now, not to those who use it
+        load_weights(path)  # refuses weights that are not finite before anybody downloads them
         if bits < 32:
             return _smaller(path, bits)
     return path.read_bytes()
 
 
 def _smaller(path: Path, bits: int) -> bytes:
-    """The weights with 32-bit floats in 16 or 8 bits; everything else, integers included, as it is."""
+    """The file with 32-bit floats stored in 16 or 8 bits, and everything else unchanged."""
     import numpy as np
     from safetensors.numpy import load_file, save
 
@@ -160,7 +165,7 @@ def _training_recipe(run_dir: Path, manifest: Manifest, name: str, zoo: Path) ->
 
 
 def _file(path: str, content: bytes, known: Mapping[str, tuple[str, ...]], name: str) -> dict[str, Any]:
-    """The fields of a ``File``, validated later with the whole entry."""
+    """The fields of a ``File``; they are validated with the whole entry."""
     digest = hashlib.sha256(content).hexdigest()
     urls = known.get(digest, (f"{WEIGHTS}/{name}-{digest[:8]}{Path(path).suffix}",))
     return {"path": path, "urls": list(urls), "size": len(content), "sha256": digest}
@@ -192,7 +197,7 @@ def _entry(
 
 def _validated(model: Any, fields: Mapping[str, Any], what: str) -> Any:
     try:
-        # by way of JSON, so that what is written can be read again
+        # by way of JSON: the manifest that is written can be read again
         return model.model_validate_json(json.dumps(fields), strict=True)
     except (ValidationError, TypeError) as error:
         message = validation_message(error) if isinstance(error, ValidationError) else str(error)
@@ -200,7 +205,7 @@ def _validated(model: Any, fields: Mapping[str, Any], what: str) -> Any:
 
 
 def _revision(files: Sequence[Mapping[str, Any]]) -> str:
-    """Eight digits that change whenever a file does."""
+    """Eight hexadecimal digits that change whenever a file changes."""
     return hashlib.sha256("".join(f"{file['path']}\n{file['sha256']}\n" for file in files).encode()).hexdigest()[:8]
 
 
@@ -230,14 +235,14 @@ def _local_urls(manifest: Manifest) -> set[str]:
 
 
 def _command(
-    run_dir: Annotated[Path, typer.Argument(metavar="RUN_DIR", help="A training run: model.json and its files.")],
+    run_dir: Annotated[Path, typer.Argument(metavar="RUN_DIR", help="A training run: a folder with model.json.")],
     name: Annotated[str, typer.Option("--id", metavar="NAME", help="The model's name in the zoo.")],
     zoo: Annotated[Path, typer.Option("--zoo", metavar="DIR", help="The zoo's folder.")],
     alias: Annotated[list[str] | None, typer.Option("--alias", metavar="NAME", help="Another name; repeatable.")] = None,
-    metadata: Annotated[Path | None, typer.Option("--metadata", metavar="FILE", help="Fields of the entry, TOML.")] = None,
-    bits: Annotated[int, typer.Option("--bits", min=8, max=32, metavar="8|16|32", help="For a weight.")] = 32,
+    metadata: Annotated[Path | None, typer.Option("--metadata", metavar="FILE", help="TOML with fields of the entry.")] = None,
+    bits: Annotated[int, typer.Option("--bits", min=8, max=32, metavar="8|16|32", help="Bits per weight.")] = 32,
 ) -> None:
-    """Put a training run into a zoo."""
+    """Publish a training run in a zoo."""
     forget_inputs()
     if metadata is not None:
         protect(metadata)
