@@ -257,7 +257,7 @@ def _manifest_faults(spec: ManifestSpec, plugins: Plugins) -> Iterator[str]:
                 yield f"its model {entry.id!r} is for the task {entry.task!r}, which no plugin brings"
             if entry.architecture.name not in plugins.models:
                 yield f"its model {entry.id!r} needs the architecture {entry.architecture.name!r}, which no plugin brings"
-            for file in entry.files:
+            for file in entry.all_files:
                 here = [one for one in source.places(file) if one.is_file()]
                 if not here and not source.urls(file):
                     yield f"{file.path} of its model {entry.id!r} is missing"

@@ -75,7 +75,7 @@ def condgen_register_models() -> list[ModelSpec]:
             task="transcribe",
             build="condgen_transcribe.model:build",
             experiment="condgen_transcribe.training:TranscribeExperiment",
-            help="Listen, Attend and Spell: a pyramid of LSTMs listens, a speller with attention writes; CTC beside it.",
+            help="Listen, Attend and Spell: bidirectional LSTMs listen, a speller with attention writes; CTC on the listener.",
             own_data=(
                 ("data.language_model", "model.language_model", "decoding.weights.language_model"),
                 ("data.dictionary", "model.phones", "objective.phones", "decoding.weights.phones"),
