@@ -18,7 +18,8 @@ from torch import nn
 
 from condgen_cli.data.store import dataset_spec, open_dataset
 from condgen_cli.errors import CondgenError, UsageError, out_of_memory
-from condgen_cli.training.experiment import Experiment, build_experiment
+from condgen_cli.training.build import build_experiment
+from condgen_cli.training.experiment import Experiment
 from condgen_cli.training.optimizer import make_optimizer
 from condgen_cli.training.recipe import Recipe, Training, check
 from condgen_cli.training.staged import check_names
