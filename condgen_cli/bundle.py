@@ -14,7 +14,7 @@ from condgen_cli.errors import IntegrityError, NotFoundError, UsageError
 from condgen_cli.files.inputs import protect
 
 if TYPE_CHECKING:
-    from condgen_cli.zoo import Entry, Zoo
+    from condgen_cli.zoo import Entry
 
 __all__ = ["Bundle", "Description", "default_decoding", "describe", "find_bundle", "initial_bundle", "initial_files"]
 
@@ -74,13 +74,11 @@ def initial_bundle(name: str) -> Bundle:
     Raises:
         NotFoundError, IntegrityError, NetworkError: as ``condgen_cli.load``.
     """
-    from condgen_cli.training.library import find_run, missing_start
+    from condgen_cli.training.library import missing_start
 
     try:
         return find_bundle(name)
     except NotFoundError as error:
-        if run := find_run(name):
-            return _run_bundle(run)
         raise missing_start(name, error) from None
 
 
@@ -88,7 +86,8 @@ def find_bundle(name: str, files: bool = True) -> Bundle:
     """The bundle of a model.
 
     Args:
-        name: the folder of a training run, or an id or alias of the zoo.
+        name: the folder of a training run; an id or alias of the zoo; or, where the zoo has none of that name, that of a recipe
+            that was trained in the folder ``runs``.
         files: verify the zoo's files and fetch those that are missing; False leaves ``Bundle.files`` of an entry empty.
     Raises:
         NotFoundError: if there is no such model.
@@ -99,10 +98,18 @@ def find_bundle(name: str, files: bool = True) -> Bundle:
         return _run_bundle(Path(name))
     if os.sep in name or name in (".", ".."):
         raise NotFoundError(f"{name} is not the folder of a training run: it holds no {RUN_FILE}")
+    from condgen_cli.plugins import manager
+    from condgen_cli.training.library import find_run
     from condgen_cli.zoo import open_zoo
 
     zoo = open_zoo()
-    entry = _entry(zoo, name)
+    try:
+        entry = zoo.entry(name)
+    except NotFoundError as error:
+        if run := find_run(name):
+            return _run_bundle(run)
+        hint = f"condgen train {name}" if name in manager().recipes else error.hint
+        raise NotFoundError(error.message, hint) from None
     return Bundle(
         entry.id,
         entry.task,
@@ -124,18 +131,6 @@ def default_decoding(bundle: Bundle) -> Decoding:
         return Decoding(**bundle.decoding)
     except (TypeError, UsageError) as error:
         raise IntegrityError(f"the decoding settings of {bundle.name} are wrong: {error}") from error
-
-
-def _entry(zoo: Zoo, name: str) -> Entry:
-    """The zoo's entry; where there is none, but a recipe of that name, the error says so."""
-    from condgen_cli.plugins import manager
-
-    try:
-        return zoo.entry(name)
-    except NotFoundError as error:
-        if name not in manager().recipes:
-            raise
-        raise NotFoundError(error.message, f"condgen train {name}, then --model runs/{name}") from None
 
 
 def _run_bundle(folder: Path) -> Bundle:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from condgen_cli.hookspecs import hookimpl
-from condgen_cli.specs import DatasetSpec, ManifestSpec, MatchFunctionSpec, ModelSpec, TaskSpec
+from condgen_cli.specs import DatasetSpec, MatchFunctionSpec, ModelSpec, RecipeSpec, TaskSpec
 
 CONDGEN_API = "2"
 
@@ -25,7 +25,14 @@ def condgen_register_tasks() -> list[TaskSpec]:
 
 @hookimpl
 def condgen_register_models() -> list[ModelSpec]:
-    return [ModelSpec(name="example", task="example", build="condgen_example.model:build")]
+    return [
+        ModelSpec(
+            name="example",
+            task="example",
+            build="condgen_example.model:build",
+            experiment="condgen_example.training:SpellerExperiment",
+        )
+    ]
 
 
 @hookimpl
@@ -34,9 +41,8 @@ def condgen_register_datasets() -> list[DatasetSpec]:
         DatasetSpec(
             name="example-words",
             task="example",
-            help="Six words and their capitals.",
+            help="Made words and their capitals.",
             open="condgen_example.data:words",
-            splits=("test",),
             licence="CC0-1.0",
             generated=True,
         )
@@ -44,8 +50,8 @@ def condgen_register_datasets() -> list[DatasetSpec]:
 
 
 @hookimpl
-def condgen_register_manifests() -> list[ManifestSpec]:
-    return [ManifestSpec("example", package="condgen_example")]
+def condgen_register_recipes() -> list[RecipeSpec]:
+    return [RecipeSpec("example", "example", "condgen_example", "example.toml")]
 
 
 @hookimpl

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from random import Random
+from string import ascii_lowercase
 
 from condgen_cli.model import Item
 
-WORDS = ("attention", "decoder", "encoder", "memory", "query", "step")
+COUNTS = {"train": 4000, "dev": 100, "test": 100}
 
 
 def words(root: Path, split: str) -> Iterator[Item]:
     """Made as it is opened (``generated``); a real one would read lazily from ``root``, the folder that --data-dir names."""
-    for word in WORDS:
+    random = Random(split)
+    for _ in range(COUNTS[split]):
+        word = "".join(random.choices(ascii_lowercase, k=random.randint(2, 8)))
         yield Item(id=word, condition=word, references=(word.upper(),), source=word)
