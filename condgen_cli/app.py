@@ -10,7 +10,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from condgen_cli import __version__, console, settings
-from condgen_cli.errors import CondgenError, PartialFailure, UsageError, out_of_memory
+from condgen_cli.errors import CondgenError, PartialFailure, UsageError, out_of_memory, reason
 from condgen_cli.files import write_whole
 from condgen_cli.files.inputs import forget_inputs
 from condgen_cli.stdout import silence_stdout
@@ -90,22 +90,27 @@ def _print_document(document: dict[str, object], path: Path | None) -> None:
 
 def _is_help(error: Exception) -> bool:
     """Groups that need a subcommand raise their help page."""
-    return type(error).__name__ == "NoArgsIsHelpError"
+    import typer
+
+    context = getattr(error, "ctx", None)
+    return isinstance(error, typer.TyperException) and context is not None and str(error) == context.get_help()
 
 
 def _as_condgen_error(error: Exception) -> CondgenError:
+    import typer
+
     if isinstance(error, CondgenError):
         return error
-    if hasattr(error, "format_message"):  # typer keeps the classes of its usage errors to itself
-        option, separator, reason = plain_message(error.format_message()).removesuffix(".").partition("': ")
+    if isinstance(error, typer.TyperException):
+        option, separator, fault = plain_message(error.format_message()).removesuffix(".").partition("': ")
         context = getattr(error, "ctx", None)
         path = context.command_path if context else "condgen"
         name = getattr(error, "option_name", "")
         if name in GLOBAL and " " in path:
             return UsageError(f"{name} goes before the command", path.replace(" ", f" {name} ", 1))
-        return UsageError(f"{option}{separator}{plain_message(reason)}", f"{path} --help")
+        return UsageError(f"{option}{separator}{plain_message(fault)}", f"{path} --help")
     if isinstance(error, OSError) and error.filename is not None:
-        return CondgenError(f"cannot use {os.fsdecode(error.filename)}: {error.strerror or error}")
+        return CondgenError(f"cannot use {os.fsdecode(error.filename)}: {reason(error)}")
     if isinstance(error, ImportError):
         from condgen_cli.plugins import failed_plugin
 

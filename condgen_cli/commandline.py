@@ -14,7 +14,8 @@ from condgen_cli import __version__, settings
 from condgen_cli.commands import CORE, SECTIONS
 from condgen_cli.errors import CondgenError, PluginError, UsageError
 from condgen_cli.guard import guard, told
-from condgen_cli.plugins import DOCTOR, manager
+from condgen_cli.plugin_problems import DOCTOR
+from condgen_cli.plugins import manager
 from condgen_cli.specs import CommandSpec, TaskSpec, named, resolve
 
 __all__ = ["app", "build"]
@@ -109,12 +110,24 @@ def _plugin_command(spec: TaskSpec | CommandSpec) -> Any:
     Raises:
         PluginError: if the command can't be imported, or has arguments that can't be made options of a command line.
     """
-    target = resolve(spec.command)
     try:
         with guard():
-            return build(spec, target)
+            return build(spec, _target(spec))
+    except PluginError:
+        raise
     except Exception as error:
-        raise PluginError(f"the command {spec.name} can't be made of {spec.command}: {told(error)}", DOCTOR) from error
+        reference = spec.command or (spec.inputs if isinstance(spec, TaskSpec) else "")
+        raise PluginError(f"the command {spec.name} can't be made of {reference}: {told(error)}", DOCTOR) from error
+
+
+def _target(spec: TaskSpec | CommandSpec) -> Any:
+    """What a plugin's command is for Typer."""
+    if spec.command:
+        return resolve(spec.command)
+    assert isinstance(spec, TaskSpec)
+    from condgen_cli.task_command import make_command
+
+    return make_command(spec)
 
 
 def _attribute(reference: str) -> Any:

@@ -21,7 +21,7 @@ from urllib.request import url2pathname
 from condgen_cli.entry_points import discover, normalized
 from condgen_cli.errors import CondgenError, PluginError
 from condgen_cli.hookspecs import GROUP
-from condgen_cli.plugins import DISTRIBUTION
+from condgen_cli.plugin_problems import DISTRIBUTION
 
 __all__ = ["check_arrivals", "installed_modules", "owned_modules", "run_pip"]
 

@@ -15,6 +15,7 @@ __all__ = [
     "UnknownFormatError",
     "UsageError",
     "out_of_memory",
+    "reason",
 ]
 
 
@@ -37,6 +38,12 @@ class CondgenError(Exception):
 
     def as_json(self) -> dict[str, object]:
         return {"code": self.exit_code, "message": self.message, "hint": self.hint}
+
+
+def reason(error: BaseException) -> str:
+    """Why something failed, on one line: what the operating system says, else what the exception says, else its type."""
+    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return " ".join(str(text).split())
 
 
 def out_of_memory(error: Exception) -> CondgenError | None:

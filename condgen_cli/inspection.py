@@ -13,12 +13,13 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from condgen_cli.errors import CondgenError, NotFoundError
+from condgen_cli.expansion import Inputs, expand
 from condgen_cli.generation import AttentionMap, Generation
 from condgen_cli.lines import text_inputs
 from condgen_cli.model import Item, Model, Predictor, SequenceModel
 from condgen_cli.plugins import manager
 from condgen_cli.runner import Result, Runner, read_inputs
-from condgen_cli.sources import Failure, Inputs, expand
+from condgen_cli.sources import Failure
 from condgen_cli.zoo.safetensors_header import read_header
 
 __all__ = ["Cost", "Part", "Trace", "model_report", "parts", "read_arguments", "result_report", "trace", "weights_report"]
@@ -224,7 +225,7 @@ def read_arguments(task: str, arguments: Sequence[str]) -> Iterator[Item | Failu
 
 def _read_files(task: str, files: Inputs) -> Iterator[Item | Failure]:
     yield from read_inputs(task, files)
-    files.tell_left_out()
+    files.warn_of_left_out()
 
 
 def result_report(result: Result) -> dict[str, Any]:

@@ -37,7 +37,7 @@ _PATH = re.compile(
     """,
     re.VERBOSE | re.IGNORECASE,
 )
-"""Texts of one word that are written as names of files are."""
+"""Texts of one word that look like names of files."""
 BOM = b"\xef\xbb\xbf"
 
 
@@ -46,9 +46,9 @@ class Text:
     """An input that is a text itself.
 
     Args:
-        name: what errors call it: ``notes.txt:12``, ``stdin:3``, ``text-1`` for an argument.
-        text: without its line end.
-        warnings: what the user should be told of it, a line each.
+        name: its name in errors: ``notes.txt:12``, ``stdin:3``, ``text-1`` for an argument.
+        text: the text without its line end.
+        warnings: what the user should know about it, a line each.
     """
 
     name: str
@@ -58,11 +58,11 @@ class Text:
 
 @dataclass(frozen=True)
 class Texts:
-    """The texts that a command is to work on, in order.
+    """Inputs of a command that are no files, in order.
 
     Args:
-        entries: read lazily; a command that reads more than a text for each input makes the items itself. What is no text is a
-            ``Failure`` in its place.
+        entries: the inputs, read lazily: texts; items, where an input is more than a text; and a ``Failure`` in the place of
+            one that can't be read.
         several: whether there may be more than one.
         live: whether they come as somebody writes them, so that each should be answered without waiting for the next.
     """
@@ -86,7 +86,7 @@ def text_inputs(arguments: Sequence[str], file: str | None) -> Texts:
     if arguments and file is not None:
         raise UsageError("texts and --input are two ways to give the input: choose one")
     if file is not None:
-        stream = _stdin() if file == STDIN else _opened_text(file)
+        stream = _open_stdin() if file == STDIN else _open_text(file)
         return Texts(_lines(stream, "stdin" if file == STDIN else file), several=True, live=not _is_file(stream))
     if list(arguments) == [STDIN]:
         raise UsageError("standard input is read with --input", "--input -")
@@ -103,7 +103,7 @@ def refuse_file_name(text: str, hint: str) -> None:
     """Refuse a text that is the name of a file: what the file holds must have been meant.
 
     Args:
-        hint: how to give that; the quoted name takes the place of ``FILE``.
+        hint: a command line's part that gives the file's content; the quoted name takes the place of ``FILE``.
     Raises:
         UsageError: if it is one.
     """
@@ -114,8 +114,8 @@ def refuse_file_name(text: str, hint: str) -> None:
 def _argument(name: str, argument: str) -> Text | Failure:
     text = _text(name, _bytes(argument))
     if isinstance(text, Text) and _PATH.fullmatch(argument):
-        told = f"{argument} looks like the name of a file, and is taken for a text; did you mean --input {argument}?"
-        return replace(text, warnings=(told,))
+        warning = f"{argument} looks like the name of a file, and is taken for a text; did you mean --input {argument}?"
+        return replace(text, warnings=(warning,))
     return text
 
 
@@ -187,7 +187,7 @@ def _bytes(argument: str) -> bytes:
         return argument.encode(errors="surrogatepass")
 
 
-def _stdin() -> BinaryIO:
+def _open_stdin() -> BinaryIO:
     if sys.stdin is None or sys.stdin.closed:
         raise InputError("there is no standard input")
     # unbuffered: what has come is given at once, and a thread that waits here holds no lock that Python's exit wants
@@ -199,9 +199,9 @@ def _stdin() -> BinaryIO:
     return io.FileIO(number, closefd=False)
 
 
-def _opened_text(path: str) -> BinaryIO:
+def _open_text(path: str) -> BinaryIO:
     """A file of lines; in what encoding they are, and whether each is one, is found as they are read."""
-    stream = _opened(path)
+    stream = _open(path)
     if _is_file(stream):
         # imported here because `condgen TASK --help` reaches this file
         from condgen_cli.data.content import Kind, check_kind
@@ -214,7 +214,7 @@ def _opened_text(path: str) -> BinaryIO:
     return stream
 
 
-def _opened(path: str) -> BinaryIO:
+def _open(path: str) -> BinaryIO:
     protect(path)
     try:
         return io.FileIO(path)

@@ -1,7 +1,7 @@
 """Options that commands share: one name, one meaning, one help line each.
 
-Used as annotations, ``def caption(..., device: DeviceOpt = Device.auto)``. An option whose default is None leaves the
-choice to the model's own setting.
+They are annotations of a command's parameters, ``device: DeviceOpt = Device.auto``; the commands of tasks have them through
+``condgen_cli.task_options``. An option whose default is None leaves the choice to the model's own setting.
 """
 
 from __future__ import annotations
@@ -51,6 +51,7 @@ __all__ = [
     "ShowAttentionOpt",
     "SplitOpt",
     "TemperatureOpt",
+    "TextsArg",
     "TokenizeOpt",
     "TopKOpt",
     "TopPOpt",
@@ -82,19 +83,27 @@ class ReportFormat(StrEnum):
 
 
 def _within(low: float, high: float, above: bool = False) -> Callable[[Any, Any], float | None]:
-    """A check that an option's number lies between two others; ``above``: and isn't the lower one."""
+    """A check that the number of an option lies in an interval.
+
+    Args:
+        low: lower bound.
+        high: upper bound, which the number may be.
+        above: whether the number must exceed the lower bound.
+    """
 
     def check(param: typer.CallbackParam, value: float | None) -> float | None:
         # Typer's own bounds let NaN through
         if value is not None and not (low < value <= high if above else low <= value <= high):
-            told = f"above {low:g} and at most {high:g}" if above else f"between {low:g} and {high:g}"
-            raise UsageError(f"{param.opts[0]} must be {told}, not {value:g}")
+            bounds = f"above {low:g} and at most {high:g}" if above else f"between {low:g} and {high:g}"
+            raise UsageError(f"{param.opts[0]} must be {bounds}, not {value:g}")
         return value
 
     return check
 
 
-ModelOpt = Annotated[str, typer.Option("--model", "-m", metavar="NAME", help="A model of the zoo, or a training run's folder.")]
+ModelOpt = Annotated[
+    str | None, typer.Option("--model", "-m", metavar="NAME", help="A model of the zoo, or a training run's folder.")
+]
 DeviceOpt = Annotated[Device, typer.Option("--device", help="Where to compute.")]
 SeedOpt = Annotated[
     int,
@@ -104,6 +113,7 @@ BatchSizeOpt = Annotated[
     int, typer.Option("--batch-size", min=1, max=LARGEST_BATCH, metavar="N", help="Inputs computed at once.")
 ]
 
+TextsArg = Annotated[list[str] | None, typer.Argument(metavar="TEXT", help="Texts, each in quotes.")]
 InputOpt = Annotated[str | None, typer.Option("--input", metavar="FILE", help="Read texts from a file's lines; - for stdin.")]
 
 BeamOpt = Annotated[

@@ -1,7 +1,7 @@
 """Results as text, JSON, JSON lines, or in a format of the task's own.
 
-A printer gets the results of one input after another and writes them to a stream as they come. What it writes for people has
-no control characters of the input's, the model's or a file name's.
+A printer gets the results of one input after another and writes them to a stream as they come. Text for people holds no control
+characters from inputs, models or file names.
 """
 
 from __future__ import annotations
@@ -45,33 +45,31 @@ class Style:
     """How results are written for people.
 
     Args:
-        shown: an output as text, ``(generation, color)``.
-        steps: what is told of the steps of an output without attention, ``(generation, width, color, encoding)``; empty if
-            nothing.
-        named: an output stands after its input's name.
-        keeps_lines: an input that fails leaves an empty line, so that the lines that follow keep their places.
-        attention: attention follows its output.
+        text: an output as text, ``(generation, color)``.
+        steps: the steps of an output without attention, ``(generation, width, color, encoding)``; None if the task has no text
+            for them.
+        with_names: whether an output stands after its input's name.
+        keeps_lines: whether an input that fails leaves an empty line, so that the lines that follow keep their places.
+        attention: whether attention follows its output.
         color: whether the stream takes colours.
         encoding: of the stream.
-        model: the name of the model at work.
     """
 
-    shown: Callable[[Generation, bool], str]
+    text: Callable[[Generation, bool], str]
     steps: Callable[[Generation, int, bool, str], str] | None
-    named: bool
+    with_names: bool
     keeps_lines: bool
     attention: bool
     color: bool
     encoding: str
-    model: Callable[[], str]
 
-    def text(self, generation: Generation) -> str:
+    def output_text(self, generation: Generation) -> str:
         """An output as it is printed."""
-        shown = self.shown(_cleaned(generation), self.color)
-        return f"{shown}  ({printable(generation.doubt)})" if generation.doubt else shown
+        text = self.text(_clean_generation(generation), self.color)
+        return f"{text}  ({printable(generation.doubt)})" if generation.doubt else text
 
     def attention_text(self, generation: Generation) -> str:
-        """Its attention, or what is told of its steps instead; empty if there is nothing to tell."""
+        """Its attention, or its steps instead; empty if there is neither."""
         if not generation.attention:
             return self.steps(generation, console.width(), self.color, self.encoding) if self.steps else ""
         from condgen_cli.render import attention_text
@@ -80,9 +78,16 @@ class Style:
 
 
 class Printer(Protocol):
-    """A format. ``write`` is called for each input, with one result or with those of its parts as they come."""
+    """A format."""
 
-    def write(self, results: Iterable[Result]) -> None: ...
+    def write(self, results: Iterable[Result], model: str) -> None:
+        """Write what became of one input.
+
+        Args:
+            results: one, or one for each part of the input, as they come.
+            model: the name of the model at work, for messages.
+        """
+
     def close(self) -> None:
         """End the document."""
 
@@ -96,28 +101,28 @@ class TextPrinter:
         self.warned = False
         self.before: str | None = None
 
-    def write(self, results: Iterable[Result]) -> None:
+    def write(self, results: Iterable[Result], model: str) -> None:
         for result in results:
             if self.style.keeps_lines and not result.generations:
                 self.output.write("\n")
             for generation in result.generations:
-                name = f"{printable(result.source)}: " if self.style.named else ""
-                shown = f"{name}{self.style.text(generation)}"
-                if self.before is not None and "\n" in self.before + shown:
+                name = f"{printable(result.source)}: " if self.style.with_names else ""
+                text = f"{name}{self.style.output_text(generation)}"
+                if self.before is not None and "\n" in self.before + text:
                     self.output.write("\n")
-                self.output.write(f"{shown}\n")
-                self.before = shown
+                self.output.write(f"{text}\n")
+                self.before = text
                 if self.style.attention and not result.is_empty:
-                    self._show_attention(generation, result)
+                    self._show_attention(generation, result, model)
             self.output.flush()
 
-    def _show_attention(self, generation: Generation, result: Result) -> None:
-        if told := self.style.attention_text(generation):
-            self.output.write(f"\n{told.rstrip()}\n\n")
+    def _show_attention(self, generation: Generation, result: Result, model: str) -> None:
+        if text := self.style.attention_text(generation):
+            self.output.write(f"\n{text.rstrip()}\n\n")
         elif result.item and result.item.parts > 1:
-            console.warn(f"no attention to show for {result.source}: {self.style.model()} has none, or it is too large")
+            console.warn(f"no attention to show for {result.source}: {model} has none, or it is too large")
         elif not self.warned:
-            console.warn(f"{self.style.model()} has no attention to show")
+            console.warn(f"{model} has no attention to show")
             self.warned = True
 
     def close(self) -> None:
@@ -131,15 +136,15 @@ class PartsPrinter:
         self.output = output
         self.style = style
 
-    def write(self, results: Iterable[Result]) -> None:
+    def write(self, results: Iterable[Result], model: str) -> None:
         before = ""
         for result in results:
             for generation in result.generations:
                 if not before:
-                    self.output.write(f"{printable(result.source)}: " if self.style.named else "")
+                    self.output.write(f"{printable(result.source)}: " if self.style.with_names else "")
                     before = "\n"
                 if generation.output:
-                    self.output.write(f"{' ' if before == ' ' else ''}{_cleaned(generation).output}")
+                    self.output.write(f"{' ' if before == ' ' else ''}{_clean_generation(generation).output}")
                     before = " "
                 self.output.flush()
         if before:
@@ -157,8 +162,8 @@ class FormatPrinter:
         self.output = output
         self.format = format
 
-    def write(self, results: Iterable[Result]) -> None:
-        for text in self.format(_cleaned(one) for result in results for one in result.generations):
+    def write(self, results: Iterable[Result], model: str) -> None:
+        for text in self.format(_clean_generation(one) for result in results for one in result.generations):
             self.output.write(text)
             self.output.flush()
 
@@ -167,28 +172,28 @@ class FormatPrinter:
 
 
 class CollectedPrinter:
-    """A file of all outputs, made when they are done; meanwhile they are shown as text if somebody looks.
+    """A file of all outputs, made when they are done; meanwhile each is printed as text if somebody looks.
 
     Args:
         output: the file.
         format: its content, from the generations of each input that has some.
-        shown: where outputs are shown as they come.
+        preview: where outputs are shown as they come; None if nobody looks.
     """
 
     def __init__(
-        self, output: OutputFile, format: Callable[[Sequence[Sequence[Generation]]], bytes], shown: TextPrinter | None
+        self, output: OutputFile, format: Callable[[Sequence[Sequence[Generation]]], bytes], preview: TextPrinter | None
     ) -> None:
         self.output = output
         self.format = format
-        self.shown = shown
+        self.preview = preview
         self.inputs: list[tuple[Generation, ...]] = []
 
-    def write(self, results: Iterable[Result]) -> None:
+    def write(self, results: Iterable[Result], model: str) -> None:
         for result in results:
             if result.generations:
                 self.inputs.append(result.generations)
-            if self.shown and not result.error:
-                self.shown.write([result])
+            if self.preview and not result.error:
+                self.preview.write([result], model)
 
     def close(self) -> None:
         if self.inputs:
@@ -199,14 +204,14 @@ class JsonLinesPrinter:
     """An object a line.
 
     Args:
-        details: names of the task's further members.
+        details: names of the task's further members, which stand in ``Generation.details``.
     """
 
-    def __init__(self, output: Stream, details: Iterable[str]) -> None:
+    def __init__(self, output: Stream, details: Sequence[str]) -> None:
         self.output = output
         self.details = details
 
-    def write(self, results: Iterable[Result]) -> None:
+    def write(self, results: Iterable[Result], model: str) -> None:
         for row in _rows(results, self.details):
             self.output.write(f"{_json(row)}\n")
             self.output.flush()
@@ -218,12 +223,12 @@ class JsonLinesPrinter:
 class JsonPrinter:
     """One list, written as results come."""
 
-    def __init__(self, output: Stream, details: Iterable[str]) -> None:
+    def __init__(self, output: Stream, details: Sequence[str]) -> None:
         self.output = output
         self.details = details
         self.separator = "["
 
-    def write(self, results: Iterable[Result]) -> None:
+    def write(self, results: Iterable[Result], model: str) -> None:
         for row in _rows(results, self.details):
             self.output.write(f"{self.separator}\n{_json(row)}")
             self.separator = ","
@@ -237,8 +242,8 @@ def _json(row: Mapping[str, Any]) -> str:
     return json.dumps(row, ensure_ascii=False, allow_nan=False)
 
 
-def _rows(results: Iterable[Result], details: Iterable[str]) -> Iterator[dict[str, Any]]:
-    """What JSON says about results: an object for each output, best first; one without an output if there is none."""
+def _rows(results: Iterable[Result], details: Sequence[str]) -> Iterator[dict[str, Any]]:
+    """Results as JSON: an object for each output, best first; one without an output if there is none."""
     for result in results:
         error = result.error and result.error.as_json()
         if not result.generations:
@@ -251,7 +256,7 @@ def _rows(results: Iterable[Result], details: Iterable[str]) -> Iterator[dict[st
                 "error": error,
                 "warnings": [],
             }
-            yield row | dict.fromkeys(details)
+            yield {**row, **dict.fromkeys(details)}
         for generation in result.generations:
             attention = {name: weights.as_json() for name, weights in generation.attention.items()}
             yield {
@@ -262,7 +267,7 @@ def _rows(results: Iterable[Result], details: Iterable[str]) -> Iterator[dict[st
                 "attention": attention or None,
                 "error": error,
                 "warnings": [*generation.warnings, *filter(None, [generation.doubt])],
-                **generation.details,
+                **{name: generation.details.get(name, []) for name in details},
             }
 
 
@@ -270,10 +275,10 @@ def _finite(number: float | None) -> float | None:
     return float(number) if number is not None and math.isfinite(number) else None
 
 
-def _cleaned(generation: Generation) -> Generation:
-    """The generation without control characters in what it says."""
+def _clean_generation(generation: Generation) -> Generation:
+    """The generation with escapes for control characters in its output and details."""
     output = generation.output
-    details = {name: [_clean(detail) for detail in given] for name, given in generation.details.items()}
+    details = {name: [_clean(detail) for detail in values] for name, values in generation.details.items()}
     return replace(generation, output=printable(output, lines=True) if isinstance(output, str) else output, details=details)
 
 

@@ -13,6 +13,7 @@ from condgen_cli.errors import NotFoundError, PluginError
 from condgen_cli.guard import guard, told
 
 __all__ = [
+    "OPTION_GROUPS",
     "Archive",
     "CommandSpec",
     "DatasetSpec",
@@ -107,53 +108,84 @@ def references(spec: Any) -> Iterator[tuple[str, str]]:
 
 
 def _unusable(module: str, message: str) -> PluginError:
-    from condgen_cli.plugins import DOCTOR, plugin_of_module
+    from condgen_cli.plugin_problems import DOCTOR
+    from condgen_cli.plugins import plugin_of_module
 
     plugin = plugin_of_module(module)
     return PluginError(f"plugin {plugin.name!r}: {message}" if plugin else message, DOCTOR)
 
 
+OPTION_GROUPS: dict[str, tuple[str, ...]] = {
+    "search": ("beam", "nbest", "length_penalty", "no_repeat_ngram", "max_length"),
+    "scorers": ("weight",),
+    "sampling": ("sample", "temperature", "top_k", "top_p", "seed"),
+    "force": ("force",),
+    "attention": ("show_attention", "save_attention"),
+}
+"""Groups of options that a task's command may have, beside those of all tasks: ``--model``, ``--output``, ``--format``,
+``--device`` and ``--batch-size``."""
+
+
 class TaskSpec(NamedTuple):
-    """A task and its command.
+    """A task, and what the core makes its command of.
 
     Args:
         name: also the command's name.
         help: one line.
-        command: a function for Typer.
+        command: a function for Typer that is the whole command, in place of the one that the core makes of the last four
+            fields. Plugins written for API version 1 have no other.
         reader: ``(source: str) -> Iterator[Item]``: what one path, URL or text of the command line holds.
         metrics: keys of the metrics that ``eval`` prints by default.
         suffixes: of files that it reads and whose content ``kinds`` has no name for, lower case and with the dot.
-        details: further members of an output in JSON, by name: ``(Generation, Item) -> list`` for each part of an input; the
-            lists of its parts follow one another. They are in ``Generation.details``.
+        details: names of further members of an output in JSON. The model puts them into ``Generation.details``: a list for each
+            name; the lists of an input's parts follow one another.
         formats: further values of the command's ``--format``, by name: ``(Iterable[Generation]) -> Iterator[str]``, the text of
             a file for one input; the input's parts come as they are done.
         files: formats that hold the outputs of all inputs, by the suffix of ``-o``, such as ``.png``:
             ``(Sequence[Sequence[Generation]]) -> bytes``, the generations of each input that has some.
         text: how an output is printed as text, ``(Generation, color: bool) -> str``; empty: as it is.
-        steps: what ``--show-attention`` prints of an output without attention, ``(Generation, width: int, color: bool,
-            encoding: str) -> str``; empty: nothing, or if it returns nothing, is said to be there.
+        steps: what ``--show-attention``, which is then ``--show-process`` too, prints of an output without attention,
+            ``(Generation, width: int, color: bool, encoding: str) -> str``; where it is empty or returns nothing, a warning
+            says that there is no attention.
         kinds: what the files hold that it reads, by their content: ``photo``, ``clip``, ``sound``; ``text``: their lines, with
             ``--input``. Where another command is given such a file, its error names this one. A task without ``suffixes`` and
             without any of the first three takes texts as arguments.
+        inputs: a function of the command's own parameters, as Typer takes them, that returns its inputs:
+            ``condgen_cli.lines.Texts``, ``condgen_cli.expansion.Inputs``, or a ``condgen_cli.tasks.Job``, which may change
+            the options as well. A parameter annotated with ``condgen_cli.tasks.TaskOptions`` gets the values of the common
+            options. The docstring is the text of the help page. Empty: the command takes files or texts, see ``kinds``.
+        model: default of ``--model``; empty: there is none, and the job names or chooses a model.
+        options: names of groups of options (``OPTION_GROUPS``), or of single options, in the order of the help page.
+        option_help: help texts of common options, such as ``model``, that take the place of the usual ones.
     """
 
     name: str
     help: str
-    command: str
-    reader: str
+    command: str = ""
+    reader: str = ""
     metrics: tuple[str, ...] = ()
     suffixes: tuple[str, ...] = ()
-    details: Mapping[str, str] = {}
+    details: tuple[str, ...] = ()
     formats: Mapping[str, str] = {}
     files: Mapping[str, str] = {}
     text: str = ""
     steps: str = ""
     kinds: tuple[str, ...] = ()
+    inputs: str = ""
+    model: str = ""
+    options: tuple[str, ...] = ()
+    option_help: Mapping[str, str] = {}
 
     @property
     def reads_files(self) -> bool:
         """Whether its arguments are paths, not texts."""
         return bool(self.suffixes) or any(kind != "text" for kind in self.kinds)
+
+    @property
+    def option_names(self) -> tuple[str, ...]:
+        """The command's options beside those that only it has, groups resolved, in the order of the help page."""
+        own = [name for group in self.options for name in OPTION_GROUPS.get(group, (group,))]
+        return tuple(dict.fromkeys(["model", *own, "output", "format", "device", "batch_size"]))
 
 
 class ModelSpec(NamedTuple):
@@ -330,7 +362,7 @@ class CommandSpec(NamedTuple):
 
 
 _REFERENCES: dict[type, tuple[str, ...]] = {
-    TaskSpec: ("command", "reader", "details", "formats", "files", "text", "steps"),
+    TaskSpec: ("command", "inputs", "reader", "formats", "files", "text", "steps"),
     ModelSpec: ("build", "experiment"),
     DatasetSpec: ("open",),
     MetricSpec: ("build",),

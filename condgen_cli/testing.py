@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from condgen_cli.checkup import plugin_problems
+from condgen_cli.doctor import plugin_problems
 from condgen_cli.entry_points import EntryPoint
 
 if TYPE_CHECKING:

@@ -10,6 +10,8 @@ from types import UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from condgen_cli.specs import (
+    OPTION_GROUPS,
+    CommandSpec,
     DatasetSpec,
     ExperimentSpec,
     InspectorSpec,
@@ -24,7 +26,7 @@ __all__ = ["MalformedError", "well_formed"]
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _MODULE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
-_REQUIRED = ("command", "reader", "build", "open", "run", "file")
+_REQUIRED = ("reader", "build", "open", "run", "file")
 _INSPECT = ("device", "format", "help", "inputs", "inspectors", "save-attention", "target")
 """What ``condgen inspect`` has already."""
 
@@ -40,6 +42,8 @@ def well_formed(spec: Any) -> Any:
         MalformedError: if one isn't or doesn't.
     """
     label = _label(spec)
+    if isinstance(spec, TaskSpec) and isinstance(spec.details, Mapping):
+        raise MalformedError(f"details of {label} are names since API 2: the model puts their lists into Generation.details")
     spec = _fit_fields(spec, "of", label)
     for name in spec.keys if isinstance(spec, MetricSpec) else (spec.name,):
         if not _NAME.fullmatch(name):
@@ -60,10 +64,25 @@ def well_formed(spec: Any) -> Any:
 
 
 def _check_task(spec: TaskSpec, label: str) -> None:
+    known = {*OPTION_GROUPS, *(name for group in OPTION_GROUPS.values() for name in group)}
+    for name in spec.options:
+        if name not in known:
+            raise MalformedError(f"options of {label}: there is no option or group {name!r}")
+    for name in spec.option_help:
+        if name not in spec.option_names:
+            raise MalformedError(f"option_help of {label}: it has no option {name!r}")
+    for name in ("inputs", "options", "option_help") if spec.command else ():
+        if getattr(spec, name):
+            raise MalformedError(f"{label} has a command of its own: {name} would do nothing")
     for field, suffixes in (("suffixes", spec.suffixes), ("files", spec.files)):
         for suffix in suffixes:
             if not suffix.startswith(".") or suffix != suffix.lower():
                 raise MalformedError(f"{field} of {label}: {suffix!r} does not begin with a dot, or is not in lower case")
+
+
+def _check_command(spec: CommandSpec, label: str) -> None:
+    if not spec.command:
+        raise MalformedError(f"command of {label} is empty")
 
 
 def _check_dataset(spec: DatasetSpec, label: str) -> None:
@@ -107,6 +126,7 @@ def _check_manifest(spec: ManifestSpec, label: str) -> None:
 
 _CHECKS: dict[Any, Callable[[Any, str], None]] = {
     TaskSpec: _check_task,
+    CommandSpec: _check_command,
     DatasetSpec: _check_dataset,
     MetricSpec: _check_metric,
     InspectorSpec: _check_inspector,

@@ -75,7 +75,27 @@ BROKEN = {
     ),
     "nodetails": (
         HEADER + "@hookimpl\ndef condgen_register_tasks(): return [TaskSpec('a', 'b', 'c:d', 'e:f', details=None)]",
-        "details of 'a' is not a mapping: None",
+        "details of 'a' is not a tuple, each member a string: None",
+        False,
+    ),
+    "olddetails": (
+        HEADER + "@hookimpl\ndef condgen_register_tasks(): return [TaskSpec('a', 'b', 'c:d', 'e:f', details={'words': 'g:h'})]",
+        "details of 'a' are names since API 2",
+        False,
+    ),
+    "nosuchoption": (
+        HEADER + "@hookimpl\ndef condgen_register_tasks(): return [TaskSpec('a', 'b', reader='e:f', options=['serch'])]",
+        "options of 'a': there is no option or group 'serch'",
+        False,
+    ),
+    "nohelp": (
+        HEADER + "@hookimpl\ndef condgen_register_tasks(): return [TaskSpec('a', 'b', reader='e:f', option_help={'beam': ''})]",
+        "option_help of 'a': it has no option 'beam'",
+        False,
+    ),
+    "twocommands": (
+        HEADER + "@hookimpl\ndef condgen_register_tasks(): return [TaskSpec('a', 'b', 'c:d', 'e:f', options=['search'])]",
+        "'a' has a command of its own: options would do nothing",
         False,
     ),
     "noreference": (
@@ -140,6 +160,11 @@ FAULTY = {
         task("'command', '', 'plug_command:command', 'plug_command:read'")
         + "def read(source): return []\ndef command(x: 'Nowhere') -> None: pass",
         "command of task command: plug_command:command fails",
+    ),
+    "inputs": (
+        task("'inputs', '', reader='plug_inputs:read', inputs='plug_inputs:inputs', options=('search',)")
+        + "def read(source): return []\ndef inputs(beam: int): pass",
+        "inputs of task inputs: plug_inputs:inputs fails: TypeError: the parameter beam is an option that the core adds",
     ),
     "absent": (task("'absent', '', 'plug_absent:absent', 'no_such_module:read'"), "plug_absent has no absent"),
     "module": (task("'module', '', 'plug_absent:absent', 'no_such_module:read'"), "cannot import no_such_module"),

@@ -27,9 +27,10 @@ from condgen_cli.data.content import Kind, check_kind, kind_of
 from condgen_cli.data.image import load_image
 from condgen_cli.data.video import load_clip
 from condgen_cli.errors import CondgenError, InputError, NetworkError, NotFoundError, UsageError
+from condgen_cli.expansion import expand, natural
 from condgen_cli.files.inputs import forget_inputs, refuse_device, refuse_input
 from condgen_cli.lines import text_inputs
-from condgen_cli.sources import Failure, Source, expand, stem
+from condgen_cli.sources import Failure, Source, stem
 
 JPEG = (".jpg", ".jpeg")
 
@@ -76,7 +77,7 @@ def test_what_is_left_out_is_counted(folder: Path, capsys: pytest.CaptureFixture
     os.mkfifo(folder / "pipe")
     found = expand([".", "sub/deep"], JPEG)
     assert len(list(found)) == 6
-    found.tell_left_out()
+    found.warn_of_left_out()
     told = "warning: .: 4 files of other kinds and 1 link to directories were left out (.txt, .db)\n"
     assert capsys.readouterr().err == told
 
@@ -312,13 +313,13 @@ def test_stdin_and_urls_stand_for_themselves(folder: Path) -> None:
 
 @given(st.lists(st.integers(0, 10**6), min_size=1, max_size=20, unique=True))
 def test_natural_order_is_that_of_numbers(numbers: list[int]) -> None:
-    names = sorted((f"img{number}.jpg" for number in numbers), key=sources.natural)
+    names = sorted((f"img{number}.jpg" for number in numbers), key=natural)
     assert [int(re.findall(r"\d+", name)[0]) for name in names] == sorted(numbers)
 
 
 @given(st.lists(st.text(max_size=8), max_size=8))
 def test_any_names_can_be_ordered(names: list[str]) -> None:
-    assert sorted(sorted(names, key=sources.natural)) == sorted(names)
+    assert sorted(sorted(names, key=natural)) == sorted(names)
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from condgen_cli import console
+from condgen_cli.commands.score_tables import (
+    AlignmentsOpt,
+    IntervalsOpt,
+    edit_costs,
+    print_table,
+    print_undefined,
+    warn_few,
+    warn_remarks,
+)
+from condgen_cli.commands.scored_items import MOST_WARNINGS, items_json, print_items, warn_of_items
 from condgen_cli.errors import InputError, PartialFailure, UsageError
 from condgen_cli.files import OutputFile, check_output
 from condgen_cli.options import (
@@ -36,8 +46,6 @@ from condgen_cli.specs import DatasetSpec
 
 if TYPE_CHECKING:
     from condgen_cli.decoding import Decoding
-    from condgen_cli.generation import Generation
-    from condgen_cli.metrics.alignments import Weights
     from condgen_cli.metrics.evaluation import Comparison, Evaluation
     from condgen_cli.metrics.report import Report
     from condgen_cli.metrics.suite import Suite
@@ -45,45 +53,7 @@ if TYPE_CHECKING:
     from condgen_cli.runner import Runner
     from condgen_cli.zoo.manifest import Reference
 
-__all__ = [
-    "AlignmentsOpt",
-    "IntervalsOpt",
-    "evaluate",
-    "print_table",
-    "print_undefined",
-    "warn_few",
-    "warn_remarks",
-    "weights_named",
-]
-
-_SHOWN = 5
-"""Failures of items, and warnings about them, that are printed."""
-
-AlignmentsOpt = Annotated[
-    str | None,
-    typer.Option(
-        "--alignments",
-        metavar="plain|sclite",
-        help="Print edit alignments: every error costs 1, or NIST sclite's 4 for a substitution and 3 otherwise.",
-    ),
-]
-IntervalsOpt = Annotated[bool, typer.Option("--ci/--no-ci", help="95 % bootstrap intervals.")]
-
-
-def weights_named(name: str | None) -> Weights | None:
-    """What ``--alignments`` names.
-
-    Raises:
-        UsageError: if it is neither ``plain`` nor ``sclite``.
-    """
-    if name is None:
-        return None
-    from condgen_cli.metrics.alignments import Weights
-
-    try:
-        return Weights(name)
-    except ValueError:
-        raise UsageError(f"--alignments can't be {name!r}", "one of: plain, sclite") from None
+__all__ = ["evaluate"]
 
 
 def evaluate(
@@ -116,7 +86,7 @@ def evaluate(
     """Score models on a data set, with intervals and references."""
     if paired and len(models) < 2:
         raise UsageError("--paired compares models: name at least two")
-    weights = weights_named(alignments)
+    weights = edit_costs(alignments)
     scorers = parse_weights(weight or ())
 
     from condgen_cli.data.store import check_options, dataset_spec, open_dataset, parse_options
@@ -157,15 +127,15 @@ def evaluate(
         _write_errors(errors, suite, evaluations)
     if format is ReportFormat.json:
         results = [_result(dataset, part, *pair) for pair in zip(evaluations, reports, strict=True)]
-        _print_json(results, comparisons, _details_json(suite, evaluations, worst, weights))
+        _print_json(results, comparisons, items_json(suite, evaluations, worst, weights))
     else:
         references = _references(spec, part, options, runners)
         _print_tables(f"{dataset} {part}", suite, evaluations, reports, comparisons, references, spec)
         for runner, evaluation in zip(runners, evaluations, strict=True):
-            _print_items(runner, evaluation, suite, items, worst, weights)
+            print_items(runner, evaluation, suite, items, worst, weights)
     for evaluation, one in zip(evaluations, reports, strict=True):
         warn_remarks(one, evaluation.name)
-        _warn_of_items(evaluation)
+        warn_of_items(evaluation)
     for comparison in comparisons:
         warn_few(comparison.n)
     _report_failures(evaluations)
@@ -272,28 +242,6 @@ def _print_json(
     print(json.dumps(document, ensure_ascii=False, allow_nan=False))
 
 
-def _details_json(suite: Suite, evaluations: Iterable[Evaluation], worst: int, weights: Weights | None) -> list[dict[str, Any]]:
-    """What ``--worst`` and ``--alignments`` add to each result."""
-    from condgen_cli.metrics.evaluation import aligned, records, worst_rows
-
-    details = []
-    for evaluation in evaluations:
-        detail: dict[str, Any] = {}
-        rows = worst_rows(suite, evaluation, worst)
-        if rows:
-            every = list(records(suite, evaluation))
-            attention = [evaluation.generations[row].attention for row in rows]
-            maps = [{name: map.as_json() for name, map in maps.items()} or None for maps in attention]
-            detail["worst"] = [{**every[row], "attention": drawn} for row, drawn in zip(rows, maps, strict=True)]
-        if weights:
-            chosen = rows or range(len(evaluation.items))
-            detail["alignments"] = [
-                {"id": evaluation.items[row].id, **aligned(evaluation, row, weights, suite.words).as_json()} for row in chosen
-            ]
-        details.append(detail)
-    return details
-
-
 def _references(spec: DatasetSpec, split: str, options: Mapping[str, str], runners: Iterable[Runner]) -> list[Reference]:
     """What the zoo's entries say that others report on this split with these options, each once.
 
@@ -344,105 +292,9 @@ def _print_tables(
         print(printable(signature))
 
 
-def print_table(content: tuple[Sequence[str], Sequence[Sequence[str]]], title: str) -> None:
-    """A table and an empty line."""
-    from condgen_cli.render.tables import table
-
-    print(table(*content, title=title, color=console.use_color(), width=console.width()), end="\n\n")
-
-
-def print_undefined(reports: Iterable[Report]) -> None:
-    """Below a table, why scores in it are none, each reason once."""
-    from condgen_cli.metrics.report import UNDEFINED
-    from condgen_cli.metrics.suite import remark_lines
-
-    reasons = {key: report.remarks[key] for report in reports for key in report.undefined}
-    for line in remark_lines(reasons):
-        print(f"{UNDEFINED} {printable(line)}")
-
-
-def warn_remarks(report: Report, name: str) -> None:
-    """Warn of scores that say little."""
-    from condgen_cli.metrics.suite import remark_lines
-
-    told = {key: remark for key, remark in report.remarks.items() if key not in report.undefined}
-    for line in remark_lines(told):
-        console.warn(f"{name}: {line}")
-
-
-def warn_few(n: int) -> None:
-    """Warn of a comparison on so few items that its p-values can't be small."""
-    from condgen_cli.metrics.significance import least_p
-
-    if least_p(n) > 0.05:
-        console.warn(f"no p-value can be less than {least_p(n):.2g} with {n} item{'s' * (n != 1)}")
-
-
-def _print_items(
-    runner: Runner,
-    evaluation: Evaluation,
-    suite: Suite,
-    items: Callable[[], Iterable[Item]],
-    worst: int,
-    weights: Weights | None,
-) -> None:
-    """The worst items with what the model looked at, and alignments: theirs, or all if none were asked for."""
-    from condgen_cli.metrics.evaluation import aligned, records, worst_rows
-    from condgen_cli.metrics.report import UNDEFINED
-
-    rows = worst_rows(suite, evaluation, worst)
-    if rows:
-        print(f"\n{printable(evaluation.name)}: the worst by {suite.item_key}")
-    every = list(records(suite, evaluation)) if rows else []
-    conditions = _conditions(runner, items(), {evaluation.items[row].id for row in rows})
-    for row in rows:
-        item, record = evaluation.items[row], every[row]
-        value = record["metrics"][suite.item_key]
-        score = UNDEFINED if value is None else f"{value:.3f}"
-        print(f"\n{printable(item.id)}  {suite.item_key} {score}  {printable(record['output'])}")
-        for reference in item.references:
-            print(f"  reference: {printable(reference)}")
-        _print_attention(replace(evaluation.generations[row], condition=conditions.get(item.id)))
-        if weights:
-            print(aligned(evaluation, row, weights, suite.words).text(item.id))
-    if weights and not rows:
-        for row, item in enumerate(evaluation.items):
-            print(f"\n{aligned(evaluation, row, weights, suite.words).text(item.id)}")
-
-
-def _print_attention(generation: Generation) -> None:
-    from condgen_cli.render import attention_text
-
-    if generation.attention:
-        print(attention_text(generation, width=console.width(), color=console.use_color(), encoding=console.encoding()))
-
-
-def _conditions(runner: Runner, items: Iterable[Item], wanted: set[str]) -> dict[str, Any]:
-    """What attention is drawn on, read again for the few items that are shown."""
-    conditions: dict[str, Any] = {}
-    if not wanted:
-        return conditions
-    for item in items:
-        if item.id in wanted:
-            conditions[item.id] = runner.model.condition(item)
-        if len(conditions) == len(wanted):
-            break
-    return conditions
-
-
-def _warn_of_items(evaluation: Evaluation) -> None:
-    """What readers and the model told about inputs: the first few lines, and how many there are beside them."""
-    pairs = zip(evaluation.items, evaluation.generations, strict=True)
-    told = [f"{item.source or item.id}: {warning}" for item, one in pairs for warning in dict.fromkeys(one.warnings)]
-    for warning in told[:_SHOWN]:
-        console.warn(f"{evaluation.name}: {warning}")
-    if len(told) > _SHOWN:
-        console.warn(f"{evaluation.name}: {len(told) - _SHOWN} more such warnings; --errors FILE writes them all")
-
-
 def _report_failures(evaluations: Iterable[Evaluation]) -> None:
     failures = [(evaluation.name, *failure) for evaluation in evaluations for failure in evaluation.failures]
-    for model, source, error in failures[:_SHOWN]:
+    for model, source, error in failures[:MOST_WARNINGS]:
         console.warn(f"{model}: {source}: {error.message}")
     if failures:
         raise PartialFailure(f"{len(failures)} items failed; the scores are of the others")

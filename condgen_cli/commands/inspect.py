@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import textwrap
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from inspect import Parameter, signature
+from inspect import Parameter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,6 +15,7 @@ from condgen_cli import console
 from condgen_cli.errors import PartialFailure, UsageError
 from condgen_cli.options import Device, DeviceOpt, ReportFormat, ReportFormatOpt, SaveAttentionOpt
 from condgen_cli.printable import printable
+from condgen_cli.signatures import parameters_of, with_parameters
 from condgen_cli.specs import InspectorSpec, named, resolve
 
 if TYPE_CHECKING:
@@ -36,10 +37,10 @@ def make(plugins: Plugins) -> Callable[..., None]:
     """The command with a flag for each inspector."""
 
     def command(**arguments: Any) -> None:
-        chosen = [spec for name, spec in plugins.inspectors.items() if arguments.pop(_argument(name))]
-        inspect(**arguments, inspectors=chosen)
+        inspectors = [spec for name, spec in plugins.inspectors.items() if arguments.pop(_argument(name))]
+        inspect(**arguments, inspectors=inspectors)
 
-    own = [one for name, one in signature(inspect, eval_str=True).parameters.items() if name != "inspectors"]
+    own = [one for one in parameters_of(inspect) if one.name != "inspectors"]
     flags = [
         Parameter(
             _argument(name),
@@ -49,11 +50,7 @@ def make(plugins: Plugins) -> Callable[..., None]:
         )
         for name, spec in plugins.inspectors.items()
     ]
-    command.__doc__ = inspect.__doc__
-    parameters = [one.replace(kind=Parameter.KEYWORD_ONLY) for one in own] + flags
-    command.__signature__ = signature(command).replace(parameters=parameters)  # type: ignore[attr-defined]
-    command.__annotations__ = {one.name: one.annotation for one in parameters}
-    return command
+    return with_parameters(command, [*own, *flags], inspect.__doc__)
 
 
 def _argument(flag: str) -> str:

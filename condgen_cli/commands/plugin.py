@@ -17,7 +17,8 @@ from condgen_cli.printable import printable
 
 if TYPE_CHECKING:
     from condgen_cli.entry_points import EntryPoint
-    from condgen_cli.plugins import Plugin, Plugins, Problem
+    from condgen_cli.plugin_problems import Plugin, Problem
+    from condgen_cli.plugins import Plugins
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -46,7 +47,7 @@ def list_plugins(format: ReportFormatOpt = ReportFormat.text) -> None:
 @app.command()
 def doctor(format: ReportFormatOpt = ReportFormat.text) -> None:
     """Explain what is wrong with plugins; exit code 5 if anything is."""
-    from condgen_cli.checkup import checkup
+    from condgen_cli.doctor import checkup
 
     plugins, problems = checkup(_entries())
     problems = [*problems, *_zoos(plugins)]
@@ -159,7 +160,7 @@ def _check_removal(distribution: str) -> None:
     """
     from condgen_cli.distributions import installed_modules, owned_modules
     from condgen_cli.errors import PluginError
-    from condgen_cli.plugins import DISTRIBUTION, REINSTALL
+    from condgen_cli.plugin_problems import DISTRIBUTION, REINSTALL
 
     ours = sorted(installed_modules(distribution) & {name for name, owner in owned_modules().items() if owner == DISTRIBUTION})
     if ours:
@@ -211,7 +212,7 @@ def _everything() -> Plugins:
 def _entries() -> list[EntryPoint]:
     from condgen_cli.entry_points import discover
     from condgen_cli.hookspecs import GROUP
-    from condgen_cli.plugins import DISTRIBUTION
+    from condgen_cli.plugin_problems import DISTRIBUTION
 
     third_party = settings.plugins_enabled()
     return [entry for entry in discover(GROUP) if third_party or entry.distribution == DISTRIBUTION]
@@ -220,7 +221,7 @@ def _entries() -> list[EntryPoint]:
 def _third_party() -> list[EntryPoint]:
     from condgen_cli.entry_points import discover
     from condgen_cli.hookspecs import GROUP
-    from condgen_cli.plugins import DISTRIBUTION
+    from condgen_cli.plugin_problems import DISTRIBUTION
 
     return [entry for entry in discover(GROUP) if entry.distribution != DISTRIBUTION]
 
@@ -230,7 +231,7 @@ def _line(entry: EntryPoint) -> str:
 
 
 def _registered(plugin: Plugin) -> dict[str, list[str]]:
-    from condgen_cli.plugins import PREFIX
+    from condgen_cli.plugin_problems import PREFIX
 
     return {hook.removeprefix(PREFIX): names for hook, names in plugin.registered.items() if names}
 

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from condgen_cli.commands.evaluate import (
+from condgen_cli.commands.score_tables import (
     AlignmentsOpt,
     IntervalsOpt,
+    edit_costs,
     print_table,
     print_undefined,
     warn_few,
     warn_remarks,
-    weights_named,
 )
 from condgen_cli.errors import InputError, NotFoundError, UsageError
 from condgen_cli.files import protect
@@ -53,7 +53,7 @@ def score(
     format: ReportFormatOpt = ReportFormat.text,
 ) -> None:
     """Score any system's output, a line each."""
-    weights = weights_named(alignments)
+    weights = edit_costs(alignments)
     paths = [hypotheses, *references, *([paired] if paired else [])]
     if paths.count(_STDIN) > 1:
         raise UsageError("standard input can be read only once")

@@ -1,14 +1,13 @@
-"""Vocabularies of subwords: byte pair encoding over Unicode characters, with BPE-dropout for training."""
+"""Vocabularies of subwords: byte pair encoding over Unicode characters."""
 
 from __future__ import annotations
 
 import json
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from heapq import heapify, heappop, heappush
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from tokenizers import Regex, Tokenizer, decoders, normalizers, pre_tokenizers
 from tokenizers.models import BPE
@@ -16,10 +15,7 @@ from tokenizers.trainers import BpeTrainer
 
 from condgen_cli.data.text import SPECIALS
 from condgen_cli.errors import IntegrityError, NotFoundError, UsageError
-from condgen_cli.zoo.store import write_atomically
-
-if TYPE_CHECKING:
-    import numpy as np
+from condgen_cli.files import write_atomically
 
 __all__ = ["BLANK", "UNKNOWN", "Piece", "SubwordVocabulary"]
 
@@ -35,12 +31,6 @@ _LONGEST_UNSPACED = 3
 """Without spaces nothing keeps a piece within a word, and most Chinese words have one or two characters. (The library stops
 below the number that it is given.)"""
 _RARE = 2
-_DRAWS = 8
-_CHUNKS_KEPT = 100_000
-_CHUNK = re.compile(" ?[^ ]+")
-
-Merges = Mapping[tuple[int, int], tuple[int, int]]
-"""(left id, right id) -> (rank, id of both together)."""
 
 
 class Piece(NamedTuple):
@@ -48,13 +38,6 @@ class Piece(NamedTuple):
 
     id: int
     text: str
-
-
-class _Word(NamedTuple):
-    """A word's characters as ids, and the segmentations drawn for it so far."""
-
-    characters: list[int]
-    drawn: list[list[int]]
 
 
 class SubwordVocabulary:
@@ -176,118 +159,6 @@ class SubwordVocabulary:
     def token(self, index: int) -> str:
         """One token as shown beside its attention, specials in angle brackets."""
         return self.tokens[index]
-
-    def sampler(self, dropout: float, rng: np.random.Generator) -> Callable[[str], list[int]]:
-        """A random ``encode``: BPE-dropout (Provilkov et al. 2020, algorithm 1), which leaves out merges at random.
-
-        For speed, a word is segmented afresh the first few times it comes; later, one of these segmentations is picked. So make
-        a new sampler for every epoch.
-
-        Args:
-            dropout: the probability that a merge is left out, anew at each step; 0 gives what ``encode`` gives.
-            rng: the source of all randomness; it is read ahead in blocks.
-        Raises:
-            UsageError: if ``dropout`` is no probability.
-        """
-        if not 0 <= dropout <= 1:
-            raise UsageError(f"dropout must be between 0 and 1, not {dropout}")
-        return _Sampler(self._tokenizer, dropout, rng)
-
-
-class _Sampler:
-    """Segmentations of texts, drawn word by word."""
-
-    def __init__(self, tokenizer: Tokenizer, dropout: float, rng: np.random.Generator) -> None:
-        self._normalize = tokenizer.normalizer.normalize_str
-        self._split = tokenizer.pre_tokenizer.pre_tokenize_str
-        self._ids = tokenizer.get_vocab()
-        self._merges = _merges(tokenizer, self._ids)
-        self._dropout = dropout
-        self._uniform = _uniform(rng)
-        self._words: dict[str, _Word] = {}
-        self._chunks: dict[str, list[_Word]] = {}
-
-    def __call__(self, text: str) -> list[int]:
-        ids: list[int] = []
-        # what is between blanks can be split on its own, and is split once only
-        for chunk in _CHUNK.findall(self._normalize(_valid(text))):
-            words = self._chunks.get(chunk)
-            for word in self._read(chunk) if words is None else words:
-                ids += self._draw(word)
-        return ids
-
-    def _read(self, chunk: str) -> list[_Word]:
-        if len(self._chunks) >= _CHUNKS_KEPT:
-            self._chunks.clear()
-            self._words.clear()
-        words = [
-            self._words.setdefault(word, _Word([self._ids.get(character, _UNK) for character in word], []))
-            for word, _ in self._split(chunk)
-        ]
-        self._chunks[chunk] = words
-        return words
-
-    def _draw(self, word: _Word) -> list[int]:
-        if len(word.drawn) == _DRAWS:
-            return word.drawn[int(next(self._uniform) * _DRAWS)]
-        word.drawn.append(_segment(list(word.characters), self._merges, self._dropout, self._uniform))
-        return word.drawn[-1]
-
-
-def _segment(symbols: list[int], merges: Merges, dropout: float, uniform: Iterator[float]) -> list[int]:
-    """Merge symbols as byte pair encoding does, but leave out each possible merge with probability ``dropout`` at each step.
-
-    Merges wait in a heap by rank, then position. A merge left out waits beside it until another one has been made.
-    """
-    size = len(symbols)
-    following = list(range(1, size + 1))
-    previous = list(range(-1, size - 1))
-    # (rank, left position, right position, left id, right id, id of both)
-    heap: list[tuple[int, int, int, int, int, int]] = []
-    for left in range(size - 1):
-        pair = symbols[left], symbols[left + 1]
-        if pair in merges:
-            rank, both = merges[pair]
-            heap.append((rank, left, left + 1, *pair, both))
-    heapify(heap)
-    left_out = []
-    while heap:
-        merge = heappop(heap)
-        _, left, right, left_id, right_id, both = merge
-        if symbols[left] != left_id or symbols[right] != right_id:
-            continue  # one of the two has been merged with another symbol
-        if dropout and next(uniform) < dropout:
-            left_out.append(merge)
-            continue
-        for waiting in left_out:
-            heappush(heap, waiting)
-        left_out.clear()
-        symbols[left], symbols[right] = both, -1
-        after = following[left] = following[right]
-        before = previous[left]
-        if after < size:
-            previous[after] = left
-            pair = both, symbols[after]
-            if pair in merges:
-                rank, joined = merges[pair]
-                heappush(heap, (rank, left, after, *pair, joined))
-        if before >= 0:
-            pair = symbols[before], both
-            if pair in merges:
-                rank, joined = merges[pair]
-                heappush(heap, (rank, before, left, *pair, joined))
-    return [symbol for symbol in symbols if symbol >= 0]
-
-
-def _uniform(rng: np.random.Generator) -> Iterator[float]:
-    # a call of the generator for each number would take longer than all the rest
-    while True:
-        yield from rng.random(1024).tolist()
-
-
-def _merges(tokenizer: Tokenizer, ids: Mapping[str, int]) -> Merges:
-    pairs: list[tuple[str, str]] = json.loads(tokenizer.to_str())["model"]["merges"]
-    return {(ids[left], ids[right]): (rank, ids[left + right]) for rank, (left, right) in enumerate(pairs)}
 
 
 def _valid(text: str) -> str:

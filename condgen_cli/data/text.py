@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import unicodedata
 from collections import Counter
@@ -11,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from condgen_cli.errors import IntegrityError, NotFoundError, UsageError
+from condgen_cli.files import write_atomically
 
 __all__ = ["CAPTION_TOKENISATION", "TOKENIZERS", "WordVocabulary", "caption_tokens"]
 
@@ -130,9 +130,7 @@ class WordVocabulary:
     def save(self, path: Path) -> None:
         """Write the vocabulary as JSON, whole or not at all."""
         document = {"type": "words", "tokenizer": self.tokenizer, "tokens": self.tokens}
-        partial = path.with_name(f".{path.name}.{os.getpid()}")
-        partial.write_text(json.dumps(document, ensure_ascii=False, indent=0) + "\n", encoding="utf-8")
-        partial.replace(path)
+        write_atomically(path, (json.dumps(document, ensure_ascii=False, indent=0) + "\n").encode())
 
     def __len__(self) -> int:
         return len(self.tokens)

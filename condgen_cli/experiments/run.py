@@ -240,6 +240,6 @@ def _score(run: Run, scoring: Scoring, data_dir: Path | None, device: str) -> di
 
 
 def _write(path: Path, record: Mapping[str, Any]) -> None:
-    from condgen_cli.training.checkpoint import write_atomically
+    from condgen_cli.files import write_atomically
 
     write_atomically(path, (json.dumps(record, ensure_ascii=False, indent=2) + "\n").encode())

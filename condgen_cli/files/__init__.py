@@ -1,6 +1,16 @@
 """Whatever touches a disk for a command: what it reads is never overwritten, what it writes is whole under its final name."""
 
 from condgen_cli.files.inputs import protect, protect_where, refuse_input
-from condgen_cli.files.writing import OutputFile, check_output, storage_error, write_whole
+from condgen_cli.files.writing import OutputFile, check_output, replacement, storage_error, write_atomically, write_whole
 
-__all__ = ["OutputFile", "check_output", "protect", "protect_where", "refuse_input", "storage_error", "write_whole"]
+__all__ = [
+    "OutputFile",
+    "check_output",
+    "protect",
+    "protect_where",
+    "refuse_input",
+    "replacement",
+    "storage_error",
+    "write_atomically",
+    "write_whole",
+]

@@ -5,16 +5,16 @@ from __future__ import annotations
 import os
 import shlex
 import stat
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TextIO, TypeVar
 
-from condgen_cli.errors import CondgenError, NotFoundError, UsageError
+from condgen_cli.errors import CondgenError, NotFoundError, UsageError, reason
 from condgen_cli.files.inputs import refuse_input
 from condgen_cli.printable import ESCAPES
 
-__all__ = ["OutputFile", "check_output", "storage_error", "write_whole"]
+__all__ = ["OutputFile", "check_output", "replacement", "storage_error", "write_atomically", "write_whole"]
 
 R = TypeVar("R")
 
@@ -24,8 +24,7 @@ LONGEST_NAME = 255
 
 def storage_error(path: str | os.PathLike[str], error: OSError | ValueError) -> CondgenError:
     """What is told when a file can't be written; it names the file."""
-    reason = getattr(error, "strerror", None) or str(error)
-    return CondgenError(f"cannot write {os.fspath(path)}: {reason}")
+    return CondgenError(f"cannot write {os.fspath(path)}: {reason(error)}")
 
 
 def check_output(path: Path) -> None:
@@ -40,8 +39,9 @@ def check_output(path: Path) -> None:
         if path.is_dir():
             raise UsageError(f"{path} is a folder", f"name a file in it, or {path}/{{stem}}.txt for a file of each input")
         if not path.absolute().parent.is_dir():
-            reason = f"the folder {path.parent} does not exist"
-            raise NotFoundError(f"cannot write {path}: {reason}", f"mkdir -p {shlex.quote(str(path.parent))}")
+            raise NotFoundError(
+                f"cannot write {path}: the folder {path.parent} does not exist", f"mkdir -p {shlex.quote(str(path.parent))}"
+            )
     except (OSError, ValueError) as error:  # a name that is too long, or has a null character
         raise storage_error(path, error) from None
 
@@ -89,7 +89,7 @@ class OutputFile:
         """
         try:
             refuse_input(self.path)
-            _guarded(self.path, lambda: _rename(self._file, self._partial, self.path))
+            _guarded(self.path, lambda: _close(self._file, self._partial, self.path))
         except CondgenError:
             self.discard()
             raise
@@ -117,8 +117,43 @@ class OutputFile:
         return self._partial
 
 
+@contextmanager
+def replacement(path: Path) -> Iterator[Path]:
+    """A path for a file's new content: it takes the file's name at the end of the block, or is deleted after an error.
+
+    A reader sees the old file or the new one, never a part. The new one has the old one's permissions, or those that the umask
+    gives; a link stays a link to the new content.
+
+    Raises:
+        UsageError: if the file is an input of the running command.
+        OSError: if it can't be replaced.
+    """
+    refuse_input(path)
+    target = _target(path)
+    partial = _partial(target)
+    try:
+        yield partial
+        _rename(partial, target)
+    except BaseException:
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
+        raise
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write a file as ``replacement`` does, for files of condgen's own; the folder is made if there is none.
+
+    Raises:
+        UsageError: if the file is an input of the running command.
+        OSError: if it can't be written.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacement(path) as partial:
+        partial.write_bytes(content)
+
+
 def write_whole(path: Path, content: bytes) -> None:
-    """Replace a file's content in one step: a reader sees the old file or the new one, never a part.
+    """Write a file that the user has named as ``replacement`` does; a device or a pipe is written directly.
 
     Raises:
         UsageError: if the path is an input of the running command, or a folder.
@@ -131,16 +166,8 @@ def write_whole(path: Path, content: bytes) -> None:
         if _is_special(path):
             path.write_bytes(content)
             return
-        target = _target(path)
-        partial = _partial(target)
-        try:
-            with partial.open("wb") as file:
-                file.write(content)
-                _take_mode(file.fileno(), target)
-            partial.replace(target)
-        finally:
-            with suppress(OSError):
-                partial.unlink(missing_ok=True)
+        with replacement(path) as partial:
+            partial.write_bytes(content)
 
     _guarded(path, write)
 
@@ -152,21 +179,17 @@ def _open(path: Path) -> tuple[TextIO, Path | None]:
     return partial.open("w", encoding="utf-8", errors=ESCAPES), partial
 
 
-def _rename(file: TextIO, partial: Path | None, path: Path) -> None:
-    file.flush()
-    if partial is None:
-        file.close()
-        return
-    target = _target(path)
-    _take_mode(file.fileno(), target)
+def _close(file: TextIO, partial: Path | None, path: Path) -> None:
     file.close()
-    partial.replace(target)
+    if partial is not None:
+        _rename(partial, _target(path))
 
 
-def _take_mode(descriptor: int, target: Path) -> None:
-    if target.exists() and hasattr(os, "fchmod"):
+def _rename(partial: Path, target: Path) -> None:
+    if target.exists():
         with suppress(OSError):  # a file system without permissions
-            os.fchmod(descriptor, stat.S_IMODE(target.stat().st_mode))
+            partial.chmod(stat.S_IMODE(target.stat().st_mode))
+    partial.replace(target)
 
 
 def _is_special(path: Path) -> bool:
@@ -180,7 +203,7 @@ def _target(path: Path) -> Path:
 
 
 def _partial(target: Path) -> Path:
-    return target.with_name(_fitting(".", target.name, f".{os.getpid()}.part"))
+    return target.with_name(_fitting(".", target.name, f".{os.getpid()}-{os.urandom(4).hex()}.part"))
 
 
 def _fitting(before: str, name: str, after: str) -> str:

@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from condgen_cli import __version__
+from condgen_cli.expansion import natural
 from condgen_cli.metrics.significance import Difference, Interval, Matrix, intervals
 from condgen_cli.metrics.suite import Suite
-from condgen_cli.sources import natural
 
 if TYPE_CHECKING:
     from condgen_cli.generation import Generation

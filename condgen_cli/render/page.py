@@ -8,11 +8,8 @@ a row, and a word shows the one that it looked at most.
 from __future__ import annotations
 
 import base64
-import json
 import math
-import re
 from html import escape
-from importlib import resources
 from io import BytesIO
 from typing import Any
 
@@ -27,6 +24,7 @@ from condgen_cli.render.panels import Panel, Weights, binned, panels
 from condgen_cli.render.pieces import label
 from condgen_cli.render.sound import Track, track
 from condgen_cli.render.tape import Tape, tape_page
+from condgen_cli.render.template import fill_page, script_json
 from condgen_cli.render.ticks import ticks
 
 __all__ = ["page"]
@@ -77,16 +75,9 @@ def page(generation: Generation, title: str) -> str:
         "output": escape(str(generation.output)),
         "photo": _data_uri(image) if image else _NOTHING,
         "sound": f' src="{_base64("audio/flac", playable.flac())}"' if playable else "",
-        "data": _script_json(data),
+        "data": script_json(data),
     }
-    template = resources.files("condgen_cli.render").joinpath("page.html").read_text("utf-8")
-    return re.sub(r"\{\{(\w+)\}\}", lambda match: values[match[1]], template)
-
-
-def _script_json(data: object) -> str:
-    """JSON that can't end the script element it stands in."""
-    text = json.dumps(data, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-    return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
+    return fill_page("condgen_cli.render", "page.html", values)
 
 
 def _panel_data(panel: Panel, generation: Generation, sound: Track | None) -> dict[str, Any]:

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import base64
-import json
-import re
 from dataclasses import dataclass
 from html import escape
-from importlib import resources
 from typing import Any
 
 import numpy as np
@@ -17,6 +14,7 @@ from rich.text import Text
 from condgen_cli.generation import Generation
 from condgen_cli.render.lines import SHADES, Floats, Lines, fitted, heat, heat_color, shades, stacked, wrapped
 from condgen_cli.render.panels import Panel, panels
+from condgen_cli.render.template import fill_page, script_json
 
 __all__ = ["FAINT", "Tape", "as_arrays", "is_tape", "relative_weights", "tape_lines", "tape_page"]
 
@@ -114,14 +112,8 @@ def tape_page(generation: Generation, title: str) -> str:
         "heads": tape.add.shape[1],
         "heat": ["#{:02x}{:02x}{:02x}".format(*heat_color(level / 255)) for level in range(256)],
     }
-    text = json.dumps(data, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-    values = {
-        "title": escape(title),
-        "output": escape(str(generation.output)),
-        "data": text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e"),
-    }
-    template = resources.files("condgen_cli.render").joinpath("tape.html").read_text("utf-8")
-    return re.sub(r"\{\{(\w+)\}\}", lambda match: values[match[1]], template)
+    values = {"title": escape(title), "output": escape(str(generation.output)), "data": script_json(data)}
+    return fill_page("condgen_cli.render", "tape.html", values)
 
 
 def _signed(values: NDArray[np.float32]) -> dict[str, Any]:

@@ -21,9 +21,8 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from condgen_cli.errors import IntegrityError
-from condgen_cli.files import refuse_input
 
-__all__ = ["Checkpoint", "CheckpointWriter", "latest_checkpoint", "random_state", "restore_random_state", "write_atomically"]
+__all__ = ["Checkpoint", "CheckpointWriter", "latest_checkpoint", "random_state", "restore_random_state"]
 
 _SUMS = "SHA256SUMS"
 _PARTIAL = ".partial"
@@ -143,18 +142,6 @@ def restore_random_state(state: Mapping[str, Tensor]) -> None:
     for index in range(torch.cuda.device_count()):
         if f"cuda.{index}" in state:
             torch.cuda.set_rng_state(state[f"cuda.{index}"], index)
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Replace a file by one with this content; a reader sees the old one or the new one, never a part.
-
-    Raises:
-        UsageError: if it is an input of the running command.
-    """
-    refuse_input(path)
-    partial = path.with_name(path.name + _PARTIAL)
-    partial.write_bytes(content)
-    os.replace(partial, path)
 
 
 def _whole(parent: Path) -> list[Path]:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from condgen_cli.training.checkpoint import write_atomically
+from condgen_cli.files import write_atomically
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from condgen_cli.training.checkpoint import write_atomically
+from condgen_cli.files import write_atomically
 
 __all__ = ["Log", "read_log"]
 

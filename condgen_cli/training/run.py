@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from condgen_cli.errors import NotFoundError, UsageError
-from condgen_cli.files import refuse_input, storage_error
-from condgen_cli.training.checkpoint import write_atomically
+from condgen_cli.files import refuse_input, storage_error, write_atomically
 from condgen_cli.training.experiment import Experiment
 from condgen_cli.training.recipe import Recipe, read_recipe
 

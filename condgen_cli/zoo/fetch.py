@@ -6,9 +6,11 @@ import errno
 import hashlib
 import os
 import shutil
+import threading
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from contextvars import copy_context
 from dataclasses import dataclass
 from pathlib import Path
 from time import sleep
@@ -17,7 +19,7 @@ from typing import TypeVar
 from condgen_cli import console
 from condgen_cli.errors import CondgenError, InputError, IntegrityError, NetworkError, NotFoundError
 from condgen_cli.zoo.locks import partial_file
-from condgen_cli.zoo.transport import Body, Interrupted, connect, host_of
+from condgen_cli.zoo.transport import Body, Interrupted, connect, host_of, silence
 from condgen_cli.zoo.waiting import PATIENCE
 
 __all__ = ["Expected", "fetch", "fetch_bytes", "human_size", "storage_errors"]
@@ -99,7 +101,8 @@ def fetch_bytes(url: str, limit: int, seconds: float | None = None, attempts: in
     """The content of a URL, into memory; unpacked, if the server has packed it on its way.
 
     Args:
-        seconds: that a server may take to answer; silence is not tried again then. None: as ``fetch``.
+        seconds: that a server may be silent, and half of what all may take, the look-up of its name included; silence is not
+            tried again then. None: as ``fetch``.
         attempts: how often it is tried.
     Raises:
         InputError: if it has more than ``limit`` bytes.
@@ -119,7 +122,32 @@ def fetch_bytes(url: str, limit: int, seconds: float | None = None, attempts: in
                 raise Interrupted(f"the connection closed after {len(content)} of {body.total} bytes")
             return _unpacked(bytes(content), body, limit)
 
-    return _with_retries(read, url, attempts, seconds)
+    return _with_retries(lambda: _within(2 * seconds, read, url) if seconds else read(), url, attempts, seconds)
+
+
+def _within(seconds: float, operation: Callable[[], T], url: str) -> T:
+    """What the operation gives, if it ends in time; nothing else limits the look-up of a name, or a server that sends drops.
+
+    Raises:
+        Interrupted: if it doesn't. It goes on unheard, in a thread that ends with the process.
+    """
+    done: list[T] = []
+    failures: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            done.append(operation())
+        except BaseException as error:
+            failures.append(error)
+
+    thread = threading.Thread(target=copy_context().run, args=(run,), daemon=True)
+    thread.start()
+    thread.join(seconds)
+    if failures:
+        raise failures[0]
+    if not done:
+        raise silence(url)
+    return done[0]
 
 
 def _unpacked(content: bytes, body: Body, limit: int) -> bytes:

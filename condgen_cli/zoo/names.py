@@ -9,8 +9,10 @@ from condgen_cli.errors import IntegrityError
 
 __all__ = ["PROTOCOLS", "contained", "protocol_of", "safe_path", "safe_url"]
 
-PROTOCOLS = frozenset({"file", "http", "https", "hf", "s3", "gs", "gcs", "az", "abfs", "ftp", "sftp"})
-"""Plain transports only: fsspec's wrappers (chained URLs, references, archives) interpret what they read."""
+PROTOCOLS = frozenset({"file", "http", "https", "hf"})
+"""What condgen opens."""
+NAMEABLE = PROTOCOLS | {"s3", "gs", "gcs", "az", "abfs", "ftp", "sftp"}
+"""What a manifest may name: other programs read the same manifest, and of several URLs the first that can be read is taken."""
 
 # a single letter before the colon is a Windows drive
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://")
@@ -59,8 +61,8 @@ def safe_url(url: str) -> str:
     protocol = protocol_of(url)
     if not protocol:
         return safe_path(url)
-    if protocol not in PROTOCOLS:
-        raise ValueError(f"{protocol}:// is not one of the protocols {', '.join(sorted(PROTOCOLS))}")
+    if protocol not in NAMEABLE:
+        raise ValueError(f"{protocol}:// is not one of the protocols {', '.join(sorted(NAMEABLE))}")
     if "::" in url or any(ord(character) <= 32 for character in url):
         raise ValueError(f"{url!r} is not a plain URL")
     return url

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from condgen_cli import console
 from condgen_cli.errors import CondgenError, IntegrityError, NotFoundError, UsageError
+from condgen_cli.files import write_atomically
 from condgen_cli.files.inputs import forget_inputs, protect
 from condgen_cli.validation import validation_message
 from condgen_cli.weights import SCALE, eight_bits, load_weights
@@ -28,7 +29,6 @@ from condgen_cli.zoo.manifest import (
 )
 from condgen_cli.zoo.names import protocol_of
 from condgen_cli.zoo.safetensors_header import read_header
-from condgen_cli.zoo.store import write_atomically
 
 __all__ = ["Run", "publish"]
 

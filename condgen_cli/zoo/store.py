@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import secrets
 import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -12,14 +10,14 @@ from pathlib import Path
 
 from condgen_cli import settings
 from condgen_cli.errors import CondgenError, IntegrityError
-from condgen_cli.files import refuse_input
+from condgen_cli.files import write_atomically
 from condgen_cli.zoo.fetch import Expected, fetch, storage_errors
 from condgen_cli.zoo.locks import leftovers
 from condgen_cli.zoo.manifest import File
 from condgen_cli.zoo.names import contained
 from condgen_cli.zoo.safetensors_header import read_header
 
-__all__ = ["Store", "problem_with", "write_atomically"]
+__all__ = ["Store", "problem_with"]
 
 
 class Store:
@@ -129,21 +127,3 @@ def problem_with(path: Path, file: File) -> str:
         except IntegrityError as error:
             return error.message
     return ""
-
-
-def write_atomically(path: Path, data: bytes) -> None:
-    """Replace a file's content in one step: a reader sees the old or the new one, whole. Its permissions are the umask's.
-
-    Raises:
-        UsageError: if it is an input of the running command.
-    """
-    refuse_input(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}")
-    try:
-        with partial.open("xb") as file:
-            file.write(data)
-        partial.replace(path)
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise

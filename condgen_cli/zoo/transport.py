@@ -2,28 +2,35 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
-from typing import IO, Any
-from urllib.parse import urljoin, urlsplit
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import unquote, urljoin, urlsplit
+from urllib.request import url2pathname
 
 from condgen_cli import __version__, settings
-from condgen_cli.errors import CondgenError, InputError, NetworkError, NotFoundError
+from condgen_cli.errors import CondgenError, InputError, NetworkError, NotFoundError, reason
 from condgen_cli.zoo.names import PROTOCOLS, protocol_of
-from condgen_cli.zoo.proxies import proxy_for
+from condgen_cli.zoo.proxies import Proxy, proxy_for
 from condgen_cli.zoo.waiting import Waiting
 
-__all__ = ["Body", "Interrupted", "connect", "host_of"]
+if TYPE_CHECKING:
+    from io import BufferedReader
+
+    import urllib3
+    from urllib3 import BaseHTTPResponse
+
+__all__ = ["Body", "Interrupted", "connect", "host_of", "silence"]
 
 RETRYABLE = frozenset({408, 425, 429, 500, 502, 503, 504})
-REDIRECTS = frozenset({301, 302, 303, 307, 308})
 MOST_REDIRECTS = 10
 CONNECT_SECONDS = 20
 READ_SECONDS = 60
+HUB = "https://huggingface.co"
 
 
 class Interrupted(Exception):
@@ -48,29 +55,30 @@ class Body:
 
     Args:
         url: for messages.
-        file: what is read.
+        stream: what is read.
         start: offset of the first byte: the one asked for, or 0 from a server that knows no ranges.
         total: size of the whole file, None if unknown.
+        waiting: tells whom is waited for when nothing arrives.
         validator: an ETag or a date that changes with the file; empty if the server gives none.
         encoding: how the server says that it has packed the bytes, which nobody asked it to; empty if it hasn't.
     """
 
     url: str
-    file: IO[bytes]
+    stream: BufferedReader | BaseHTTPResponse
     start: int
     total: int | None
+    waiting: Waiting
     validator: str = ""
     encoding: str = ""
-    waiting: Waiting = field(default_factory=lambda: Waiting("data"))
 
     def read(self, size: int) -> bytes:
-        """Up to ``size`` bytes, none at the end.
+        """Up to ``size`` bytes, as they arrive; none at the end.
 
         Raises:
             Interrupted: if the connection breaks.
         """
         with _errors(self.url), self.waiting:
-            return self.file.read(size)
+            return self.stream.read1(size)
 
 
 @contextmanager
@@ -78,23 +86,23 @@ def connect(url: str, offset: int = 0, validator: str = "", seconds: float | Non
     """Open ``url`` from byte ``offset`` on; with a ``validator``, only if the file is still the one it came with.
 
     Args:
-        seconds: that a server of HTTP may take to answer, and twice as many for all that it sends; None: as for large files.
+        seconds: that a server of HTTP may be silent; None: as for large files.
     Raises:
         Interrupted: if another attempt may succeed.
         NetworkError, NotFoundError, InputError: if not.
     """
     protocol = protocol_of(url)
     if protocol not in PROTOCOLS:
-        raise InputError(f"{url} is not a URL of a protocol that condgen opens", f"one of: {', '.join(sorted(PROTOCOLS))}")
+        raise InputError(f"cannot open {url}: it is no URL that condgen reads", f"one of: {', '.join(sorted(PROTOCOLS))}")
     if protocol != "file" and settings.current().offline:
         raise NetworkError(f"{url} is needed, but the network is off", "run it without --offline and CONDGEN_OFFLINE")
     with _errors(url), Waiting(host_of(url)) as waiting:
-        body = _open_http(url, offset, validator, seconds) if protocol in ("http", "https") else _open_other(url, offset)
-    body = replace(body, waiting=waiting)
+        local = protocol == "file"
+        body = _open_file(url, offset, waiting) if local else _open_http(url, offset, validator, seconds, waiting)
     try:
         yield body
     finally:
-        body.file.close()
+        body.stream.close()
 
 
 def host_of(url: str) -> str:
@@ -103,75 +111,105 @@ def host_of(url: str) -> str:
     return host or protocol_of(url)
 
 
-def _open_http(url: str, offset: int, validator: str, seconds: float | None) -> Body:
-    import aiohttp
-    import fsspec
+def silence(url: str) -> Interrupted:
+    """The failure of a server that has not answered in time."""
+    return Interrupted(f"the server does not answer in time{_on_the_way(url)}", silent=True)
 
-    # aiohttp's own limit is five minutes for a whole file; encoded bodies would not match sizes, offsets and hashes
-    timeout = aiohttp.ClientTimeout(
-        total=seconds and 2 * seconds, sock_connect=seconds or CONNECT_SECONDS, sock_read=seconds or READ_SECONDS
-    )
-    client = {"timeout": timeout, "trust_env": True, "auto_decompress": False}
-    filesystem = fsspec.filesystem("http", client_kwargs=client)
+
+def _open_file(url: str, offset: int, waiting: Waiting) -> Body:
+    file = Path(url2pathname(urlsplit(url).path)).open("rb")  # noqa: SIM115
+    total = os.fstat(file.fileno()).st_size
+    offset = offset if offset <= total else 0
+    file.seek(offset)
+    return Body(url, file, offset, total, waiting)
+
+
+def _open_http(url: str, offset: int, validator: str, seconds: float | None, waiting: Waiting) -> Body:
+    # encoded bodies would not match sizes, offsets and hashes
     headers = {"User-Agent": f"condgen/{__version__}", "Accept-Encoding": "identity"}
     if offset:
         headers["Range"] = f"bytes={offset}-"
         if validator:
             headers["If-Range"] = validator
-    try:
-        file = _redirected(filesystem, url, headers)
-    except aiohttp.ClientResponseError as error:
-        if error.status == 416 and offset:
-            return _open_http(url, 0, "", seconds)
-        raise
-    start, total = _extent(file.r.status, file.r.headers)
-    if start not in (0, offset):
-        file.close()
-        return _open_http(url, 0, "", seconds)
-    encoding = file.r.headers.get("Content-Encoding", "").strip().lower()
-    return Body(url, file, start, total, _validator(file.r.headers), "" if encoding == "identity" else encoding)
+    response = _redirected(url, headers, seconds)
+    start, total = _extent(response)
+    if response.status == 416 or start not in (0, offset):
+        response.close()
+        if not offset:
+            raise NetworkError(f"{url}: the server sends another part than it was asked for")
+        return _open_http(url, 0, "", seconds, waiting)
+    encoding = response.headers.get("Content-Encoding", "").strip().lower()
+    return Body(url, response, start, total, waiting, _validator(response.headers), "" if encoding == "identity" else encoding)
 
 
-def _redirected(filesystem: Any, url: str, headers: Mapping[str, str]) -> Any:
-    """The open file that a URL leads to. Each step has the proxy that is set for it, and stays within HTTP."""
-    address = url
+def _redirected(url: str, headers: Mapping[str, str], seconds: float | None) -> BaseHTTPResponse:
+    """The response that a URL leads to. Each step has the proxy that is set for it, and stays within HTTP."""
+    address = _of_hub(url) if protocol_of(url) == "hf" else url
     for _ in range(MOST_REDIRECTS):
-        proxy = proxy_for(address)
-        options = {"headers": dict(headers), "allow_redirects": False, "proxy": proxy and proxy.url}
-        # block_size 0 streams one GET; a size, whichever, saves a HEAD before it
-        file = filesystem.open(address, "rb", block_size=0, size=1, **options)
-        target = file.r.headers.get("Location", "")
-        if file.r.status not in REDIRECTS or not target:
-            return file
-        file.close()
-        address = urljoin(address, target)
+        with _errors(address):
+            response = _asked(address, headers, seconds)
+            target = response.get_redirect_location()
+            if not target:
+                if not (200 <= response.status < 300 or (response.status == 416 and "Range" in headers)):
+                    response.close()
+                    raise _refusal(url, address, response)
+                return response
+            response.close()
+            address = urljoin(address, target)
         if protocol_of(address) not in ("http", "https"):
             raise NetworkError(f"{url} redirects to {target[:200]}, which is not followed")
     raise NetworkError(f"{url} redirects in circles")
 
 
-def _open_other(url: str, offset: int) -> Body:
-    import fsspec
+def _asked(address: str, headers: Mapping[str, str], seconds: float | None) -> BaseHTTPResponse:
+    """What a server answers to one request, its body still to be read."""
+    import urllib3
 
-    if "::" in url:
-        raise InputError(f"{url} is a chained URL")
-    try:
-        filesystem, path = fsspec.core.url_to_fs(url)
-    except (ImportError, ValueError) as error:
-        raise InputError(f"cannot open {url}: {error}") from None
-    total = filesystem.info(path).get("size")
-    file = filesystem.open(path, "rb")
-    offset = offset if total is None or offset <= total else 0
-    file.seek(offset)
-    return Body(url, file, offset, total)
+    parts = urllib3.util.parse_url(address)
+    if not parts.host:
+        raise InputError(f"{address} is not a URL")
+    if parts.auth:
+        headers = {**headers, **urllib3.util.make_headers(basic_auth=unquote(parts.auth))}
+    timeout = urllib3.Timeout(connect=seconds or CONNECT_SECONDS, read=seconds or READ_SECONDS)
+    client = _client(proxy_for(address))
+    return client.request(
+        "GET",
+        address,
+        headers=headers,
+        timeout=timeout,
+        retries=False,
+        redirect=False,
+        preload_content=False,
+        decode_content=False,
+    )
 
 
-def _extent(status: int, headers: Mapping[str, str]) -> tuple[int, int | None]:
+def _client(proxy: Proxy | None) -> urllib3.PoolManager:
+    import urllib3
+
+    if proxy is None:
+        return urllib3.PoolManager()
+    auth = urllib3.util.parse_url(proxy.url).auth
+    return urllib3.ProxyManager(
+        proxy.url, proxy_headers=urllib3.util.make_headers(proxy_basic_auth=unquote(auth)) if auth else None
+    )
+
+
+def _of_hub(url: str) -> str:
+    """Where the Hugging Face Hub serves ``hf://[datasets/|spaces/]ORG/REPO[@REVISION]/PATH``."""
+    match = re.fullmatch(r"hf://((?:datasets/|spaces/)?[^/@]+/[^/@]+)(?:@([^/]+))?/(.+)", url, re.IGNORECASE)
+    if not match:
+        raise InputError(f"{url} is not a URL of the Hugging Face Hub", "hf://ORG/REPO/PATH")
+    endpoint = os.environ.get("HF_ENDPOINT", "").rstrip("/") or HUB
+    return f"{endpoint}/{match[1]}/resolve/{match[2] or 'main'}/{match[3]}"
+
+
+def _extent(response: BaseHTTPResponse) -> tuple[int, int | None]:
     """Offset of a response's first byte and the file's size; -1 for a partial response that doesn't say where it starts."""
-    if status != 206:
-        length = headers.get("Content-Length", "")
+    if response.status != 206:
+        length = response.headers.get("Content-Length", "")
         return 0, int(length) if length.isascii() and length.isdigit() else None
-    match = re.fullmatch(r"bytes (\d{1,18})-\d{1,18}/(\d{1,18}|\*)", headers.get("Content-Range", "").strip())
+    match = re.fullmatch(r"bytes (\d{1,18})-\d{1,18}/(\d{1,18}|\*)", response.headers.get("Content-Range", "").strip())
     if not match:
         return -1, None
     return int(match[1]), None if match[2] == "*" else int(match[2])
@@ -189,33 +227,56 @@ def _errors(url: str) -> Iterator[None]:
         yield
     except (CondgenError, Interrupted):
         raise
-    except FileNotFoundError:
-        raise NotFoundError(f"{url} does not exist") from None
-    except TimeoutError:
-        raise Interrupted(f"the server does not answer in time{_on_the_way(url)}", silent=True) from None
     except Exception as error:
         raise _translated(url, error) from error
 
 
 def _translated(url: str, error: Exception) -> Exception:
-    if protocol_of(url) not in ("http", "https"):
-        return NetworkError(f"cannot read {url}: {_reason(error)}")
-    import aiohttp
+    if isinstance(error, FileNotFoundError):
+        return NotFoundError(f"{url} does not exist")
+    if isinstance(error, OSError):  # of a file; those of connections are wrapped
+        return NetworkError(f"cannot read {url}: {reason(error)}")
+    if isinstance(error, ValueError):
+        return InputError(f"{url} is not a URL")
+    import ssl
 
+    from urllib3 import exceptions
+
+    cause = _cause(error)
+    if isinstance(cause, TimeoutError):
+        return silence(url)
+    host = urlsplit(url).hostname
     match error:
-        case aiohttp.ClientHttpProxyError():
-            return NetworkError(f"{proxy_for(url) or 'a proxy'} answers {error.status}")
-        case aiohttp.ClientConnectorError() if (proxy := proxy_for(url)) and proxy.host == error.host:
-            return NetworkError(f"cannot connect to {proxy}: {_reason(error.os_error)}", "correct it, or unset it")
-        case aiohttp.ClientResponseError():
-            return _refusal(url, error)
-        case aiohttp.ClientConnectorError():
-            return NetworkError(f"cannot connect to {error.host}: {_reason(error.os_error)}", "check the network connection")
-        case aiohttp.InvalidURL():
-            return InputError(f"{url} is not a URL")
-        case aiohttp.ClientError() | OSError():
+        case exceptions.ProxyError() | exceptions.ProtocolError() if status := _tunnel_status(cause):
+            return _proxy_refusal(url, status)
+        case exceptions.ProxyError():
+            return NetworkError(f"cannot connect to {proxy_for(url)}: {reason(cause)}", "correct it, or unset it")
+        case exceptions.NewConnectionError():
+            return NetworkError(f"cannot connect to {host}: {reason(cause)}", "check the network connection")
+        case exceptions.TimeoutError():
+            return silence(url)
+        case exceptions.SSLError() if isinstance(cause, ssl.SSLCertVerificationError):
+            trusted = "check the address, and the clock of this machine; SSL_CERT_FILE names the certificates that it trusts"
+            return NetworkError(f"{host} has no certificate that this machine trusts: {cause.verify_message}", trusted)
+        case exceptions.SSLError() if not isinstance(cause, ssl.SSLEOFError):
+            return NetworkError(f"cannot connect to {host}: {reason(cause)}", "check the address")
+        case exceptions.ProtocolError() | exceptions.SSLError():
             return Interrupted(f"the connection broke off{_on_the_way(url)}")
-    return NetworkError(f"cannot read {url}: {_reason(error)}")
+    return NetworkError(f"cannot read {url}: {reason(error)}")
+
+
+def _cause(error: BaseException) -> BaseException:
+    """The operating system's error behind one of urllib3's; the outermost error if there is none."""
+    inner: BaseException | None = error
+    while inner is not None and not isinstance(inner, OSError):
+        inner = inner.__cause__ or inner.__context__
+    return inner or error
+
+
+def _tunnel_status(cause: BaseException) -> int:
+    """What a proxy answers that is asked for a tunnel and refuses; 0 for another failure."""
+    match = re.match(r"Tunnel connection failed: (\d{3})", str(cause))
+    return int(match[1]) if match else 0
 
 
 def _on_the_way(url: str) -> str:
@@ -223,32 +284,34 @@ def _on_the_way(url: str) -> str:
     return f", asked through {proxy}" if proxy else ""
 
 
-def _refusal(url: str, error: Any) -> Exception:
-    """For a response with an error status; a missing file has been dealt with before."""
-    if error.status == 407:
-        return NetworkError(f"{proxy_for(url) or 'a proxy'} wants a user and a password", "http://USER:PASSWORD@HOST:PORT")
-    if error.status in RETRYABLE:
-        return Interrupted(
-            f"the server answers {error.status}{_on_the_way(url)}", _wait((error.headers or {}).get("Retry-After", ""))
-        )
-    if error.status == 410:
+def _proxy_refusal(url: str, status: int) -> NetworkError:
+    proxy = str(proxy_for(url) or "a proxy")
+    if status == 407:
+        return NetworkError(f"{proxy} wants a user and a password", "http://USER:PASSWORD@HOST:PORT")
+    return NetworkError(f"{proxy} answers {status}")
+
+
+def _refusal(url: str, address: str, response: BaseHTTPResponse) -> Exception:
+    """For a response without a file. ``address`` is where ``url`` has led."""
+    status = response.status
+    if status == 404:
+        return NotFoundError(f"{url} does not exist")
+    if status == 410:
         return NotFoundError(f"{url} does not exist any more")
-    return NetworkError(f"{url}: the server answers {error.status}{_on_the_way(url)}")
+    if status == 407:
+        return _proxy_refusal(address, status)
+    if status in RETRYABLE:
+        wait = _wait(response.headers.get("Retry-After", ""))
+        return Interrupted(f"the server answers {status}{_on_the_way(address)}", wait)
+    return NetworkError(f"{url}: the server answers {status}{_on_the_way(address)}")
 
 
 def _wait(value: str) -> float | None:
-    """Seconds of a Retry-After header: a number or a date."""
-    value = value.strip()
-    if value.isascii() and value.isdigit():
-        return float(value[:9])
+    """Seconds of a Retry-After header, a number or a date; None if it says neither."""
+    from urllib3 import Retry
+    from urllib3.exceptions import InvalidHeader
+
     try:
-        moment = parsedate_to_datetime(value)
-    except ValueError:
+        return Retry().parse_retry_after(value)
+    except (InvalidHeader, ValueError, OverflowError):
         return None
-    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    return max(0.0, (moment - datetime.now(UTC)).total_seconds())
-
-
-def _reason(error: BaseException) -> str:
-    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
-    return " ".join(str(text).split())

@@ -21,10 +21,14 @@ def condgen_register_tasks() -> list[TaskSpec]:
         TaskSpec(
             name="caption",
             help="Describe photos and video clips, and show where the model looked.",
-            command="condgen_caption.cli:caption",
             reader="condgen_caption.task:read",
             metrics=_METRICS,
             kinds=KINDS,
+            inputs="condgen_caption.cli:caption",
+            options=("search", "sampling", "force", "attention"),
+            option_help={
+                "model": "A model of the zoo, or a training run's folder.  [default: sat for photos, sat-video for videos]"
+            },
         )
     ]
 

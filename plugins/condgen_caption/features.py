@@ -7,7 +7,6 @@ once, as float16, and read back through a memory map.
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -22,6 +21,7 @@ from condgen_caption.cnn import HEAD_CHANNELS, EfficientNetLite, frame_vectors, 
 from condgen_cli import settings
 from condgen_cli.console import progress
 from condgen_cli.data.image import load_image, resize
+from condgen_cli.files import replacement
 from condgen_cli.model import Item
 
 __all__ = ["Filmed", "cached_maps", "cached_vectors"]
@@ -68,12 +68,8 @@ def _cached(key: str, compute: Callable[[Path], None]) -> NDArray[np.float16]:
     path = settings.store_folder() / "features" / f"{key}.npy"
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_suffix(f".{os.getpid()}.partial")
-        try:
+        with replacement(path) as partial:
             compute(partial)
-            os.replace(partial, path)
-        finally:
-            partial.unlink(missing_ok=True)
     return np.load(path, mmap_mode="r", allow_pickle=False)
 
 

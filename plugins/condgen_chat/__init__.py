@@ -17,9 +17,11 @@ def condgen_register_tasks() -> list[TaskSpec]:
         TaskSpec(
             name="chat",
             help="Talk with a model, and show which turns a reply looks back at.",
-            command="condgen_chat.cli:chat",
             reader="condgen_chat.task:read",
             metrics=_METRICS,
+            inputs="condgen_chat.cli:chat",
+            model="hred",
+            options=("search", "scorers", "sampling", "force", "attention"),
         )
     ]
 

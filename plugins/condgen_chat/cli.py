@@ -1,4 +1,4 @@
-"""``condgen chat``."""
+"""What ``condgen chat`` takes."""
 
 from __future__ import annotations
 
@@ -8,32 +8,10 @@ from typing import Annotated
 import typer
 
 from condgen_cli.errors import UsageError
-from condgen_cli.lines import text_inputs
-from condgen_cli.options import (
-    BatchSizeOpt,
-    BeamOpt,
-    Device,
-    DeviceOpt,
-    ForceOpt,
-    Format,
-    FormatOpt,
-    LengthPenaltyOpt,
-    MaxLengthOpt,
-    ModelOpt,
-    NBestOpt,
-    NoRepeatNgramOpt,
-    OutputOpt,
-    SampleOpt,
-    SaveAttentionOpt,
-    SeedOpt,
-    ShowAttentionOpt,
-    TemperatureOpt,
-    TopKOpt,
-    TopPOpt,
-    WeightOpt,
-)
+from condgen_cli.lines import Texts, text_inputs
+from condgen_cli.options import Format
 from condgen_cli.sources import STDIN
-from condgen_cli.tasks import TaskOptions, run_task
+from condgen_cli.tasks import TaskOptions
 
 __all__ = ["chat"]
 
@@ -51,43 +29,27 @@ DialoguesOpt = Annotated[
 ]
 
 
-def chat(
-    once: OnceOpt = None,
-    input: DialoguesOpt = None,
-    model: ModelOpt = "hred",
-    beam: BeamOpt = None,
-    nbest: NBestOpt = 1,
-    length_penalty: LengthPenaltyOpt = None,
-    no_repeat_ngram: NoRepeatNgramOpt = None,
-    max_length: MaxLengthOpt = None,
-    sample: SampleOpt = False,
-    temperature: TemperatureOpt = None,
-    top_k: TopKOpt = None,
-    top_p: TopPOpt = None,
-    weight: WeightOpt = None,
-    seed: SeedOpt = 0,
-    force: ForceOpt = None,
-    show_attention: ShowAttentionOpt = False,
-    save_attention: SaveAttentionOpt = None,
-    output: OutputOpt = None,
-    format: FormatOpt = None,
-    device: DeviceOpt = Device.auto,
-    batch_size: BatchSizeOpt = 16,
-) -> None:
+def chat(options: TaskOptions, once: OnceOpt = None, input: DialoguesOpt = None) -> Texts:
     """Talk with a model, and show which turns a reply looks back at.
 
     At a terminal this is a conversation: /help tells its commands, Ctrl-D ends it. Dialogues that are piped in are read as
     with --input.
     """
-    options = TaskOptions.of(locals())
-    if once is None and input is None and sys.stdin is not None and not sys.stdin.closed and sys.stdin.isatty():
-        if nbest > 1 or force is not None or save_attention or output or format not in (None, Format.text):
-            raise UsageError(
-                "--nbest, --force, --save-attention, --output and --format are not for a conversation",
-                "--once TEXT, or --input FILE",
-            )
-        from condgen_chat.terminal import converse
+    if once is not None:
+        return text_inputs([once], input)
+    if input is None and sys.stdin is not None and not sys.stdin.closed and sys.stdin.isatty():
+        _converse(options)
+        raise typer.Exit
+    return text_inputs([], STDIN if input is None else input)
 
-        raise typer.Exit(converse(options))
-    file = STDIN if once is None and input is None else input
-    raise typer.Exit(run_task("chat", text_inputs([] if once is None else [once], file), options))
+
+def _converse(options: TaskOptions) -> None:
+    elsewhere = options.nbest > 1 or options.force is not None or options.save_attention or options.output
+    if elsewhere or options.format not in (None, Format.text):
+        raise UsageError(
+            "--nbest, --force, --save-attention, --output and --format are not for a conversation",
+            "--once TEXT, or --input FILE",
+        )
+    from condgen_chat.terminal import converse
+
+    converse(options)

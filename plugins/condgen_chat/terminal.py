@@ -8,7 +8,7 @@ from contextlib import suppress
 from condgen_chat.conversation import Conversation
 from condgen_cli import console, settings
 from condgen_cli.errors import CondgenError, InputError, UsageError
-from condgen_cli.tasks import TaskOptions, prepared
+from condgen_cli.tasks import TaskOptions, load_model
 
 __all__ = ["converse"]
 
@@ -73,7 +73,7 @@ class _Session:
 
     def __init__(self, options: TaskOptions) -> None:
         self.options = options
-        self.conversation = Conversation(*prepared("chat", options), options.seed)
+        self.conversation = Conversation(*load_model("chat", options), options.seed)
 
     def answer(self, turn: str) -> None:
         """Print the reply as it is written."""
@@ -155,7 +155,7 @@ class _Session:
         from dataclasses import replace
 
         options = replace(self.options, model=name)
-        changed = Conversation(*prepared("chat", options), options.seed)
+        changed = Conversation(*load_model("chat", options), options.seed)
         changed.turns = self.conversation.turns
         self.options, self.conversation = options, changed
         console.info(changed.runner.name)

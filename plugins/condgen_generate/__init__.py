@@ -24,10 +24,9 @@ def condgen_register_tasks() -> list[TaskSpec]:
         TaskSpec(
             name="generate",
             help="Write texts, poems and pictures, step by step, and show how they come about.",
-            command="condgen_generate.cli:generate",
             reader="condgen_generate.task:read",
             metrics=("nats_per_char", "bits_per_char", "perplexity"),
-            details={name: f"condgen_generate.task:{name}" for name in ("steps", "rows", "palette", "given")},
+            details=("steps", "rows", "palette", "given"),
             files={
                 ".png": "condgen_generate.pictures:sheet",
                 ".gif": "condgen_generate.pictures:film",
@@ -35,6 +34,13 @@ def condgen_register_tasks() -> list[TaskSpec]:
             },
             text="condgen_generate.task:text",
             steps="condgen_generate.task:steps_text",
+            inputs="condgen_generate.cli:generate",
+            model="poem",
+            options=("temperature", "top_k", "top_p", "no_repeat_ngram", "seed", "show_attention"),
+            option_help={
+                "show_attention": "There is no attention: print each step's probability, surprise and likeliest tokens, or the"
+                " stages of a picture."
+            },
         )
     ]
 

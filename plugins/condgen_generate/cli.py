@@ -1,4 +1,4 @@
-"""``condgen generate``."""
+"""What ``condgen generate`` takes."""
 
 from __future__ import annotations
 
@@ -10,25 +10,13 @@ from typing import Annotated
 import typer
 
 from condgen_cli.errors import CondgenError, UsageError
+from condgen_cli.expansion import expand
 from condgen_cli.item import Item
 from condgen_cli.limits import LONGEST_OUTPUT, MOST_SAMPLES
 from condgen_cli.lines import Text, Texts, text_inputs
-from condgen_cli.options import (
-    BatchSizeOpt,
-    Device,
-    DeviceOpt,
-    FormatOpt,
-    InputOpt,
-    ModelOpt,
-    NoRepeatNgramOpt,
-    OutputOpt,
-    SeedOpt,
-    TemperatureOpt,
-    TopKOpt,
-    TopPOpt,
-)
-from condgen_cli.sources import Failure, expand
-from condgen_cli.tasks import TaskOptions, run_task
+from condgen_cli.options import InputOpt
+from condgen_cli.sources import Failure
+from condgen_cli.tasks import Job, TaskOptions
 from condgen_generate.prompt import Prompt
 from condgen_generate.verse import form_named
 
@@ -82,20 +70,12 @@ CompleteOpt = Annotated[
         help="A part of a picture to go on from: its first rows, or a whole one, transparent where it is unknown; repeatable.",
     ),
 ]
-StepsOpt = Annotated[
-    bool,
-    typer.Option(
-        "--show-attention",
-        "--show-process",
-        help="There is no attention: print each step's probability, surprise and likeliest tokens, or the stages of a picture.",
-    ),
-]
 
 
 def generate(
+    options: TaskOptions,
     prompts: PromptsArg = None,
     input: InputOpt = None,
-    model: ModelOpt = "poem",
     form: FormOpt = None,
     acrostic: AcrosticOpt = None,
     exact: ExactOpt = True,
@@ -104,17 +84,7 @@ def generate(
     stop: StopOpt = None,
     complete: CompleteOpt = None,
     number: NumberOpt = 1,
-    temperature: TemperatureOpt = None,
-    top_k: TopKOpt = None,
-    top_p: TopPOpt = None,
-    no_repeat_ngram: NoRepeatNgramOpt = None,
-    seed: SeedOpt = 0,
-    show_attention: StepsOpt = False,
-    output: OutputOpt = None,
-    format: FormatOpt = None,
-    device: DeviceOpt = Device.auto,
-    batch_size: BatchSizeOpt = 16,
-) -> None:
+) -> Job:
     """Write texts, poems and pictures, step by step, and show how they come about.
 
     -o FILE.png takes all pictures; FILE.gif and FILE.html play the order in which their pixels appear.
@@ -131,16 +101,15 @@ def generate(
         simplified=script is not Script.traditional,
         asked=given,
     )
-    options = TaskOptions.of(locals())
     options = replace(options, sample=True, nbest=number, max_length=max(length or 0, LONGEST))
     if complete:
         if prompts or input is not None:
             raise UsageError("--complete gives the beginning: it goes without a prompt")
         if given:
             raise UsageError(f"--complete makes pictures: it goes without {', '.join(given)}")
-        raise typer.Exit(run_task("generate", Texts(_pictures(complete), len(complete) > 1), options))
+        return Job(Texts(_pictures(complete), len(complete) > 1), options)
     inputs = text_inputs(prompts or [], input) if prompts or input is not None else Texts([Text("free", "")], several=False)
-    raise typer.Exit(run_task("generate", Texts(_items(inputs, prompt), inputs.several, inputs.live), options))
+    return Job(Texts(_items(inputs, prompt), inputs.several, inputs.live), options)
 
 
 def _pictures(arguments: Sequence[str]) -> Iterator[Item | Failure]:
@@ -160,7 +129,7 @@ def _pictures(arguments: Sequence[str]) -> Iterator[Item | Failure]:
             yield Item(source, load_image(photo, alpha=True), source=source, warnings=photo.warnings)
         except CondgenError as error:
             yield Failure(source, error)
-    found.tell_left_out()
+    found.warn_of_left_out()
 
 
 def _items(texts: Texts, prompt: Prompt) -> Iterator[Item | Failure]:

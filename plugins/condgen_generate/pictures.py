@@ -7,10 +7,8 @@
 from __future__ import annotations
 
 import io
-import json
 import math
 from collections.abc import Sequence
-from importlib.resources import files
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,6 +19,7 @@ from rich.text import Text
 from condgen_cli.render.blocks import half_blocks, side_by_side
 from condgen_cli.render.lines import Lines, shades
 from condgen_cli.render.tables import ansi
+from condgen_cli.render.template import fill_page, script_json
 
 if TYPE_CHECKING:
     from condgen_cli.generation import Generation
@@ -87,8 +86,7 @@ def page(inputs: Sequence[Sequence[Generation]]) -> bytes:
             {"rows": list(one.details["rows"]), "probabilities": np.exp(one.log_probs).round(3).tolist()} for one in generations
         ],
     }
-    template = files("condgen_generate").joinpath("film.html").read_text(encoding="utf-8")
-    return template.replace("{{data}}", json.dumps(data)).encode()
+    return fill_page("condgen_generate", "film.html", {"data": script_json(data)}).encode()
 
 
 def _until(rows: Rows, place: int) -> Rows:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from condgen_cli.item import Item
 
 if TYPE_CHECKING:
     from condgen_cli.generation import Generation
 
-__all__ = ["given", "palette", "read", "rows", "steps", "steps_text", "text"]
+__all__ = ["read", "steps_text", "text"]
 
 _POEM = re.compile("[\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff，。]+")
 _WIDEST_BAR = 12
@@ -21,26 +21,6 @@ _WIDEST_BAR = 12
 def read(source: str) -> Iterator[Item]:
     """A prompt: the beginning of a text or a poem."""
     yield Item(id=source, condition=source, source=source)
-
-
-def steps(generation: Generation, item: Item | None) -> list[Any]:
-    """For JSON: each step's token, its probability and surprise in bits, and the likeliest tokens, before any mask."""
-    return list(generation.details.get("steps", ()))
-
-
-def rows(generation: Generation, item: Item | None) -> list[Any]:
-    """For JSON: a picture's rows of numbers of colours."""
-    return list(generation.details.get("rows", ()))
-
-
-def palette(generation: Generation, item: Item | None) -> list[Any]:
-    """For JSON: a picture's colours."""
-    return list(generation.details.get("palette", ()))
-
-
-def given(generation: Generation, item: Item | None) -> list[Any]:
-    """For JSON: the rows of what was known of a picture, -1 elsewhere."""
-    return list(generation.details.get("given", ()))
 
 
 def text(generation: Generation, color: bool) -> str:

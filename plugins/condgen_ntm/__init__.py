@@ -25,15 +25,13 @@ def condgen_register_tasks() -> list[TaskSpec]:
         TaskSpec(
             name="ntm",
             help="Copy, recall and sort bits through a memory, and show what is written and read where.",
-            command="condgen_ntm.cli:ntm",
             reader="condgen_ntm.task:read",
             metrics=("bit_errors", "bits_per_sequence", "optimal_bits_per_sequence"),
-            details={
-                "target": "condgen_ntm.task:target",
-                "errors": "condgen_ntm.task:errors",
-                "probabilities": "condgen_ntm.task:probabilities",
-            },
+            details=("target", "errors", "probabilities"),
             text="condgen_ntm.task:text",
+            inputs="condgen_ntm.cli:ntm",
+            options=("seed", "attention"),
+            option_help={"model": "A model of the zoo, or a training run's folder.  [default: ntm-TASK]"},
         )
     ]
 

@@ -1,8 +1,9 @@
-"""``condgen ntm``."""
+"""What ``condgen ntm`` takes."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -12,18 +13,8 @@ import typer
 from condgen_cli.errors import InputError, UsageError
 from condgen_cli.item import Item
 from condgen_cli.lines import Texts
-from condgen_cli.options import (
-    BatchSizeOpt,
-    Device,
-    DeviceOpt,
-    FormatOpt,
-    OutputOpt,
-    SaveAttentionOpt,
-    SeedOpt,
-    ShowAttentionOpt,
-)
 from condgen_cli.sources import Failure, Source
-from condgen_cli.tasks import TaskOptions, run_task
+from condgen_cli.tasks import Job, TaskOptions
 
 __all__ = ["ntm"]
 
@@ -52,33 +43,21 @@ BitsOpt = Annotated[
         "--bits", metavar="FILE", help="Your own bits, a vector a line, an empty line between sequences; - for standard input."
     ),
 ]
-TaskModelOpt = Annotated[
-    str | None,
-    typer.Option("--model", "-m", metavar="NAME", help="A model of the zoo, or a training run's folder.  [default: ntm-TASK]"),
-]
 
 
 def ntm(
     task: TaskArg,
+    options: TaskOptions,
     length: LengthOpt = None,
     repeats: RepeatsOpt = None,
     items: ItemsOpt = None,
     bits: BitsOpt = None,
-    seed: SeedOpt = 0,
-    model: TaskModelOpt = None,
-    show_attention: ShowAttentionOpt = False,
-    save_attention: SaveAttentionOpt = None,
-    output: OutputOpt = None,
-    format: FormatOpt = None,
-    device: DeviceOpt = Device.auto,
-    batch_size: BatchSizeOpt = 16,
-) -> None:
+) -> Job:
     """Copy, recall and sort bits through a memory, and show what is written and read where."""
-    model = model or f"ntm-{task}"
     given = {"length": length, "repeats": repeats, "items": items}
     sizes = {name: value for name, value in given.items() if value is not None}
-    inputs = _random(task, sizes, seed) if bits is None else _own(task, sizes, bits, seed)
-    raise typer.Exit(run_task("ntm", inputs, TaskOptions.of(locals())))
+    inputs = _random(task, sizes, options.seed) if bits is None else _own(task, sizes, bits, options.seed)
+    return Job(inputs, replace(options, model=options.model or f"ntm-{task}"))
 
 
 def _random(task: str, sizes: dict[str, int], seed: int) -> Texts:

@@ -68,6 +68,7 @@ class Problems(NamedTuple):
     Args:
         inputs: (steps, batch, channels), zero where padded.
         read, answers: of each, how many steps it has and in how many of them, the last ones, it answers.
+        targets: of each, what it should write, a vector of bits as a text for each answer.
         warnings: for each.
         doubts: for each, see ``condgen_cli.generation.Generation``.
     """
@@ -75,6 +76,7 @@ class Problems(NamedTuple):
     inputs: Tensor
     read: list[int]
     answers: list[int]
+    targets: list[list[str]]
     warnings: list[tuple[str, ...]]
     doubts: list[str]
 
@@ -130,7 +132,8 @@ class NtmModel(Predictor):
         read = [len(sequence.inputs) for sequence in sequences]
         answers = [len(sequence.targets) for sequence in sequences]
         doubts = [_doubt(sequence) for sequence in sequences]
-        return Problems(inputs, read, answers, [self._warnings(sequence) for sequence in sequences], doubts)
+        targets = [bit_text(sequence.targets).split() for sequence in sequences]
+        return Problems(inputs, read, answers, targets, [self._warnings(sequence) for sequence in sequences], doubts)
 
     def _checked(self, sequence: BitSequence) -> BitSequence:
         if sequence.task != self.task.name:
@@ -147,8 +150,9 @@ class NtmModel(Predictor):
     def predict(self, batch: Problems) -> list[Generation]:
         """What is written for each sequence.
 
-        ``output`` is a text of bits, ``01101001 11010010``, and ``tokens`` are its vectors. ``details["probabilities"]`` has
-        each output's probability of a 1. Attention is ``read`` and ``write``, [steps, slots], with an axis for heads between
+        ``output`` is a text of bits, ``01101001 11010010``, and ``tokens`` are its vectors. ``details`` has the ``target``, the
+        vectors that it should have written; its ``errors``, ``{"step": 3, "bit": 0}``, both from 0; and ``probabilities``, of a
+        1 for every bit. Attention is ``read`` and ``write``, [steps, slots], with an axis for heads between
         them if there are several.
         """
         logits, recorded = self._run(batch.inputs, record=True)
@@ -160,6 +164,7 @@ class NtmModel(Predictor):
                 inputs[:steps, row],
                 chances[steps - answers : steps, row],
                 None if weights is None else weights[:steps, row],
+                batch.targets[row],
                 batch.warnings[row],
                 batch.doubts[row],
             )
@@ -167,7 +172,13 @@ class NtmModel(Predictor):
         ]
 
     def _generation(
-        self, inputs: Floats, chances: Floats, weights: Floats | None, warnings: tuple[str, ...], doubt: str
+        self,
+        inputs: Floats,
+        chances: Floats,
+        weights: Floats | None,
+        target: list[str],
+        warnings: tuple[str, ...],
+        doubt: str,
     ) -> Generation:
         bits = (chances > 0.5).astype(np.uint8)
         log_probs = np.log(np.maximum(chances, 1 - chances)).sum(1)
@@ -179,7 +190,11 @@ class NtmModel(Predictor):
             log_probs=log_probs,
             score=float(log_probs.sum()),
             attention={} if weights is None else self._maps(weights, self._labels(inputs, tokens)),
-            details={"probabilities": chances.astype(float).round(9).tolist()},
+            details={
+                "target": target,
+                "errors": _errors(tokens, target),
+                "probabilities": chances.astype(float).round(9).tolist(),
+            },
             warnings=warnings,
             doubt=doubt,
         )
@@ -226,6 +241,16 @@ class NtmModel(Predictor):
         sizes = {name: high for name, (_, high) in self.task.sizes.items()}
         drawn: Sequences = self.task.draw(np.random.default_rng(0), 1, **sizes)
         return as_item(self.task, drawn, 0, "example")
+
+
+def _errors(written: Sequence[str], target: Sequence[str]) -> list[dict[str, int]]:
+    """Which bits are wrong."""
+    return [
+        {"step": step, "bit": bit}
+        for step, (one, other) in enumerate(zip(written, target, strict=True))
+        for bit, pair in enumerate(zip(one, other, strict=True))
+        if pair[0] != pair[1]
+    ]
 
 
 def _doubt(sequence: BitSequence) -> str:

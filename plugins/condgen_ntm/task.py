@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from condgen_cli import console
 from condgen_cli.errors import InputError
@@ -13,7 +13,7 @@ from condgen_cli.item import Item
 if TYPE_CHECKING:
     from condgen_cli.generation import Generation
 
-__all__ = ["errors", "probabilities", "read", "target", "text"]
+__all__ = ["read", "text"]
 
 _ZERO, _ONE, _WRONG = ".", "#", "x"
 _RED = "\x1b[1;31m{}\x1b[0m"
@@ -41,27 +41,6 @@ def read(source: str) -> Iterator[Item]:
     rng = np.random.default_rng(zlib.crc32(source.encode("utf-8", "replace")))
     sequences = read_sequence(TASKS[name], vectors, name, repeats, rng)
     yield as_item(TASKS[name], sequences, 0, name)
-
-
-def target(generation: Generation, item: Item | None) -> list[Any]:
-    """The vectors that should have been written, for JSON."""
-    return item.references[0].split() if item and item.references else []
-
-
-def errors(generation: Generation, item: Item | None) -> list[Any]:
-    """Which bits are wrong, for JSON: ``{"step": 3, "bit": 0}``, both from 0."""
-    pairs = zip(generation.tokens, target(generation, item), strict=True)
-    return [
-        {"step": step, "bit": bit}
-        for step, (written, right) in enumerate(pairs)
-        for bit, (one, other) in enumerate(zip(written, right, strict=True))
-        if one != other
-    ]
-
-
-def probabilities(generation: Generation, item: Item | None) -> list[Any]:
-    """The probability of a 1 for every bit, for JSON."""
-    return list(generation.details.get("probabilities", ()))
 
 
 def text(generation: Generation, color: bool) -> str:

@@ -14,11 +14,13 @@ def condgen_register_tasks() -> list[TaskSpec]:
         TaskSpec(
             name="qa",
             help="Answer questions about a story, and show which sentences each hop looked at.",
-            command="condgen_qa.cli:qa",
             reader="condgen_qa.task:read",
             metrics=("accuracy", "error", "fact_recall", "fact_recall_1", "fact_recall_2", "fact_recall_3"),
-            details={"answers": "condgen_qa.task:answers"},
+            details=("answers",),
             text="condgen_qa.task:text",
+            inputs="condgen_qa.cli:qa",
+            model="memn2n",
+            options=("attention",),
         )
     ]
 

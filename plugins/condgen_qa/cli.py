@@ -1,11 +1,11 @@
-"""``condgen qa``."""
+"""What ``condgen qa`` takes."""
 
 from __future__ import annotations
 
 import os
 import shlex
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -15,18 +15,7 @@ from condgen_cli import console
 from condgen_cli.errors import InputError, NotFoundError, UsageError
 from condgen_cli.item import Item
 from condgen_cli.lines import Text, Texts, refuse_file_name, text_inputs
-from condgen_cli.options import (
-    BatchSizeOpt,
-    Device,
-    DeviceOpt,
-    FormatOpt,
-    ModelOpt,
-    OutputOpt,
-    SaveAttentionOpt,
-    ShowAttentionOpt,
-)
 from condgen_cli.sources import STDIN, Failure, Source, near_names
-from condgen_cli.tasks import TaskOptions, run_task
 from condgen_qa.task import split
 from condgen_qa.text import Question
 
@@ -44,35 +33,16 @@ QuestionOpt = Annotated[
 ]
 
 
-def qa(
-    story: StoryArg,
-    question: QuestionOpt = None,
-    model: ModelOpt = "memn2n",
-    show_attention: ShowAttentionOpt = False,
-    save_attention: SaveAttentionOpt = None,
-    output: OutputOpt = None,
-    format: FormatOpt = None,
-    device: DeviceOpt = Device.auto,
-    batch_size: BatchSizeOpt = 16,
-) -> None:
+def qa(story: StoryArg, question: QuestionOpt = None) -> Texts:
     """Answer questions about a story, and show which sentences each hop looked at."""
-    raise typer.Exit(run_task("qa", _inputs(story, question or []), TaskOptions.of(locals())))
-
-
-def _inputs(story: str, questions: Sequence[str]) -> Texts:
-    """The questions, those given or else the story's own or else those that somebody writes, each with its story.
-
-    Raises:
-        UsageError, NotFoundError, InputError: if there is no story, or nothing to ask.
-    """
-    for one in questions:
+    for one in question or []:
         refuse_file_name(one, f"condgen qa {shlex.quote(story)} < FILE")
     name, text = _story(story)
     sentences, own = split(text)
     if not sentences:
         raise InputError(f"{name}: the story is empty", "a story is sentences: 'Mary went to the garden. John is here.'")
-    if questions:
-        asked = [(len(sentences), one) for one in questions]
+    if question:
+        asked = [(len(sentences), one) for one in question]
     elif own:
         asked = own
     elif story == STDIN:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from condgen_cli.errors import InputError
 from condgen_cli.item import Item
@@ -13,7 +13,7 @@ from condgen_qa.text import Question, sentences
 if TYPE_CHECKING:
     from condgen_cli.generation import Generation
 
-__all__ = ["answers", "read", "split", "text"]
+__all__ = ["read", "split", "text"]
 
 _NUMBERED = re.compile(r"\d+ +(?P<text>[^\t]*)(?:\t.*)?")
 
@@ -48,11 +48,6 @@ def split(text: str) -> tuple[list[str], list[tuple[int, str]]]:
         else:
             story.append(sentence)
     return story, questions
-
-
-def answers(generation: Generation, item: Item | None) -> list[Any]:
-    """The likeliest answers with their probabilities, for JSON."""
-    return list(generation.details.get("answers", ()))
 
 
 def text(generation: Generation, color: bool) -> str:

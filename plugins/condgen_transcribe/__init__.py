@@ -51,13 +51,18 @@ def condgen_register_tasks() -> list[TaskSpec]:
         TaskSpec(
             name="transcribe",
             help="Write down speech, and show where the model listened.",
-            command="condgen_transcribe.cli:transcribe",
             reader="condgen_transcribe.task:read",
             metrics=("wer", "cer", "substitutions", "deletions", "insertions", "rtf"),
             suffixes=AUDIO_SUFFIXES + FILM_SUFFIXES,
             kinds=("sound",),
-            details={"words": "condgen_transcribe.subtitles:words"},
+            details=("words",),
             formats={"srt": "condgen_transcribe.subtitles:srt", "vtt": "condgen_transcribe.subtitles:vtt"},
+            inputs="condgen_transcribe.cli:transcribe",
+            model="las",
+            options=("search", "scorers", "sampling", "force", "attention"),
+            option_help={
+                "format": "How results are printed; srt and vtt are subtitles.  [default: by the suffix of -o, else text]"
+            },
         )
     ]
 

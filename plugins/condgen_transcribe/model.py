@@ -40,6 +40,7 @@ from condgen_transcribe.ctc import BLANK, NEVER, CTCPrefixScorer
 from condgen_transcribe.doubts import doubts
 from condgen_transcribe.phones import PhoneScorer
 from condgen_transcribe.pronunciation import PHONES
+from condgen_transcribe.subtitles import words
 from condgen_transcribe.words import Lexicon, WordModel, WordScorer
 
 __all__ = [
@@ -271,8 +272,9 @@ class TranscribeModel(DecoderModel):
         return Sound(load_audio(item.condition, RATE), RATE)
 
     def finish(self, generation: Generation, hypothesis: Hypothesis, item: Item) -> Generation:
-        """The transcript of an item, with a warning where it may be none."""
-        return replace(generation, warnings=(*generation.warnings, *doubts(generation, item)))
+        """The transcript of an item with the times of its ``words``, and a warning where it may be none."""
+        details = {"words": words(generation, item)}
+        return replace(generation, details=details, warnings=(*generation.warnings, *doubts(generation, item)))
 
     def features(self, samples: NDArray[np.float32]) -> Tensor:
         """Normalised filter banks (frames, bins) of samples (n,); one frame of zeros if they are too short for any."""

@@ -187,7 +187,7 @@ def vtt(transcripts: Iterable[Generation]) -> Iterator[str]:
 
 
 def _cues_of(transcript: Generation) -> Iterator[Cue]:
-    said = transcript.details["words"]
+    said = transcript.details.get("words", [])  # a part without sound has none
     if transcript.output and not said:
         raise InputError("the model has no attention over time, so its words have no times")
     taken: list[Word] = []

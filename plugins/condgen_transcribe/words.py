@@ -21,8 +21,8 @@ from torch import Tensor, nn
 
 from condgen_cli.data.subwords import BLANK, SubwordVocabulary
 from condgen_cli.errors import IntegrityError, UsageError
+from condgen_cli.files import write_atomically
 from condgen_cli.model import Memory
-from condgen_cli.zoo.store import write_atomically
 from condgen_transcribe.pronunciation import PHONES, Pronunciation
 
 __all__ = ["Lexicon", "WordModel", "WordScorer", "WordState"]

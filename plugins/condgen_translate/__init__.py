@@ -34,11 +34,12 @@ def condgen_register_tasks() -> list[TaskSpec]:
     return [
         TaskSpec(
             name="translate",
-            help="Translate sentences, and show which words each word comes from.",
-            command="condgen_translate.cli:translate",
+            help="Translate texts or the lines of a file, and show which words each word comes from.",
             reader="condgen_translate.task:read",
             metrics=("bleu", "chrf"),
             kinds=("text",),
+            model="nmt-zh-en",
+            options=("search", "sampling", "force", "attention"),
         )
     ]
 

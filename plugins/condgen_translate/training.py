@@ -62,7 +62,6 @@ class DataOptions(training.DataOptions):
         joint: one vocabulary for both languages, learnt from both.
         vocabulary_size: of the joint vocabulary, or of each.
         max_length: longer training sentences, in tokens of either side, are left out.
-        subword_dropout: share of merges left out when a word of the training data is cut (Provilkov et al. 2020).
         copied: share of the training pairs in which a word that stands on both sides is made unknown on both, so that the
             model learns to copy unknown words.
     """
@@ -72,7 +71,6 @@ class DataOptions(training.DataOptions):
     joint: bool = True
     vocabulary_size: int = Field(6000, ge=8)
     max_length: int = Field(80, ge=1)
-    subword_dropout: float = Field(0.0, ge=0, lt=1)
     copied: float = Field(0.0, ge=0, le=1)
 
 
@@ -111,15 +109,13 @@ class TranslateExperiment(Experiment):
         return list(taken[batches_of_like_length(self.sizes[taken], self.recipe.training.batch_size, rng)])
 
     def batch(self, part: NDArray[np.int64], rng: np.random.Generator) -> TrainingBatch:
-        """Pairs as tokens, cut anew where ``subword_dropout`` asks for it."""
-        source, target, dropout = self.model.source, self.model.vocabulary, self.data.subword_dropout
-        read = source.sampler(dropout, rng) if dropout else source.encode
-        write = target.sampler(dropout, rng) if dropout else target.encode
+        """Pairs as tokens."""
+        source, target = self.model.source, self.model.vocabulary
         pairs = [self.pairs[index] for index in part]
         if self.data.copied:
             pairs = [_hide_copied(pair, rng) if rng.random() < self.data.copied else pair for pair in pairs]
-        tokens, lengths = pad_sentences([read(text) for text, _ in pairs], source.eos, source.pad)
-        inputs, targets, steps = teacher_forcing([write(text) for _, text in pairs], target.bos, target.eos, target.pad)
+        tokens, lengths = pad_sentences([source.encode(text) for text, _ in pairs], source.eos, source.pad)
+        inputs, targets, steps = teacher_forcing([target.encode(text) for _, text in pairs], target.bos, target.eos, target.pad)
         return TrainingBatch(Sentences(tokens, lengths), inputs, targets, steps)
 
     @property

@@ -12,7 +12,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -112,69 +111,10 @@ def test_pieces_are_those_of_encode_and_show_the_whole_text(name: str, text: str
 
 
 @names
-@settings(max_examples=40, deadline=None)
-@given(text=texts)
-def test_a_sampler_without_dropout_is_encode(name: str, text: str) -> None:
-    found = vocabulary(name)
-    sample = found.sampler(0, np.random.default_rng(0))
-    for _ in range(10):
-        assert sample(text) == found.encode(text)
-
-
-@names
-@settings(max_examples=40, deadline=None)
-@given(text=texts, dropout=st.sampled_from([0.1, 0.5, 0.9, 1.0]), seed=st.integers(0, 2**32))
-def test_every_sample_is_a_segmentation_of_the_same_text(name: str, text: str, dropout: float, seed: int) -> None:
-    found = vocabulary(name)
-    sample, again = (found.sampler(dropout, np.random.default_rng(seed)) for _ in range(2))
-    for _ in range(10):
-        ids = sample(text)
-        assert found.decode(ids, unknown(found, text)) == normal(text)
-        assert ids == again(text)
-
-
-def test_dropout_leaves_merges_out_with_its_probability() -> None:
-    found = SubwordVocabulary.train(["ab", "ab"], 100)
-    assert shown_by(found, found.encode("ab")) == ["ab"]
-    rng = np.random.default_rng(0)
-    samples = [sample("ab") for sample in (found.sampler(0.3, rng) for _ in range(200)) for _ in range(10)]
-    assert {len(ids) for ids in samples} == {1, 2}
-    assert np.mean([len(ids) == 2 for ids in samples]) == pytest.approx(0.3, abs=0.05)
-
-
-def shown_by(found: SubwordVocabulary, ids: list[int]) -> list[str]:
-    return [found.token(index) for index in ids]
-
-
-def test_dropout_is_drawn_anew_for_each_merge_and_occurrence() -> None:
-    found, rng = vocabulary(), np.random.default_rng(0)
-    whole = found.sampler(0.5, rng)("running " * 50)
-    assert len(whole) > 2 * len(found.encode("running " * 50))
-    seen = {tuple(found.sampler(0.5, rng)("running")) for _ in range(50)}
-    assert len(seen) > 5
-    # merges after one that was left out are still made: not all or nothing
-    assert any(1 < len(ids) < len("▁running") for ids in seen)
-    assert shown_by(found, found.sampler(1, rng)("running")) == list("▁running")
-
-
-def test_seeds_differ() -> None:
-    text = " ".join(ENGLISH)
-    first, second = (vocabulary().sampler(0.2, np.random.default_rng(seed))(text) for seed in (1, 2))
-    assert first != second
-
-
-def test_a_sample_may_be_changed_by_the_caller() -> None:
-    sample = vocabulary().sampler(0, np.random.default_rng(0))
-    for _ in range(20):
-        sample("running").append(7)
-    assert sample("running") == vocabulary().encode("running")
-
-
-@names
 @pytest.mark.parametrize("text", ["", " ", "\t\n \u3000\u00a0", "▁"])
 def test_blanks_have_no_pieces(name: str, text: str) -> None:
     found = vocabulary(name)
-    assert found.encode(text) == found.pieces(text) == found.sampler(0.1, np.random.default_rng(0))(text) == []
+    assert found.encode(text) == found.pieces(text) == []
     assert found.decode([]) == ""
 
 
@@ -183,9 +123,7 @@ def test_blanks_have_no_pieces(name: str, text: str) -> None:
 def test_long_texts(name: str, unit: str) -> None:
     found, text = vocabulary(name), (unit * 10_000)[:10_000]
     ids = found.encode(text)
-    assert found.sampler(0, np.random.default_rng(0))(text) == ids
-    sampled = found.sampler(0.1, np.random.default_rng(0))(text)
-    assert found.decode(sampled, unknown(found, text)) == found.decode(ids, unknown(found, text)) == normal(text)
+    assert found.decode(ids, unknown(found, text)) == normal(text)
 
 
 @names
@@ -195,7 +133,7 @@ def test_a_special_written_in_a_text_is_ordinary_characters(name: str) -> None:
         assert len(found.encode(f"a {special}")) >= 5
         assert found.decode(found.encode(special), unknown(found, special)) == special
     trained = SubwordVocabulary.train(["<eos> <eos><pad>"] * 5, 100)
-    assert shown_by(trained, trained.encode("<eos>")) == ["▁", "<", "eos", ">"]
+    assert [trained.token(index) for index in trained.encode("<eos>")] == ["▁", "<", "eos", ">"]
     assert [trained.token(index) for index in range(4)] == ["<pad>", "<bos>", "<eos>", "<unk>"]
 
 
@@ -225,7 +163,7 @@ def test_text_is_in_nfc_but_full_width_forms_stay() -> None:
 def test_half_a_surrogate_pair_is_an_unknown_character() -> None:
     found = vocabulary()
     assert found.pieces("dog\udcff runs") == found.pieces("dog\ufffd runs")
-    assert found.sampler(0, np.random.default_rng(0))("\ud83d") == found.encode("\ud83d") == found.encode("\ufffd")
+    assert found.encode("\ud83d") == found.encode("\ufffd")
 
 
 def test_characters_seen_twice_are_known_even_beyond_the_size() -> None:
@@ -273,8 +211,6 @@ def test_what_is_saved_is_loaded_again(tmp_path: Path, name: str) -> None:
     assert path.read_bytes() == content
     text = " ".join(TEXTS["both"]) + " <eos> ☃"
     assert loaded.pieces(text) == saved.pieces(text)
-    samples = [found.sampler(0.3, np.random.default_rng(5))(text) for found in (saved, loaded)]
-    assert samples[0] == samples[1]
 
 
 def changed(*path: str, to: Any) -> Callable[[dict[str, Any]], None]:
@@ -371,15 +307,6 @@ def test_a_missing_file_is_not_found(tmp_path: Path) -> None:
         SubwordVocabulary.load(tmp_path / "none.json")
 
 
-@pytest.mark.parametrize(
-    "make",
-    [
-        lambda: SubwordVocabulary.train(ENGLISH, 4),
-        lambda: vocabulary().sampler(-0.1, np.random.default_rng(0)),
-        lambda: vocabulary().sampler(1.1, np.random.default_rng(0)),
-        lambda: vocabulary().sampler(float("nan"), np.random.default_rng(0)),
-    ],
-)
-def test_wrong_arguments_are_usage_errors(make: Callable[[], Any]) -> None:
+def test_a_vocabulary_of_too_few_tokens_is_a_usage_error() -> None:
     with pytest.raises(UsageError):
-        make()
+        SubwordVocabulary.train(ENGLISH, 4)

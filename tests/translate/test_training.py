@@ -96,7 +96,7 @@ def test_the_loss_is_the_cross_entropy_of_the_forward_pass_without_padding(numbe
 
 
 def test_an_epoch_is_a_function_of_its_number(numbers: Path) -> None:
-    built = experiment(numbers, "data.subword_dropout=0.1")
+    built = experiment(numbers, "data.copied=0.5")
     first, again, second = (list(built.batches(epoch)) for epoch in (0, 0, 1))
     assert len(first) == len(built.batches(0)) == 50
     assert all(torch.equal(here.inputs, there.inputs) for here, there in zip(first, again, strict=True))

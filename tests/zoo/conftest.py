@@ -55,6 +55,8 @@ class Handler(BaseHTTPRequestHandler):
         else:
             behaviour(self, content or b"")
 
+    do_CONNECT = do_GET  # what a proxy is asked
+
     def respond(self, status: int, body: bytes, **headers: str) -> None:
         headers.setdefault("Content_Length", str(len(body)))
         self.send_response(status)

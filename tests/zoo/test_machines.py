@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import os
 import shutil
@@ -303,6 +304,24 @@ def test_a_proxy_that_refuses(server: Server, monkeypatch: pytest.MonkeyPatch, c
     server.behaviours["http://models.example/zoo/manifest.json"] = answering(407)
     assert run(["--zoo", "http://models.example/zoo/", "show", "toy"]) == 7
     assert "(HTTP_PROXY) wants a user and a password" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("status", "told"), [(407, "wants a user and a password"), (403, "answers 403")])
+def test_a_proxy_that_refuses_a_tunnel(
+    server: Server, monkeypatch: pytest.MonkeyPatch, capsys: Any, status: int, told: str
+) -> None:
+    seen: list[str | None] = []
+
+    def refuse(handler: Any, content: bytes) -> None:
+        seen.append(handler.headers.get("Proxy-Authorization"))
+        handler.respond(status, b"")
+
+    monkeypatch.setenv("NO_PROXY", "")
+    monkeypatch.setenv("HTTPS_PROXY", server.url("").replace("//", "//me:p%40ss@"))
+    server.behaviours["models.example:443"] = refuse
+    assert run(["--zoo", "https://models.example/zoo/", "show", "toy"]) == 7
+    assert f"(HTTPS_PROXY) {told}" in capsys.readouterr().err
+    assert set(seen) == {f"Basic {base64.b64encode(b'me:p@ss').decode()}"}
 
 
 def test_no_proxy_is_obeyed(server: Server, remote: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -287,7 +287,7 @@ def test_a_store_that_cannot_be_written_to(remote: str, tmp_path: Path, monkeypa
 PULL = """
 import os, sys
 from pathlib import Path
-import aiohttp, fsspec.implementations.http
+import urllib3
 from condgen_cli.zoo.catalogue import Zoo
 from condgen_cli.zoo.sources import remote_source
 from condgen_cli.zoo.store import Store

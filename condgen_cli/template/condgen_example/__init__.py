@@ -14,9 +14,11 @@ def condgen_register_tasks() -> list[TaskSpec]:
         TaskSpec(
             name="example",
             help="Write a word in capitals, letter by letter.",
-            command="condgen_example.cli:command",
             reader="condgen_example.task:read",
             metrics=("cer", "accuracy"),
+            kinds=("text",),
+            model="example",
+            options=("search", "sampling", "force", "attention"),
         )
     ]
 

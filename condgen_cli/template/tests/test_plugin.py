@@ -1,4 +1,5 @@
 import json
+import shlex
 from pathlib import Path
 
 import condgen_example
@@ -9,6 +10,8 @@ from condgen_example.model import build
 
 from condgen_cli.app import run
 from condgen_cli.testing import check_match_function, check_model, check_plugin
+
+README = Path(__file__).parent.parent / "README.md"
 
 
 def test_the_plugin_keeps_the_contract() -> None:
@@ -29,11 +32,6 @@ def test_the_command_writes_capitals(capsys: pytest.CaptureFixture[str], text: s
     assert capsys.readouterr().out == f"{output}\n"
 
 
-def test_the_command_shows_attention(capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(["example", "hello", "--show-attention"]) == 0
-    assert len(capsys.readouterr().out.splitlines()) > 5
-
-
 def test_the_command_has_the_options_of_all_tasks(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     written, maps = tmp_path / "out.json", tmp_path / "{stem}.html"
     options = ["--beam", "3", "--nbest", "2", "--format", "json", "-o", str(written), "--save-attention", str(maps)]
@@ -44,11 +42,16 @@ def test_the_command_has_the_options_of_all_tasks(tmp_path: Path, capsys: pytest
     assert len(list(tmp_path.glob("*.html"))) == 2
 
 
-def test_the_model_is_scored_and_looked_inside(capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(["eval", "example", "--dataset", "example-words", "--format", "json"]) == 0, capsys.readouterr().err
-    (result,) = json.loads(capsys.readouterr().out)["results"]
-    assert result["metrics"]["accuracy"]["value"] == 100
-    assert run(["inspect", "example", "--format", "json"]) == 0, capsys.readouterr().err
-    capsys.readouterr()
-    assert run(["inspect", "example", "hello"]) == 0, capsys.readouterr().err
-    assert "HELLO" in capsys.readouterr().out
+def test_the_commands_of_the_readme_work(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    lines = [shlex.split(line) for line in README.read_text(encoding="utf-8").splitlines() if line.startswith("    condgen ")]
+    for _, *arguments in lines:
+        if arguments[0] != "plugin":
+            assert run(arguments) == 0, f"{arguments}: {capsys.readouterr().err}"
+    out = capsys.readouterr().out
+    assert "100.0" in out, "eval: the model makes no error"
+    assert "HELLO" in out, "inspect, and the attention that is shown"
+    assert [row["output"] for row in json.loads(Path("words.json").read_text(encoding="utf-8"))] == ["HELLO", "WORLD"]
+    assert "example · hello" in Path("hello.html").read_text(encoding="utf-8")
