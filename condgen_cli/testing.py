@@ -28,9 +28,9 @@ def check_model(model: Any, items: Sequence[Item]) -> None:
     """The model keeps the contract of ``SequenceModel`` or ``Predictor``, for at least two items.
 
     Checked of a ``SequenceModel``: shapes; attention is a distribution over real positions; a memory's axes have as many cells
-    as positions; the state lives in the state (the same step twice gives the same); rows of state and memory can be selected and
-    repeated; ``forward`` equals repeated ``step``; ``targets`` are ids of the vocabulary. Checked of a
-    ``Predictor``: each item has a generation, the same alone as in a batch. Of both: what describes items describes these.
+    as positions; the state lives in the state (the same step twice gives the same); rows of state and memory can be selected
+    and repeated; ``forward`` equals repeated ``step``; ``targets`` are ids of the vocabulary. Of a ``Predictor``: each item has
+    a generation, and the same alone as in a batch. Of both: ``example`` is an item, and ``length`` a whole number.
     """
     import torch
 
