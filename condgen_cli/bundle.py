@@ -69,19 +69,19 @@ def initial_files(name: str) -> Mapping[str, Path]:
 
 
 def initial_bundle(name: str) -> Bundle:
-    """A model that training starts from: a zoo's entry or the folder of a run.
+    """A model that training starts from: a zoo's entry, the folder of a run, or a recipe's name, which means its run.
 
     Raises:
         NotFoundError, IntegrityError, NetworkError: as ``condgen_cli.load``.
     """
-    from condgen_cli.plugins import manager
+    from condgen_cli.training.library import find_run, missing_start
 
     try:
         return find_bundle(name)
     except NotFoundError as error:
-        recipe = os.path.basename(os.path.normpath(name))
-        hint = f"condgen train {recipe}" if os.sep in name and recipe in manager().recipes else error.hint
-        raise NotFoundError(error.message, hint) from None
+        if run := find_run(name):
+            return _run_bundle(run)
+        raise missing_start(name, error) from None
 
 
 def find_bundle(name: str, files: bool = True) -> Bundle:

@@ -216,15 +216,15 @@ def _file_faults(spec: Any, plugins: Plugins) -> Iterator[str]:
 
 
 def _recipe_faults(spec: RecipeSpec, plugins: Plugins) -> Iterator[str]:
-    from condgen_cli.training.recipe import parse_recipe
+    from condgen_cli.training.stages import parse_stages
 
-    recipe = parse_recipe(package_text(spec.package, spec.file, "it"), spec.file)
-    if recipe.task != spec.task:
-        yield f"{spec.file} is for the task {recipe.task!r}, not {spec.task!r}"
-    if recipe.model.architecture not in plugins.models:
-        yield f"{spec.file} names the architecture {recipe.model.architecture!r}, which no plugin brings"
-    if recipe.data.dataset not in plugins.datasets:
-        yield f"{spec.file} names the data set {recipe.data.dataset!r}, which no plugin brings"
+    recipes = [stage.recipe for stage in parse_stages(package_text(spec.package, spec.file, "it"), spec.file).stages]
+    if recipes[0].task != spec.task:
+        yield f"{spec.file} is for the task {recipes[0].task!r}, not {spec.task!r}"
+    for architecture in sorted({recipe.model.architecture for recipe in recipes} - plugins.models.keys()):
+        yield f"{spec.file} names the architecture {architecture!r}, which no plugin brings"
+    for dataset in sorted({recipe.data.dataset for recipe in recipes} - plugins.datasets.keys()):
+        yield f"{spec.file} names the data set {dataset!r}, which no plugin brings"
 
 
 def _experiment_faults(spec: ExperimentSpec, plugins: Plugins) -> Iterator[str]:
@@ -257,7 +257,7 @@ def _manifest_faults(spec: ManifestSpec, plugins: Plugins) -> Iterator[str]:
                 yield f"its model {entry.id!r} is for the task {entry.task!r}, which no plugin brings"
             if entry.architecture.name not in plugins.models:
                 yield f"its model {entry.id!r} needs the architecture {entry.architecture.name!r}, which no plugin brings"
-            for file in entry.files:
+            for file in entry.all_files:
                 here = [one for one in source.places(file) if one.is_file()]
                 if not here and not source.urls(file):
                     yield f"{file.path} of its model {entry.id!r} is missing"

@@ -309,7 +309,10 @@ class MatchFunctionSpec(NamedTuple):
 
 
 class RecipeSpec(NamedTuple):
-    """A recipe that ships with a plugin: ``package`` and the file's name in it."""
+    """A recipe that ships with a plugin: ``package`` and the file's name in it.
+
+    Its ``description`` there is what lists of recipes say of it; ``help`` only if it has none.
+    """
 
     name: str
     task: str

@@ -213,7 +213,7 @@ def _recipes() -> list[bytes]:
 
 
 def _read_recipe(path: Path) -> None:
-    from condgen_cli.training.recipe import read_recipe
+    from condgen_cli.training.stages import read_recipe
 
     read_recipe(path)
 

@@ -22,7 +22,7 @@ from condgen_cli.experiments.definition import parse_experiment
 from condgen_cli.experiments.run import Outcome, Run
 from condgen_cli.experiments.series import draw_series, points
 from condgen_cli.plugins import Plugins
-from condgen_cli.training.recipe import parse_recipe
+from condgen_cli.training.stages import parse_recipe
 
 PLUGIN = """
 from __future__ import annotations
@@ -447,7 +447,7 @@ def test_groups_in_text_and_markdown(place: Path, capsys: pytest.CaptureFixture[
     assert "| --- | ---: | ---: |" in lines
     assert any(line.startswith("| few | 1 | 79") and " ±" in line for line in lines)
     assert "All variants: recipe `copier.toml`; settings `training.lr=0.1`." in lines
-    assert "- many: nothing else" in lines
+    assert "- many: no further settings" in lines
     assert "- few: `model.errors=5`" in lines
     assert str(place) not in page
 

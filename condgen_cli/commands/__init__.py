@@ -25,7 +25,7 @@ SECTIONS: dict[str, tuple[CommandSpec, ...]] = {
     ),
     "Training": (
         CommandSpec("train", "Train a model from a recipe.", "condgen_cli.commands.train:train"),
-        CommandSpec("recipe", "Recipes: ls, show, copy.", "condgen_cli.commands.train:recipe"),
+        CommandSpec("recipe", "Recipes: ls, show, copy, check.", "condgen_cli.commands.recipe:app"),
         CommandSpec("experiment", "Controlled comparisons: ls, show, run.", "condgen_cli.commands.experiment:app"),
         CommandSpec("data", "Data sets: ls, pull, show.", "condgen_cli.commands.data:app"),
     ),

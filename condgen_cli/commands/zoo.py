@@ -11,7 +11,7 @@ import typer
 from condgen_cli import console
 from condgen_cli.errors import CondgenError, IntegrityError, PartialFailure
 from condgen_cli.options import ReportFormat, ReportFormatOpt
-from condgen_cli.printable import printable
+from condgen_cli.printable import defused, printable
 
 if TYPE_CHECKING:
     from condgen_cli.zoo import Check, Entry, Zoo
@@ -22,9 +22,11 @@ ModelArg = Annotated[str, typer.Argument(metavar="MODEL", help="A model of the z
 ModelsArg = Annotated[list[str], typer.Argument(metavar="MODEL…", help="Models of the zoo; see condgen list.")]
 AnyModelsArg = Annotated[list[str] | None, typer.Argument(metavar="[MODEL…]", help="Models of the zoo.  [default: all]")]
 
+RecipeOpt = Annotated[bool, typer.Option("--recipe", help="Print the recipe that made the model instead.")]
+
 
 def list_models(format: ReportFormatOpt = ReportFormat.text) -> None:
-    """List the models of the zoo, where the files of each are, and which zoo it is from."""
+    """List the models of the zoo, where their files are, and which zoo each comes from."""
     from condgen_cli.zoo import open_zoo
     from condgen_cli.zoo.fetch import human_size
 
@@ -47,12 +49,17 @@ def list_models(format: ReportFormatOpt = ReportFormat.text) -> None:
     _print_table(["model", "also", "task", "size", "where", "from", "what"], rows)
 
 
-def show(model: ModelArg, format: ReportFormatOpt = ReportFormat.text) -> None:
-    """Show a model's card: licence, files, training, results beside what others report."""
+def show(model: ModelArg, recipe: RecipeOpt = False, format: ReportFormatOpt = ReportFormat.text) -> None:
+    """Show a model's card: licence, files, training, and its results beside published ones."""
     from condgen_cli.zoo import open_zoo
 
     zoo = open_zoo()
     entry = zoo.entry(model)
+    if recipe:
+        training = zoo.recipe(entry)
+        text = training.to_json() if format is ReportFormat.json else training.to_toml()
+        print(defused(text.rstrip(), colors=False))  # with the escapes of JSON, which are TOML's too
+        return
     card = _card(zoo, entry)
     if format is ReportFormat.json:
         document = entry.model_dump(mode="json")
@@ -69,7 +76,7 @@ def show(model: ModelArg, format: ReportFormatOpt = ReportFormat.text) -> None:
 
 
 def pull(models: ModelsArg, format: ReportFormatOpt = ReportFormat.text) -> None:
-    """Download models, verified; an interrupted download goes on where it stopped."""
+    """Download models and verify them; an interrupted download resumes where it stopped."""
     from condgen_cli.zoo import open_zoo
 
     zoo = open_zoo()
@@ -114,11 +121,11 @@ def verify(models: AnyModelsArg = None, format: ReportFormatOpt = ReportFormat.t
         count = f" ({len(damaged)} files in all)" if len(damaged) > 1 else ""
         error = IntegrityError(f"{first.path} is damaged: {first.problem}{count}", f"condgen pull {first.entry.id}")
         console.fail(error)
-        raise typer.Exit(error.exit_code)  # the report is out: nothing may follow it on stdout
+        raise typer.Exit(error.exit_code)  # the report is printed; with --format json nothing may follow it on stdout
 
 
 def _for_each(zoo: Zoo, names: Sequence[str], action: Callable[[Entry], dict[str, Any]], format: ReportFormat) -> None:
-    """Do it for every model although one fails; print a line for each.
+    """Apply an action to every model, whether others fail or not, and print a line for each.
 
     Raises:
         CondgenError: the only model's error, or PartialFailure.
@@ -164,7 +171,7 @@ def _card(zoo: Zoo, entry: Entry) -> str:
     try:
         return zoo.card(entry)
     except CondgenError as error:
-        console.warn(error.message)  # the manifest says enough without it
+        console.warn(error.message)  # the rest of the entry can be shown without it
         return ""
 
 
@@ -197,7 +204,7 @@ def _file_rows(entry: Entry) -> list[list[Any]]:
 
 
 def _result_rows(entry: Entry) -> list[list[Any]]:
-    """Ours, then what others report."""
+    """Our scores, then published ones."""
     ours = [
         [entry.id, f"{row.dataset} {row.split}", row.metric, row.value, _interval(row.interval), row.n] for row in entry.results
     ]

@@ -46,7 +46,8 @@ class Variant(_Section):
     Args:
         label: also the name of the run's folder.
         settings: ``key.path=value`` each, after the experiment's.
-        recipe: in place of the experiment's.
+        recipe: in place of the experiment's, and so its ``stage``.
+        stage: the stage of the recipe that is trained, if it has some.
         series: scores of variants of one are drawn as a line over the experiment's ``axis``.
         at: the variant's place there; by number of parameters it has one already.
     """
@@ -54,6 +55,7 @@ class Variant(_Section):
     label: str = Field(pattern=_NAME)
     settings: list[str] = []
     recipe: str | None = None
+    stage: str | None = None
     series: str | None = None
     at: float | None = Field(None, gt=0)
 
@@ -65,6 +67,7 @@ class ExperimentFile(_Section):
         name: also the default folder's name.
         question: what the table answers.
         recipe: a recipe, as ``condgen train`` takes it, for variants without their own.
+        stage: the stage of it that is trained, if it has some.
         settings: ``key.path=value`` each, for all variants.
         seeds: every variant is trained with each of them; empty: once, with its recipe's.
         axis: what the variants of a series differ in, such as hours of data; None: in their number of parameters.
@@ -74,6 +77,7 @@ class ExperimentFile(_Section):
     name: str = Field(pattern=_NAME)
     question: str
     recipe: str | None = None
+    stage: str | None = None
     settings: list[str] = []
     seeds: list[Annotated[int, Field(ge=0, lt=2**32)]] = []
     axis: str | None = None

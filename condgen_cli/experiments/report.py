@@ -151,7 +151,7 @@ def _variants(experiment: ExperimentFile, labels: Iterable[str]) -> str:
         if variant.label in labels:
             own = [f"recipe `{variant.recipe}`"] if variant.recipe else []
             own += [_code(variant.settings)] if variant.settings else []
-            lines.append(f"- {variant.label}: {'; '.join(own) or 'nothing else'}")
+            lines.append(f"- {variant.label}: {'; '.join(own) or 'no further settings'}")
     return "\n".join(lines)
 
 

@@ -20,7 +20,9 @@ from condgen_cli.errors import CondgenError, InputError, UsageError, out_of_memo
 from condgen_cli.experiments.definition import Evaluate, ExperimentFile
 from condgen_cli.specs import named
 from condgen_cli.training.library import find_recipe
-from condgen_cli.training.recipe import Recipe, parse_override, parse_recipe, read_recipe
+from condgen_cli.training.overrides import parse_override
+from condgen_cli.training.recipe import Recipe
+from condgen_cli.training.stages import parse_recipe, read_recipe
 
 if TYPE_CHECKING:
     from condgen_cli.item import Item
@@ -84,11 +86,12 @@ def plan(experiment: ExperimentFile, folder: Path, overrides: Sequence[str] = ()
         if only and variant.label not in only:
             continue
         text, file = find_recipe(variant.recipe or experiment.recipe or "")
+        stage = variant.stage if variant.recipe else variant.stage or experiment.stage
         own = [*experiment.settings, *variant.settings, *overrides]
         for seed in experiment.seeds or (None,):
             name = variant.label if seed is None else f"{variant.label}-s{seed}"
             try:
-                recipe = parse_recipe(text, file, [*own, *_own_settings(own, name, seed)])
+                recipe = parse_recipe(text, file, [*own, *_own_settings(own, name, seed)], stage=stage)
             except UsageError as error:
                 raise UsageError(f"variant {variant.label}: {error.message}", error.hint) from None
             runs.append(Run(variant.label, recipe, folder / name, seed))

@@ -12,9 +12,11 @@ if TYPE_CHECKING:
     from condgen_cli.training.loop import Interrupted, Summary, is_main_process, train
     from condgen_cli.training.objective import Objective
     from condgen_cli.training.options import DataOptions, Options
-    from condgen_cli.training.recipe import Recipe, check, parse_recipe, read_recipe
+    from condgen_cli.training.recipe import Recipe, check
     from condgen_cli.training.run import RunDirectory
     from condgen_cli.training.schedule import sampling_probability
+    from condgen_cli.training.staged import train_stages
+    from condgen_cli.training.stages import Stage, Stages, parse_recipe, parse_stages, read_recipe
 
 __all__ = [
     "DataOptions",
@@ -24,15 +26,19 @@ __all__ = [
     "Options",
     "Recipe",
     "RunDirectory",
+    "Stage",
+    "Stages",
     "Summary",
     "build_experiment",
     "check",
     "find_recipe",
     "is_main_process",
     "parse_recipe",
+    "parse_stages",
     "read_recipe",
     "sampling_probability",
     "train",
+    "train_stages",
 ]
 
 _MODULES = {
@@ -42,9 +48,11 @@ _MODULES = {
     "loop": ("Interrupted", "Summary", "is_main_process", "train"),
     "objective": ("Objective",),
     "options": ("DataOptions", "Options"),
-    "recipe": ("Recipe", "check", "parse_recipe", "read_recipe"),
+    "recipe": ("Recipe", "check"),
     "run": ("RunDirectory",),
     "schedule": ("sampling_probability",),
+    "staged": ("train_stages",),
+    "stages": ("Stage", "Stages", "parse_recipe", "parse_stages", "read_recipe"),
 }
 
 

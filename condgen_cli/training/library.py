@@ -1,16 +1,17 @@
-"""Finding a recipe by what the user calls it."""
+"""Finding a recipe, or the run of one, by what the user calls it."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
 
+from condgen_cli.errors import NotFoundError
 from condgen_cli.files import protect
 from condgen_cli.plugins import manager
-from condgen_cli.specs import named, package_text
-from condgen_cli.training.recipe import read_text
+from condgen_cli.specs import RecipeSpec, named, near_names, package_text
+from condgen_cli.training.stages import read_description, read_text
 
-__all__ = ["find_recipe"]
+__all__ = ["describe_recipe", "find_recipe", "find_run", "missing_start"]
 
 RECIPE_FILE = "recipe.json"
 
@@ -33,3 +34,43 @@ def find_recipe(source: str) -> tuple[str, str]:
         return read_text(path), path.name
     spec = named(manager().recipes, "recipe", source)
     return package_text(spec.package, spec.file, f"the recipe {source}"), spec.file
+
+
+def describe_recipe(spec: RecipeSpec) -> str:
+    """The line that describes a plugin's recipe: what its file says, or else the spec.
+
+    Raises:
+        PluginError: if the file can't be read.
+    """
+    return read_description(package_text(spec.package, spec.file, f"the recipe {spec.name}")) or spec.help
+
+
+RUNS = Path("runs")
+"""Where ``condgen train`` puts runs unless it is told otherwise."""
+
+
+def find_run(name: str) -> Path | None:
+    """The run of a recipe, or the name of a folder among the runs, if there is one with a model."""
+    folder = RUNS / name
+    return folder if os.sep not in name and (folder / "model.json").is_file() else None
+
+
+def missing_start(name: str, error: NotFoundError) -> NotFoundError:
+    """The error where a training is to begin with a model that is not there: it says which models, recipes and runs are.
+
+    Args:
+        name: what ``init`` says.
+        error: why there is no model of that name.
+    """
+    recipes = manager().recipes
+    base = os.path.basename(os.path.normpath(name))
+    if os.sep in name:
+        return NotFoundError(error.message, f"condgen train {base}" if base in recipes else error.hint)
+    if name in recipes:
+        return NotFoundError(f"the recipe {name} has no model in the zoo, nor a run in {RUNS / name}", f"condgen train {name}")
+    runs = sorted(path.parent.name for path in RUNS.glob("*/model.json"))
+    found = [
+        *([f"models: {error.hint.partition(': ')[2]}"] if error.hint else []),
+        *(f"{kind}: {', '.join(names)}" for kind, names in (("recipes", near_names(name, recipes)), ("runs", runs)) if names),
+    ]
+    return NotFoundError(f"no model, recipe or run is called {name!r}", "; ".join(found) or None)

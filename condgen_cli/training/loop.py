@@ -88,7 +88,7 @@ class Summary:
 def train(
     recipe: Recipe,
     experiment: Experiment,
-    run_dir: Path,
+    run_dir: Path | RunDirectory,
     resume: bool = False,
     *,
     force: bool = False,
@@ -100,7 +100,8 @@ def train(
     Args:
         recipe: what to do; ``recipe.model`` and ``recipe.data`` are the experiment's business.
         experiment: built by ``build_experiment``, which seeds its initial weights.
-        run_dir: gets ``recipe.json``, ``log.jsonl``, ``curve.png``, ``checkpoints/`` and the best model so far.
+        run_dir: gets ``recipe.json``, ``log.jsonl``, ``curve.png``, ``checkpoints/`` and the best model so far. A folder, or
+            how it is written.
         resume: go on from the last checkpoint in ``run_dir``, or from the beginning if the run had none yet.
         force: start anew although ``run_dir`` holds a run.
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
@@ -111,7 +112,7 @@ def train(
         Interrupted: after SIGINT, when a checkpoint is written.
         CondgenError: if the loss is not a number any more; the last checkpoint stays, and without one nothing does.
     """
-    run = RunDirectory(run_dir)
+    run = run_dir if isinstance(run_dir, RunDirectory) else RunDirectory(run_dir)
     run.check(recipe, resume, force)
     accelerator = _make_accelerator(device, recipe.training.precision)
     with flushed_denormals():
@@ -172,6 +173,8 @@ class _Loop:
         self, recipe: Recipe, experiment: Experiment, run: RunDirectory, accelerator: Accelerator, resume: bool
     ) -> None:
         self.settings = recipe.training
+        whole, rest = divmod(self.settings.accumulate, accelerator.num_processes)
+        self.accumulate = self.settings.accumulate if rest else whole
         self.resume = resume
         self.name = recipe.name
         self.init = recipe.init
@@ -219,7 +222,7 @@ class _Loop:
         if batches < processes:
             hint = f"a smaller training.batch_size than {self.settings.batch_size}, or fewer processes"
             raise UsageError(f"an epoch has {batches} batches for {processes} processes", hint)
-        steps = self.settings.epochs * math.ceil(batches // processes / self.settings.accumulate)
+        steps = self.settings.epochs * math.ceil(batches // processes / self.accumulate)
         if self.state.warmup is None:
             self.state.warmup = self.settings.warmup if 2 * self.settings.warmup <= steps else steps // 10
         if self.accelerator.is_main_process:
@@ -298,7 +301,7 @@ class _Loop:
             for _ in islice(own, self.state.batch):
                 pass
             restore_random_state(before)
-        while chunk := list(islice(own, self.settings.accumulate)):
+        while chunk := list(islice(own, self.accumulate)):
             yield chunk
 
     def _step(self, chunk: list[Any], share: int) -> None:

@@ -24,8 +24,8 @@ ALWAYS = (("data.options",), ("data.more",))
 def leave_own_data(values: dict[str, Any], dataset: str, given: Collection[tuple[str, ...]]) -> list[str]:
     """Take out of a recipe what belongs to its own data set, as ``dataset`` takes its place.
 
-    What an architecture declares (``ModelSpec.own_data``) goes, and so does ``init`` where it is a run on other data: the
-    training then begins where the first recipe of the chain begins, from a model of the zoo or from nothing.
+    What an architecture declares (``ModelSpec.own_data``) goes, and so does ``init`` where it is a run on other data. Earlier
+    stages of the same recipe stay what a stage goes on from: they are trained on the other data too.
 
     Args:
         values: the recipe as it is written; changed in place.
@@ -43,13 +43,15 @@ def leave_own_data(values: dict[str, Any], dataset: str, given: Collection[tuple
         first, *others = (tuple(key.split(".")) for key in group)
         value = _at(values, first)
         stays = any(path[: len(first)] == first for path in given) and group not in ALWAYS
-        if stays or is_run_on(value, dataset):
+        if stays or is_stage(value) or is_run_on(value, dataset):
             continue
         # where the first isn't set, the others are of the model that the recipe goes on from
         if value not in (None, {}, []) or (told and any(_at(values, path) for path in others)):
             left.append(group[0] if value is not None else group[1])
             for path in (first, *others):
                 apply_override(values, path, None)
+                # parameters that the model has no longer
+                apply_override(values, ("training", "lr_multipliers", ".".join(path)), None)
     if left:
         told.append(f"{', '.join(left)} left out: the recipe's are for {own}, not for {dataset}")
     return told
@@ -59,12 +61,15 @@ def _leave_init(values: dict[str, Any], dataset: str) -> list[str]:
     init = values.get("init")
     if not isinstance(init, str) or not is_run(init) or is_run_on(init, dataset):
         return []
-    before, first = _chain(init)
-    apply_override(values, ("init",), first)
+    apply_override(values, ("init",), None)
     # multipliers of the learning rate spare what a model has learnt before
     apply_override(values, ("training", "lr_multipliers"), None)
-    told = f"init={init} left out, no run on {dataset}: training begins with {first or 'random weights'}"
-    return [f"{told}; recipes that lead up to it: {', '.join(before)}" if before else told]
+    return [f"init={init} left out, no run on {dataset}: training begins with random weights"]
+
+
+def is_stage(name: Any) -> bool:
+    """Whether a name is that of an earlier stage, which is trained on the same data."""
+    return isinstance(name, str) and name.startswith("stage:")
 
 
 def is_run(name: str) -> bool:
@@ -81,22 +86,6 @@ def is_run_on(name: Any, dataset: str) -> bool:
     except (OSError, ValueError):
         return False
     return bool(_at(recipe, ("data", "dataset")) == dataset)
-
-
-def _chain(init: str) -> tuple[list[str], str | None]:
-    """The recipes that lead to a run, in order, and what the first goes on from: a model of the zoo, or None."""
-    from condgen_cli.training.library import find_recipe
-    from condgen_cli.training.recipe import parse_recipe
-
-    chain: list[str] = []
-    name: str | None = init
-    while name and is_run(name):
-        recipe = Path(name).name
-        if recipe not in manager().recipes or recipe in chain:
-            return chain[::-1], None
-        chain.append(recipe)
-        name = parse_recipe(*find_recipe(recipe)).init
-    return chain[::-1], name
 
 
 def _declared(values: Mapping[str, Any]) -> tuple[tuple[str, ...], ...]:

@@ -1,29 +1,25 @@
-"""A recipe: everything that decides how a model is trained, as a TOML file with overrides ``key.path=value``."""
+"""What a recipe decides: the sections of settings that a model is trained by, checked against what they must be."""
 
 from __future__ import annotations
 
 import copy
-import json
-import tomllib
-from collections.abc import Callable, Iterable, Mapping
-from pathlib import Path
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator, model_validator
 
-from condgen_cli import console
 from condgen_cli.data.store import option_text
-from condgen_cli.errors import NotFoundError, UsageError
-from condgen_cli.files.inputs import refuse_device
+from condgen_cli.errors import UsageError
 from condgen_cli.specs import near_names
-from condgen_cli.training.other_data import leave_own_data
-from condgen_cli.training.overrides import apply_override, check_plain, parse_override
 from condgen_cli.validation import plain_message
 
 if TYPE_CHECKING:
     from condgen_cli.decoding import Decoding
 
-__all__ = ["Data", "Model", "Recipe", "Training", "check", "parse_override", "parse_recipe", "read_recipe", "read_text"]
+__all__ = ["NAME", "Data", "Model", "Recipe", "Training", "check", "check_known"]
+
+NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
+"""What a recipe may be called: its run's folder is."""
 
 Checked = TypeVar("Checked", bound=BaseModel)
 
@@ -74,7 +70,8 @@ class Training(_Section):
     Args:
         epochs: passes over the training data.
         batch_size: items in a batch on one process; experiments make their batches of it.
-        accumulate: batches whose gradients make one step.
+        accumulate: batches whose gradients make one step. Several processes share them if their number divides it; otherwise
+            each takes so many.
         optimizer: ``momentum`` is SGD's and RMSprop's, ``betas`` are AdamW's.
         lr: highest learning rate. ``lr_multipliers`` scales it for parameters by the prefix of their names; the longest wins.
             Those with 0 stay as they are.
@@ -119,19 +116,19 @@ class Training(_Section):
 
 
 class Recipe(_Section):
-    """A whole recipe.
+    """The settings of one training. A recipe's file holds one of these, or several one after the other: see ``stages``.
 
     Args:
         name: of the run; also the default folder's name.
         task: name of the architecture's task.
         seed: of initial weights, dropout and the order of the data.
-        init: a zoo model or a run directory whose weights are the starting point.
+        init: a zoo model, a recipe or a run directory whose weights are the starting point.
         model, data, training: the sections.
         objective: options of the plugin's loss, such as label smoothing.
         decoding: options of ``condgen_cli.decoding.Decoding`` for the free-running evaluation, kept with the model.
     """
 
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    name: str = Field(pattern=NAME)
     task: str
     seed: int = Field(0, ge=0, lt=2**32)
     init: str | None = None
@@ -166,70 +163,8 @@ class Recipe(_Section):
             raise UsageError(f"recipe: decoding: {error.message}", error.hint) from None
 
     def to_json(self) -> str:
-        """The resolved recipe, every default written out; ``read_recipe`` reads it back as an equal recipe."""
+        """The resolved recipe, every default written out; ``stages.read_recipe`` reads it back as an equal recipe."""
         return self.model_dump_json(indent=2) + "\n"
-
-
-def read_recipe(path: Path, overrides: Iterable[str] = ()) -> Recipe:
-    """Read a recipe's file; see ``parse_recipe``.
-
-    Raises:
-        NotFoundError: if there is no such file.
-        UsageError: if it is not a recipe.
-    """
-    return parse_recipe(read_text(path), path.name, overrides)
-
-
-def read_text(path: Path) -> str:
-    """The text of a recipe's file.
-
-    Raises:
-        NotFoundError: if there is no such file.
-        UsageError: if it can't be read.
-        InputError: if it is a device.
-    """
-    refuse_device(path, str(path))
-    try:
-        return path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise NotFoundError(f"no recipe {path}", "condgen recipe ls") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"cannot read {path}: {error}") from None
-
-
-def parse_recipe(text: str, name: str, overrides: Iterable[str] = (), tell: Callable[[str], None] = console.info) -> Recipe:
-    """Make a recipe of TOML, or of the JSON that ``Recipe.to_json`` wrote.
-
-    Where the overrides name another data set, what the recipe says of its own alone is left out, see ``other_data``.
-
-    Args:
-        text: the recipe.
-        name: of its file, for messages; JSON if it ends in .json.
-        overrides: ``key.path=value`` each.
-        tell: gets a line for what is left out.
-    Raises:
-        UsageError: if the text can't be parsed, a key is unknown or a value doesn't fit.
-    """
-    try:
-        values = json.loads(text) if name.endswith(".json") else tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, json.JSONDecodeError, RecursionError) as error:
-        reason = str(error)
-        raise UsageError(f"{name}: {reason[:1].lower()}{reason[1:]}") from None
-    if not isinstance(values, dict):
-        raise UsageError(f"{name}: not a table of settings")
-    settings = [parse_override(override) for override in overrides]
-    dataset = next((value for path, value in reversed(settings) if path == ("data", "dataset")), None)
-    if isinstance(dataset, str):
-        for line in leave_own_data(
-            values, dataset, [path for path, value in settings if value is not None or path == ("init",)]
-        ):
-            tell(line)
-    for path, value in settings:
-        if value is None:
-            _check_known(path, name)
-        apply_override(values, path, value)
-    check_plain(values, name)
-    return check(Recipe, values, source=name)
 
 
 def check(section: type[Checked], values: Mapping[str, Any], *path: str, source: str = "recipe") -> Checked:
@@ -272,7 +207,7 @@ def _with_texts(values: Mapping[str, Any], error: ValidationError) -> Mapping[st
     return spelled
 
 
-def _check_known(path: tuple[str, ...], source: str) -> None:
+def check_known(path: tuple[str, ...], source: str) -> None:
     """Refuse to unset what no recipe has; what belongs to a plugin, the plugin checks."""
     section: type[BaseModel] = Recipe
     for depth, name in enumerate(path):

@@ -11,11 +11,12 @@ from typing import Any
 from condgen_cli.errors import NotFoundError, UsageError
 from condgen_cli.files import refuse_input, storage_error, write_atomically
 from condgen_cli.training.experiment import Experiment
-from condgen_cli.training.recipe import Recipe, read_recipe
+from condgen_cli.training.recipe import Recipe
+from condgen_cli.training.stages import read_recipe
 
-__all__ = ["RunDirectory"]
+__all__ = ["MAY_CHANGE", "RunDirectory", "differing_keys"]
 
-_MAY_CHANGE = {"training.epochs", "training.patience", "training.log_every", "training.checkpoint_every"}
+MAY_CHANGE = {"training.epochs", "training.patience", "training.log_every", "training.checkpoint_every"}
 """What a resumed run may change: it makes the run longer or its reports denser, not another run."""
 
 
@@ -62,14 +63,24 @@ class RunDirectory:
             return
         if not self.recipe.exists():
             raise NotFoundError(f"no run to resume in {self.path}")
-        old, new = _flat(read_recipe(self.recipe).model_dump(mode="json")), _flat(recipe.model_dump(mode="json"))
-        changed = sorted(key for key in old.keys() | new.keys() if old.get(key) != new.get(key) and key not in _MAY_CHANGE)
-        if changed:
-            key = changed[0]
-            reason = f"the run in {self.path} has {key} = {old.get(key)!r}, the recipe says {new.get(key)!r}"
-            raise UsageError(reason, "resume with the same recipe, or start another run with -o")
+        for key, was, wanted in differing_keys(self.stored(), recipe):
+            if key not in MAY_CHANGE:
+                reason = f"the run in {self.path} has {key} = {was!r}, the recipe says {wanted!r}"
+                raise UsageError(reason, "resume with the same recipe, or start another run with -o")
+
+    def stored(self) -> Recipe:
+        """The recipe that the run follows.
+
+        Raises:
+            UsageError: if it can't be read.
+        """
+        return read_recipe(self.recipe)
 
     def begin(self, recipe: Recipe, resume: bool, data_dir: Path | None = None) -> None:
+        """See ``write``."""
+        self.write(recipe.to_json(), resume, data_dir)
+
+    def write(self, recipe: str, resume: bool, data_dir: Path | None) -> None:
         """Write the recipe and where the data lie, for a run that goes on; unless resumed, drop what an earlier run left.
 
         Raises:
@@ -87,7 +98,7 @@ class RunDirectory:
                 self._data_dir.unlink(missing_ok=True)
             else:
                 write_atomically(self._data_dir, f"{data_dir.absolute()}\n".encode("utf-8", "surrogateescape"))
-            write_atomically(self.recipe, recipe.to_json().encode())
+            write_atomically(self.recipe, recipe.encode())
         except OSError as error:
             raise storage_error(self.path, error) from None
 
@@ -113,6 +124,12 @@ class RunDirectory:
             file.chmod(self.recipe.stat().st_mode & 0o777)
             os.replace(file, target)
         shutil.rmtree(partial)
+
+
+def differing_keys(old: Recipe, new: Recipe) -> list[tuple[str, Any, Any]]:
+    """The key paths of the settings that differ between two recipes, in order, with both values."""
+    was, wanted = (_flat(recipe.model_dump(mode="json")) for recipe in (old, new))
+    return [(key, was.get(key), wanted.get(key)) for key in sorted(was | wanted) if was.get(key) != wanted.get(key)]
 
 
 def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:

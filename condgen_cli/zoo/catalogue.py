@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import threading
 from collections.abc import Iterable, Mapping, Sequence
@@ -18,6 +19,7 @@ from condgen_cli.errors import CondgenError, IntegrityError, NetworkError, NotFo
 from condgen_cli.specs import named
 from condgen_cli.zoo.fetch import fetch_bytes
 from condgen_cli.zoo.manifest import Entry, File
+from condgen_cli.zoo.recipes import LARGEST, TrainingRecipe, parse_training_recipe
 from condgen_cli.zoo.sources import ANSWER_SECONDS, Named, Source, all_sources
 from condgen_cli.zoo.store import Store, problem_with
 
@@ -210,9 +212,9 @@ class Zoo:
         return sum(self.store.remove(file) for file in entry.files if file.sha256 not in shared)
 
     def verify(self, entry: Entry) -> list[Check]:
-        """Size, hash and header of every file of the entry that is on this machine."""
+        """Size, hash and header of every file of the entry that is on this machine, its recipe among them."""
         checks = []
-        for file in entry.files:
+        for file in entry.all_files:
             path = self._present(entry, file)
             if path is not None:
                 with self.store.reading():
@@ -227,6 +229,34 @@ class Zoo:
         data = fetch_bytes(place, LARGEST_CARD, ANSWER_SECONDS, 1) if isinstance(place, str) else _read(place, entry)
         # a terminal obeys escape sequences
         return re.sub(r"[^\t\n\x20-\x7e\xa0-\U0010ffff]", "", data.decode("utf-8", errors="replace"))
+
+    def recipe(self, entry: Entry) -> TrainingRecipe:
+        """The recipe that made the model.
+
+        Raises:
+            NotFoundError: if the zoo keeps none.
+            IntegrityError: if it is damaged or malformed.
+            NetworkError: if it is elsewhere and can't be fetched.
+        """
+        file = entry.recipe
+        if file is None:
+            raise NotFoundError(f"the zoo keeps no recipe of {entry.id}", f"condgen show {entry.id}")
+        data = self._small_file(entry, file)
+        if len(data) != file.size or hashlib.sha256(data).hexdigest() != file.sha256:
+            raise IntegrityError(f"the recipe of {entry.id} is damaged: its size or hash differs from the manifest's")
+        return parse_training_recipe(data, f"the recipe of {entry.id}")
+
+    def _small_file(self, entry: Entry, file: File) -> bytes:
+        """A file that is read anew each time it is asked for, from beside the manifest or from the network."""
+        source = self.source(entry)
+        for path in source.places(file):
+            if path.is_file():
+                with path.open("rb") as opened:
+                    return opened.read(LARGEST)
+        urls = source.urls(file)
+        if not urls:
+            raise NotFoundError(f"{file.path} of {entry.id} is missing beside the manifest {source.name}")
+        return fetch_bytes(urls[0], LARGEST, ANSWER_SECONDS, 1)
 
     def _present(self, entry: Entry, file: File) -> Path | None:
         """The local file, whole or damaged."""

@@ -1,4 +1,4 @@
-"""The manifest: which models a zoo has, and how to get, check, credit and use each."""
+"""The manifest of a zoo: its models, where their files are and how to check them, their licences, results and recipes."""
 
 from __future__ import annotations
 
@@ -28,16 +28,17 @@ __all__ = [
     "parse_manifest",
 ]
 
-SCHEMA = 2
-"""The manifest version that this condgen writes; it reads this and older ones. Since 2 references have options."""
+SCHEMA = 3
+"""The manifest version that this condgen writes; it reads this and older ones. Since 2 references have options, since 3 models
+have recipes."""
 
 MOST_MODELS = 10_000
 MOST_ALIASES = 100
-"""Of a model."""
+"""Aliases of one model."""
 MOST_NAMES = 20_000
-"""Ids and aliases of all models: a misspelt name is compared with each."""
+"""Ids and aliases of all models together: a misspelt name is compared with each."""
 MOST_PARTS = 1_000
-"""Files, results and the like of a model."""
+"""Files, results, references and data sets of one model, each."""
 MOST_FIELDS = 100
 LONGEST_LINE = 2_000
 LONGEST_TEXT = 100_000
@@ -45,7 +46,7 @@ LONGEST_TEXT = 100_000
 
 
 def _one_line(text: str) -> str:
-    # a terminal obeys escape sequences, and the end of a line would begin one that looks as if condgen wrote it
+    # escape sequences control a terminal, and text after a line break would look like condgen's own output
     if printable(text) != text:
         raise ValueError("control characters and ends of lines are not allowed")
     return text
@@ -61,25 +62,25 @@ Line = Annotated[str, Field(max_length=LONGEST_LINE), AfterValidator(_one_line)]
 Lines = Annotated[str, Field(max_length=LONGEST_TEXT), AfterValidator(_plain_lines)]
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]*$", max_length=64)]
 Registered = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]
-"""What a plugin registers, or a distribution: it becomes a part of commands that condgen proposes."""
+"""The name of something that a plugin registers; hints put it into commands to be pasted."""
 RelativePath = Annotated[str, AfterValidator(safe_path)]
 Url = Annotated[str, AfterValidator(safe_url)]
 Number = Annotated[float, Field(allow_inf_nan=False)]
 T = TypeVar("T")
-# what is wrong with the first of a million is enough
+# a million malformed parts need no more than the first error
 Parts = Annotated[tuple[T, ...], Field(max_length=MOST_PARTS), FailFast()]
 
 _BOM = b"\xef\xbb\xbf"
-"""What some editors put before UTF-8."""
+"""The byte order mark that some editors write before UTF-8."""
 
 
 class _Part(BaseModel):
-    # a misspelt field must not pass for an absent one
+    # a misspelt field is an error, not an absent field
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class Architecture(_Part):
-    """Which model to build: the name that a plugin registered, and the config its builder takes."""
+    """The architecture of a model: the name that a plugin registered, and the config of its builder."""
 
     name: Registered
     config: dict[str, JsonValue] = {}
@@ -89,10 +90,10 @@ class File(_Part):
     """A file of a model.
 
     Args:
-        path: its name within the entry, such as ``model.safetensors`` or ``vocabulary.json``.
-        urls: where it is, tried in order: absolute, or relative to the manifest.
-        size: in bytes.
-        sha256: in lower-case hexadecimal.
+        path: name within the entry, such as ``model.safetensors`` or ``vocabulary.json``.
+        urls: addresses, absolute or relative to the manifest, tried in order.
+        size: bytes.
+        sha256: hash in lower-case hexadecimal.
     """
 
     path: RelativePath
@@ -102,7 +103,7 @@ class File(_Part):
 
 
 class TrainingData(_Part):
-    """A data set that the weights come from."""
+    """A data set that the weights were trained on."""
 
     name: Line
     licence: Line
@@ -113,11 +114,11 @@ class Result(_Part):
     """A score that we measured.
 
     Args:
-        metric: a key as ``condgen eval`` prints it.
-        interval: of 95 %, low and high.
+        metric: key, as ``condgen eval`` prints it.
+        interval: lower and upper end of the 95 % interval.
         n: number of items.
-        command: what measured it.
-        signature: what makes it comparable: normaliser, tokenizer, split, seed, version.
+        command: command that measured it.
+        signature: settings that a comparable score shares: normaliser, tokenizer, split, seed, version.
     """
 
     dataset: Line
@@ -131,11 +132,11 @@ class Result(_Part):
 
 
 class Reference(_Part):
-    """A score that others report, to be set beside ours.
+    """A published score, shown beside ours.
 
     Args:
-        group: the part of the data set that it is of; empty: the whole.
-        options: the data set's options that it holds for; those that aren't named have their defaults.
+        group: part of the data set that the score is for; empty: the whole.
+        options: options of the data set that the score is for; others have their defaults.
     """
 
     system: Line
@@ -150,7 +151,12 @@ class Reference(_Part):
 
 
 class Training(_Part):
-    """How the weights came about; hours are of wall clock."""
+    """How the weights were trained.
+
+    Args:
+        recipe: name of the recipe.
+        hours: wall-clock time.
+    """
 
     recipe: Line = ""
     seed: int | None = None
@@ -159,14 +165,14 @@ class Training(_Part):
 
 
 class Example(_Part):
-    """A command to try, and what it prints."""
+    """An example: a command and its output."""
 
     command: Line
     expected: Lines = ""
 
 
 class Requirements(_Part):
-    """What must be installed: the plugin's distribution, and the oldest condgen that reads this entry."""
+    """Requirements of a model: the plugin's distribution, and the oldest condgen version that can use the entry."""
 
     plugin: Annotated[str, Field(pattern=r"^([A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?)?$", max_length=100)] = ""
     condgen: Annotated[str, Field(pattern=r"^[0-9]{1,6}(\.[0-9]{1,6}){0,3}$")] = "0"
@@ -176,10 +182,11 @@ class Entry(_Part):
     """A model.
 
     Args:
-        id: what the user types.
-        aliases: other names for it.
-        decoding: defaults for ``condgen_cli.decoding.Decoding``.
-        card: Markdown beside the manifest, relative to it; empty: none.
+        id: name of the model.
+        aliases: other names.
+        decoding: default settings of decoding, fields of ``condgen_cli.decoding.Decoding``.
+        card: path of the card, Markdown, relative to the manifest.
+        recipe: the file of the recipe that made the model (``condgen_cli.zoo.recipes``); the model runs without it.
     """
 
     id: Name
@@ -192,6 +199,7 @@ class Entry(_Part):
     decoding: dict[str, JsonValue] = {}
     files: Parts[File] = ()
     card: RelativePath | None = None
+    recipe: File | None = None
     data: Parts[TrainingData] = ()
     training: Training = Training()
     results: Parts[Result] = ()
@@ -204,8 +212,13 @@ class Entry(_Part):
         return (self.id, *self.aliases)
 
     @property
+    def all_files(self) -> tuple[File, ...]:
+        """The model's files, and its recipe."""
+        return self.files if self.recipe is None else (*self.files, self.recipe)
+
+    @property
     def size(self) -> int:
-        """Bytes of all files."""
+        """Bytes of the model's files."""
         return sum(file.size for file in self.files)
 
     @model_validator(mode="after")
@@ -220,7 +233,7 @@ class Entry(_Part):
 
 
 class Manifest(_Part):
-    """What ``manifest.json`` holds."""
+    """The content of ``manifest.json``."""
 
     # ``schema`` itself is a method of pydantic's models
     version: Annotated[int, Field(alias="schema", ge=1, le=SCHEMA)]
@@ -246,15 +259,18 @@ def _repeated(names: list[str]) -> str:
 
 
 def is_web_page(data: bytes) -> bool:
-    """Whether it is HTML, which networks that want a login send in place of anything."""
+    """Whether the data are HTML, which a network with a login page sends in place of any file."""
     return data.removeprefix(_BOM).lstrip()[:1] == b"<"
 
 
 def parse_manifest(data: bytes, source: str) -> Manifest:
-    """The manifest in ``data``; ``source`` names it in errors.
+    """Parse a manifest.
 
+    Args:
+        data: content of ``manifest.json``.
+        source: name of the manifest in errors.
     Raises:
-        IntegrityError: if it is malformed, or of a newer schema than this condgen knows.
+        IntegrityError: if the manifest is malformed, or its schema is newer than this condgen reads.
     """
     data = data.removeprefix(_BOM)
     version = _schema_of(data, source)
@@ -268,7 +284,7 @@ def parse_manifest(data: bytes, source: str) -> Manifest:
 
 
 def _shortened(message: str, longest: int = 300) -> str:
-    """A message without the middle, if it is long: it may hold names of the manifest's."""
+    """A message with its middle cut out if it is long: it may quote the manifest."""
     return message if len(message) <= longest else f"{message[: longest // 2]} … {message[-longest // 2 :]}"
 
 
@@ -292,7 +308,7 @@ def _schema_of(data: bytes, source: str) -> int:
 
 
 def _is_crowded(part: Any) -> bool:
-    """Whether a part that has fields, or one within it, has more than any could: each would be a problem of its own."""
+    """Whether an object, or one within it, has more fields than any valid one: each would be an error of its own."""
     if isinstance(part, list):
         return any(map(_is_crowded, part))
     if not isinstance(part, dict):

@@ -1,4 +1,4 @@
-"""Put a training run into a zoo: ``python -m condgen_cli.zoo.publish RUN_DIR --id sat --zoo zoo/``."""
+"""Publish a training run in a zoo: ``python -m condgen_cli.zoo.publish RUN_DIR --id sat --zoo zoo/``."""
 
 from __future__ import annotations
 
@@ -28,16 +28,19 @@ from condgen_cli.zoo.manifest import (
     parse_manifest,
 )
 from condgen_cli.zoo.names import protocol_of
+from condgen_cli.zoo.recipes import parse_training_recipe, recipe_of_run
 from condgen_cli.zoo.safetensors_header import read_header
 
 __all__ = ["Run", "publish"]
 
 WEIGHTS = "weights"
-"""The zoo's folder of files."""
+"""The folder of the zoo that holds the models' files."""
+RECIPES = "recipes"
+"""The folder of the zoo that holds the models' recipes, ``NAME.json``."""
 
 
 class Run(BaseModel):
-    """What ``model.json`` of a training run says about its model."""
+    """What the ``model.json`` of a training run says about its model."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
@@ -58,18 +61,26 @@ def publish(
 ) -> Entry:
     """Copy a run's files to ``zoo/weights`` and write its entry into ``zoo/manifest.json``.
 
-    What people wrote into the entry stays unless ``metadata`` replaces it; task, architecture, decoding, files and revision
-    follow the run. A file that another entry has already, by its hash, is shared; files that no entry uses any more go.
+    Task, architecture, decoding, files, recipe and revision of the entry come from the run. All other fields of an entry that
+    exists already stay unless ``metadata`` replaces them. A file with the hash of another entry's file is shared; files that no
+    entry uses any more are deleted.
+
+    The run's recipe goes to ``zoo/recipes``. Where the run goes on from other runs, or from the published model of this name,
+    their stages come first.
 
     Args:
-        name: the entry's id.
-        aliases: added to the entry's own.
-        metadata: fields of ``Entry``.
-        bits: 16 to store 32-bit weights in 16 bits; 8 to store large matrices in 8 and the rest in 16.
+        run_dir: the run's folder, with ``model.json`` and the files that it names.
+        name: id of the entry.
+        zoo: the zoo's folder, which is created if needed.
+        aliases: further names, added to those of an existing entry.
+        metadata: fields of ``Entry``, such as ``description`` and ``licence``.
+        bits: bits per weight: 32 as trained, 16, or 8 for large matrices and 16 for the rest.
+    Returns:
+        The new entry.
     Raises:
-        NotFoundError: if the run or one of its files is not there.
+        NotFoundError: if the run or one of its files does not exist.
         IntegrityError: if the run or the manifest is malformed.
-        UsageError: if the entry lacks what an entry needs, a name is taken, or weights can't have so many bits.
+        UsageError: if a required field is missing, a name is taken, or ``bits`` is another number.
     """
     if bits not in (8, 16, 32):
         raise UsageError(f"weights can't be stored in {bits} bits", "8, 16 or 32")
@@ -78,11 +89,14 @@ def publish(
     known = {file.sha256: file.urls for entry in manifest.entries if entry.id != name for file in entry.files}
     contents = {path: _content(run_dir / path, bits) for path in run.files}
     files = [_file(path, content, known, name) for path, content in contents.items()]
-    entry = _entry(manifest, name, run, files, aliases, metadata or {})
+    recipe = _training_recipe(run_dir, manifest, name, zoo)
+    entry = _entry(manifest, name, run, files, aliases, metadata or {}, recipe)
     updated = _with_entry(manifest, entry)
     for file in entry.files:
         if file.sha256 not in known:
             write_atomically(zoo / file.urls[0], contents[file.path])
+    if entry.recipe and recipe is not None:
+        write_atomically(zoo / entry.recipe.urls[0], recipe)
     _write_manifest(zoo, updated)
     _remove_unused(zoo, manifest, updated)
     return entry
@@ -110,14 +124,14 @@ def _content(path: Path, bits: int) -> bytes:
     protect(path)
     if path.suffix == ".safetensors":
         read_header(path)
-        load_weights(path)  # what is no number is told now, not to those who use it
+        load_weights(path)  # refuses weights that are not finite before anybody downloads them
         if bits < 32:
             return _smaller(path, bits)
     return path.read_bytes()
 
 
 def _smaller(path: Path, bits: int) -> bytes:
-    """The weights with 32-bit floats in 16 or 8 bits; everything else, integers included, as it is."""
+    """The file with 32-bit floats stored in 16 or 8 bits, and everything else unchanged."""
     import numpy as np
     from safetensors.numpy import load_file, save
 
@@ -137,8 +151,21 @@ def _smaller(path: Path, bits: int) -> bytes:
     return save({name: value if name in kept else halved(name, value) for name, value in weights.items()})
 
 
+def _training_recipe(run_dir: Path, manifest: Manifest, name: str, zoo: Path) -> bytes | None:
+    """The recipe that made the run; None if it has none."""
+    recipe = recipe_of_run(run_dir)
+    if recipe is None:
+        return None
+    former = next((entry for entry in manifest.entries if entry.id == name), None)
+    if former and former.recipe and recipe.stages[0].get("init") in former.names:
+        # the run replaces what it goes on from: that name means another model from now on
+        path = zoo / former.recipe.urls[0]
+        recipe = recipe.after(parse_training_recipe(path.read_bytes(), str(path)))
+    return recipe.to_json().encode()
+
+
 def _file(path: str, content: bytes, known: Mapping[str, tuple[str, ...]], name: str) -> dict[str, Any]:
-    """The fields of a ``File``, validated later with the whole entry."""
+    """The fields of a ``File``; they are validated with the whole entry."""
     digest = hashlib.sha256(content).hexdigest()
     urls = known.get(digest, (f"{WEIGHTS}/{name}-{digest[:8]}{Path(path).suffix}",))
     return {"path": path, "urls": list(urls), "size": len(content), "sha256": digest}
@@ -151,19 +178,26 @@ def _entry(
     files: Sequence[Mapping[str, Any]],
     aliases: Sequence[str],
     metadata: Mapping[str, Any],
+    recipe: bytes | None,
 ) -> Entry:
     written = next((entry for entry in manifest.entries if entry.id == name), None)
     fields = written.model_dump(mode="json", exclude_defaults=True) if written else {}
     fields |= metadata
     fields |= run.model_dump(mode="json", exclude={"files"})
     fields |= {"id": name, "files": files, "revision": _revision(files)}
+    fields["recipe"] = recipe and {
+        "path": "recipe.json",
+        "urls": [f"{RECIPES}/{name}.json"],
+        "size": len(recipe),
+        "sha256": hashlib.sha256(recipe).hexdigest(),
+    }
     fields["aliases"] = list(dict.fromkeys([*fields.get("aliases", []), *aliases]))
     return _validated(Entry, fields, f"entry {name}")
 
 
 def _validated(model: Any, fields: Mapping[str, Any], what: str) -> Any:
     try:
-        # by way of JSON, so that what is written can be read again
+        # by way of JSON: the manifest that is written can be read again
         return model.model_validate_json(json.dumps(fields), strict=True)
     except (ValidationError, TypeError) as error:
         message = validation_message(error) if isinstance(error, ValidationError) else str(error)
@@ -171,7 +205,7 @@ def _validated(model: Any, fields: Mapping[str, Any], what: str) -> Any:
 
 
 def _revision(files: Sequence[Mapping[str, Any]]) -> str:
-    """Eight digits that change whenever a file does."""
+    """Eight hexadecimal digits that change whenever a file changes."""
     return hashlib.sha256("".join(f"{file['path']}\n{file['sha256']}\n" for file in files).encode()).hexdigest()[:8]
 
 
@@ -192,23 +226,23 @@ def _write_manifest(zoo: Path, manifest: Manifest) -> None:
 
 def _remove_unused(zoo: Path, before: Manifest, after: Manifest) -> None:
     for url in _local_urls(before) - _local_urls(after):
-        if url.startswith(f"{WEIGHTS}/"):
+        if url.startswith((f"{WEIGHTS}/", f"{RECIPES}/")):
             (zoo / url).unlink(missing_ok=True)
 
 
 def _local_urls(manifest: Manifest) -> set[str]:
-    return {url for entry in manifest.entries for file in entry.files for url in file.urls if not protocol_of(url)}
+    return {url for entry in manifest.entries for file in entry.all_files for url in file.urls if not protocol_of(url)}
 
 
 def _command(
-    run_dir: Annotated[Path, typer.Argument(metavar="RUN_DIR", help="A training run: model.json and its files.")],
+    run_dir: Annotated[Path, typer.Argument(metavar="RUN_DIR", help="A training run: a folder with model.json.")],
     name: Annotated[str, typer.Option("--id", metavar="NAME", help="The model's name in the zoo.")],
     zoo: Annotated[Path, typer.Option("--zoo", metavar="DIR", help="The zoo's folder.")],
     alias: Annotated[list[str] | None, typer.Option("--alias", metavar="NAME", help="Another name; repeatable.")] = None,
-    metadata: Annotated[Path | None, typer.Option("--metadata", metavar="FILE", help="Fields of the entry, TOML.")] = None,
-    bits: Annotated[int, typer.Option("--bits", min=8, max=32, metavar="8|16|32", help="For a weight.")] = 32,
+    metadata: Annotated[Path | None, typer.Option("--metadata", metavar="FILE", help="TOML with fields of the entry.")] = None,
+    bits: Annotated[int, typer.Option("--bits", min=8, max=32, metavar="8|16|32", help="Bits per weight.")] = 32,
 ) -> None:
-    """Put a training run into a zoo."""
+    """Publish a training run in a zoo."""
     forget_inputs()
     if metadata is not None:
         protect(metadata)

@@ -195,7 +195,7 @@ def _copied(url: str, store: Store) -> bytes:
 
 def _forbid_local_files(manifest: Manifest, url: str) -> None:
     for entry in manifest.entries:
-        for file in entry.files:
+        for file in entry.all_files:
             if any(protocol_of(address) == "file" for address in file.urls):
                 raise IntegrityError(f"manifest {url}: {entry.id} wants a file of this machine, {file.urls[0]}")
 

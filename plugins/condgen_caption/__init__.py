@@ -129,16 +129,8 @@ def condgen_register_metrics() -> list[MetricSpec]:
 
 @hookimpl
 def condgen_register_recipes() -> list[RecipeSpec]:
-    recipes = {
-        "sat": "Soft attention over the last feature map (Xu et al. 2015), first part: cross-entropy.",
-        "sat-finetune": "Second part of sat: the encoder's last stages trained with the decoder.",
-        "sat-reward": "Third part of sat: self-critical training (Rennie et al. 2017).",
-        "sat-video": "Attention over the frames of a clip (Yao et al. 2015), from the model of photos.",
-        "sat-video-reward": "Second part of sat-video: self-critical training (Rennie et al. 2017).",
-        "nic-video": "The mean of a clip's frames at every step, no attention.",
-        "nic": "The image's vector at every step, no attention (after Vinyals et al. 2015).",
-    }
-    return [RecipeSpec(name, "caption", "condgen_caption.recipes", f"{name}.toml", help) for name, help in recipes.items()]
+    names = ("sat", "sat-video", "nic-video", "nic")
+    return [RecipeSpec(name, "caption", "condgen_caption.recipes", f"{name}.toml") for name in names]
 
 
 @hookimpl

@@ -99,13 +99,8 @@ def condgen_register_metrics() -> list[MetricSpec]:
 
 @hookimpl
 def condgen_register_recipes() -> list[RecipeSpec]:
-    recipes = {
-        "hred-words": "Hierarchical recurrent encoder-decoder: remembers the dialogue.",
-        "hred": "hred-words with a cache: remembers words, and where they stood.",
-        "seq2seq-chat": "The same size, but reads the last turn alone.",
-        "seq2seq-chat-3": "The same size, but reads the last three turns as one text.",
-    }
-    return [RecipeSpec(name, "chat", "condgen_chat.recipes", f"{name}.toml", help) for name, help in recipes.items()]
+    names = ("hred", "seq2seq-chat", "seq2seq-chat-3")
+    return [RecipeSpec(name, "chat", "condgen_chat.recipes", f"{name}.toml") for name in names]
 
 
 @hookimpl

@@ -88,15 +88,8 @@ def condgen_register_metrics() -> list[MetricSpec]:
 
 @hookimpl
 def condgen_register_recipes() -> list[RecipeSpec]:
-    kinds = {"": "Neural Turing machine", "-lstm": "LSTM"}
-    return [
-        RecipeSpec(f"ntm-{task}{suffix}", "ntm", "condgen_ntm.recipes", f"{task}{suffix}.toml", f"{kind}: {what}.")
-        for task, what in TASKS.items()
-        for suffix, kind in kinds.items()
-    ] + [
-        RecipeSpec(f"ntm-{task}-1", "ntm", "condgen_ntm.recipes", f"{task}-1.toml", f"The first part of ntm-{task}.")
-        for task in ("repeat-copy", "priority-sort")
-    ]
+    files = [f"{task}{suffix}" for task in TASKS for suffix in ("", "-lstm")]
+    return [RecipeSpec(f"ntm-{file}", "ntm", "condgen_ntm.recipes", f"{file}.toml") for file in files]
 
 
 @hookimpl

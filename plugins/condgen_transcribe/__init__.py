@@ -75,7 +75,7 @@ def condgen_register_models() -> list[ModelSpec]:
             task="transcribe",
             build="condgen_transcribe.model:build",
             experiment="condgen_transcribe.training:TranscribeExperiment",
-            help="Listen, Attend and Spell: a pyramid of LSTMs listens, a speller with attention writes; CTC beside it.",
+            help="Listen, Attend and Spell: bidirectional LSTMs listen, a speller with attention writes; CTC on the listener.",
             own_data=(
                 ("data.language_model", "model.language_model", "decoding.weights.language_model"),
                 ("data.dictionary", "model.phones", "objective.phones", "decoding.weights.phones"),
@@ -145,21 +145,8 @@ def condgen_register_metrics() -> list[MetricSpec]:
 
 @hookimpl
 def condgen_register_recipes() -> list[RecipeSpec]:
-    recipes = {
-        "las": "Listen, Attend and Spell with CTC and a language model on LibriSpeech.",
-        "las-lm": "The language model of las, to be trained first.",
-        "las-listener": "The listener of las, learnt by CTC alone, to be trained next.",
-        "las-speller": "The speller of las beside the listener, third.",
-        "las-listener-2": "The listener of las, learnt on by CTC alone, fourth.",
-        "las-fine": "The listener of las with a position every 40 ms, fifth.",
-        "las-speller-2": "The speller of las beside that listener, sixth.",
-        "las-phones": "The listener of las with an output of phones as well, seventh.",
-        "las-phones-2": "The same, learnt on once more, eighth; las goes on from it.",
-        "las-an4": "Listen, Attend and Spell with CTC and a language model on AN4.",
-        "las-an4-lm": "The language model of las-an4, to be trained first.",
-    }
-    package = "condgen_transcribe.recipes"
-    return [RecipeSpec(name, "transcribe", package, f"{name}.toml", help) for name, help in recipes.items()]
+    names = ("las", "las-an4")
+    return [RecipeSpec(name, "transcribe", "condgen_transcribe.recipes", f"{name}.toml") for name in names]
 
 
 @hookimpl

@@ -13,7 +13,9 @@ from pydantic import BaseModel, ConfigDict, model_validator
 
 from condgen_cli.errors import NotFoundError, UsageError
 from condgen_cli.training.library import find_recipe
-from condgen_cli.training.recipe import Recipe, check, parse_override, parse_recipe, read_recipe
+from condgen_cli.training.overrides import parse_override
+from condgen_cli.training.recipe import Recipe, check
+from condgen_cli.training.stages import parse_recipe, parse_stages, read_recipe
 
 MINIMAL = """
 name = "small"
@@ -211,15 +213,16 @@ class TestOtherData:
     def elsewhere(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.chdir(tmp_path)
 
-    def changed(self, name: str, *overrides: str) -> tuple[Recipe, list[str]]:
+    def changed(self, name: str, *overrides: str, stage: str = "") -> tuple[Recipe, list[str]]:
         told: list[str] = []
-        return parse_recipe(*find_recipe(name), overrides, told.append), told
+        stages = parse_stages(*find_recipe(name), overrides, told.append)
+        return (stages.find(stage) if stage else stages.stages[0]).recipe, told
 
     def test_what_belonged_to_the_recipe_s_own_goes_and_what_the_user_gives_stays(self) -> None:
         recipe, told = self.changed("memn2n-task", "data.dataset=stories", "data.options.file=mine.txt")
         assert recipe.data.options == {"options": {"file": "mine.txt"}, "time_noise": 0.1}
         assert told == ["data.options left out: the recipe's are for babi, not for stories"]
-        recipe, told = self.changed("hred-words", "data.dataset=dialogues", 'data.more=["chitchat"]')
+        recipe, told = self.changed("hred", "data.dataset=dialogues", 'data.more=["chitchat"]', stage="words")
         assert recipe.data.options["more"] == ["chitchat"]
 
     def test_the_same_data_set_keeps_its_options(self) -> None:
@@ -227,34 +230,35 @@ class TestOtherData:
         assert recipe.data.options["options"] == {"task": "5", "size": "1k"}
         assert told == []
 
-    def test_a_run_on_other_data_is_not_gone_on_from(self) -> None:
-        recipe, told = self.changed("shakespeare", "data.dataset=text-file")
-        assert recipe.init is None
+    def test_a_stage_goes_on_from_the_one_before_whatever_the_data(self) -> None:
+        recipe, told = self.changed("shakespeare", "data.dataset=text-file", stage="plays")
+        assert recipe.init == "stage:books"
         assert len(told) == 2
-        assert "init=runs/shakespeare-books left out" in told[0]
-        recipe, told = self.changed("sat-video-reward", "data.dataset=msvd")
-        assert recipe.init == "sat"
-        recipe, told = self.changed("las", "data.dataset=audio-folder")
-        assert recipe.training.lr_multipliers == {}
-        assert recipe.decoding["weights"] == {"ctc": 15.0}
-
-    def test_a_run_on_the_same_data_or_one_that_is_given_is(self) -> None:
+        assert self.changed("sat-video", "data.dataset=msvd")[0].init == "sat"
+        recipe, _ = self.changed("las", "data.dataset=audio-folder", stage="speller-3")
+        assert recipe.training.lr_multipliers == {"model.listener": 0.0}
+        assert recipe.decoding["weights"] == {"ctc": 15.0, "language_model": 8.0}
         assert self.changed("shakespeare", "data.dataset=text-file", "init=runs/mine")[0].init == "runs/mine"
-        before, _ = self.changed("shakespeare-books", "data.dataset=text-file")
-        run = Path("runs/shakespeare-books")
+
+    def test_a_run_on_other_data_is_not_gone_on_from(self) -> None:
+        text = MINIMAL.replace("[model]", 'init = "runs/before"\n[model]') + "lr_multipliers = { encoder = 0.1 }\n"
+        told: list[str] = []
+        recipe = parse_recipe(text, "small.toml", ["data.dataset=msvd"], told.append)
+        assert (recipe.init, recipe.training.lr_multipliers) == (None, {})
+        assert told == ["init=runs/before left out, no run on msvd: training begins with random weights"]
+        run = Path("runs/before")
         run.mkdir(parents=True)
-        (run / "recipe.json").write_text(before.to_json())
-        recipe, told = self.changed("shakespeare", "data.dataset=text-file")
-        assert recipe.init == "runs/shakespeare-books"
-        assert told == ["data.with_dev left out: the recipe's are for tinyshakespeare, not for text-file"]
+        (run / "recipe.json").write_text(recipe.to_json())
+        recipe = parse_recipe(text, "small.toml", ["data.dataset=msvd"], told.append)
+        assert recipe.init == "runs/before"
+        assert len(told) == 1
 
     def test_a_model_on_the_same_data_keeps_what_goes_with_it(self) -> None:
-        recipe, _ = self.changed("las-an4", "data.dataset=audio-folder", "data.language_model=runs/mine")
+        recipe, _ = self.changed("las-an4", "data.dataset=audio-folder", "data.language_model=runs/mine", stage="speech")
         assert recipe.model.options["language_model"]["layers"] == 1
         assert recipe.decoding["weights"] == {"ctc": 2.0, "language_model": 1.0}
-        recipe, _ = self.changed("las-an4", "data.dataset=audio-folder")
-        assert "language_model" not in recipe.model.options
-        assert recipe.decoding["weights"] == {"ctc": 2.0}
+        recipe, _ = self.changed("las-an4", "data.dataset=audio-folder", stage="speech")
+        assert recipe.model.options["language_model"]["layers"] == 1
 
 
 class TestValues:

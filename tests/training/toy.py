@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import time
@@ -15,8 +16,9 @@ from torch import Tensor, nn
 
 from condgen_cli import training
 from condgen_cli.hookspecs import hookimpl
-from condgen_cli.specs import ModelSpec
+from condgen_cli.specs import DatasetSpec, ModelSpec
 from condgen_cli.training import Recipe
+from condgen_cli.training.initial import InitialModel
 
 CONDGEN_API = "2"
 
@@ -41,10 +43,35 @@ metric = "accuracy"
 log_every = 2
 """
 
+STAGES = (
+    RECIPE.replace("epochs = 3", "epochs = 1")
+    + """
+[[stages]]
+name = "first"
+
+[[stages]]
+name = "second"
+
+[stages.training]
+epochs = 2
+
+[[stages]]
+name = "third"
+
+[stages.model]
+dropout = 0.0
+"""
+)
+
 
 @hookimpl
 def condgen_register_models() -> list[ModelSpec]:
     return [ModelSpec("gru", "count", "toy:Objective", "toy:Experiment")]
+
+
+@hookimpl
+def condgen_register_datasets() -> list[DatasetSpec]:
+    return [DatasetSpec("digits", "count", "Digits that count up.", "toy:digits", generated=True)]
 
 
 class Objective(training.Objective):
@@ -89,6 +116,8 @@ class Experiment(training.Experiment):
     def prepare(self) -> None:
         recipe = self.recipe
         self.objective = Objective(recipe.model.options.get("dropout", 0.0))
+        if recipe.init:
+            InitialModel(recipe.init).load_into(self.objective)
         self.drawn = 0
         self.evaluations = 0
         self.exports: list[dict[str, Tensor]] = []
@@ -117,7 +146,8 @@ class Experiment(training.Experiment):
         weights = {name: tensor.clone() for name, tensor in self.objective.state_dict().items()}
         self.exports.append(weights)
         save_file(weights, directory / "model.safetensors")
-        (directory / "model.json").write_text("{}")
+        description = {"task": "count", "architecture": {"name": "gru", "config": {}}, "files": ["model.safetensors"]}
+        (directory / "model.json").write_text(json.dumps(description))
 
 
 class Batches:
@@ -141,3 +171,7 @@ class Batches:
                 Path("hanging").touch()
                 time.sleep(60)
             yield {"digits": (start + torch.arange(6)) % 10}
+
+
+def digits(root: Path, split: str, **options: str) -> list[object]:
+    return []

@@ -163,3 +163,68 @@ def test_the_command(tmp_path: Path, home: Path) -> None:
     failed = subprocess.run([*command, str(tmp_path), *options], capture_output=True, text=True, check=False)
     assert failed.returncode == 3
     assert failed.stderr.startswith("error: ")
+
+
+def recipe(name: str, seed: int = 1, init: str | None = None, **training: Any) -> dict[str, Any]:
+    return {"name": name, "task": "caption", "seed": seed, "init": init, "model": {"architecture": "sat"}, "training": training}
+
+
+def with_recipe(run: Path, document: dict[str, Any]) -> Path:
+    (run / "recipe.json").write_text(json.dumps(document))
+    return run
+
+
+def test_the_recipe_of_a_run_is_kept_beside_the_card(tmp_path: Path, home: Path) -> None:
+    zoo = tmp_path / "zoo"
+    run = with_recipe(run_dir(tmp_path / "run"), recipe("first", epochs=3))
+    entry = publish(run, "sat", zoo, metadata=METADATA)
+    assert entry.recipe
+    assert (zoo / "recipes" / "sat.json").stat().st_size == entry.recipe.size
+    catalogue = Zoo([local_source(zoo)], Store(home))
+    assert catalogue.recipe(entry).document == recipe("first", epochs=3)
+    assert [check.file.path for check in catalogue.verify(entry)][-1] == "recipe.json"
+    assert publish(run, "sat", zoo) == entry
+    (run / "recipe.json").unlink()
+    assert publish(run, "sat", zoo).recipe is None
+    assert not (zoo / "recipes" / "sat.json").exists()
+
+
+def test_a_recipe_of_stages_is_kept_whole(tmp_path: Path, home: Path) -> None:
+    stages = [{key: value for key, value in recipe(name).items() if key != "task"} for name in ("a", "b")]
+    document = {"name": "two", "description": "d", "task": "caption", "stages": stages}
+    entry = publish(with_recipe(run_dir(tmp_path / "run"), document), "sat", tmp_path / "zoo", metadata=METADATA)
+    assert Zoo([local_source(tmp_path / "zoo")], Store(home)).recipe(entry).document == document
+
+
+def test_runs_that_go_on_from_one_another_become_stages(tmp_path: Path, home: Path) -> None:
+    zoo = tmp_path / "zoo"
+    first = with_recipe(run_dir(tmp_path / "first"), recipe("Sat 1", init="encoder", epochs=8))
+    second = with_recipe(run_dir(tmp_path / "second", 2), recipe("sat", init=str(first), epochs=5))
+    publish(second, "sat", zoo, aliases=["show"], metadata=METADATA)
+    third = with_recipe(run_dir(tmp_path / "third", 3), recipe("sat", init="show", epochs=1))
+    entry = publish(third, "sat", zoo)
+    kept = Zoo([local_source(zoo)], Store(home)).recipe(entry)
+    assert [(stage["name"], stage["init"]) for stage in kept.stages] == [
+        ("sat-1", "encoder"),
+        ("sat", "stage:sat-1"),
+        ("sat-2", "stage:sat"),
+    ]
+    assert [stage["training"]["epochs"] for stage in kept.stages] == [8, 5, 1]
+    assert (kept.document["name"], kept.document["task"]) == ("sat", "caption")
+    assert str(tmp_path) not in kept.to_json()
+
+
+def test_a_recipe_that_names_itself_ends(tmp_path: Path) -> None:
+    run = run_dir(tmp_path / "run")
+    with_recipe(run, recipe("sat", init=str(run)))
+    entry = publish(run, "sat", tmp_path / "zoo", metadata=METADATA)
+    assert entry.recipe is not None
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{}", '{"stages": []}', '{"stages": [1]}', "[" * 10**5])
+def test_what_is_no_recipe(content: str, tmp_path: Path) -> None:
+    run = run_dir(tmp_path / "run")
+    (run / "recipe.json").write_text(content)
+    with pytest.raises(IntegrityError, match=r"recipe\.json"):
+        publish(run, "sat", tmp_path / "zoo", metadata=METADATA)
+    assert not (tmp_path / "zoo").exists()

@@ -1,0 +1,174 @@
+"""``condgen recipe check``: what would stop a training, found out before the first step of the first stage.
+
+Each stage is built as it would be trained, on the first items of its data and from the untrained model of the stage before.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import tempfile
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from condgen_cli.data.store import dataset_spec, open_dataset
+from condgen_cli.errors import CondgenError, UsageError, out_of_memory
+from condgen_cli.training.build import build_experiment
+from condgen_cli.training.experiment import Experiment
+from condgen_cli.training.optimizer import make_optimizer
+from condgen_cli.training.recipe import Recipe, Training, check
+from condgen_cli.training.staged import check_names
+from condgen_cli.training.stages import Stage, Stages
+
+__all__ = ["LIMIT", "StageCheck", "check_recipe"]
+
+LIMIT = 200
+"""Items of each split that a stage is built on: enough to find out what doesn't fit, without minutes of preparation."""
+
+_BYTES = 4
+"""Of a weight in training."""
+_STATES = {"adamw": 2, "rmsprop": 2, "sgd": 1}
+"""Numbers that an optimizer keeps for each weight."""
+
+
+@dataclass(frozen=True)
+class StageCheck:
+    """What is known of a stage before it is trained.
+
+    Args:
+        name: of the stage; empty for the only one.
+        architecture: its name.
+        train, dev: items of the splits; None where they are made as they are read.
+        parameters: of what is trained; its vocabulary is that of the items that it was built on.
+        trained: those that are not left as they are.
+        memory: bytes of weights, gradients, the optimizer's numbers and the average; activations come on top.
+        batches: of an epoch, on one process.
+        steps: in all.
+        exact: whether the stage was built on all items; otherwise ``batches`` and ``steps`` are reckoned from the first ones.
+        warmup: steps of it.
+    """
+
+    name: str
+    architecture: str
+    train: int | None
+    dev: int | None
+    parameters: int
+    trained: int
+    memory: int
+    batches: int
+    steps: int
+    exact: bool
+    warmup: int
+
+
+def check_recipe(stages: Stages, data_dir: Path | None) -> list[StageCheck]:
+    """Build every stage of a recipe, without training it.
+
+    Raises:
+        NotFoundError: if data, an architecture or a model to begin with is not there.
+        UsageError: if settings don't fit, or the memory doesn't suffice.
+        CondgenError: whatever else keeps a stage from being built.
+    """
+    for stage in stages.stages:
+        check_names(stage.recipe)
+    checks = []
+    with tempfile.TemporaryDirectory() as folder:
+        folders: dict[str, Path] = {}
+        for stage in stages.stages:
+            try:
+                experiment = _build(stage.located(folders), data_dir, Path(folder) / "run")
+                checks.append(_check_stage(stage, experiment, data_dir))
+                folders[stage.name] = Path(folder) / stage.folder
+                folders[stage.name].mkdir()
+                experiment.export(folders[stage.name])
+            except Exception as error:
+                failure = _as_usage_error(error)
+                if stages.single:
+                    raise failure from None
+                raise type(failure)(f"stage {stage.name}: {failure.message}", failure.hint) from None
+    return checks
+
+
+def _build(recipe: Recipe, data_dir: Path | None, run_dir: Path) -> Experiment:
+    """The experiment on the first items only, where its plugin has a limit and the recipe sets none."""
+    document = recipe.model_dump(mode="json")
+    document["data"] = {"limit": LIMIT, "dev_limit": LIMIT, **document["data"]}
+    try:
+        return build_experiment(check(Recipe, document), data_dir, run_dir)
+    except UsageError as error:
+        if "limit: unknown key" not in error.message:
+            raise
+    return build_experiment(recipe, data_dir, run_dir)
+
+
+def _check_stage(stage: Stage, experiment: Experiment, data_dir: Path | None) -> StageCheck:
+    recipe, settings = stage.recipe, stage.recipe.training
+    make_optimizer(settings, experiment.objective)
+    known = experiment.dev_metrics
+    if known and settings.metric not in known:
+        raise UsageError(f"training.metric: no dev metric named {settings.metric!r}", f"known: {', '.join(known)}")
+    train, dev = (_count(recipe, split, data_dir) for split in ("train", "dev"))
+    batches = len(experiment.batches(0))
+    exact = train is None or train <= LIMIT or not _limited(experiment)
+    if not exact and train is not None:
+        batches = batches * train // LIMIT
+    if not batches:
+        raise UsageError("there is nothing to train on: an epoch has no batch", "a smaller training.batch_size")
+    parameters, trained = _parameters(experiment.objective)
+    memory = _memory(settings, parameters, trained)
+    if memory > (there := _memory_there()):
+        reason = f"weights, gradients and optimizer take {memory / 1e9:.1f} GB, and {there / 1e9:.1f} GB are there"
+        raise UsageError(reason, "a smaller model")
+    steps = settings.epochs * math.ceil(batches / settings.accumulate)
+    warmup = settings.warmup if 2 * settings.warmup <= steps else steps // 10
+    name = recipe.model.architecture
+    return StageCheck(stage.name, name, train, dev, parameters, trained, memory, batches, steps, exact, warmup)
+
+
+def _limited(experiment: Experiment) -> bool:
+    """Whether the experiment's plugin knows a limit of items."""
+    recipe: Any = getattr(experiment, "recipe", None)
+    return isinstance(recipe, Recipe) and recipe.data.options.get("limit") == LIMIT
+
+
+def _count(recipe: Recipe, split: str, data_dir: Path | None) -> int | None:
+    spec = dataset_spec(recipe.data.dataset)
+    if spec.generated or split not in spec.splits:
+        return None
+    limit: Any = recipe.data.options.get("limit" if split == "train" else "dev_limit") or math.inf
+    items: Iterable[Any] = open_dataset(recipe.data.dataset, split, data_dir, recipe.data.options.get("options"))
+    return int(min(sum(1 for _ in items), limit))
+
+
+def _parameters(objective: nn.Module) -> tuple[int, int]:
+    """How many parameters there are, and how many of them are trained."""
+    parameters = list(objective.parameters())
+    trained = sum(parameter.numel() for parameter in parameters if parameter.requires_grad)
+    return sum(parameter.numel() for parameter in parameters), trained
+
+
+def _memory(settings: Training, parameters: int, trained: int) -> int:
+    averages = 0 if settings.average == "none" else 1 if settings.average == "ema" else int(settings.average.partition("-")[2])
+    return _BYTES * (parameters * (1 + averages) + trained * (1 + _STATES[settings.optimizer]))
+
+
+def _memory_there() -> int:
+    """Bytes of the GPU that would be trained on, or of this machine."""
+    if torch.cuda.is_available():
+        return int(torch.cuda.mem_get_info()[0])
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def _as_usage_error(error: Exception) -> CondgenError:
+    """A lack of memory is what the recipe asks for; the other errors as they are."""
+    failure = out_of_memory(error)
+    if failure is not None:
+        return UsageError(failure.message, failure.hint)
+    if not isinstance(error, CondgenError):
+        raise error
+    return error

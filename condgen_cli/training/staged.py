@@ -1,0 +1,320 @@
+"""Training a recipe's stages one after the other; what is done already is not done again.
+
+The run's folder holds ``recipe.json`` with all stages, a folder ``NUMBER-NAME`` for each, which is a run like any other, and at
+last the files of the last stage's model. A stage's ``stage.json`` says which models of earlier stages it began with, by their
+hashes, and how it ended: a stage is done if it has ended and these are still the same.
+"""
+
+from __future__ import annotations
+
+import gc
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from condgen_cli.console import info
+from condgen_cli.errors import NotFoundError, UsageError
+from condgen_cli.files.writing import write_atomically
+from condgen_cli.training.build import build_experiment
+from condgen_cli.training.loop import is_main_process, train
+from condgen_cli.training.recipe import Recipe, check
+from condgen_cli.training.run import MAY_CHANGE, RunDirectory, differing_keys
+from condgen_cli.training.stages import REFERENCE, Stage, Stages, parse_stages, read_text
+from condgen_cli.zoo.names import safe_path
+
+__all__ = ["StagesSummary", "check_names", "train_stages"]
+
+_LONGER = {"training.epochs", "training.patience"}
+"""Settings that make a stage which has ended go on."""
+
+
+@dataclass(frozen=True)
+class StagesSummary:
+    """How a run of several stages ended.
+
+    Args:
+        run_dir: holds the last stage's model, unless only an earlier stage was trained.
+        stages: for each stage that has been trained its name and ``Summary.as_json`` of its training, in order.
+    """
+
+    run_dir: Path
+    stages: tuple[tuple[str, Mapping[str, Any]], ...]
+
+    def as_json(self) -> dict[str, Any]:
+        """The summary of the last stage, with those of all as ``stages``."""
+        stages = [{"name": name, **summary} for name, summary in self.stages]
+        return {**self.stages[-1][1], "run_dir": str(self.run_dir), "stages": stages}
+
+
+class _StagedRun:
+    """The folder of a run with stages.
+
+    Args:
+        path: the folder; it need not exist.
+        stages: the recipe; its ``recipe.json`` will say so.
+        data_dir: where the data lie, noted for a run that goes on.
+    """
+
+    def __init__(self, path: Path, stages: Stages, data_dir: Path | None) -> None:
+        self.directory = RunDirectory(path)
+        self.data_dir = data_dir
+        self.path = path
+        self.stages = stages
+        self.is_new = not self.directory.recipe.exists()
+        self.folders = {stage.name: path / stage.folder for stage in stages.stages}
+
+    def check(self, resume: bool, force: bool, only: Stage | None) -> None:
+        """See that the run may start, or go on, here; nothing is written.
+
+        Raises:
+            NotFoundError: if there is no run to resume.
+            UsageError: if there is a run that would be overwritten, or it followed another recipe.
+        """
+        recipe = self.stages.stages[0].recipe
+        if not resume and (only is None or self.is_new):
+            self.directory.check(recipe, resume=False, force=force)
+        elif self.is_new:
+            raise NotFoundError(f"no run to resume in {self.path}")
+        else:
+            self._check_same(only)
+
+    def _check_same(self, only: Stage | None) -> None:
+        old = parse_stages(read_text(self.directory.recipe), self.directory.recipe.name)
+        if [stage.name for stage in old.stages] != [stage.name for stage in self.stages.stages]:
+            reason = f"{self.path} holds a run of other stages than the recipe's"
+            raise UsageError(reason, "start another run with -o, or replace it with --force")
+        if only is not None:
+            # what the other stages have been trained with stays true
+            kept = tuple(only if stage.name == only.name else stage for stage in old.stages)
+            self.stages = replace(self.stages, stages=kept)
+            return
+        for before, now in zip(old.stages, self.stages.stages, strict=True):
+            for key, was, wanted in differing_keys(before.recipe, now.recipe):
+                if key not in MAY_CHANGE:
+                    reason = f"the run in {self.path} has stages.{now.name}.{key} = {was!r}, the recipe says {wanted!r}"
+                    raise UsageError(reason, "resume with the same recipe, or start another run with -o")
+
+    def begin(self) -> None:
+        """Write what the run is to be."""
+        self.directory.write(self.stages.to_json(), False, self.data_dir)
+
+    def undo(self) -> None:
+        """Take ``begin`` back if there was no run before."""
+        if self.is_new:
+            self.directory.undo()
+
+    def publish(self) -> None:
+        """Put the last stage's model into the run's folder, file by file, ``model.json`` last, unless it is there."""
+        folder = self.folders[self.stages.stages[-1].name]
+        if _digest(self.path) == _digest(folder):
+            return
+        for name in [*_model_files(folder), "model.json"]:
+            target = self.path / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            partial = target.with_name(f"{target.name}.partial")
+            shutil.copyfile(folder / name, partial)
+            os.replace(partial, target)
+
+
+class _StageDirectory(RunDirectory):
+    """The folder of a stage's run. Its recipe names earlier stages as the recipe's file does, wherever the run lies.
+
+    Args:
+        run: the whole run.
+        stage: one of its stages.
+    """
+
+    def __init__(self, run: _StagedRun, stage: Stage) -> None:
+        super().__init__(run.folders[stage.name])
+        self.run = run
+        self.stage = stage
+        self._note = self.path / "stage.json"
+
+    def state(self) -> str:
+        """``done``; ``begun``, so that it can go on; or ``new``: there is nothing, or what is there began otherwise."""
+        if not self.recipe.is_file() or self._noted("from") != self._sources():
+            return "new"
+        changed = {key for key, *_ in differing_keys(self.stored(), self.stage.recipe)}
+        if changed - MAY_CHANGE:
+            return "new"
+        return "begun" if changed & _LONGER or self.summary() is None else "done"
+
+    def summary(self) -> dict[str, Any] | None:
+        """How the training ended; None if it hasn't."""
+        found = self._noted("summary")
+        return found if isinstance(found, dict) else None
+
+    def finish(self, summary: Mapping[str, Any]) -> None:
+        """Note how the training ended."""
+        self._write(summary)
+
+    def stored(self) -> Recipe:
+        try:
+            return check(Recipe, json.loads(read_text(self.recipe)), source=str(self.recipe))
+        except (json.JSONDecodeError, RecursionError) as error:
+            raise UsageError(f"{self.recipe}: {error}") from None
+
+    def check(self, recipe: Recipe, resume: bool, force: bool = False) -> None:
+        super().check(self.stage.recipe, resume, force)
+
+    def begin(self, recipe: Recipe, resume: bool, data_dir: Path | None = None) -> None:
+        self.run.begin()
+        super().begin(self.stage.recipe, resume)
+        self._write(None)
+
+    def undo(self) -> None:
+        self._note.unlink(missing_ok=True)
+        super().undo()
+        self.run.undo()
+
+    def _sources(self) -> dict[str, str]:
+        """Hashes of the models of earlier stages that the stage begins with."""
+        return {name: _digest(self.run.folders[name]) for name in self.stage.references}
+
+    def _noted(self, key: str) -> Any:
+        try:
+            return json.loads(self._note.read_text(encoding="utf-8")).get(key)
+        except (OSError, ValueError, RecursionError, AttributeError):
+            return None
+
+    def _write(self, summary: Mapping[str, Any] | None) -> None:
+        document = {"from": self._sources(), "summary": summary}
+        write_atomically(self._note, (json.dumps(document, indent=2) + "\n").encode())
+
+
+def train_stages(
+    stages: Stages,
+    run_dir: Path,
+    resume: bool = False,
+    *,
+    force: bool = False,
+    only: Stage | None = None,
+    device: str = "auto",
+    data_dir: Path | None = None,
+) -> StagesSummary:
+    """Train the stages of a recipe, each from the models of those before it.
+
+    Args:
+        stages: as ``parse_stages`` gives them for a recipe with ``[[stages]]``.
+        run_dir: the run's folder.
+        resume: go on where the run was interrupted; stages that are done are not done again.
+        force: start anew although ``run_dir`` holds a run.
+        only: train this stage alone, from what is there of those before it.
+        device: see ``condgen_cli.training.loop.train``.
+        data_dir: where the data lie; None: where they lay before.
+    Raises:
+        NotFoundError: if there is no run to resume, or no model of a stage that ``only`` needs.
+        UsageError: if names in a stage or the run's folder don't fit; nothing has been written then.
+        CondgenError: as ``build_experiment`` and ``train``.
+    """
+    run = _StagedRun(run_dir, stages, data_dir)
+    run.check(resume, force, only)
+    if data_dir is None and not run.is_new:
+        run.data_dir = run.directory.data_dir
+    wanted = stages.stages if only is None else (only,)
+    for stage in wanted:
+        check_names(stage.recipe)
+    summaries = []
+    for stage in wanted:
+        directory = _StageDirectory(run, stage)
+        if only is not None:
+            _check_sources(run, stage)
+        state = directory.state()
+        _wait_for_everyone()
+        summary = directory.summary()
+        if only is None and resume and state == "done" and summary is not None:
+            info(f"{_position(stage, stages)}: done already")
+        elif only is None:
+            summary = _train(directory, resume and state == "begun", True, device)
+        else:
+            if resume and state == "new" and directory.recipe.is_file():
+                reason = f"stage {stage.name} in {run_dir} was begun with another model or by another recipe"
+                raise UsageError(reason, "--force trains it anew")
+            summary = _train(directory, resume, force, device)
+        summaries.append((stage.name, summary))
+    if wanted[-1] == stages.stages[-1] and is_main_process():
+        run.publish()
+    return StagesSummary(run_dir, tuple(summaries))
+
+
+def _train(directory: _StageDirectory, resume: bool, force: bool, device: str) -> dict[str, Any]:
+    run, stage = directory.run, directory.stage
+    directory.check(stage.recipe, resume, force)
+    recipe = stage.located(run.folders)
+    info(f"{_position(stage, run.stages)}: {'goes on' if resume else 'training'} in {directory.path}")
+    experiment = build_experiment(recipe, run.data_dir, directory.path)
+    summary = train(recipe, experiment, directory, resume, force=force, device=device)
+    ended = {key: value for key, value in summary.as_json().items() if key != "run_dir"}
+    if is_main_process():
+        directory.finish(ended)
+    run.is_new = False
+    del experiment  # its memory is the next stage's
+    gc.collect()
+    return ended
+
+
+def check_names(recipe: Recipe) -> None:
+    """Find out before hours are spent on other stages that a stage's names are those of something.
+
+    Raises:
+        NotFoundError: if there is no such architecture, data set or model to begin with.
+        UsageError: if the architecture is another task's, the data set lacks an option, or the decoding can't be so.
+    """
+    from condgen_cli.data.store import check_options, dataset_spec
+    from condgen_cli.plugins import manager
+    from condgen_cli.runner import initial_bundle
+    from condgen_cli.specs import named
+
+    spec = named(manager().models, "architecture", recipe.model.architecture)
+    if spec.task != recipe.task:
+        raise UsageError(f"architecture {spec.name} is for the task {spec.task}, the recipe says {recipe.task}")
+    check_options(dataset_spec(recipe.data.dataset), recipe.data.options.get("options", {}))
+    recipe.make_decoding()
+    if recipe.init and not recipe.init.startswith(REFERENCE):
+        initial_bundle(recipe.init)
+
+
+def _check_sources(run: _StagedRun, stage: Stage) -> None:
+    for name in stage.references:
+        if not _digest(run.folders[name]):
+            reason = f"stage {stage.name} begins with the model of stage {name}, which is not in {run.path}"
+            raise NotFoundError(reason, f"--stage {name} trains it")
+
+
+def _position(stage: Stage, stages: Stages) -> str:
+    return f"stage {stage.number} of {len(stages.stages)}, {stage.name}"
+
+
+def _wait_for_everyone() -> None:
+    """With several processes, no one writes what others still look at to find out which stages are done."""
+    from torch import distributed
+
+    if distributed.is_available() and distributed.is_initialized():
+        distributed.barrier()
+
+
+def _model_files(folder: Path) -> list[str]:
+    """The names of the files of a run's model beside ``model.json``; none if there is no model."""
+    try:
+        names = json.loads((folder / "model.json").read_text(encoding="utf-8"))["files"]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return []
+    return [safe_path(name) for name in names]
+
+
+def _digest(folder: Path) -> str:
+    """A hash of a run's model; empty if there is none."""
+    digest = hashlib.sha256()
+    try:
+        for name in ["model.json", *_model_files(folder)]:
+            digest.update(f"{name}\0".encode())
+            with (folder / name).open("rb") as file:
+                digest.update(hashlib.file_digest(file, "sha256").digest())
+    except OSError:
+        return ""
+    return digest.hexdigest()

@@ -1,0 +1,371 @@
+"""A recipe's file: TOML with the settings of one training, or of several stages that make one model, and overrides.
+
+A file without ``[[stages]]`` is one ``Recipe``. In one with them each stage is a table of what differs from the top level; a
+stage goes on from the stage before it unless its ``init`` says otherwise, and may name an earlier one as ``"stage:NAME"``.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import re
+import tomllib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from condgen_cli import console
+from condgen_cli.errors import NotFoundError, UsageError
+from condgen_cli.files.inputs import refuse_device
+from condgen_cli.specs import near_names
+from condgen_cli.training.other_data import leave_own_data
+from condgen_cli.training.overrides import apply_override, check_plain, parse_override
+from condgen_cli.training.recipe import NAME, Recipe, check, check_known
+
+__all__ = ["REFERENCE", "Stage", "Stages", "parse_recipe", "parse_stages", "read_description", "read_recipe", "read_text"]
+
+REFERENCE = "stage:"
+"""A setting that begins so names an earlier stage: the folder of its run takes its place."""
+
+_STAGE_NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
+_OF_ARCHITECTURE = ("model", "data", "objective", "decoding")
+"""Sections that a stage with another architecture takes nothing of from the top level."""
+_OF_ANY_DATA = ("dataset", "options", "limit", "dev_limit")
+"""What such a stage takes of ``[data]`` after all: it is the same data."""
+
+Setting = tuple[tuple[str, ...], Any]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One training of a recipe.
+
+    Args:
+        name: what ``--stage`` and ``"stage:NAME"`` call it; empty for the only one of a recipe without ``[[stages]]``.
+        number: from 1.
+        recipe: its settings; ``init`` and settings of ``data`` may be ``"stage:NAME"``.
+    """
+
+    name: str
+    number: int
+    recipe: Recipe
+
+    @property
+    def folder(self) -> str:
+        """The name of its folder within the run."""
+        return f"{self.number}-{self.name}"
+
+    @property
+    def references(self) -> list[str]:
+        """Names of the earlier stages that it needs, in order of their first mention."""
+        texts = [self.recipe.init, *_texts(self.recipe.data.options)]
+        found = [text.removeprefix(REFERENCE) for text in texts if text and text.startswith(REFERENCE)]
+        return list(dict.fromkeys(found))
+
+    def located(self, folders: Mapping[str, Path]) -> Recipe:
+        """The recipe with the folders of earlier stages' runs in place of their names."""
+        document = self.recipe.model_dump(mode="json")
+        parts = {key: _replaced(document[key], folders) for key in ("init", "data")}
+        return check(Recipe, {**document, **parts})
+
+
+@dataclass(frozen=True)
+class Stages:
+    """What a recipe's file says: one stage or more.
+
+    Args:
+        name: also the default folder of the run.
+        task: name of the architectures' task.
+        description: one line; may be empty.
+        stages: in order. The last one's model is the recipe's.
+    """
+
+    name: str
+    task: str
+    description: str
+    stages: tuple[Stage, ...]
+
+    @property
+    def single(self) -> bool:
+        """Whether the recipe has no ``[[stages]]``: its run has no folders of them."""
+        return not self.stages[0].name
+
+    def find(self, name: str) -> Stage:
+        """The stage of a name or a number.
+
+        Raises:
+            UsageError: if there is none.
+        """
+        if self.single:
+            raise UsageError(f"the recipe {self.name} has no stages")
+        for stage in self.stages:
+            if name in (stage.name, str(stage.number)):
+                return stage
+        known = [stage.name for stage in self.stages]
+        near = near_names(name, known)
+        hint = f"{'did you mean' if near else 'its stages'}: {', '.join(near or known)}"
+        raise UsageError(f"the recipe {self.name} has no stage {name!r}", hint)
+
+    def to_json(self) -> str:
+        """Every setting of every stage, defaults written out; ``parse_stages`` reads it back as equal stages."""
+        if self.single:
+            return self.stages[0].recipe.to_json()
+        stages = []
+        for stage in self.stages:
+            settings = stage.recipe.model_dump(mode="json")
+            stages.append({"name": stage.name} | {key: settings[key] for key in settings if key not in ("name", "task")})
+        document = {"name": self.name, "description": self.description, "task": self.task, "stages": stages}
+        return json.dumps(document, ensure_ascii=False, indent=2) + "\n"
+
+
+def read_recipe(path: Path, overrides: Iterable[str] = ()) -> Recipe:
+    """Read the file of a recipe without stages; see ``parse_recipe``.
+
+    Raises:
+        NotFoundError: if there is no such file.
+        UsageError: if it is not a recipe, or has stages.
+    """
+    return parse_recipe(read_text(path), path.name, overrides)
+
+
+def read_text(path: Path) -> str:
+    """The text of a recipe's file.
+
+    Raises:
+        NotFoundError: if there is no such file.
+        UsageError: if it can't be read.
+        InputError: if it is a device.
+    """
+    refuse_device(path, str(path))
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise NotFoundError(f"no recipe {path}", "condgen recipe ls") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"cannot read {path}: {error}") from None
+
+
+def read_description(text: str) -> str:
+    """The line that describes a recipe, its ``description``; empty if it has none or can't be read."""
+    try:
+        description = tomllib.loads(text).get("description")
+    except (tomllib.TOMLDecodeError, RecursionError):
+        return ""
+    return description if isinstance(description, str) else ""
+
+
+def parse_recipe(
+    text: str,
+    name: str,
+    overrides: Iterable[str] = (),
+    tell: Callable[[str], None] = console.info,
+    stage: str | None = None,
+) -> Recipe:
+    """The settings of one training: of a recipe without stages, or of one stage as if it stood alone.
+
+    Args:
+        stage: the name of a stage, or its number.
+        text, name, overrides, tell: see ``parse_stages``.
+    Raises:
+        UsageError: as ``parse_stages``; if the recipe has stages and none is named; if the stage needs the run of another.
+    """
+    stages = parse_stages(text, name, overrides, tell, first=stage)
+    if stages.single and stage is None:
+        return stages.stages[0].recipe
+    if stage is None:
+        raise UsageError(f"{name} has stages", f"name one: {', '.join(one.name for one in stages.stages)}")
+    found = stages.find(stage)
+    if found.references:
+        raise UsageError(f"{name}: stage {found.name} needs the run of stage {found.references[0]}", "init= begins anew")
+    return found.recipe.model_copy(update={"name": stages.name})
+
+
+def parse_stages(
+    text: str,
+    name: str,
+    overrides: Iterable[str] = (),
+    tell: Callable[[str], None] = console.info,
+    *,
+    first: str | None = None,
+) -> Stages:
+    """Read a recipe of TOML, or of the JSON that ``Recipe.to_json`` or ``Stages.to_json`` wrote.
+
+    An override holds for all stages, one of ``stages.NAME.key.path`` or ``stages.NUMBER.key.path`` for one. That of ``init``
+    says what the first stage begins with. Where another data set is named, what the recipe says of its own alone is left out,
+    see ``other_data``.
+
+    Args:
+        text: the recipe.
+        name: of its file, for messages; JSON if it ends in .json.
+        overrides: ``key.path=value`` each.
+        tell: gets a line for what is left out.
+        first: name or number of the first stage to be run, if it isn't the recipe's first.
+    Raises:
+        UsageError: if the text can't be parsed, a key is unknown or a value doesn't fit.
+    """
+    values = _load(text, name)
+    settings = [parse_override(override) for override in overrides]
+    description = values.pop("description", "")
+    if not isinstance(description, str):
+        raise UsageError(f"{name}: description: input should be a valid string (is {description!r})")
+    lines: dict[str, None] = {}
+    if "stages" not in values:
+        for path, _ in settings:
+            if path[0] == "stages":
+                raise UsageError(f"{name} has no stages", "condgen recipe show")
+        recipe = _make(values, settings, name, (), lines)
+        _check_references(recipe, (), name)
+        stages = Stages(recipe.name, recipe.task, description, (Stage("", 1, recipe),))
+    else:
+        stages = _parse_all(values, settings, name, description, first, lines)
+    for line in lines:
+        tell(line)
+    return stages
+
+
+def _load(text: str, name: str) -> dict[str, Any]:
+    try:
+        values = json.loads(text) if name.endswith(".json") else tomllib.loads(text)
+    except (tomllib.TOMLDecodeError, json.JSONDecodeError, RecursionError) as error:
+        reason = str(error)
+        raise UsageError(f"{name}: {reason[:1].lower()}{reason[1:]}") from None
+    if not isinstance(values, dict):
+        raise UsageError(f"{name}: not a table of settings")
+    return values
+
+
+def _parse_all(
+    values: dict[str, Any], settings: Sequence[Setting], file: str, description: str, first: str | None, lines: dict[str, None]
+) -> Stages:
+    tables = values.pop("stages")
+    names = _stage_names(tables, file)
+    name = _override(settings, ("name",), values.get("name"))
+    begin = 0 if first is None else _index(first, names, file)
+    general = [setting for setting in settings if setting[0][0] != "stages" and setting[0] != ("name",)]
+    own: dict[int, list[Setting]] = {}
+    for path, value in settings:
+        if path[0] == "stages":
+            if len(path) < 3:
+                raise UsageError(f"{'.'.join(path)} is no setting of a stage", f"stages.{names[0]}.training.epochs=3")
+            own.setdefault(_index(path[1], names, file), []).append((path[2:], value))
+    stages = []
+    for index, table in enumerate(tables):
+        merged = _merge(values, table)
+        if "init" not in table:
+            merged["init"] = f"{REFERENCE}{names[index - 1]}" if index else values.get("init")
+        merged["name"] = f"{name}-{names[index]}"
+        applies = [setting for setting in general if _applies(setting[0], values, merged)]
+        kept = [setting for setting in applies if index == begin or setting[0] != ("init",)]
+        recipe = _make(merged, [*kept, *own.get(index, ())], file, ("stages", names[index]), lines)
+        _check_references(recipe, names[:index], file)
+        stages.append(Stage(names[index], index + 1, recipe))
+    if len({stage.recipe.task for stage in stages}) > 1:
+        raise UsageError(f"{file}: stages of one recipe have one task")
+    if not isinstance(name, str) or not re.fullmatch(NAME, name):
+        raise UsageError(f"{file}: name: string should match pattern {NAME!r} (is {name!r})")
+    return Stages(name, stages[0].recipe.task, description, tuple(stages))
+
+
+def _stage_names(tables: Any, file: str) -> list[str]:
+    if not isinstance(tables, list) or not tables or not all(isinstance(table, dict) for table in tables):
+        raise UsageError(f"{file}: stages: one [[stages]] table or more")
+    names: list[str] = []
+    for number, table in enumerate(tables, 1):
+        name = table.get("name")
+        if not isinstance(name, str) or not _STAGE_NAME.fullmatch(name):
+            raise UsageError(f"{file}: stage {number}: its name has to be lower-case letters, digits and hyphens (is {name!r})")
+        if name in names:
+            raise UsageError(f"{file}: two stages are called {name!r}")
+        names.append(name)
+    return names
+
+
+def _index(key: str, names: Sequence[str], file: str) -> int:
+    if key in names:
+        return names.index(key)
+    if key.isdecimal() and 1 <= int(key) <= len(names):
+        return int(key) - 1
+    near = near_names(key, names)
+    hint = f"{'did you mean' if near else 'its stages'}: {', '.join(near or names)}"
+    raise UsageError(f"{file} has no stage {key!r}", hint)
+
+
+def _merge(top: Mapping[str, Any], table: Mapping[str, Any]) -> dict[str, Any]:
+    """A stage's settings: the top level's, key by key of each section, but for what the stage says; an empty text unsets."""
+    merged = copy.deepcopy(dict(top))
+    other = _is_other(table.get("model"), top.get("model"))
+    for section in _OF_ARCHITECTURE if other else ():
+        if isinstance(values := merged.get(section), dict):
+            merged[section] = {key: values[key] for key in _OF_ANY_DATA if key in values and section == "data"}
+    for key, value in table.items():
+        if isinstance(value, dict):
+            base = merged.get(key)
+            merged[key] = {**(base if isinstance(base, dict) else {}), **copy.deepcopy(value)}
+            for name in [name for name, part in merged[key].items() if part == ""]:
+                del merged[key][name]
+        else:
+            merged[key] = copy.deepcopy(value)
+    return merged
+
+
+def _is_other(own: Any, top: Any) -> bool:
+    """Whether a stage's ``[model]`` is of another architecture than the top level's."""
+    if not isinstance(own, dict) or not isinstance(top, dict) or "architecture" not in top:
+        return False
+    return bool(own.get("architecture", top["architecture"]) != top["architecture"])
+
+
+def _applies(path: tuple[str, ...], top: Mapping[str, Any], merged: Mapping[str, Any]) -> bool:
+    """Whether an override of all stages is one of this stage: settings of an architecture are not another's."""
+    if path[0] not in _OF_ARCHITECTURE or not _is_other(merged.get("model"), top.get("model")):
+        return True
+    return path[0] == "data" and path[1:2] != () and path[1] in _OF_ANY_DATA
+
+
+def _make(
+    values: dict[str, Any], settings: Sequence[Setting], file: str, place: tuple[str, ...], lines: dict[str, None]
+) -> Recipe:
+    """One recipe of its settings and the overrides; what is left out for another data set is told in ``lines``."""
+    dataset = _override(settings, ("data", "dataset"), None)
+    if isinstance(dataset, str):
+        given = [path for path, value in settings if value is not None or path == ("init",)]
+        lines.update(dict.fromkeys(leave_own_data(values, dataset, given)))
+    for path, value in settings:
+        if value is None:
+            check_known(path, file)
+        apply_override(values, path, value)
+    check_plain(values, file)
+    return check(Recipe, values, *place, source=file)
+
+
+def _override(settings: Sequence[Setting], wanted: tuple[str, ...], default: Any) -> Any:
+    return next((value for path, value in reversed(settings) if path == wanted), default)
+
+
+def _check_references(recipe: Recipe, earlier: Sequence[str], file: str) -> None:
+    for name in Stage("", 1, recipe).references:
+        if name not in earlier:
+            known = f"earlier stages: {', '.join(earlier)}" if earlier else "there is no earlier stage"
+            raise UsageError(f"{file}: {REFERENCE}{name} is no earlier stage", known)
+
+
+def _texts(value: Any) -> Iterable[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        for part in value.values():
+            yield from _texts(part)
+    elif isinstance(value, list):
+        for part in value:
+            yield from _texts(part)
+
+
+def _replaced(value: Any, folders: Mapping[str, Path]) -> Any:
+    if isinstance(value, str) and value.startswith(REFERENCE):
+        return str(folders[value.removeprefix(REFERENCE)])
+    if isinstance(value, dict):
+        return {key: _replaced(part, folders) for key, part in value.items()}
+    if isinstance(value, list):
+        return [_replaced(part, folders) for part in value]
+    return value
