@@ -585,8 +585,8 @@ class ByHalves(SequenceModel):
 @pytest.mark.parametrize(
     ("model", "message"),
     [
-        (nn.Identity, "builds a Identity, which is neither a SequenceModel nor a Predictor"),
-        (ByHalves, "builds a ByHalves, whose vocabulary is None"),
+        (nn.Identity, "builds an instance of Identity, which is neither a SequenceModel nor a Predictor"),
+        (ByHalves, "builds an instance of ByHalves, whose vocabulary is None"),
     ],
 )
 def test_what_is_built_must_be_a_model(
