@@ -12,7 +12,7 @@ from pathlib import Path
 from condgen_chat.metrics import Blandness
 from condgen_cli.data.store import open_dataset
 from condgen_cli.decoding import Decoding
-from condgen_cli.runner import load
+from condgen_cli.runner import Request, load
 
 DECODINGS = {
     "greedy": {"method": "greedy"},
@@ -39,7 +39,7 @@ def main() -> None:
     for name in options.model:
         runner = load(name, "cpu")
         for label, settings in DECODINGS.items():
-            results = runner.stream(items, Decoding(**{"max_length": 40, **settings}), batch_size=64, draw=False)
+            results = runner.stream(items, Request(Decoding(**{"max_length": 40, **settings}), 64, conditions=False))
             replies = [result.generations[0] for result in results]
             scores = metric.score(metric.statistics(items, replies).sum(0), len(items))
             print(f"{name:<14}{label:<26}" + "".join(f"{float(scores[key]):16.2f}" for key in metric.keys), flush=True)

@@ -17,7 +17,7 @@ import torch
 from common import cpu_seconds, write_photos
 
 from condgen_cli import decoding, load
-from condgen_cli.runner import read_items
+from condgen_cli.runner import Request, read_items
 
 
 def main() -> None:
@@ -37,10 +37,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder, open("/dev/null", "w") as output:
         photos = write_photos(Path(folder), options.photos)
         items = [item for photo in photos for item in read_items("caption", str(photo))]
-        list(runner.stream(items[:2], settings, draw=False))  # the first call of an operator sets it up
+        list(runner.stream(items[:2], Request(settings, conditions=False)))  # the first call of an operator sets it up
         stages.clear()
         start, words = cpu_seconds(), 0
-        for result in runner.stream(items, settings, options.batch_size, draw=False):
+        for result in runner.stream(items, Request(settings, options.batch_size, conditions=False)):
             words += len(result.generations[0].tokens)
             print(f"{result.source}: {result.generations[0].output}", file=output)
         total = cpu_seconds() - start

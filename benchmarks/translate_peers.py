@@ -183,13 +183,14 @@ def translate_condgen(folder: Path, run: Path, match: str, search: Search) -> Ca
     from condgen_cli import load
     from condgen_cli.decoding import Decoding
     from condgen_cli.model import Item
+    from condgen_cli.runner import Request
 
     runner = load(run)
     decoding = Decoding(beam=BEAM, min_length=search.shortest, max_length=search.longest, length_penalty=search.penalty)
 
     def translate(lines: list[str]) -> int:
         items = [Item(str(number), line) for number, line in enumerate(lines)]
-        results = [result.generations[0] for result in runner.stream(items, decoding, BATCH, draw=False)]
+        results = [result.generations[0] for result in runner.stream(items, Request(decoding, BATCH, conditions=False))]
         return sum(len([token for token in generation.tokens if token != "<eos>"]) for generation in results)
 
     return translate

@@ -22,7 +22,7 @@ import torch
 from common import PHOTOS, cpu_seconds
 
 from condgen_cli import decoding, load
-from condgen_cli.runner import read_items
+from condgen_cli.runner import Request, read_items
 
 RATE = 25
 SIZE = (1280, 720)
@@ -44,10 +44,10 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as folder:
             paths = [write_clip(Path(folder) / f"{number}.mp4", number, seconds) for number in range(options.clips)]
             items = [item for path in paths for item in read_items("caption", str(path))]
-            list(runner.stream(items[:1], draw=False))  # the first call of an operator sets it up
+            list(runner.stream(items[:1], Request(conditions=False)))  # the first call of an operator sets it up
             stages.clear()
             start = cpu_seconds()
-            list(runner.stream(items, batch_size=4, draw=False))
+            list(runner.stream(items, Request(batch_size=4, conditions=False)))
             total = cpu_seconds() - start
         # what FFmpeg's threads take is the process' and no Python thread's
         rest = total - stages["encoder"] - stages["decoder"] - stages["decode, resize"]

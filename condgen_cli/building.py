@@ -55,7 +55,7 @@ def build_model(bundle: Bundle) -> Model:
 
 
 def _check_contract(model: Any, bundle: Bundle) -> None:
-    found = f"the plugin of {bundle.architecture!r} builds a {type(model).__name__}"
+    found = f"the plugin of {bundle.architecture!r} builds an instance of {type(model).__name__}"
     if not isinstance(model, SequenceModel | Predictor):
         raise PluginError(
             f"{found}, which is neither a SequenceModel nor a Predictor",

@@ -20,7 +20,7 @@ from condgen_cli.devices import move
 from condgen_cli.errors import CondgenError
 from condgen_cli.generation import Generation
 from condgen_cli.guard import divert_stdout
-from condgen_cli.item import Item
+from condgen_cli.item import Content, Item
 from condgen_cli.likelihood import reference_log_probs
 from condgen_cli.model import Memory, Predictor, SequenceModel
 from condgen_cli.request import Request
@@ -81,7 +81,7 @@ class Execution:
             return Result(
                 item, source, error=CondgenError(f"{source}: the model has no output, since its scores are not numbers")
             )
-        decoded = getattr(item.condition, "warnings", ())  # since it was decoded
+        decoded = item.condition.warnings if isinstance(item.condition, Content) else ()
         before = (*item.warnings, *decoded, *self._domain_warning(item, found))
         return Result(item, source, tuple(replace(one, seconds=seconds, warnings=(*before, *one.warnings)) for one in found))
 

@@ -2,11 +2,40 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ["Item"]
+__all__ = ["Content", "Item"]
+
+
+class Content(ABC):
+    """Bytes that are read when they are asked for: a file, a URL, a member of an archive. A condition that is decoded late.
+
+    Attributes:
+        name: what messages call it.
+        warnings: what was wrong with it when it was decoded last, a line each.
+    """
+
+    name: str
+    warnings: tuple[str, ...] = ()
+
+    @abstractmethod
+    def open(self) -> bytes:
+        """All bytes.
+
+        Raises:
+            CondgenError: if they can't be read.
+        """
+
+    def ends(self, size: int) -> bytes:
+        """What tells it from other contents; all bytes, where its first and last ``size`` aren't found faster.
+
+        Raises:
+            CondgenError: as ``open``.
+        """
+        return self.open()
 
 
 @dataclass(frozen=True)
@@ -25,7 +54,7 @@ class Item:
             0 parts there is nothing in the input, and so in its output: the model is not asked.
         key: of its streams of random numbers (``condgen_cli.randomness``); the runner sets it when it samples.
         warnings: what its reader has to tell the user about it, a line each, such as that its end is missing. What is found
-            when its condition is decoded stands in ``condition.warnings``, if that has such an attribute.
+            when its condition is decoded stands in ``Content.warnings``.
     """
 
     id: str

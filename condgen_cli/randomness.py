@@ -20,7 +20,7 @@ from PIL import Image
 from torch import Tensor
 
 from condgen_cli.errors import CondgenError
-from condgen_cli.item import Item
+from condgen_cli.item import Content, Item
 from condgen_cli.sources import Failure
 
 __all__ = ["Uniforms", "fresh_keys", "item_key", "keyed", "stream_key"]
@@ -36,8 +36,8 @@ def stream_key(seed: int, content: Any, occurrence: int = 0) -> int:
 
     Args:
         seed: of the run.
-        content: what the input is: text, numbers, arrays, pictures, objects whose ``open()`` gives bytes, and collections of
-            these. Equal contents have equal keys, on every machine.
+        content: what the input is: text, numbers, arrays, pictures, ``Content``, and collections of these.
+            Equal contents have equal keys, on every machine.
         occurrence: how many inputs of this content came before.
     Raises:
         TypeError: if the content is of another kind.
@@ -145,10 +145,8 @@ def _written(value: Any) -> Iterator[bytes]:
         yield _framed("bytes", value)
     elif isinstance(value, Image.Image):
         yield _framed(f"{value.mode}{value.size}", value.tobytes())
-    elif hasattr(value, "ends"):
+    elif isinstance(value, Content):
         yield _framed("file", value.ends(ENDS))
-    elif hasattr(value, "open"):
-        yield _framed("file", value.open())
     elif isinstance(value, Mapping):
         yield from _written([(name, value[name]) for name in sorted(value)])
     elif isinstance(value, tuple | list):

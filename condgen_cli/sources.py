@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from condgen_cli.errors import CondgenError, InputError, NotFoundError
 from condgen_cli.files.inputs import protect, refuse_device
-from condgen_cli.item import Item
+from condgen_cli.item import Content, Item
 
 __all__ = ["MAX_DOWNLOAD", "STDIN", "Failure", "Source", "is_url", "near_names", "stem"]
 
@@ -34,7 +34,7 @@ class Failure:
     item: Item | None = None
 
 
-class Source:
+class Source(Content):
     """The bytes of a file, a URL or standard input, read when they are first asked for.
 
     What can be read only once, or is slow to read again, is kept.

@@ -25,18 +25,28 @@ def check_plugin(module: ModuleType) -> None:
 
 
 def check_model(model: Any, items: Sequence[Item]) -> None:
-    """Encoding, stepping, selecting rows and training in parallel agree, for at least two items.
+    """The model keeps the contract of ``SequenceModel`` or ``Predictor``, for at least two items.
 
-    Checked: shapes; attention is a distribution over real positions; a memory's axes have as many cells as positions;
-    the state lives in the state (the same step twice gives the same); rows of state and memory can be selected and repeated;
-    ``forward`` equals repeated ``step``.
+    Checked of a ``SequenceModel``: shapes; attention is a distribution over real positions; a memory's axes have as many cells
+    as positions; the state lives in the state (the same step twice gives the same); rows of state and memory can be selected
+    and repeated; ``forward`` equals repeated ``step``; ``targets`` are ids of the vocabulary. Of a ``Predictor``: each item has
+    a generation, and the same alone as in a batch. Of both: ``example`` is an item, and ``length`` a whole number.
     """
     import torch
 
+    from condgen_cli.model import Predictor, SequenceModel
+
     assert len(items) >= 2, "give it at least two items"
-    if isinstance(model, torch.nn.Module):
-        model.eval()
+    assert isinstance(model, SequenceModel | Predictor), (
+        f"class {type(model).__name__} is derived neither from SequenceModel nor from Predictor, of condgen_cli.model"
+    )
+    model.eval()
     with torch.inference_mode():
+        _check_descriptions(model, items)
+        if isinstance(model, Predictor):
+            _check_predictions(model, items)
+            return
+        _check_texts(model, items)
         memory = model.encode(model.collate(items))
         _check_memory(memory, len(items))
         targets = torch.randint(len(model.vocabulary), (2 * len(items), 4), generator=torch.Generator().manual_seed(0))
@@ -60,9 +70,45 @@ def check_match_function(build: Callable[[int, int, int], Any]) -> None:
         assert all(p.grad is not None for p in parameters), "some parameters get no gradient"
 
 
+def _check_descriptions(model: Any, items: Sequence[Item]) -> None:
+    from condgen_cli.model import Item
+
+    example = model.example()
+    assert example is None or isinstance(example, Item), f"example() gives a {type(example).__name__}, not an Item"
+    for item in items:
+        model.condition(item)
+        length = 0 if model.length is None else model.length(item)
+        assert isinstance(length, int), f"length gives a {type(length).__name__} for item {item.id}, not an int"
+
+
+def _check_predictions(model: Any, items: Sequence[Item]) -> None:
+    from condgen_cli.generation import Generation
+
+    together = list(model.predict(model.collate(items)))
+    assert len(together) == len(items), f"{len(items)} items, but predict gives {len(together)} generations"
+    for item, found in zip(items, together, strict=True):
+        assert isinstance(found, Generation), f"predict gives a {type(found).__name__}, not a Generation"
+        (alone,) = model.predict(model.collate([item]))
+        assert alone.output == found.output, f"the output of item {item.id} depends on the rest of the batch"
+
+
+def _check_texts(model: Any, items: Sequence[Item]) -> None:
+    """What a sequence model says of items and references without being run."""
+    assert model.vocabulary is not None, "it has no vocabulary: see condgen_cli.model.Vocabulary"
+    for item in items:
+        unread, doubt = model.unread(item), model.doubt(item)
+        assert not isinstance(unread, str), "unread gives a str, not a tuple of them"
+        assert isinstance(doubt, str), f"doubt gives a {type(doubt).__name__}, not a str"
+        for reference in item.references:
+            beyond = [index for index in model.targets(reference) if not 0 <= index < len(model.vocabulary)]
+            assert not beyond, f"targets of {reference!r} have ids beyond the vocabulary: {beyond}"
+
+
 def _check_memory(memory: Any, count: int) -> None:
     rows, positions, _ = memory.values.shape
     assert rows == count, f"{count} items, but values have {rows} rows"
+    if memory.vector is not None:
+        assert len(memory.vector) == rows, f"{rows} rows, but the vector has {len(memory.vector)}"
     if memory.mask is not None:
         assert memory.mask.shape == (rows, positions), "mask must be (batch, positions)"
     if memory.axes:

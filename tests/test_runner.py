@@ -576,6 +576,61 @@ def test_a_wrong_description(run: Path, changes: dict[str, Any], error: type[Exc
         load(run)
 
 
+class ByHalves(SequenceModel):
+    """Has no vocabulary."""
+
+    collate = encode = start = step = lambda *_: None
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        (nn.Identity, "builds an instance of Identity, which is neither a SequenceModel nor a Predictor"),
+        (ByHalves, "builds an instance of ByHalves, whose vocabulary is None"),
+    ],
+)
+def test_what_is_built_must_be_a_model(
+    run: Path, monkeypatch: pytest.MonkeyPatch, model: Callable[[], nn.Module], message: str
+) -> None:
+    monkeypatch.setattr("condgen_caption.model.build", lambda config, files: model())
+    with pytest.raises(PluginError, match=message) as raised:
+        load(run)
+    assert raised.value.hint
+
+
+def test_a_model_that_lacks_a_step_can_not_be_made() -> None:
+    class Stepless(SequenceModel):
+        collate = encode = start = lambda *_: None
+
+    with pytest.raises(TypeError, match="step"):
+        Stepless()  # type: ignore[abstract]
+
+
+def test_teacher_forcing_repeats_steps_by_default() -> None:
+    model = Copier()
+    memory = model.encode(["abc", "de"])
+    targets = torch.tensor([[1, 4, 5], [1, 5, 5], [1, 7, 8], [1, 4, 4]])
+    logits = model(memory, targets)
+    assert logits.shape == (4, 3, len(model.vocabulary))
+    found = logits.argmax(2)[::2].tolist()
+    assert found == [model.vocabulary.encode("abc"), [*model.vocabulary.encode("de"), model.vocabulary.eos]]
+
+
+def test_rows_of_a_memory_are_selected_with_all_that_it_holds() -> None:
+    values = torch.arange(6.0).view(3, 2, 1)
+    axes = [(Axis.numbered("place", "slots", count),) for count in (1, 2, 2)]
+    memory = Memory(values, values + 1, values.squeeze(2) > 0, axes, {"more": values[:, 0]}, vector=values[:, 1])
+    some = memory.select(torch.tensor([2, 0]))
+    assert (len(some), [len(row[0]) for row in some.axes]) == (2, [2, 1])
+    assert some.keys is not None
+    assert some.mask is not None
+    assert some.vector is not None
+    assert some.vector.flatten().tolist() == [5, 1]
+    assert some.auxiliary["more"].flatten().tolist() == [4, 0]
+    assert (some.keys == some.values + 1).all()
+    assert some.mask.tolist() == [[True, True], [False, True]]
+
+
 def test_models_that_are_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CONDGEN_HOME", str(tmp_path))
     with pytest.raises(NotFoundError, match="no-such-model"):

@@ -28,6 +28,7 @@ from typing import IO, Any, Protocol
 
 from condgen_cli.errors import CondgenError, IntegrityError, NotFoundError, UsageError
 from condgen_cli.files import protect
+from condgen_cli.item import Content
 
 __all__ = ["Member", "Tree", "extract", "member_name", "open_tree"]
 
@@ -53,7 +54,7 @@ class Tree(Protocol):
 
 
 @dataclass(frozen=True)
-class Member:
+class Member(Content):
     """One file of a tree, read when asked for."""
 
     tree: Tree

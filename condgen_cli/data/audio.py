@@ -35,8 +35,8 @@ def load_audio(source: Any, rate: int = 16_000) -> Samples:
     what it holds. ``Recording`` and ``read_segments`` take it.
 
     Args:
-        source: a path, a URL, the bytes of a file (of any format that libsndfile or FFmpeg knows, a film's too), an object
-            whose ``open()`` gives such bytes, a ``Sound``, or a ``Recording``.
+        source: a path, a URL, the bytes of a file (of any format that libsndfile or FFmpeg knows, a film's too), a
+            ``condgen_cli.item.Content``, a ``Sound``, or a ``Recording``.
     Raises:
         NotFoundError: if the file doesn't exist.
         NetworkError: if a URL can't be fetched.

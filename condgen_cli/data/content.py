@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from condgen_cli.errors import InputError
+from condgen_cli.item import Content
 from condgen_cli.sources import STDIN, Source
 
 __all__ = [
@@ -162,7 +163,7 @@ def open_content(source: Any, kind: str) -> tuple[str, IO[bytes]]:
     """What to call a source in a message, and its file, which can be sought in: one on disk isn't read into memory.
 
     Args:
-        source: a path, a URL, the bytes of a file, a ``Source``, or an object whose ``open()`` gives such bytes.
+        source: a path, a URL, the bytes of a file, or a ``Content`` such as a ``Source``.
         kind: what the file should hold, with an article: ``an image``.
     Raises:
         NotFoundError: if the file doesn't exist.
@@ -176,9 +177,9 @@ def open_content(source: Any, kind: str) -> tuple[str, IO[bytes]]:
         source = Source(os.fspath(source))
     if isinstance(source, Source):
         return source.name, source.file()
-    if not hasattr(source, "open"):
+    if not isinstance(source, Content):
         raise InputError(f"cannot read {kind} from an object of type {type(source).__name__}")
-    return str(getattr(source, "name", unnamed)), io.BytesIO(source.open())
+    return source.name, io.BytesIO(source.open())
 
 
 _PHOTOS = (b"\xff\xd8\xff", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+", b"\xff\x0a", b"\xff\x4f\xff\x51")

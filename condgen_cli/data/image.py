@@ -72,7 +72,7 @@ def load_image(source: Any, alpha: bool = False) -> Image.Image:
     Photos of which both sides are long are reduced while they are read (see ``_SIDE``), so that time and memory stay small.
 
     Args:
-        source: a path, a URL, the bytes of a file, an object whose ``open()`` gives such bytes, or a PIL image.
+        source: a path, a URL, the bytes of a file, a ``condgen_cli.item.Content``, or a PIL image.
         alpha: keep transparency: an image that has some is RGBA.
     Raises:
         NotFoundError: if the file doesn't exist.

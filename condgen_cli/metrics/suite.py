@@ -184,7 +184,7 @@ def build_suite(keys: Sequence[str], specs: Mapping[str, MetricSpec], *, tokeniz
         if isinstance(metric, Metric):
             return metric
         raise PluginError(
-            f"the plugin of {spec.keys[0]!r} builds a {type(metric).__name__}, which is no Metric",
+            f"the plugin of {spec.keys[0]!r} builds an instance of {type(metric).__name__}, which is no Metric",
             f"as of API 2, class {type(metric).__name__} derives from condgen_cli.metrics.Metric",
         )
 

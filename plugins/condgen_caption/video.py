@@ -21,7 +21,8 @@ from condgen_caption.model import VOCABULARY_FILE, CaptionConfig, Captioner
 from condgen_cli.data.image import resize
 from condgen_cli.data.text import WordVocabulary
 from condgen_cli.data.video import Clip, load_clip
-from condgen_cli.generation import Axis
+from condgen_cli.decoding import Hypothesis
+from condgen_cli.generation import Axis, Generation
 from condgen_cli.model import Item, Memory
 from condgen_cli.nn.recurrent import run
 from condgen_cli.training import check
@@ -100,6 +101,11 @@ class VideoModel(Captioner):
     def condition(self, item: Item) -> Clip:
         """The frames that attention is drawn on."""
         return load_clip(item.condition, self.config.frames)
+
+    def finish(self, generation: Generation, hypothesis: Hypothesis, item: Item) -> Generation:
+        """The caption, with what was wrong with a clip that was given decoded."""
+        told = item.condition.warnings if isinstance(item.condition, Clip) else ()
+        return replace(generation, warnings=(*told, *generation.warnings))
 
     def encode(self, batch: Frames | FrameVectors) -> Memory:
         """Frames of clips, or their vectors, to a memory with one position for each frame."""

@@ -21,6 +21,7 @@ from condgen_cli.data import audio
 from condgen_cli.data import recording as recording_module
 from condgen_cli.data.audio import Recording, Segment, Sound, load_audio, read_segments
 from condgen_cli.errors import InputError, NotFoundError, UsageError
+from condgen_cli.item import Content
 
 RATE = 16_000
 NAMES = ["wav", "float", "flac", "ogg", "opus", "mp3"]
@@ -143,8 +144,8 @@ def test_decoded_sound() -> None:
         load_audio(Sound(np.zeros(10, np.int16), RATE))
 
 
-def test_objects_that_open_are_read() -> None:
-    class Member:
+def test_contents_are_read() -> None:
+    class Member(Content):
         name = "speech.tar/1.flac"
 
         def open(self) -> bytes:

@@ -18,6 +18,7 @@ from PIL import Image, ImageCms
 
 from condgen_cli.data.image import MAX_PIXELS, Photo, load_image, resize
 from condgen_cli.errors import InputError, NotFoundError
+from condgen_cli.item import Content
 
 RED, BLUE, WHITE = (255, 0, 0), (0, 0, 255), (255, 255, 255)
 
@@ -414,8 +415,8 @@ def test_programs_are_not_run() -> None:
         load_image(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n(/tmp/x) (w) file\n%%EOF\n")
 
 
-def test_objects_that_open_are_read() -> None:
-    class Member:
+def test_contents_are_read() -> None:
+    class Member(Content):
         name = "photos.zip/1.png"
 
         def open(self) -> bytes:

@@ -189,3 +189,8 @@ def test_a_vector_beside_attention_is_read_at_every_step() -> None:
             logits = [decoder.step(token, state, one).logits for one in (memory, other)]
         changed[size] = not torch.equal(*logits)
     assert changed == {0: False, CONTEXT: True}
+
+
+def test_a_memory_without_a_vector_is_refused_in_plain_words() -> None:
+    with pytest.raises(ValueError, match="needs a memory with a vector"):
+        make().start(Memory(torch.zeros(1, 4, CONTEXT)))

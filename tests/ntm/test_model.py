@@ -19,7 +19,7 @@ from condgen_cli.inspection import trace
 from condgen_cli.item import Item
 from condgen_cli.render.tape import Tape
 from condgen_cli.runner import load
-from condgen_cli.testing import check_plugin
+from condgen_cli.testing import check_model, check_plugin
 from condgen_cli.training import Recipe, build_experiment, parse_recipe, train
 from condgen_ntm.bit_tasks import TASKS
 from condgen_ntm.data import as_item
@@ -50,6 +50,7 @@ def test_the_plugin_keeps_the_contract() -> None:
 def test_a_batch_gives_what_its_sequences_give_alone(task: str, changes: dict[str, Any]) -> None:
     made = model(task, **changes)
     batch = items(task, 6, 8, 7)
+    check_model(made, batch)
     with torch.inference_mode():
         together = made.predict(made.collate(batch))
         alone = [made.predict(made.collate([item]))[0] for item in batch]

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from condgen_cli.errors import InputError
 from condgen_cli.item import Item
+from condgen_cli.testing import check_model
 from condgen_qa.model import QaConfig, QaModel
 from condgen_qa.text import Question, tokens
 from condgen_qa.vocabulary import StoryVocabulary
@@ -158,6 +159,10 @@ def test_gradients_of_a_restart_are_those_it_has_alone() -> None:
         assert one.grad is not None
         assert two.grad is not None
         torch.testing.assert_close(one.grad[0], two.grad[1])
+
+
+def test_the_model_keeps_the_contract() -> None:
+    check_model(model(), ITEMS)
 
 
 def test_a_prediction_tells_probabilities_and_where_each_hop_looked() -> None:
