@@ -59,15 +59,12 @@ def command(text: str, model: ModelOpt = None, format: FormatOpt = None) -> None
     raise typer.Exit(run_task("old", text_inputs([text], None), TaskOptions.of(locals())))
 """
 ECHO_MODEL = """
-from torch import nn
 from condgen_cli.generation import Generation
+from condgen_cli.model import Predictor
 
-class Echoer(nn.Module):
+class Echoer(Predictor):
     def collate(self, items):
         return [item.condition for item in items]
-
-    def condition(self, item):
-        return None
 
     def predict(self, batch):
         return [Generation(text, details={"length": [len(text)], "secret": [1]}) for text in batch]
