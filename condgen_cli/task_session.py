@@ -118,9 +118,9 @@ class Session:
         options = self.options
         request = Request(
             decoding,
-            options.batch_size,
-            options.force,
-            options.seed,
+            batch_size=options.batch_size,
+            force=options.force,
+            seed=options.seed,
             conditions=options.show_attention or options.save_attention is not None,
             live=self._live,
             join_parts=False,
