@@ -16,8 +16,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from condgen_cli.data.store import check_options, find_dataset_root, parse_options, present_root, wanted_archives
+from condgen_cli.data.store import (
+    check_options,
+    find_dataset_root,
+    open_dataset,
+    parse_options,
+    present_root,
+    wanted_archives,
+)
 from condgen_cli.errors import NotFoundError, UsageError
+from condgen_cli.plugins import manager
 from condgen_cli.specs import Archive, DatasetSpec, Option
 
 SPEC = DatasetSpec(
@@ -83,6 +91,14 @@ def test_a_folder_for_all_data_sets_is_not_taken_for_one_that_it_lacks(home: Pat
     assert present_root(SPEC, parent) is None
     (parent / "LICENCE").touch()
     assert present_root(SPEC, parent) == parent
+
+
+def test_every_data_set_refuses_an_unknown_split_and_lists_its_own(tmp_path: Path) -> None:
+    for name, spec in manager().datasets.items():
+        for split in ("validation", "Train"):
+            with pytest.raises(UsageError, match=f"{name} has no split '{split}'") as caught:
+                open_dataset(name, split, tmp_path)
+            assert caught.value.hint == f"its splits: {', '.join(spec.splits)}"
 
 
 def test_options_are_checked_and_filled_in() -> None:

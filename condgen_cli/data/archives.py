@@ -1,8 +1,8 @@
 """Published archives read where they lie, packed or unpacked.
 
 A tree is a folder, a zip or a tar file seen as named members that are read into memory one at a time: nothing is unpacked
-to disk, and one reader serves those who unpacked the archive and those who didn't. ``extract`` is for what can't be read
-that way. Names in an archive are a stranger's data: one that would leave the folder makes the whole archive refused.
+to disk, and one reader serves those who unpacked the archive and those who didn't. Names in an archive are a stranger's
+data: one that would leave the folder makes the whole archive refused.
 """
 
 from __future__ import annotations
@@ -10,11 +10,9 @@ from __future__ import annotations
 import lzma
 import os
 import re
-import shutil
 import stat
 import struct
 import tarfile
-import tempfile
 import threading
 import zipfile
 import zlib
@@ -26,16 +24,14 @@ from gzip import BadGzipFile
 from pathlib import Path
 from typing import IO, Any, Protocol
 
-from condgen_cli.errors import CondgenError, IntegrityError, NotFoundError, UsageError
+from condgen_cli.errors import CondgenError, IntegrityError, NotFoundError
 from condgen_cli.files import protect
 from condgen_cli.item import Content
 
-__all__ = ["Member", "Tree", "extract", "member_name", "open_tree"]
+__all__ = ["Member", "Tree", "member_name", "open_tree"]
 
 MAX_MEMBER = 1 << 30
 """Bytes of a member that is read into memory."""
-MAX_TOTAL = 1 << 37
-"""Bytes that an archive may unpack to."""
 
 
 class Tree(Protocol):
@@ -68,6 +64,17 @@ class Member(Content):
         """The file's content; raises what ``Tree.read`` does."""
         return self.tree.read(self.name)
 
+    def text(self) -> str:
+        """The file's content, which is UTF-8; a byte order mark is dropped.
+
+        Raises:
+            IntegrityError: if it isn't UTF-8, and what ``Tree.read`` raises.
+        """
+        try:
+            return self.open().decode("utf-8-sig")
+        except UnicodeDecodeError:
+            raise IntegrityError(f"{self} is not UTF-8") from None
+
     def __str__(self) -> str:
         return f"{self.tree}/{self.name}"
 
@@ -99,24 +106,6 @@ def open_tree(path: Path, max_member: int = MAX_MEMBER) -> Tree:
     return _Folder(path, max_member) if path.is_dir() else _Archive(path, max_member)
 
 
-def extract(archive: Path, destination: Path, max_total: int = MAX_TOTAL) -> None:
-    """Unpack an archive's files into a new folder, which appears only when it is complete.
-
-    Raises:
-        UsageError: if ``destination`` exists.
-        IntegrityError: if the archive is damaged, larger than ``max_total`` bytes, or holds a link, a device or an unsafe name.
-    """
-    if destination.exists():
-        raise UsageError(f"{destination} exists already")
-    destination.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{destination.name}-", dir=destination.parent) as scratch:
-        whole = Path(scratch) / "whole"
-        whole.mkdir()
-        with _reported(archive):
-            _unpack(_entries(archive), whole, max_total)
-        whole.rename(destination)
-
-
 @dataclass(frozen=True)
 class _Entry:
     """A member of an archive that is no folder; ``regular`` is False for links and devices."""
@@ -125,20 +114,6 @@ class _Entry:
     size: int
     regular: bool
     open: Callable[[], IO[bytes]]
-
-
-def _unpack(entries: Iterator[_Entry], folder: Path, max_total: int) -> None:
-    total = 0
-    for entry in entries:
-        if not entry.regular:
-            raise IntegrityError(f"{entry.name} is a link or a device")
-        total += entry.size
-        if total > max_total:
-            raise IntegrityError(f"unpacks to more than {max_total} bytes")
-        path = folder / entry.name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with entry.open() as source, path.open("wb") as target:
-            shutil.copyfileobj(source, target, 1 << 20)
 
 
 class _Folder:

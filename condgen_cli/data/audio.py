@@ -12,8 +12,9 @@ import soxr
 from numpy.typing import NDArray
 
 from condgen_cli.data.mixing import mixed
-from condgen_cli.data.recording import Block, Recording, Sound, check_rate
+from condgen_cli.data.recording import Recording
 from condgen_cli.data.silence import Samples, Segment, cut_at_silences
+from condgen_cli.data.sound import Block, Sound, check_rate
 from condgen_cli.errors import InputError
 
 __all__ = ["MAX_SECONDS", "Recording", "Segment", "Sound", "load_audio", "read_segments"]

@@ -11,14 +11,14 @@ from av.container import InputContainer
 from condgen_cli.data.pipe import Pipe
 from condgen_cli.data.view import View
 
-__all__ = ["is_mp4", "open_container"]
+__all__ = ["explain_failure", "is_mp4", "open_container"]
 
 
 def open_container(file: IO[bytes] | View | Pipe, formats: str) -> InputContainer:
     """A container of one of FFmpeg's formats, whose names are separated by commas: no playlist, which would open other files.
 
-    An MP4 in fragments, as recorders write it, may end anywhere. FFmpeg looks for the heads of all fragments first and fails if
-    the last one is cut, so such a file is opened as one that can't be sought in, which is read as far as it goes.
+    An MP4 in fragments, as recorders write it, may end anywhere. FFmpeg looks for the heads of all fragments first and fails
+    if the last one is cut, so such a file is opened as one that can't be sought in, which is read as far as it goes.
 
     Args:
         file: read from where it is, which is the beginning if it can be sought in.
@@ -40,6 +40,12 @@ def is_mp4(file: IO[bytes] | View | Pipe) -> bool:
         return file.peek(4, 4) in _MP4
     file.seek(4)
     return file.read(4) in _MP4
+
+
+def explain_failure(error: Exception) -> str:
+    """What a library says is wrong with a file, as the end of a sentence."""
+    text = str(getattr(error, "strerror", "") or error).partition("\n")[0]
+    return text[:1].lower() + text[1:]
 
 
 _MP4 = (b"ftyp", b"mdat", b"wide")

@@ -24,7 +24,6 @@ __all__ = [
     "is_picture",
     "kind_of",
     "open_content",
-    "read_content",
     "suffixes_of",
 ]
 
@@ -147,16 +146,6 @@ def _suffixes(kind: str) -> frozenset[str]:
         Kind.text: _text_suffixes,
     }
     return frozenset(listed[Kind(kind)]()) if kind in listed else frozenset()
-
-
-def read_content(source: Any, kind: str) -> tuple[str, bytes]:
-    """What to call a source in a message, and the bytes of its file, which may be none. See ``open_content``."""
-    name, file = open_content(source, kind)
-    with file:
-        try:
-            return name, file.read()
-        except OSError as error:
-            raise InputError(f"cannot read {name}: {error.strerror or error}") from None
 
 
 def open_content(source: Any, kind: str) -> tuple[str, IO[bytes]]:

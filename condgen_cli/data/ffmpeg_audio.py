@@ -15,7 +15,7 @@ from av.packet import Packet
 from av.stream import Disposition
 from numpy.typing import NDArray
 
-from condgen_cli.data.containers import is_mp4, open_container
+from condgen_cli.data.containers import explain_failure, is_mp4, open_container
 from condgen_cli.data.pipe import Pipe
 from condgen_cli.data.view import View
 from condgen_cli.errors import InputError, UnknownFormatError
@@ -238,7 +238,7 @@ def _opened(name: str, file: View | Pipe) -> InputContainer:
             raise InputError(f"{name} is broken: its index is missing, as in a recording that was broken off") from None
         raise UnknownFormatError(f"{name} is not a sound file of a known format") from None
     except (av.error.FFmpegError, OSError) as error:
-        raise InputError(f"{name} is a broken sound file: {_reason(error)}") from None
+        raise InputError(f"{name} is a broken sound file: {explain_failure(error)}") from None
 
 
 def _floats(frame: AudioFrame) -> NDArray[np.float32]:
@@ -253,8 +253,3 @@ def _floats(frame: AudioFrame) -> NDArray[np.float32]:
     if kind == "u8":
         floats = floats - scale
     return np.ascontiguousarray(floats / scale, dtype=np.float32)
-
-
-def _reason(error: Exception) -> str:
-    text = str(getattr(error, "strerror", "") or error).partition("\n")[0]
-    return text[:1].lower() + text[1:]

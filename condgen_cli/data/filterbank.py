@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor
 from torch.nn import functional
 
-__all__ = ["Filterbank", "deltas", "normalise"]
+__all__ = ["Filterbank", "normalise"]
 
 _FULL_SCALE = 32768.0
 """Kaldi's samples are 16-bit integers: full scale is this, not 1."""
@@ -120,23 +120,6 @@ def normalise(features: Tensor) -> Tensor:
         return features
     centred = features - features.mean(0)
     return centred / centred.square().mean(0).sqrt().clamp_min(1e-5)
-
-
-def deltas(features: Tensor) -> Tensor:
-    """Features (frames, bins) followed by their first and second differences over time, (frames, 3 × bins).
-
-    A difference is the slope over 5 frames, the first and last frame repeated outside, as Kaldi's ``add-deltas`` has it.
-    """
-    orders = [features]
-    # the filter of the second order is that of the first applied to itself: over 9 frames at once, else the ends would differ
-    first = torch.arange(-2.0, 3.0) / 10
-    second = functional.conv1d(functional.pad(first, (4, 4))[None, None], first.flip(0)[None, None])[0, 0]
-    for weights in (first, second):
-        reach = len(weights) // 2
-        index = torch.arange(len(features))[:, None] + torch.arange(-reach, reach + 1)
-        around = features[index.clamp(0, max(len(features) - 1, 0))]
-        orders.append(torch.einsum("fwb,w->fb", around, weights.to(features)))
-    return torch.cat(orders, 1)
 
 
 def _mel(frequencies: Tensor) -> Tensor:

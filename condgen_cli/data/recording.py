@@ -3,35 +3,30 @@
 from __future__ import annotations
 
 import io
-import os
 import re
 import struct
-import sys
-from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Iterator
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
 from condgen_cli import console
-from condgen_cli.data.content import Kind, command_for, kind_of, open_content
+from condgen_cli.data.content import Kind, command_for, kind_of
 from condgen_cli.data.pipe import Pipe
+from condgen_cli.data.sound import Block, Sound, as_channels, check_rate
+from condgen_cli.data.sound_header import counts_frames, index_comes_last
+from condgen_cli.data.sound_source import open_sound
 from condgen_cli.data.truncation import missing_end
 from condgen_cli.data.view import View
 from condgen_cli.data.wave_header import MPEG_TAGS, Wave, is_libsndfile, wave_header
 from condgen_cli.errors import InputError, UnknownFormatError
-from condgen_cli.files.inputs import protect, refuse_device
-from condgen_cli.sources import STDIN, Source
 
 if TYPE_CHECKING:
     from condgen_cli.data.ffmpeg_audio import SoundStream
 
-__all__ = ["Block", "Recording", "Sound", "check_rate"]
-
-_RATES = range(1_000, 768_001)
-"""Samples a second that a recording may have; others stand in broken headers."""
+__all__ = ["Recording"]
 
 _BLOCK = 1 << 18
 """Values, of all channels together, that are decoded at a time."""
@@ -47,9 +42,6 @@ _DAMAGE = ("Corrupted bitstream", "reports a hole")
 _UNKNOWN_FORMAT = ("Format not recognised", "unknown format")
 """What libsndfile says of files that it doesn't know."""
 
-_BOXES = frozenset((b"ftyp", b"styp", b"free", b"skip", b"wide", b"pnot", b"uuid", b"mdat", b"moov", b"moof"))
-"""What the files of MP4 and QuickTime begin with."""
-
 _DAMAGED = "damaged; what can be decoded is used"
 
 _HEAD = 1 << 20
@@ -57,21 +49,6 @@ _HEAD = 1 << 20
 
 _END_MARK = 4
 """The bit in the header of an Ogg stream's last page."""
-
-Block = tuple[NDArray[np.floating[Any]], int]
-"""Samples (samples, channels) and how many there are in a second."""
-
-
-class Sound(NamedTuple):
-    """A sound decoded already.
-
-    Args:
-        samples: (samples,) or (samples, channels), floats in [-1, 1].
-        rate: samples a second.
-    """
-
-    samples: NDArray[np.floating[Any]]
-    rate: int
 
 
 class Recording:
@@ -102,11 +79,11 @@ class Recording:
         self._announced: float | None = None  # seconds by a header that FFmpeg doesn't go by
         self._samples: NDArray[np.floating[Any]] | None = None
         if isinstance(source, Sound):
-            self.name, self._samples, self._rate = "the sound", _checked(source.samples), source.rate
+            self.name, self._samples, self._rate = "the sound", as_channels(source.samples), source.rate
             check_rate(self.name, source.rate)
             self.seconds = len(source.samples) / source.rate
             return
-        self._source, self.name, file = _open(source)
+        self._source, self.name, file = open_sound(source)
         try:
             if isinstance(file, Pipe):
                 self._begin_pipe(file)
@@ -200,7 +177,7 @@ class Recording:
         if not pipe.peek(0, 1):
             raise InputError(f"{self.name} is empty")
         header = wave_header(io.BytesIO(pipe.head))
-        if not _index_comes_last(pipe):
+        if not index_comes_last(pipe):
             try:
                 self._stream = self._ffmpeg(pipe)
             except UnknownFormatError:
@@ -232,8 +209,8 @@ class Recording:
         from condgen_cli.data.ffmpeg_audio import SoundStream
 
         if isinstance(file, Pipe):
-            return SoundStream(self.name, file, _counts_frames(file.peek))
-        counted = _counts_frames(lambda start, size: _part(file, start, size))
+            return SoundStream(self.name, file, counts_frames(file.peek))
+        counted = counts_frames(lambda start, size: _part(file, start, size))
         file.seek(0)
         return SoundStream(self.name, View(file), counted)
 
@@ -335,43 +312,6 @@ class _SoundFile(soundfile.SoundFile):  # type: ignore[misc]  # the library has 
         return False
 
 
-def _open(source: Any) -> tuple[Any, str, IO[bytes] | Pipe]:
-    """A source, what to call it in a message, and its file: one on disk, and a pipe, isn't read into memory."""
-    if isinstance(source, str | os.PathLike):
-        source = Source(os.fspath(source))
-    if isinstance(source, Source):
-        if source.location == STDIN:
-            return source, source.name, _standard_input(source.name)
-        if source.path is not None and os.path.exists(source.path) and not os.path.isfile(source.path):
-            return source, source.name, _named_pipe(source.path)
-    return source, *open_content(source, "a sound")
-
-
-def _standard_input(name: str) -> IO[bytes] | Pipe:
-    if sys.stdin is None or sys.stdin.closed:
-        raise InputError("there is no standard input")
-    stream = sys.stdin.buffer
-    try:
-        descriptor = stream.fileno()
-    except OSError:  # it is in memory
-        return Pipe(name, stream)
-    refuse_device(descriptor, name)
-    if os.path.isfile(descriptor) and not stream.tell():
-        protect(f"/dev/fd/{descriptor}")
-        return open(descriptor, "rb", closefd=False)
-    return Pipe(name, stream)
-
-
-def _named_pipe(path: str) -> Pipe:
-    protect(path)
-    try:
-        return Pipe(path, Path(path).open("rb"))
-    except IsADirectoryError:
-        raise InputError(f"{path} is a directory") from None
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror or error}") from None
-
-
 def _true(file: IO[bytes], header: Wave | None) -> View:
     """The file, with a size that means "to the end" where its own is wrong; without its name, which libsndfile would go by."""
     file.seek(0)
@@ -384,45 +324,3 @@ def _true(file: IO[bytes], header: Wave | None) -> View:
 def _part(file: IO[bytes], start: int, size: int) -> bytes:
     file.seek(start)
     return file.read(size)
-
-
-def _counts_frames(peek: Callable[[int, int], bytes]) -> bool:
-    """Whether an MP3 says how many frames it has."""
-    head, start = peek(0, 10), 0
-    if head.startswith(b"ID3") and len(head) == 10:
-        start = 10 + sum((byte & 0x7F) << shift for byte, shift in zip(head[6:], (21, 14, 7, 0), strict=True))
-    beginning = peek(start, 200)
-    return any(mark in beginning for mark in (b"Xing", b"Info", b"VBRI"))
-
-
-def _index_comes_last(pipe: Pipe) -> bool:
-    """Whether it is an MP4 or QuickTime file whose sound can't be decoded before its end is there."""
-    place = 0
-    while len(box := pipe.peek(place, 16)) >= 8:
-        size, kind = struct.unpack(">I4s", box[:8])
-        if kind not in _BOXES or kind in (b"moov", b"moof"):
-            return False
-        if kind == b"mdat":
-            return True
-        if size == 1:
-            (size,) = struct.unpack(">Q", box[8:].ljust(8, b"\0"))
-        if size < 8:
-            return False
-        place += size
-    return False
-
-
-def _checked(samples: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:
-    if not np.issubdtype(samples.dtype, np.floating) or samples.ndim not in (1, 2):
-        raise InputError(f"samples must be floats, (samples,) or (samples, channels), not {samples.dtype} {samples.shape}")
-    return samples if samples.ndim == 2 else samples[:, None]
-
-
-def check_rate(name: str, rate: int) -> None:
-    """Make sure that a recording's samples a second are believable.
-
-    Raises:
-        InputError: if they aren't.
-    """
-    if rate not in _RATES:
-        raise InputError(f"{name} has {rate} samples a second; {_RATES[0]} to {_RATES[-1]} can be read")

@@ -6,7 +6,6 @@ an order, each of which only some of the words speak of, and it is known which f
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from PIL import Image
 
 from condgen_caption.data import flickr8k
 from condgen_cli.data.image import load_image
+from condgen_cli.data.splits import hash_text
 from condgen_cli.data.video import Clip, evenly
 from condgen_cli.model import Item
 
@@ -51,8 +51,7 @@ class PhotoPath:
 
     def boxes(self) -> list[tuple[float, float, float, float]]:
         """(left, upper, right, lower) of each crop, as shares of the photo's width and height."""
-        seed = int.from_bytes(hashlib.sha256(self.id.encode()).digest()[:8], "big")
-        rng = np.random.default_rng(seed)
+        rng = np.random.default_rng(hash_text(self.id))
         sides = rng.uniform(_SMALLEST, 1.0, 2)
         corners = rng.uniform(0.0, 1.0, (2, 2)) * (1 - sides[:, None])
         parts = np.linspace(0, 1, POSITIONS)[:, None]

@@ -6,7 +6,6 @@ item's condition is opened.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -15,13 +14,13 @@ from pathlib import Path, PurePosixPath
 
 from condgen_cli.data.archives import Member, Tree, member_name, open_tree
 from condgen_cli.data.content import Kind, suffixes_of
+from condgen_cli.data.packed import read_text
+from condgen_cli.data.splits import SPLITS, split_by_hash
 from condgen_cli.errors import InputError, IntegrityError, NotFoundError, UsageError
 from condgen_cli.files import protect
 from condgen_cli.model import Item
 
-__all__ = ["SPLITS", "flickr8k", "folder"]
-
-SPLITS = ("train", "dev", "test")
+__all__ = ["flickr8k", "folder"]
 
 PULL = "condgen data pull flickr8k, or name its folder with --data-dir"
 PHOTOS = ("Flickr8k_Dataset.zip", "Flicker8k_Dataset", "Flickr8k_Dataset")
@@ -45,11 +44,9 @@ def flickr8k(root: Path, split: str) -> Sequence[Item]:
     Returns:
         Items in the order of the split's list, ids being the photos' names without suffix.
     Raises:
-        UsageError: for another split.
         NotFoundError: if a file or a photo of the split is missing.
         IntegrityError: if a zip is damaged or a line isn't as published.
     """
-    _check_split(split)
     root = root / "flickr8k" if (root / "flickr8k").is_dir() else root
     photos = _first(root, PHOTOS, "the photos")
     texts = _first(root, TEXTS, "the captions", holding=CAPTIONS)
@@ -67,11 +64,6 @@ def flickr8k(root: Path, split: str) -> Sequence[Item]:
         Item(_stem(name), condition, tuple(captions[name]), source=str(condition))
         for name, condition in zip(names, conditions, strict=True)
     ]
-
-
-def _check_split(split: str) -> None:
-    if split not in SPLITS:
-        raise UsageError(f"no split named {split!r}", f"its splits: {', '.join(SPLITS)}")
 
 
 def _first(root: Path, places: Sequence[str], what: str, holding: str = "") -> Tree:
@@ -95,11 +87,9 @@ def _open(path: Path) -> Tree:
 
 def _text(tree: Tree, name: str) -> str:
     try:
-        return tree.read(name).decode("utf-8")
-    except NotFoundError as error:
-        raise NotFoundError(error.message, PULL) from None
-    except UnicodeDecodeError:
-        raise IntegrityError(f"{name} in {tree} is not UTF-8", PULL) from None
+        return Member(tree, name).text()
+    except (NotFoundError, IntegrityError) as error:
+        raise type(error)(error.message, PULL) from None
 
 
 def _flickr8k_captions(text: str) -> dict[str, list[str]]:
@@ -158,11 +148,10 @@ def folder(root: Path, split: str) -> Sequence[Item]:
     Returns:
         Items in the file's order, ids being the paths.
     Raises:
-        UsageError: for another split, or if no photo falls into it.
+        UsageError: if no photo falls into the split.
         NotFoundError: if the captions or a photo are missing.
         InputError: if a line is wrong; the message begins with its file and number.
     """
-    _check_split(split)
     photos: dict[str, _Line] = {}
     for line in _lines(root):
         known = photos.get(line.image)
@@ -195,7 +184,7 @@ def _lines(root: Path) -> Iterator[_Line]:
     path = present[0]
     parse = _tsv_line if path == tsv else _json_line
     explicit: bool | None = None
-    for number, text in enumerate(_text_lines(path), 1):
+    for number, text in enumerate(read_text(path).split("\n"), 1):  # not splitlines(): a caption may hold a form feed
         place = f"{path}:{number}"
         if not text.strip() or (path == tsv and number == 1 and _is_heading(text)):
             continue
@@ -204,17 +193,7 @@ def _lines(root: Path) -> Iterator[_Line]:
             explicit = bool(split)
         if explicit != bool(split):
             raise InputError(f"{place}: either every line names its split or none does")
-        yield _Line(place, image, captions, split or _hashed_split(image))
-
-
-def _text_lines(path: Path) -> list[str]:
-    # not splitlines(): a caption may hold a form feed or a line separator
-    protect(path)
-    try:
-        return path.read_text(encoding="utf-8-sig").split("\n")
-    except UnicodeDecodeError as error:
-        number = error.object.count(b"\n", 0, error.start) + 1
-        raise InputError(f"{path}:{number}: not UTF-8") from None
+        yield _Line(place, image, captions, split or split_by_hash(image, 10, dev=[8], test=[9]))
 
 
 def _is_heading(text: str) -> bool:
@@ -255,11 +234,6 @@ def _split(name: object, place: str) -> str:
     if name not in SPLITS:
         raise InputError(f"{place}: {name!r} is no split; known: {', '.join(SPLITS)}")
     return str(name)
-
-
-def _hashed_split(image: str) -> str:
-    tenth = int.from_bytes(hashlib.sha256(image.encode()).digest()[:8], "big") % 10
-    return {8: "dev", 9: "test"}.get(tenth, "train")
 
 
 def _check_photos(root: Path, lines: Iterable[_Line]) -> None:

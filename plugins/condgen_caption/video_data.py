@@ -9,10 +9,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from condgen_caption.data import SPLITS
 from condgen_cli.data.content import Kind, suffixes_of
+from condgen_cli.data.packed import read_text
 from condgen_cli.data.video import Footage
-from condgen_cli.errors import IntegrityError, NotFoundError, UsageError
+from condgen_cli.errors import IntegrityError, NotFoundError
 from condgen_cli.files import protect
 from condgen_cli.model import Item
 
@@ -37,11 +37,9 @@ def msvd(root: Path, split: str) -> Sequence[Item]:
         root: the folder.
         split: ``train``, ``dev`` or ``test``.
     Raises:
-        UsageError: for another split.
         NotFoundError: if captions or a clip of the split are missing.
-        IntegrityError: if a file isn't as published.
+        InputError, IntegrityError: if a file isn't UTF-8, or isn't as published.
     """
-    _check_split(split)
     captions = _msvd_captions(root)
     numbers = _msvd_numbers(root, sorted(captions))
     bounds = {"train": (0, MSVD_TRAIN), "dev": (MSVD_TRAIN, MSVD_TRAIN + MSVD_DEV), "test": (MSVD_TRAIN + MSVD_DEV, 10**9)}
@@ -54,7 +52,7 @@ def _msvd_captions(root: Path) -> dict[str, list[str]]:
     path = next((root / name for name in MSVD_CAPTIONS if (root / name).is_file()), None)
     if path is None:
         raise NotFoundError(f"{root} lacks the captions of MSVD: {MSVD_CAPTIONS[0]} or {MSVD_CAPTIONS[1]}")
-    text = _text(path)
+    text = read_text(path)
     captions: dict[str, list[str]] = {}
     for name, caption in _msvd_rows(path, text) if path.suffix == ".csv" else _msvd_lines(path, text):
         captions.setdefault(name, []).append(caption)
@@ -85,7 +83,7 @@ def _msvd_numbers(root: Path, names: Sequence[str]) -> dict[str, int]:
     if not path.is_file():
         return {name: number for number, name in enumerate(names, 1)}
     try:
-        pairs = [line.split() for line in _text(path).splitlines() if line.strip()]
+        pairs = [line.split() for line in read_text(path).splitlines() if line.strip()]
         return {name: int(number.removeprefix("vid")) for name, number in pairs}
     except ValueError:
         raise IntegrityError(f"{path}: expected lines of a clip's name, a blank and vid1, vid2, …") from None
@@ -98,18 +96,16 @@ def msr_vtt(root: Path, split: str) -> Sequence[Item]:
         root: the folder.
         split: ``train`` (6,513 videos), ``dev`` (its "validate", 497) or ``test`` (2,990).
     Raises:
-        UsageError: for another split.
         NotFoundError: if captions or a video of the split are missing.
-        IntegrityError: if a file isn't as published.
+        InputError, IntegrityError: if a file isn't UTF-8, or isn't as published.
     """
-    _check_split(split)
     files = sorted(root.rglob("*videodatainfo*.json"))
     if not files:
         raise NotFoundError(f"{root} lacks the captions of MSR-VTT: videodatainfo.json, or the parts of it")
     captions: dict[str, list[str]] = {}
     for path in files:
         try:
-            document: Any = json.loads(_text(path))
+            document: Any = json.loads(read_text(path))
             for video in document["videos"]:
                 if video["split"] == _MSR_VTT_SPLITS[split]:
                     captions.setdefault(video["video_id"], [])
@@ -134,16 +130,3 @@ def _items(root: Path, captions: Mapping[str, Sequence[str]]) -> list[Item]:
     for name in captions:
         protect(videos[name])
     return [Item(name, Footage(videos[name]), tuple(texts), source=videos[name]) for name, texts in captions.items()]
-
-
-def _check_split(split: str) -> None:
-    if split not in SPLITS:
-        raise UsageError(f"no split named {split!r}", f"its splits: {', '.join(SPLITS)}")
-
-
-def _text(path: Path) -> str:
-    protect(path)
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError:
-        raise IntegrityError(f"{path} is not UTF-8") from None

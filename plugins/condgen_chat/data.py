@@ -13,26 +13,19 @@ Where the publisher has no splits, a hash of the dialogue decides: one in fifty 
 
 from __future__ import annotations
 
-import gzip
-import hashlib
 import json
-import lzma
-import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from condgen_chat.filter import is_listed
 from condgen_chat.turns import alternating, cleaned, parsed
-from condgen_cli.errors import CondgenError, InputError, IntegrityError, NotFoundError, UsageError
-from condgen_cli.files import protect
+from condgen_cli.data.packed import find_file, read_lines
+from condgen_cli.data.splits import hash_text, split_by_hash
+from condgen_cli.errors import InputError, NotFoundError, UsageError
 from condgen_cli.item import Item
 
-__all__ = ["SPLITS", "chitchat", "dialogues", "self_dialogue"]
-
-SPLITS = ("train", "dev", "test")
-_PACKED = ("", ".gz", ".xz")
-_SHARE = 50
+__all__ = ["chitchat", "dialogues", "self_dialogue"]
 
 
 class _Dialogue(NamedTuple):
@@ -53,12 +46,12 @@ def self_dialogue(root: Path, split: str, replies: str = "10", filter: str = "ye
         replies: the most items of a dialogue; 0: all.
         filter: ``yes`` or ``no``: whether a dialogue ends before a word of the list.
     Raises:
-        UsageError: for another split or number.
+        UsageError: if ``replies`` is no number.
         NotFoundError: if the file is missing.
         InputError: if a line is wrong; the message begins with its file and number.
         IntegrityError: if the file is damaged.
     """
-    return _published(root, ("self_dialogue.jsonl",), ("self_dialogue", "self-dialogue"), split, replies, filter)
+    return _published(root, "self_dialogue.jsonl", ("self_dialogue", "self-dialogue"), split, replies, filter)
 
 
 def chitchat(root: Path, split: str, replies: str = "10", filter: str = "yes") -> Sequence[Item]:
@@ -69,7 +62,7 @@ def chitchat(root: Path, split: str, replies: str = "10", filter: str = "yes") -
 
     Args, Raises: as of ``self_dialogue``.
     """
-    return _published(root, ("chitchat_dataset.jsonl",), ("chitchat",), split, replies, filter)
+    return _published(root, "chitchat_dataset.jsonl", ("chitchat",), split, replies, filter)
 
 
 def dialogues(root: Path, split: str, file: str = "{split}.jsonl", replies: str = "10", filter: str = "yes") -> Sequence[Item]:
@@ -83,33 +76,18 @@ def dialogues(root: Path, split: str, file: str = "{split}.jsonl", replies: str 
     Raises:
         as ``self_dialogue``.
     """
-    _check_split(split)
-    path = _present(root / file.replace("{split}", split))
+    wanted = root / file.replace("{split}", split)
+    path = find_file(wanted)
     if path is None:
-        raise NotFoundError(f"no file {root / file.replace('{split}', split)}", "--set file={split}.jsonl")
+        raise NotFoundError(f"no file {wanted}", "--set file={split}.jsonl")
     return _items(path, split, replies, filter, divided="{split}" not in file)
 
 
-def _published(
-    root: Path, names: Sequence[str], folders: Sequence[str], split: str, replies: str, filter: str
-) -> Sequence[Item]:
-    _check_split(split)
-    for folder in (".", *folders):
-        for name in names:
-            path = _present(root / folder / name)
-            if path:
-                return _items(path, split, replies, filter, divided=True)
-    raise NotFoundError(f"{root} holds no {' or '.join(names)}", "name its folder with --data-dir")
-
-
-def _check_split(split: str) -> None:
-    if split not in SPLITS:
-        raise UsageError(f"no split named {split!r}", f"its splits: {', '.join(SPLITS)}")
-
-
-def _present(path: Path) -> Path | None:
-    candidates = (path.with_name(path.name + ending) for ending in _PACKED)
-    return next((candidate for candidate in candidates if candidate.is_file()), None)
+def _published(root: Path, name: str, folders: Sequence[str], split: str, replies: str, filter: str) -> Sequence[Item]:
+    path = find_file(*(root / folder / name for folder in (".", *folders)))
+    if path is None:
+        raise NotFoundError(f"{root} holds no {name}", "name its folder with --data-dir")
+    return _items(path, split, replies, filter, divided=True)
 
 
 def _items(path: Path, split: str, replies: str, filter: str, divided: bool) -> list[Item]:
@@ -117,8 +95,9 @@ def _items(path: Path, split: str, replies: str, filter: str, divided: bool) -> 
         raise UsageError(f"replies can't be {replies!r}", "the most of a dialogue, or 0 for all: --set replies=10")
     items, seen = [], set()
     for number, turns in _dialogues(path):
-        key = hashlib.sha256("\n".join(turns).casefold().encode("utf-8", "surrogatepass")).digest()
-        if key in seen or (divided and _split_of(key) != split):
+        text = "\n".join(turns).casefold()
+        key = hash_text(text)
+        if key in seen or (divided and split_by_hash(text, 50, dev=[0], test=[1]) != split):
             continue
         seen.add(key)
         turns = _fit(turns, filter)
@@ -136,10 +115,6 @@ def _places(turns: int, most: int) -> Sequence[int]:
     return [turns - 1 - (most - 1 - index) * (turns - 2) // max(1, most - 1) for index in range(most)]
 
 
-def _split_of(key: bytes) -> str:
-    return {0: "dev", 1: "test"}.get(int.from_bytes(key[:8], "big") % _SHARE, "train")
-
-
 def _fit(turns: Sequence[str], filter: str) -> tuple[str, ...]:
     """What is used of a dialogue."""
     if filter != "no" and is_listed("\n".join(turns)):
@@ -148,7 +123,7 @@ def _fit(turns: Sequence[str], filter: str) -> tuple[str, ...]:
 
 
 def _dialogues(path: Path) -> Iterator[_Dialogue]:
-    for number, line in enumerate(_lines(path), 1):
+    for number, line in enumerate(read_lines(path), 1):
         if not line.strip():
             continue
         try:
@@ -160,15 +135,3 @@ def _dialogues(path: Path) -> Iterator[_Dialogue]:
         turns = alternating(messages)
         if len(turns) > 1:
             yield _Dialogue(number, tuple(turns))
-
-
-def _lines(path: Path) -> Iterator[bytes]:
-    protect(path)
-    openers: dict[str, Callable[[Path], Any]] = {".gz": gzip.open, ".xz": lzma.open}
-    try:
-        with openers[path.suffix](path) if path.suffix in openers else path.open("rb") as file:
-            yield from file
-    except (EOFError, gzip.BadGzipFile, zlib.error, lzma.LZMAError) as error:
-        raise IntegrityError(f"{path} is damaged: {error}") from None
-    except OSError as error:
-        raise CondgenError(f"can't read {path}: {error.strerror or error}") from None

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
-import hashlib
 import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -12,6 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from condgen_cli.data.packed import find_file, read_bytes
+from condgen_cli.data.splits import SPLITS, split_by_hash
 from condgen_cli.errors import InputError, NotFoundError, UsageError
 from condgen_cli.files import protect
 from condgen_cli.item import Item
@@ -24,7 +24,7 @@ __all__ = ["PictureItems", "binarized_mnist", "grey_mnist", "pictures"]
 SIDE = 28
 PACKED = "binarized_mnist_packbits.npz"
 LAROCHELLE = "binarized_mnist_{split}.amat"
-SPLITS = {"train": ("train",), "dev": ("valid", "validation", "dev"), "test": ("test",)}
+FILE_SPLITS = {"train": ("train",), "dev": ("valid", "validation", "dev"), "test": ("test",)}
 """What the files call a split."""
 GREY = {"train": "train-images-idx3-ubyte", "dev": "train-images-idx3-ubyte", "test": "t10k-images-idx3-ubyte"}
 IDX_PICTURES = 0x803
@@ -74,7 +74,7 @@ def binarized_mnist(root: Path, split: str) -> PictureItems:
         InputError: if the file is damaged.
     """
     packed = root / PACKED
-    published = [root / LAROCHELLE.format(split=name) for name in SPLITS[split]]
+    published = [root / LAROCHELLE.format(split=name) for name in FILE_SPLITS[split]]
     path = next((path for path in (packed, *published) if path.is_file()), None)
     if path is None:
         raise NotFoundError(f"{root} holds neither {published[0].name} nor {PACKED}", "condgen data show binarized-mnist")
@@ -91,7 +91,7 @@ def binarized_mnist(root: Path, split: str) -> PictureItems:
 
 def _packed(path: Path, split: str) -> NDArray[np.uint8]:
     with np.load(path, allow_pickle=False) as arrays:
-        return np.unpackbits(arrays[next(name for name in SPLITS[split] if name in arrays.files)], axis=1)
+        return np.unpackbits(arrays[next(name for name in FILE_SPLITS[split] if name in arrays.files)], axis=1)
 
 
 def grey_mnist(root: Path, split: str, levels: str = "4") -> PictureItems:
@@ -102,7 +102,7 @@ def grey_mnist(root: Path, split: str, levels: str = "4") -> PictureItems:
         levels: of grey, 2 to 256.
     Raises:
         UsageError: for another number of levels.
-        NotFoundError, InputError: if a file is missing or damaged.
+        NotFoundError, InputError, IntegrityError: if a file is missing, is no such file, or is packed and damaged.
     """
     if not levels.isdecimal() or not 2 <= int(levels) <= 256:
         raise UsageError(f"levels can't be {levels}", "a number from 2 to 256")
@@ -117,17 +117,16 @@ def grey_mnist(root: Path, split: str, levels: str = "4") -> PictureItems:
 
 def _idx(root: Path, name: str) -> NDArray[np.uint8]:
     """The pictures of an idx file, (count, height, width)."""
-    path = next((path for path in (root / name, root / f"{name}.gz") if path.is_file()), None)
+    path = find_file(root / name)
     if path is None:
         raise NotFoundError(f"{root} holds no {name} nor {name}.gz", "condgen data show mnist")
-    protect(path)
+    content = read_bytes(path)
     try:
-        content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
         kind, *shape = (int(number) for number in np.frombuffer(content[:16], ">u4"))
         if kind != IDX_PICTURES:
             raise ValueError("it holds no pictures")
         return np.frombuffer(content, np.uint8, offset=16).reshape(shape)
-    except (OSError, EOFError, ValueError) as error:
+    except ValueError as error:
         raise InputError(f"{path} is not an idx file: {error}") from None
 
 
@@ -152,7 +151,7 @@ def pictures(root: Path, split: str, size: str = "20", colors: str = "16", tile:
         raise UsageError(f"size {size} and colors {colors}: at most {LARGEST} pixels a side, and 2 to 256 colours")
     found: dict[str, list[Image.Image]] = {name: [] for name in SPLITS}
     for name, picture in _read(root, side, cut):
-        found[_drawn(name)].append(picture)
+        found[split_by_hash(name, 10, dev=[8], test=[9])].append(picture)
     if cut and not any(found.values()) and any(path.suffix.lower() in SUFFIXES for path in root.rglob("*")):
         raise UsageError(f"no picture of {root} is a sheet of pictures of {tile} pixels", "--set tile= takes each as it is")
     if not found["train"] or not found[split]:
@@ -168,11 +167,6 @@ def _whole(value: str, name: str) -> int:
     if not value.isdecimal():
         raise UsageError(f"{name} can't be {value!r}", "a whole number")
     return int(value)
-
-
-def _drawn(name: str) -> str:
-    tenth = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big") % 10
-    return {8: "dev", 9: "test"}.get(tenth, "train")
 
 
 def _read(root: Path, side: int, tile: int) -> Iterator[tuple[str, Image.Image]]:

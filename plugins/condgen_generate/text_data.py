@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-import lzma
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from condgen_cli.data.packed import find_file, read_text
+from condgen_cli.data.splits import SPLITS, split_by_hash
 from condgen_cli.errors import InputError, NotFoundError, UsageError
-from condgen_cli.files import protect
 from condgen_cli.item import Item
 from condgen_generate.prompt import Prompt
 from condgen_generate.verse import form_of, lines_of, normalised
@@ -17,23 +16,19 @@ from condgen_generate.verse import form_of, lines_of, normalised
 __all__ = [
     "CONTEXT",
     "SEGMENT",
-    "SPLITS",
     "chinese_poetry",
-    "read_text",
     "segments",
     "split_poems",
     "text_file",
     "tinyshakespeare",
 ]
 
-SPLITS = ("train", "dev", "test")
 SEGMENT = 1000
 """Characters of a segment."""
 CONTEXT = 1000
 """Characters before it that a model reads first."""
 
-_SHAKESPEARE = ("input.txt", "input.txt.xz")
-_TANG = ("tang_poems.jsonl", "tang_poems.jsonl.xz")
+_TANG = "tang_poems.jsonl"
 _TANG_PARTS = "**/poet.tang.*.json"
 """As the publisher has them."""
 
@@ -43,20 +38,20 @@ def tinyshakespeare(root: Path, split: str) -> Iterator[Item]:
 
     Raises:
         NotFoundError: if the file isn't there.
-        InputError: if it can't be read.
+        InputError, IntegrityError: if it isn't UTF-8, or is packed and damaged.
     """
-    return segments(read_text(_first(root, _SHAKESPEARE)), split)
+    return segments(read_text(_find(root, "input.txt")), split)
 
 
 def text_file(root: Path, split: str, file: str = "input.txt") -> Iterator[Item]:
     """A text of the user's own, or several that follow one another in the order of their names; see ``segments``.
 
     Args:
-        file: a name or a pattern below the folder; files that end in .xz are unpacked.
+        file: a name or a pattern below the folder; files that end in .gz or .xz are unpacked.
     Raises:
         UsageError: if the pattern isn't a relative one.
         NotFoundError: if there is no such file.
-        InputError: if one can't be read, or all are empty.
+        InputError, IntegrityError: if one isn't UTF-8, or is packed and damaged, or all are empty.
     """
     wrong = UsageError(f"file={file!r} is no name or pattern below {root}", "such as file=*.txt")
     if Path(file).anchor:
@@ -92,7 +87,7 @@ def chinese_poetry(root: Path, split: str) -> Iterator[Item]:
 
     Raises:
         NotFoundError: if the file isn't there.
-        InputError: if it can't be read.
+        InputError, IntegrityError: if it isn't UTF-8, or is packed and damaged.
     """
     poems = split_poems([poem for poem in map(normalised, _poems(root)) if poem])[split]
     for number, poem in enumerate(poems):
@@ -122,19 +117,14 @@ def split_poems(poems: Sequence[str]) -> dict[str, list[str]]:
             leader[max(one, other)] = min(one, other)
     splits: dict[str, list[str]] = {split: [] for split in SPLITS}
     for number, poem in enumerate(poems):
-        splits[_drawn(poems[find(number)])].append(poem)
+        splits[split_by_hash(poems[find(number)], 20, dev=[17], test=[18, 19])].append(poem)
     return splits
-
-
-def _drawn(text: str) -> str:
-    twentieth = int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") % 20
-    return {17: "dev", 18: "test", 19: "test"}.get(twentieth, "train")
 
 
 def _poems(root: Path) -> Iterator[str]:
     """All poems: from a file with one in each line, or from the publisher's many with a list each."""
     parts = sorted(root.glob(_TANG_PARTS))
-    for path in parts or [_first(root, _TANG)]:
+    for path in parts or [_find(root, _TANG)]:
         text = read_text(path)
         for number, document in enumerate([text] if parts else text.split("\n"), 1):
             if document.strip():
@@ -146,31 +136,8 @@ def _poems(root: Path) -> Iterator[str]:
                     raise InputError(f"{place}: no poem", 'such as {"paragraphs": ["…，…。", …]}') from None
 
 
-def _first(root: Path, names: Sequence[str]) -> Path:
-    for name in names:
-        if (root / name).is_file():
-            return root / name
-    raise NotFoundError(f"{root} holds no {names[0]}")
-
-
-def read_text(path: Path) -> str:
-    """A text file in UTF-8; one that ends in .xz is unpacked.
-
-    Raises:
-        NotFoundError: if there is no such file.
-        InputError: if it is damaged or isn't UTF-8.
-    """
-    protect(path)
-    try:
-        if path.suffix == ".xz":
-            with lzma.open(path) as file:
-                data = file.read()
-        else:
-            data = path.read_bytes()
-        return data.decode("utf-8-sig").replace("\r\n", "\n")
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path} is not UTF-8 (byte {error.start + 1})") from None
-    except FileNotFoundError:
-        raise NotFoundError(f"there is no file {path}") from None
-    except (OSError, EOFError, lzma.LZMAError) as error:
-        raise InputError(f"{path} can't be read: {error}") from None
+def _find(root: Path, name: str) -> Path:
+    path = find_file(root / name)
+    if path is None:
+        raise NotFoundError(f"{root} holds no {name}")
+    return path

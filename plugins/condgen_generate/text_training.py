@@ -12,13 +12,13 @@ from pydantic import Field
 from torch import Tensor
 
 from condgen_cli import training
+from condgen_cli.data.packed import read_text
 from condgen_cli.errors import UsageError
 from condgen_cli.item import Item
 from condgen_cli.nn.language_model import LanguageModelState
 from condgen_cli.training import Experiment, check
 from condgen_cli.training.batches import batches_of_like_length, teacher_forcing
 from condgen_cli.training.export import SavedVocabulary
-from condgen_generate.text_data import read_text
 from condgen_generate.text_model import VOCABULARY_FILE, TextConfig, TextModel
 from condgen_generate.verse import FORMS
 from condgen_generate.vocabulary import CharacterVocabulary

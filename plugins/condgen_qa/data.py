@@ -16,14 +16,14 @@ from pathlib import Path
 
 from condgen_cli import console
 from condgen_cli.data.archives import Member, Tree, open_tree
+from condgen_cli.data.packed import read_text
+from condgen_cli.data.splits import split_file
 from condgen_cli.errors import InputError, NotFoundError, UsageError
-from condgen_cli.files import protect
 from condgen_cli.item import Item
 from condgen_qa.text import Question, has_words
 
-__all__ = ["SPLITS", "TASKS", "babi", "parse", "stories"]
+__all__ = ["TASKS", "babi", "parse", "stories"]
 
-SPLITS = ("train", "dev", "test")
 TASKS = range(1, 21)
 DEV_SHARE = 0.1
 
@@ -49,12 +49,11 @@ def babi(root: Path, split: str, task: str = "", size: str = "1k") -> Sequence[I
     Returns:
         Items by task, in the files' order. Ids are such as ``qa1-train-12``, by the question's line in its file.
     Raises:
-        UsageError: for another split, or a task that there is not.
+        UsageError: for a task that there is not.
         NotFoundError: if the file of a task is missing.
         InputError: if a line isn't as published; the message begins with its file and number.
-        IntegrityError: if the archive is damaged.
+        IntegrityError: if the archive is damaged, or a file in it is not UTF-8.
     """
-    _check_split(split)
     wanted = _tasks(task)
     part = "test" if split == "test" else "train"
     tree = _tree(str(root), _FOLDERS[size])
@@ -69,7 +68,7 @@ def babi(root: Path, split: str, task: str = "", size: str = "1k") -> Sequence[I
             raise NotFoundError(f"{tree} lacks the {part} file of task {number} in {_FOLDERS[size]}", _HINT)
         chosen[number] = found
     names = {name for name, _ in chosen.values()}
-    contents = {name: _decoded(Member(tree, name).open(), name) for name in tree.names() if name in names}  # in stored order
+    contents = {name: Member(tree, name).text() for name in tree.names() if name in names}  # in stored order
     return [
         item
         for number, (name, title) in chosen.items()
@@ -85,20 +84,16 @@ def stories(root: Path, split: str, file: str = "{split}.txt") -> Sequence[Item]
         split: stands for ``{split}`` in the file's name. A file without it is all of the split ``test``.
         file: its name.
     Raises:
-        UsageError: for another split, or if the file isn't of the split.
+        UsageError: if the file isn't of the split.
         NotFoundError: if the file is missing.
         InputError: if a line is wrong; the message begins with its file and number.
     """
-    _check_split(split)
-    if "{split}" not in file and split != "test":
-        raise UsageError(f"{file} is of the split test alone, not of {split}", "write {split} where its name has the split")
-    path = root / file.replace("{split}", split)
-    protect(path)
+    path = split_file(root, file, split)
     if not path.is_file():
         raise NotFoundError(
             f"no file {path}", "a line of it: number, blank, sentence; or a question, tab, answer, tab, numbers"
         )
-    return [item for story in parse(_decoded(path.read_bytes(), str(path)), str(path), path.stem) for item in story]
+    return [item for story in parse(read_text(path), str(path), path.stem) for item in story]
 
 
 def parse(text: str, place: str, prefix: str, group: str = "") -> Iterator[list[Item]]:
@@ -180,11 +175,6 @@ def _tasks(text: str) -> list[int]:
     return sorted(set(numbers)) or list(TASKS)
 
 
-def _check_split(split: str) -> None:
-    if split not in SPLITS:
-        raise UsageError(f"no split named {split!r}", f"its splits: {', '.join(SPLITS)}")
-
-
 @lru_cache(maxsize=2)
 def _tree(root: str, folder: str) -> Tree:
     """The folder that holds ``folder``, or the archive."""
@@ -208,10 +198,3 @@ def _matches(tree: Tree) -> Iterator[tuple[str, re.Match[str]]]:
 @cache
 def _warn_once(message: str) -> None:
     console.warn(message)
-
-
-def _decoded(content: bytes, place: str) -> str:
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        raise InputError(f"{place} is not UTF-8") from None

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import gzip
-import lzma
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,8 +14,9 @@ from pydantic import Field
 from torch import Tensor
 
 from condgen_cli import training
+from condgen_cli.data.packed import read_lines
 from condgen_cli.data.subwords import SubwordVocabulary
-from condgen_cli.errors import InputError, NotFoundError, UsageError
+from condgen_cli.errors import UsageError
 from condgen_cli.nn import LanguageModel
 from condgen_cli.pipeline import batched
 from condgen_cli.training import Experiment, check
@@ -25,9 +24,7 @@ from condgen_cli.training.batches import batches_of_like_length, teacher_forcing
 from condgen_cli.training.export import SavedVocabulary
 from condgen_transcribe.model import VOCABULARY_FILE, LanguageModelConfig
 
-__all__ = ["LanguageModelExperiment", "build", "read_lines"]
-
-_OPENERS: Mapping[str, Callable[..., IO[str]]] = {".gz": gzip.open, ".xz": lzma.open}
+__all__ = ["LanguageModelExperiment", "build", "read_sentences"]
 
 
 class DataOptions(training.DataOptions):
@@ -93,7 +90,7 @@ class LanguageModelExperiment(Experiment):
         )
         self.model = self._config.make(len(self.vocabulary))
         self.initial.load_into(self.model)
-        further = read_lines((self.data_dir or Path()) / self.data.text) if self.data.text else []
+        further = read_sentences((self.data_dir or Path()) / self.data.text) if self.data.text else []
         self.sentences = self._tokens([*transcripts, *further])
         self.sizes = np.array([len(sentence) for sentence in self.sentences])
         self.dev_sentences = self._tokens(dev)
@@ -132,20 +129,14 @@ class LanguageModelExperiment(Experiment):
         return [ids for ids in encoded if 0 < len(ids) <= self.data.longest]
 
 
-def read_lines(path: Path) -> list[str]:
-    """The lines of a text file, plain, ``.gz`` or ``.xz``, without blank ones.
+def read_sentences(path: Path) -> list[str]:
+    """The lines of a text file, packed by gzip or xz or not, without blank ones.
 
     Raises:
         NotFoundError: if there is no such file.
-        InputError: if it is damaged or isn't UTF-8.
+        InputError, IntegrityError: if it isn't UTF-8, or is packed and damaged.
     """
-    try:
-        with _OPENERS.get(path.suffix, open)(path, "rt", encoding="utf-8") as lines:
-            return [line.strip() for line in lines if line.strip()]
-    except FileNotFoundError:
-        raise NotFoundError(f"no file {path}") from None
-    except (OSError, EOFError, lzma.LZMAError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} can't be read: {error}") from None
+    return [sentence for line in read_lines(path) if (sentence := line.strip())]
 
 
 def build(config: Mapping[str, Any], files: Mapping[str, Path]) -> Any:

@@ -25,7 +25,7 @@ from condgen_cli.training.batches import batches_of_like_length, teacher_forcing
 from condgen_cli.training.export import SavedVocabulary
 from condgen_cli.training.initial import InitialModel
 from condgen_cli.training.splits import read_split
-from condgen_transcribe.language_model import read_lines
+from condgen_transcribe.language_model import read_sentences
 from condgen_transcribe.model import (
     LEXICON_FILE,
     RATE,
@@ -174,7 +174,7 @@ class TranscribeExperiment(Experiment):
         options = self.data.words
         if options is None:
             return None, None
-        further = read_lines((self.data_dir or Path()) / options.text) if options.text else []
+        further = read_sentences((self.data_dir or Path()) / options.text) if options.text else []
         transcripts = [item.references[0] for item in train]
         words, lexicon = WordModel.counted(transcripts + further, options.word_count, options.bigram_count)
         return words, lexicon if self.say is None else lexicon.said(self.say)

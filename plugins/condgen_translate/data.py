@@ -9,25 +9,20 @@ With ``group="length"`` an item's group is the length of its source (``sentence_
 
 from __future__ import annotations
 
-import gzip
-import hashlib
 import io
-import lzma
 import re
-import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import zip_longest
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from condgen_cli.data.archives import Member, open_tree
-from condgen_cli.errors import CondgenError, InputError, IntegrityError, NotFoundError, UsageError
-from condgen_cli.files import protect
+from condgen_cli.data.packed import decode_lines, find_file, read_lines
+from condgen_cli.data.splits import SPLITS, split_by_hash, split_file
+from condgen_cli.errors import InputError, NotFoundError, UsageError
 from condgen_cli.item import Item
 
-__all__ = ["SPLITS", "multi30k", "parallel", "sentence_length", "tatoeba_cmn", "zh_en"]
-
-SPLITS = ("train", "dev", "test")
+__all__ = ["multi30k", "parallel", "sentence_length", "tatoeba_cmn", "zh_en"]
 
 _MULTI30K_NAMES = {"train": "train", "dev": "val", "test": "test_2016_flickr"}
 _MULTI30K_FOLDERS = (".", "multi30k", "data/task1/raw", "multi30k/data/task1/raw")
@@ -42,7 +37,6 @@ _ZH_EN_HINT = "--set name=NAME for NAME.{train,dev,test}.tsv, and name their fol
 
 _LONGEST = 30
 _STEP = 5
-_OPEN: Mapping[str, Callable[[Path, str], Any]] = {".gz": gzip.open, ".xz": lzma.open}
 # kana, ideographs and full-width marks, which have no blanks between them
 _UNSPACED = r"\u3001-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uff00-\uffef\U00020000-\U0003ffff"
 _WORD = re.compile(rf"[{_UNSPACED}]|[^\s{_UNSPACED}]+")
@@ -68,17 +62,16 @@ def multi30k(root: Path, split: str, source: str = "de", target: str = "en", gro
         source, target: languages: ``de``, ``en``, ``fr``.
         group: ``length`` or nothing.
     Raises:
-        UsageError: for another split, or if both languages are the same.
+        UsageError: if both languages are the same.
         NotFoundError: if a file is missing.
         InputError: if a line is wrong; the message begins with its file and number.
         IntegrityError: if a file is damaged.
     """
-    _check_split(split)
     if source == target:
         raise UsageError(f"source and target are both {source}", "--set source=de --set target=en")
     names = [f"{_MULTI30K_NAMES[split]}.{language}" for language in (source, target)]
     for folder in _MULTI30K_FOLDERS:
-        paths = [path for name in names if (path := _present(root / folder / name))]
+        paths = [path for name in names if (path := find_file(root / folder / name))]
         if len(paths) == 2:
             return list(_items(_side_by_side(*paths), split, group))
     raise NotFoundError(f"{root} lacks {' or '.join(names)} of Multi30k", _MULTI30K_HINT)
@@ -102,12 +95,10 @@ def tatoeba_cmn(root: Path, split: str, source: str = "zh", group: str = "") -> 
         source: language: ``zh`` or ``en``; the other is the target.
         group: ``length`` or nothing.
     Raises:
-        UsageError: for another split.
         NotFoundError: if a file is missing.
         InputError: if a line is wrong; the message begins with its file and number.
         IntegrityError: if a file is damaged.
     """
-    _check_split(split)
     pairs = _tatoeba_pairs(root, split)
     if source == "zh":
         pairs = (_Pair(number, chinese, english) for number, english, chinese in pairs)
@@ -127,16 +118,15 @@ def zh_en(root: Path, split: str, name: str = "", source: str = "zh", group: str
         source: language: ``zh`` or ``en``; the other is the target.
         group: ``length`` or nothing.
     Raises:
-        UsageError: for another split, or if ``name`` isn't given or isn't the beginning of a file's name.
+        UsageError: if ``name`` isn't given or isn't the beginning of a file's name.
         NotFoundError: if the file is missing.
         InputError: if a line is wrong; the message begins with its file and number.
         IntegrityError: if a file is damaged.
     """
-    _check_split(split)
     if not re.fullmatch(r"\w[\w.-]*", name):
         raise UsageError(f"data set zh-en has no file named {name!r}" if name else "data set zh-en needs name", _ZH_EN_HINT)
     for folder in _ZH_EN_FOLDERS:
-        file = _present(root / folder / f"{name}.{split}.tsv")
+        file = find_file(root / folder / f"{name}.{split}.tsv")
         if file:
             pairs = _columns(file, *((2, 1) if source == "zh" else (1, 2)))
             return list(_items(pairs, split, group))
@@ -173,7 +163,6 @@ def parallel(
             The message begins with its file and number.
         IntegrityError: when it is read, if a file is damaged.
     """
-    _check_split(split)
     if tsv and not (source or target):
         return _items(_columns(_file(root, tsv, split), *_column_numbers(columns)), split, group)
     if source and target and not tsv:
@@ -203,15 +192,10 @@ def _items(pairs: Iterable[_Pair], split: str, group: str) -> Iterator[Item]:
         yield Item(f"{split}/{number}", source, (target,), source=source, group=bucket)
 
 
-def _check_split(split: str) -> None:
-    if split not in SPLITS:
-        raise UsageError(f"no split named {split!r}", f"its splits: {', '.join(SPLITS)}")
-
-
 def _tatoeba_pairs(root: Path, split: str) -> Iterable[_Pair]:
     """English and Chinese."""
     for folder in _TATOEBA_FOLDERS:
-        files = {name: _present(root / folder / f"{name}.tsv") for name in SPLITS}
+        files = {name: find_file(root / folder / f"{name}.tsv") for name in SPLITS}
         file = files[split]
         if file:
             return _columns(file, 1, 2)
@@ -227,32 +211,16 @@ def _tatoeba_pairs(root: Path, split: str) -> Iterable[_Pair]:
 def _part(pairs: Sequence[_Pair], split: str) -> list[_Pair]:
     """A split of English and Chinese pairs."""
     later = SPLITS[SPLITS.index(split) + 1 :]
-    splits = [_hashed_split(pair.source) for pair in pairs]
+    splits = [split_by_hash(pair.source, 30, dev=[28], test=[29]) for pair in pairs]
     reserved = {pair.target for pair, its in zip(pairs, splits, strict=True) if its in later}
     return [pair for pair, its in zip(pairs, splits, strict=True) if its == split and pair.target not in reserved]
 
 
-def _hashed_split(text: str) -> str:
-    thirtieth = int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") % 30
-    return {28: "dev", 29: "test"}.get(thirtieth, "train")
-
-
 def _file(root: Path, name: str, split: str) -> Path:
-    if "{split}" not in name and split != "test":
-        raise UsageError(f"{name} is of the split test alone, not of {split}", "write {split} where its name has the split")
-    path = root / name.replace("{split}", split)
-    found = _present(path)
+    path = split_file(root, name, split)
+    found = find_file(path)
     if found is None:
         raise NotFoundError(f"no file {path}")
-    return found
-
-
-def _present(path: Path) -> Path | None:
-    """The file, or what gzip or xz made of it."""
-    names = (path.name, f"{path.name}.gz", f"{path.name}.xz")
-    found = next((one for name in names if (one := path.with_name(name)).is_file()), None)
-    if found is not None:
-        protect(found)
     return found
 
 
@@ -294,25 +262,8 @@ def _columns(path: Path, source: int, target: int) -> Iterator[_Pair]:
 
 
 def _lines(path: Path) -> Iterator[str]:
-    """Lines of a text file, of one packed with gzip or xz, or of the ``cmn.txt`` in a zip, with their ends."""
-    try:
-        if path.suffix == ".zip":
-            member = Member(open_tree(path), "cmn.txt")
-            yield from _decoded(io.BytesIO(member.open()), str(member))
-        else:
-            with _OPEN.get(path.suffix, Path.open)(path, "rb") as file:
-                yield from _decoded(file, str(path))
-    except (EOFError, gzip.BadGzipFile, zlib.error, lzma.LZMAError) as error:
-        raise IntegrityError(f"{path} is damaged: {error}") from None
-    except OSError as error:
-        raise CondgenError(f"can't read {path}: {error.strerror or error}") from None
-
-
-def _decoded(lines: Iterable[bytes], name: str) -> Iterator[str]:
-    # lines of bytes: a sentence may hold what str.splitlines takes for a line's end, and an error needs its line's number
-    for number, line in enumerate(lines, 1):
-        try:
-            text = line.decode("utf-8")
-        except UnicodeDecodeError:
-            raise InputError(f"{name}:{number}: not UTF-8") from None
-        yield text.removeprefix("\ufeff") if number == 1 else text
+    """Lines of a text file, packed or not, or of the ``cmn.txt`` in a zip, with their ends."""
+    if path.suffix != ".zip":
+        return read_lines(path)
+    member = Member(open_tree(path), "cmn.txt")
+    return decode_lines(io.BytesIO(member.open()), str(member))

@@ -158,14 +158,6 @@ def test_a_photo_without_captions_is_an_integrity_error(packed: Path) -> None:
         flickr8k(packed, "train")
 
 
-@pytest.mark.parametrize("reader", [flickr8k, folder])
-def test_an_unknown_split_is_refused_and_the_known_are_listed(packed: Path, reader: object) -> None:
-    assert callable(reader)
-    with pytest.raises(UsageError, match="validation") as caught:
-        reader(packed, "validation")
-    assert "train, dev, test" in str(caught.value.hint)
-
-
 @pytest.mark.skipif("CONDGEN_TEST_DATA" not in os.environ, reason="CONDGEN_TEST_DATA names no folder with the real Flickr8k")
 def test_the_real_data_set_is_whole() -> None:
     root = Path(os.environ["CONDGEN_TEST_DATA"])

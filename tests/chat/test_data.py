@@ -122,8 +122,6 @@ def test_files_may_be_packed_and_must_be_whole(tmp_path: Path) -> None:
         dialogues(tmp_path, "test")
     with pytest.raises(NotFoundError, match="self_dialogue"):
         self_dialogue(tmp_path, "train")
-    with pytest.raises(UsageError, match="no split"):
-        self_dialogue(tmp_path, "all")
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from condgen_cli.data.filterbank import Filterbank, deltas, normalise
+from condgen_cli.data.filterbank import Filterbank, normalise
 
 
 def chirp(rate: int, seconds: float = 1.3) -> NDArray[np.float32]:
@@ -99,21 +99,3 @@ def test_normalise_what_does_not_vary() -> None:
     assert normalise(torch.zeros(0, 5)).shape == (0, 5)
     assert normalise(torch.full((1, 5), -16.0)).tolist() == [[0.0] * 5]
     assert normalise(torch.full((7, 2), 0.1)).abs().max() < 1e-2
-
-
-def test_deltas_are_slopes() -> None:
-    times = torch.arange(20.0)
-    found = deltas(torch.stack([3 * times, times**2], dim=1))
-    assert found.shape == (20, 6)
-    inner = slice(4, -4)
-    torch.testing.assert_close(found[inner, 2], torch.full((12,), 3.0))
-    torch.testing.assert_close(found[inner, 3], 2 * times[inner])
-    torch.testing.assert_close(found[inner, 4], torch.zeros(12), rtol=0, atol=1e-4)
-    torch.testing.assert_close(found[inner, 5], torch.full((12,), 2.0))
-    # at the ends the first and last frame are repeated: slopes of 0 0 0 3 6 and of 51 54 57 57 57
-    torch.testing.assert_close(found[[0, -1], 2], torch.tensor([1.5, 1.5]))
-
-
-def test_deltas_of_few_frames() -> None:
-    assert deltas(torch.zeros(0, 4)).shape == (0, 12)
-    torch.testing.assert_close(deltas(torch.ones(1, 2)), torch.tensor([[1.0, 1, 0, 0, 0, 0]]))

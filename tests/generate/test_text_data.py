@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from condgen_cli.errors import InputError, NotFoundError
+from condgen_cli.data.splits import SPLITS
+from condgen_cli.errors import InputError, IntegrityError, NotFoundError
 from condgen_generate.text_data import (
     CONTEXT,
-    SPLITS,
     chinese_poetry,
     segments,
     split_poems,
@@ -113,7 +113,7 @@ def test_what_is_wrong_with_a_file_is_said(tmp_path: Path) -> None:
         text_file(tmp_path, "train", "*.md")
     (tmp_path / "input.txt.xz").write_bytes(b"no xz")
     (tmp_path / "input.txt").unlink()
-    with pytest.raises(InputError, match="can't be read"):
+    with pytest.raises(IntegrityError, match="is damaged"):
         tinyshakespeare(tmp_path, "test")
 
 
