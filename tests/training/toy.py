@@ -126,6 +126,8 @@ class Experiment(training.Experiment):
         self.interrupt_evaluation = 0
         self.scores: list[float] = []
 
+    dev_metrics = ("accuracy", "loss")
+
     def batch(self, part: int, rng: np.random.Generator) -> Mapping[str, Tensor]:
         raise NotImplementedError
 
