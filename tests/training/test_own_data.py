@@ -120,7 +120,7 @@ CASES: dict[str, tuple[Make, list[str], str]] = {
     "hred": (dialogues, DIALOGUES, "data.more left out"),
     "seq2seq-chat": (dialogues, DIALOGUES, "data.more left out"),
     "seq2seq-chat-3": (dialogues, DIALOGUES, "data.more left out"),
-    "poem": (poems, ["data.least=1"], ""),
+    "poem": (poems, ["data.min_count=1"], ""),
     "shakespeare": (text, ["data.dataset=text-file", "stages.books.data.text=input.txt"], "data.with_dev left out"),
     "grid-lstm": (pictures, PICTURES, "23 pictures"),
     "pixel-lstm": (pictures, PICTURES, "23 pictures"),

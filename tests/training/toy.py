@@ -126,8 +126,6 @@ class Experiment(training.Experiment):
         self.interrupt_evaluation = 0
         self.scores: list[float] = []
 
-    dev_metrics = ("accuracy", "loss")
-
     def batch(self, part: int, rng: np.random.Generator) -> Mapping[str, Tensor]:
         raise NotImplementedError
 
