@@ -1,6 +1,6 @@
 """Questions per CPU second of a memory network, in training and answering: ``python benchmarks/qa.py``.
 
-The sizes are those of the recipe ``memn2n-1k-linear``: three hops, position encoding, adjacent tying, batches of 32. Beside it
+The sizes are those of the recipe ``memn2n-1k``: three hops, position encoding, adjacent tying, batches of 32. Beside it
 runs the network as one writes it down from the paper, a loop over hops and in it one over sentences, with the same weights;
 its answers are checked to be the same. Stories are made up, as long as those of bAbI; time doesn't depend on what they say.
 """

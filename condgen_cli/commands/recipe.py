@@ -104,8 +104,8 @@ def check(
                 f"{train} / {dev}",
                 f"{one.parameters:,}{frozen}",
                 f"{one.memory / 1e6:,.0f} MB",
-                f"{about}{one.batches:,}",
-                f"{about}{one.steps:,}, {one.warmup:,} of warm-up",
+                "many" if one.batches is None else f"{about}{one.batches:,}",
+                f"{'many' if one.steps is None else f'{about}{one.steps:,}'}, {one.warmup:,} of warm-up",
             ]
         )
     head = ["stage", "train / dev", "parameters", "memory", "batches an epoch", "steps"]

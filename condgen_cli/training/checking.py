@@ -8,7 +8,8 @@ from __future__ import annotations
 import math
 import os
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,7 @@ from condgen_cli.training.stages import Stage, Stages
 
 __all__ = ["LIMIT", "StageCheck", "check_recipe"]
 
-LIMIT = 200
+LIMIT = 100
 """Items of each split that a stage is built on: enough to find out what doesn't fit, without minutes of preparation."""
 
 _BYTES = 4
@@ -47,8 +48,8 @@ class StageCheck:
         parameters: of what is trained; its vocabulary is that of the items that it was built on.
         trained: those that are not left as they are.
         memory: bytes of weights, gradients, the optimizer's numbers and the average; activations come on top.
-        batches: of an epoch, on one process.
-        steps: in all.
+        batches: of an epoch, on one process; None: more than can be reckoned from the first items.
+        steps: in all; None as for ``batches``.
         exact: whether the stage was built on all items; otherwise ``batches`` and ``steps`` are reckoned from the first ones.
         warmup: steps of it.
     """
@@ -60,8 +61,8 @@ class StageCheck:
     parameters: int
     trained: int
     memory: int
-    batches: int
-    steps: int
+    batches: int | None
+    steps: int | None
     exact: bool
     warmup: int
 
@@ -77,7 +78,7 @@ def check_recipe(stages: Stages, data_dir: Path | None) -> list[StageCheck]:
     for stage in stages.stages:
         check_names(stage.recipe)
     checks = []
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, _bounded_memory():
         folders: dict[str, Path] = {}
         for stage in stages.stages:
             try:
@@ -95,15 +96,10 @@ def check_recipe(stages: Stages, data_dir: Path | None) -> list[StageCheck]:
 
 
 def _build(recipe: Recipe, data_dir: Path | None, run_dir: Path) -> Experiment:
-    """The experiment on the first items only, where its plugin has a limit and the recipe sets none."""
+    """The experiment on the first items only, unless the recipe sets a limit."""
     document = recipe.model_dump(mode="json")
     document["data"] = {"limit": LIMIT, "dev_limit": LIMIT, **document["data"]}
-    try:
-        return build_experiment(check(Recipe, document), data_dir, run_dir)
-    except UsageError as error:
-        if "limit: unknown key" not in error.message:
-            raise
-    return build_experiment(recipe, data_dir, run_dir)
+    return build_experiment(check(Recipe, document), data_dir, run_dir)
 
 
 def _check_stage(stage: Stage, experiment: Experiment, data_dir: Path | None) -> StageCheck:
@@ -113,10 +109,7 @@ def _check_stage(stage: Stage, experiment: Experiment, data_dir: Path | None) ->
     if known and settings.metric not in known:
         raise UsageError(f"training.metric: no dev metric named {settings.metric!r}", f"known: {', '.join(known)}")
     train, dev = (_count(recipe, split, data_dir) for split in ("train", "dev"))
-    batches = len(experiment.batches(0))
-    exact = train is None or train <= LIMIT or not _limited(experiment)
-    if not exact and train is not None:
-        batches = batches * train // LIMIT
+    batches: int | None = len(experiment.batches(0))
     if not batches:
         raise UsageError("there is nothing to train on: an epoch has no batch", "a smaller training.batch_size")
     parameters, trained = _parameters(experiment.objective)
@@ -124,16 +117,14 @@ def _check_stage(stage: Stage, experiment: Experiment, data_dir: Path | None) ->
     if memory > (there := _memory_there()):
         reason = f"weights, gradients and optimizer take {memory / 1e9:.1f} GB, and {there / 1e9:.1f} GB are there"
         raise UsageError(reason, "a smaller model")
-    steps = settings.epochs * math.ceil(batches / settings.accumulate)
-    warmup = settings.warmup if 2 * settings.warmup <= steps else steps // 10
+    exact = train is None or train <= (recipe.data.options.get("limit") or LIMIT)
+    if train is not None and not exact:
+        # how much a further data set adds, its plugin alone knows
+        batches = None if recipe.data.options.get("more") else batches * train // LIMIT
+    steps = None if batches is None else settings.epochs * math.ceil(batches / settings.accumulate)
+    warmup = settings.warmup if steps is None or 2 * settings.warmup <= steps else steps // 10
     name = recipe.model.architecture
     return StageCheck(stage.name, name, train, dev, parameters, trained, memory, batches, steps, exact, warmup)
-
-
-def _limited(experiment: Experiment) -> bool:
-    """Whether the experiment's plugin knows a limit of items."""
-    recipe: Any = getattr(experiment, "recipe", None)
-    return isinstance(recipe, Recipe) and recipe.data.options.get("limit") == LIMIT
 
 
 def _count(recipe: Recipe, split: str, data_dir: Path | None) -> int | None:
@@ -162,6 +153,27 @@ def _memory_there() -> int:
     if torch.cuda.is_available():
         return int(torch.cuda.mem_get_info()[0])
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+@contextmanager
+def _bounded_memory() -> Iterator[None]:
+    """Where this can be, no more memory is given than the machine has: a model too large fails, and nothing is killed."""
+    try:
+        import resource
+
+        mapped = int(Path("/proc/self/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
+        before = resource.getrlimit(resource.RLIMIT_AS)
+        most = mapped + os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        resource.setrlimit(
+            resource.RLIMIT_AS, (most if before[1] == resource.RLIM_INFINITY else min(most, before[1]), before[1])
+        )
+    except (ImportError, OSError, ValueError):
+        yield
+        return
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, before)
 
 
 def _as_usage_error(error: Exception) -> CondgenError:

@@ -346,7 +346,11 @@ def _override(settings: Sequence[Setting], wanted: tuple[str, ...], default: Any
 def _check_references(recipe: Recipe, earlier: Sequence[str], file: str) -> None:
     for name in Stage("", 1, recipe).references:
         if name not in earlier:
-            known = f"earlier stages: {', '.join(earlier)}" if earlier else "there is no earlier stage"
+            known = (
+                f"earlier stages: {', '.join(earlier)}"
+                if earlier
+                else "the run of a stage goes on by --resume of the whole run"
+            )
             raise UsageError(f"{file}: {REFERENCE}{name} is no earlier stage", known)
 
 

@@ -35,8 +35,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "tang_poems.jsonl").write_text("\n".join(map(json.dumps, rows)))
     small = ["model.hidden_size=16", "model.embedding_size=8", "training.epochs=1", "training.batch_size=4"]
     for recipe, *more in (
-        ("shakespeare-books", "data.dataset=text-file", "data.steps=16", "data.text=input.txt"),
-        ("shakespeare", "data.dataset=text-file", "data.steps=16", f"init={folder / 'shakespeare-books'}"),
+        ("shakespeare", "data.dataset=text-file", "data.steps=16", "stages.books.data.text=input.txt"),
         ("poem", "data.min_count=1"),
     ):
         arguments = ["train", recipe, "--data-dir", str(folder), "-o", str(folder / recipe), *small, *more]

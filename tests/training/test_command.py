@@ -52,7 +52,7 @@ def test_every_recipe_of_a_plugin_is_valid(capsys: pytest.CaptureFixture[str]) -
         assert run(["recipe", "show", name, "--format", "json"]) == 0, capsys.readouterr().err
         resolved = json.loads(capsys.readouterr().out)
         assert resolved["task"] == spec.task
-        assert resolved["model"]["architecture"] in manager().models
+        assert {stage["model"]["architecture"] for stage in resolved.get("stages", [resolved])} <= manager().models.keys()
 
 
 def test_a_copy_with_overrides_shows_what_applies(capsys: pytest.CaptureFixture[str]) -> None:
@@ -151,3 +151,32 @@ def test_a_run_that_goes_on_remembers_where_its_data_lie(tmp_path: Path, capsys:
     assert str(tmp_path / "data") in capsys.readouterr().err
     assert run(["train", "runs/pairs", "--resume", "training.epochs=3", "--data-dir", "moved"]) == 0
     assert run(["train", "runs/pairs", "--resume", "training.epochs=4"]) == 0
+
+
+def test_a_recipe_is_checked_before_it_is_trained(capsys: pytest.CaptureFixture[str]) -> None:
+    stages = '[[stages]]\nname = "first"\n[[stages]]\nname = "second"\n[stages.training]\nbatch_size = 4\nepochs = 3\n'
+    Path("pairs.toml").write_text(SENTENCES + stages)
+    Path("data").mkdir()
+    for split, count in (("train", 8), ("dev", 3)):
+        Path(f"data/{split}.de").write_text("eins zwei\n" * count)
+        Path(f"data/{split}.en").write_text("one two\n" * count)
+    command = ["recipe", "check", "pairs.toml", "--data-dir", "data"]
+    assert run([*command, "--format", "json"]) == 0
+    first, second = json.loads(capsys.readouterr().out)["stages"]
+    assert (first["name"], first["train"], first["dev"], first["batches"], first["steps"]) == ("first", 8, 3, 1, 1)
+    assert (second["name"], second["batches"], second["steps"], second["exact"]) == ("second", 2, 6, True)
+    assert first["memory"] == 16 * first["parameters"] > 0
+    assert run(command) == 0
+    assert "8 / 3" in capsys.readouterr().out
+    for arguments, code, message in (
+        (["--data-dir", "nowhere"], 3, "nowhere"),
+        (["stages.2.model.dropuot=0.1"], 2, "stage second: recipe: model.dropuot: unknown key"),
+        (["stages.2.model.hidden_size=9"], 2, "stage second: recipe: init: "),
+        (["stages.2.training.metric=wer"], 2, "stage second: training.metric: no dev metric named 'wer'"),
+        (["stages.2.training.lr_multipliers.encoder=0"], 2, "no parameter starts with 'encoder'"),
+        (["stages.2.data.dataset=paralel"], 3, "no data set named 'paralel'"),
+        (["model.hidden_size=1000000000000"], 2, "stage first: "),
+    ):
+        assert run([*command, *arguments]) == code, arguments
+        assert message in capsys.readouterr().err
+    assert sorted(path.name for path in Path().iterdir()) == ["data", "pairs.toml"]

@@ -282,13 +282,21 @@ class TestResume:
 
     def test_several_processes_are_one_run(self, toy: ModuleType, tmp_path: Path) -> None:
         """Five batches are two rounds for two processes; one of them reports, and what it wrote can be resumed."""
-        launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "condgen_cli"]
-        command = [*launcher, "train", "toy.toml", "--data-dir", ".", "--device", "cpu", "--format", "json"]
+        launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "condgen_cli"]
+        train = ["train", "toy.toml", "--data-dir", ".", "--device", "cpu", "--format", "json"]
         environment = installed(toy, tmp_path)
-        for options, epochs in (([], 3), (["training.epochs=4", "--resume"], 4)):
-            done = subprocess.run(
-                [*command, *options], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
-            )
+
+        def run(*command: str) -> subprocess.CompletedProcess[str]:
+            whole = [sys.executable, *command]
+            return subprocess.run(whole, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+
+        fault = run("-m", "condgen_cli", *train, "training.metric=none", "--processes", "2")
+        assert fault.returncode == 2, fault.stderr
+        assert fault.stderr == "error: training.metric: no dev metric named 'none'\nhint: known: accuracy, loss\n"
+        assert not (tmp_path / "runs").exists()
+        resumed = ["-m", "condgen_cli", *train, "training.epochs=4", "--resume", "--processes", "2"]
+        for command, epochs in (([*launcher, *train], 3), (resumed, 4)):
+            done = run(*command)
             assert done.returncode == 0, done.stderr
             summary = json.loads(done.stdout)
             assert (summary["epochs"], summary["steps"]) == (epochs, 2 * epochs)

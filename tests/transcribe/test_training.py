@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from condgen_cli.decoding import Decoding, decode
 from condgen_cli.errors import IntegrityError, NotFoundError, UsageError
 from condgen_cli.runner import load
-from condgen_cli.training import build_experiment, check, parse_recipe, train
+from condgen_cli.training import build_experiment, check, parse_recipe, parse_stages, train
 from condgen_cli.training.library import find_recipe
 from condgen_cli.weights import load_weights
 from condgen_transcribe.ctc import places
@@ -380,23 +380,25 @@ def test_the_dev_utterances_are_spread_over_the_split(tones: Path) -> None:
     assert len(experiment(tones, "data.dev_limit=99").dev) == len(everything.dev) == 12
 
 
-@pytest.mark.parametrize(("name", "other"), [("las-speller", "las-lm"), ("las-an4", "las-an4-lm")])
-def test_a_recipe_describes_the_language_model_that_its_other_recipe_trains(name: str, other: str) -> None:
-    speech, text = (parse_recipe(*find_recipe(one), ()) for one in (name, other))
+@pytest.mark.parametrize(("name", "stage"), [("las", "speller"), ("las-an4", "speech")])
+def test_a_stage_describes_the_language_model_that_the_first_trains(name: str, stage: str) -> None:
+    stages = parse_stages(*find_recipe(name))
+    speech, text = (stages.find(one).recipe for one in (stage, "lm"))
     described = check(TranscribeConfig, speech.model.options, "model").language_model
     trained = check(LanguageModelConfig, text.model.options, "model")
     assert described is not None
     assert described.make(8).state_dict().keys() == trained.make(8).state_dict().keys()
     assert (described.embedding_size, described.hidden_size) == (trained.embedding_size, trained.hidden_size)
-    assert (speech.data.dataset, speech.data.options["language_model"]) == (text.data.dataset, f"runs/{other}")
+    assert (speech.data.dataset, speech.data.options["language_model"]) == (text.data.dataset, "stage:lm")
 
 
 @pytest.mark.parametrize(
     "names",
-    [("las-speller", "las-listener-2"), ("las-fine", "las-speller-2"), ("las-phones", "las-phones-2"), ("las-phones", "las")],
+    [("speller", "listener-2"), ("fine", "speller-2"), ("phones", "phones-2"), ("phones", "speller-3")],
 )
-def test_the_recipes_of_one_model_describe_it_alike(names: tuple[str, str]) -> None:
-    recipes = [parse_recipe(*find_recipe(name), ()) for name in names]
+def test_the_stages_of_one_model_describe_it_alike(names: tuple[str, str]) -> None:
+    stages = parse_stages(*find_recipe("las"))
+    recipes = [stages.find(name).recipe for name in names]
     models = [check(TranscribeConfig, recipe.model.options, "model") for recipe in recipes]
     assert len({model.model_copy(update={"dropout": 0.0}).model_dump_json() for model in models}) == 1
 
