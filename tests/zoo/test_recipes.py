@@ -10,8 +10,10 @@ from typing import Any
 import pytest
 
 from condgen_cli.app import run
+from condgen_cli.training.library import find_recipe
+from condgen_cli.training.stages import parse_stages
 from condgen_cli.zoo.manifest import SCHEMA
-from condgen_cli.zoo.recipes import parse_training_recipe
+from condgen_cli.zoo.recipes import TrainingRecipe, parse_training_recipe
 from condgen_cli.zoo.sources import bundled
 from tests.zoo.conftest import Server, file_entry, manifest, model_entry
 
@@ -125,3 +127,28 @@ def test_the_recipe_of_a_released_model_is_that_of_its_weights(entry: Any) -> No
     built = entry.architecture.config
     differing = [name for name, value in last["model"].items() if name in built and built[name] != value]
     assert [name for name in differing if name != "language_model"] == []
+
+
+def released(name: str) -> TrainingRecipe:
+    return parse_training_recipe((ZOO / "recipes" / f"{name}.json").read_bytes(), name)
+
+
+def plain(document: str) -> dict[str, Any]:
+    """A resolved recipe without its description, which says nothing about the training."""
+    return {key: value for key, value in json.loads(document).items() if key != "description"}
+
+
+@pytest.mark.parametrize("path", sorted((ZOO / "recipes").glob("*.json")), ids=lambda path: path.stem)
+def test_a_released_recipe_can_be_trained_from_json_and_toml(path: Path) -> None:
+    recipe = released(path.stem)
+    assert plain(parse_stages(recipe.to_json(), "a.json").to_json()) == recipe.document
+    assert plain(parse_stages(recipe.to_toml(), "a.toml").to_json()) == recipe.document
+
+
+OTHERWISE = {"nmt-zh-en", "nmt-de-en-context"}
+"""Models that were not trained as their recipes are now; their cards say how."""
+
+
+@pytest.mark.parametrize("name", [path.stem for path in sorted((ZOO / "recipes").glob("*.json")) if path.stem not in OTHERWISE])
+def test_a_released_model_was_trained_as_its_recipe_is_now(name: str) -> None:
+    assert plain(parse_stages(*find_recipe(name)).to_json()) == released(name).document
