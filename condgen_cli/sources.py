@@ -124,14 +124,14 @@ def stem(source: str) -> str:
 
 def near_names(path: str) -> str | None:
     """A hint with the names beside a path that look like it, if there are any."""
-    from condgen_cli import specs
+    from condgen_cli import suggestions
 
     folder, name = os.path.split(path)
     try:
         names = os.listdir(folder or ".")
     except OSError:
         return None
-    near = [os.path.join(folder, found) for found in specs.near_names(name, names)]
+    near = [os.path.join(folder, found) for found in suggestions.near_names(name, names)]
     return f"did you mean: {', '.join(near)}" if near else None
 
 

@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import IO, Any
 
-from condgen_cli.errors import InputError
+from condgen_cli.errors import InputError, reason_of
 from condgen_cli.sources import STDIN, Source
 
 __all__ = [
@@ -155,7 +155,7 @@ def read_content(source: Any, kind: str) -> tuple[str, bytes]:
         try:
             return name, file.read()
         except OSError as error:
-            raise InputError(f"cannot read {name}: {error.strerror or error}") from None
+            raise InputError(f"cannot read {name}: {reason_of(error)}") from None
 
 
 def open_content(source: Any, kind: str) -> tuple[str, IO[bytes]]:

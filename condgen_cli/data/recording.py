@@ -21,7 +21,7 @@ from condgen_cli.data.pipe import Pipe
 from condgen_cli.data.truncation import missing_end
 from condgen_cli.data.view import View
 from condgen_cli.data.wave_header import MPEG_TAGS, Wave, is_libsndfile, wave_header
-from condgen_cli.errors import InputError, UnknownFormatError
+from condgen_cli.errors import InputError, UnknownFormatError, reason_of
 from condgen_cli.files.inputs import protect, refuse_device
 from condgen_cli.sources import STDIN, Source
 
@@ -369,7 +369,7 @@ def _named_pipe(path: str) -> Pipe:
     except IsADirectoryError:
         raise InputError(f"{path} is a directory") from None
     except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror or error}") from None
+        raise InputError(f"cannot read {path}: {reason_of(error)}") from None
 
 
 def _true(file: IO[bytes], header: Wave | None) -> View:
