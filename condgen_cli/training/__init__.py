@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from condgen_cli.training.build import build_experiment
     from condgen_cli.training.experiment import Experiment
     from condgen_cli.training.library import find_recipe
-    from condgen_cli.training.loop import Interrupted, Summary, is_main_process, train
+    from condgen_cli.training.loop import train
     from condgen_cli.training.objective import Objective
     from condgen_cli.training.options import DataOptions, Options
     from condgen_cli.training.recipe import Recipe, check
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from condgen_cli.training.schedule import sampling_probability
     from condgen_cli.training.staged import train_stages
     from condgen_cli.training.stages import Stage, Stages, parse_recipe, parse_stages, read_recipe
+    from condgen_cli.training.summary import Interrupted, Summary
+    from condgen_cli.training.together import is_main_process
 
 __all__ = [
     "DataOptions",
@@ -45,12 +47,14 @@ _MODULES = {
     "build": ("build_experiment",),
     "experiment": ("Experiment",),
     "library": ("find_recipe",),
-    "loop": ("Interrupted", "Summary", "is_main_process", "train"),
+    "loop": ("train",),
     "objective": ("Objective",),
     "options": ("DataOptions", "Options"),
     "recipe": ("Recipe", "check"),
     "run": ("RunDirectory",),
     "schedule": ("sampling_probability",),
+    "summary": ("Interrupted", "Summary"),
+    "together": ("is_main_process",),
     "staged": ("train_stages",),
     "stages": ("Stage", "Stages", "parse_recipe", "parse_stages", "read_recipe"),
 }

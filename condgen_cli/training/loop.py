@@ -8,16 +8,12 @@ from __future__ import annotations
 
 import json
 import math
-import os
-import signal
-import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
-from dataclasses import asdict, dataclass, field
+from contextlib import nullcontext
+from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import torch
@@ -27,7 +23,6 @@ from pydantic import TypeAdapter, ValidationError
 from torch import Tensor, nn
 
 from condgen_cli.console import info, warn
-from condgen_cli.devices import find_device
 from condgen_cli.errors import CondgenError, IntegrityError, UsageError
 from condgen_cli.guard import divert_stdout
 from condgen_cli.nn.denormals import flushed_denormals
@@ -38,51 +33,20 @@ from condgen_cli.training.checkpoint import CheckpointWriter, latest_checkpoint,
 from condgen_cli.training.curve import draw_curve
 from condgen_cli.training.display import make_display
 from condgen_cli.training.experiment import Experiment
+from condgen_cli.training.interruption import Interruption
 from condgen_cli.training.log import Log, read_log
 from condgen_cli.training.optimizer import make_optimizer, optimizer_tensors, restore_optimizer, set_learning_rate
 from condgen_cli.training.recipe import Recipe
 from condgen_cli.training.run import RunDirectory
 from condgen_cli.training.schedule import learning_rate_factor
+from condgen_cli.training.state import RunState
+from condgen_cli.training.summary import Interrupted, Summary
+from condgen_cli.training.together import any_process, make_accelerator, sum_over_processes
 
-__all__ = ["Interrupted", "Summary", "is_main_process", "train"]
+__all__ = ["train"]
 
 LARGEST = 1e6
 """A weight beyond it is none that a network has learnt."""
-
-
-class Interrupted(CondgenError):
-    """The user stopped the run; a checkpoint is written."""
-
-    exit_code = 130
-
-
-@dataclass(frozen=True)
-class Summary:
-    """How a run ended.
-
-    Args:
-        run_dir: holds the best model.
-        steps, epochs: done in all, resumed parts included.
-        stopped: ``epochs`` if all were done, ``patience`` if the dev metric had stopped getting better.
-        metric, best, best_step: the dev metric that selects, its best value, and the step it was reached at.
-        dev: all dev metrics at that step.
-        seconds: spent in training steps, evaluation left out.
-    """
-
-    run_dir: Path
-    steps: int
-    epochs: int
-    stopped: str
-    metric: str
-    best: float | None
-    best_step: int
-    dev: Mapping[str, float]
-    seconds: float
-
-    def as_json(self) -> dict[str, Any]:
-        dev = {name: value if math.isfinite(value) else None for name, value in self.dev.items()}
-        best = None if self.best is None or not math.isfinite(self.best) else self.best
-        return asdict(self) | {"run_dir": str(self.run_dir), "dev": dev, "best": best}
 
 
 @divert_stdout()
@@ -115,7 +79,7 @@ def train(
     """
     run = run_dir if isinstance(run_dir, RunDirectory) else RunDirectory(run_dir)
     run.check(recipe, resume, force)
-    accelerator = _make_accelerator(device, recipe.training.precision)
+    accelerator = make_accelerator(device, recipe.training.precision)
     with flushed_denormals():
         loop = _Loop(recipe, experiment, run, accelerator, resume)
         loop.prepare()
@@ -128,45 +92,6 @@ def train(
             if loop.is_empty and accelerator.is_main_process:
                 run.undo()
             raise
-
-
-def is_main_process() -> bool:
-    """Whether this process is the one that reports, of those that ``accelerate launch`` or ``torchrun`` started together.
-
-    Their environment is asked, not ``PartialState``: asked before ``train`` has chosen the device, that would settle for good
-    that there is one process.
-    """
-    return os.environ.get("RANK", "0") == "0"
-
-
-@dataclass
-class _State:
-    """Where a run is, apart from tensors: what a checkpoint holds as JSON.
-
-    Args:
-        step, epoch: done; ``batch``: done of the epoch after, on each process.
-        evaluated: the step of the last evaluation.
-        stale, plateau_stale: evaluations without a better metric, since the best one and since the last decay.
-        plateau: product of the decays so far.
-        sums: since the last line of the log: ``tokens``, ``seconds``, and each stat times tokens.
-        scaler: of the gradient under fp16.
-        warmup: steps of it; None before the training has begun.
-    """
-
-    step: int = 0
-    epoch: int = 0
-    batch: int = 0
-    evaluated: int = 0
-    best: float | None = None
-    best_step: int = 0
-    best_dev: dict[str, float] = field(default_factory=dict)
-    stale: int = 0
-    plateau: float = 1.0
-    plateau_stale: int = 0
-    sums: dict[str, float] = field(default_factory=dict)
-    seconds: float = 0.0
-    scaler: dict[str, float] = field(default_factory=dict)
-    warmup: int | None = None
 
 
 class _Loop:
@@ -189,7 +114,7 @@ class _Loop:
         self.wrapped: nn.Module = accelerator.prepare_model(self.objective)
         self.scaled_optimizer = accelerator.prepare_optimizer(self.optimizer)
         self.average = make_average(self.settings.average, self.settings.average_decay)
-        self.state = _State()
+        self.state = RunState()
         # Dropout must differ between processes.
         set_seed(recipe.seed + accelerator.process_index)
         if resume:
@@ -198,8 +123,7 @@ class _Loop:
         self.display = make_display(recipe.name, visible=accelerator.is_main_process)
         self.first: Epoch | None = None
         self.saved = self.state.step > 0
-        self.interrupted = False
-        self.evaluating = False
+        self.interruption = Interruption()
 
     @property
     def is_empty(self) -> bool:
@@ -213,7 +137,7 @@ class _Loop:
             UsageError: if the dev metric is none that the experiment measures, or an epoch has no batch.
         """
         self._check_metric(self.experiment.dev_metrics)
-        if self._finished():
+        if self.state.is_finished(self.settings):
             return
         self.first = self.experiment.batches(self.state.epoch)
         batches, processes = len(self.first), self.accelerator.num_processes
@@ -250,12 +174,12 @@ class _Loop:
     def run(self) -> Summary:
         if self.accelerator.is_main_process:
             self.log = Log(self.run_directory.log, self.state.step)
-        with self._interruptible(), self.display:
+        with self.interruption.watched(), self.display:
             # Due, but not done: the evaluation was interrupted.
-            if self._evaluation_due() and self.state.evaluated != self.state.step:
+            if self.state.is_evaluation_due(self.settings) and self.state.evaluated != self.state.step:
                 self._evaluate()
                 self._save()
-            while not self._finished():
+            while not self.state.is_finished(self.settings):
                 self._train_epoch()
         state = self.state
         if state.best is None:
@@ -282,14 +206,14 @@ class _Loop:
             raise UsageError(f"an epoch has {len(batches)} batches for {self.accelerator.num_processes} processes")
         self.wrapped.train()
         chunks = self._chunks(batches, share)
-        while not self._finished() and (chunk := next(chunks, None)) is not None:
+        while not self.state.is_finished(self.settings) and (chunk := next(chunks, None)) is not None:
             self._step(chunk, share)
             if self.state.batch >= share:
                 self.state.epoch, self.state.batch = self.state.epoch + 1, 0
             self._after_step()
             if self.state.batch == 0:
                 return
-        if not self._finished():
+        if not self.state.is_finished(self.settings):
             raise UsageError(f"epoch {self.state.epoch + 1} ended after {self.state.batch} batches of {share}")
 
     def _chunks(self, batches: Any, share: int) -> Iterator[list[Any]]:
@@ -367,29 +291,18 @@ class _Loop:
 
     def _after_step(self) -> None:
         settings, state = self.settings, self.state
-        due = self._evaluation_due()
+        due = self.state.is_evaluation_due(self.settings)
         if due or state.step % settings.log_every == 0:
             self._write_log()
         if due:
             self._evaluate()
-        stop = self._any_process(self.interrupted)
+        stop = any_process(self.accelerator, self.interruption.asked)
         if due or stop or (settings.checkpoint_every and state.step % settings.checkpoint_every == 0):
             if not due:
                 self._check_weights()
             self._save()
         if stop:
             raise self._interruption()
-
-    def _evaluation_due(self) -> bool:
-        if not self.state.step:
-            return False
-        if self.settings.evaluate_every and self.state.epoch < self.settings.epochs:
-            return self.state.step % self.settings.evaluate_every == 0
-        return self.state.batch == 0
-
-    def _finished(self) -> bool:
-        stale = bool(self.settings.patience) and self.state.stale >= self.settings.patience
-        return stale or self.state.epoch >= self.settings.epochs
 
     def _evaluate(self) -> None:
         state = self.state
@@ -399,21 +312,24 @@ class _Loop:
         if self.accelerator.is_main_process:
             with using(self.objective, self.average.weights()):
                 dev = [self._measure()]
-                if dev[0] is not None and self._is_better(dev[0]):
+                if dev[0] is not None and self.state.is_better(dev[0], self.settings):
                     self.run_directory.export(self.experiment)
         broadcast_object_list(dev)
         if dev[0] is None:
             self._save()
             raise self._interruption()
-        self._judge(dev[0])
+        better = state.judge(dev[0], self.settings)
+        self._record({"dev": dev[0], "best": better})
+        if self.accelerator.is_main_process:
+            draw_curve(read_log(self.run_directory.log), self.settings.metric, self.name, self.run_directory.curve)
 
     def _measure(self) -> dict[str, float] | None:
         """Dev metrics, or None if the user interrupts: an evaluation may take minutes, so it is broken off and done again."""
         before = random_state()
         self.objective.eval()
-        self.evaluating = True
+        self.interruption.at_once = True
         try:
-            if self.interrupted:
+            if self.interruption.asked:
                 return None
             with torch.no_grad():
                 dev = {name: float(value) for name, value in self.experiment.evaluate().items()}
@@ -421,38 +337,15 @@ class _Loop:
             restore_random_state(before)
             return None
         finally:
-            self.evaluating = False
+            self.interruption.at_once = False
             self.objective.train()
         self._check_metric(dev)
         return dev
 
-    def _is_better(self, dev: Mapping[str, float]) -> bool:
-        value = dev[self.settings.metric]
-        if self.state.best is None:
-            return not math.isnan(value)
-        return value > self.state.best if self.settings.mode == "max" else value < self.state.best
-
-    def _judge(self, dev: dict[str, float]) -> None:
-        state = self.state
-        state.evaluated = state.step
-        better = self._is_better(dev)
-        if better:
-            state.best, state.best_step, state.best_dev = dev[self.settings.metric], state.step, dev
-            state.stale = state.plateau_stale = 0
-        else:
-            state.stale += 1
-            state.plateau_stale += 1
-        if self.settings.schedule == "plateau" and state.plateau_stale >= self.settings.plateau_patience:
-            state.plateau *= self.settings.plateau_factor
-            state.plateau_stale = 0
-        self._record({"dev": dev, "best": better})
-        if self.accelerator.is_main_process:
-            draw_curve(read_log(self.run_directory.log), self.settings.metric, self.name, self.run_directory.curve)
-
     def _write_log(self) -> None:
         names = list(self.state.sums)
         totals = torch.tensor([self.state.sums[name] for name in names], dtype=torch.float64, device="cpu")
-        sums = dict(zip(names, self._sum_over_processes(totals).tolist(), strict=True))
+        sums = dict(zip(names, sum_over_processes(self.accelerator, totals).tolist(), strict=True))
         tokens, seconds = sums.pop("tokens"), sums.pop("seconds") / self.accelerator.num_processes
         means = {name: total / tokens for name, total in sums.items()}
         speed = tokens / seconds if seconds else 0.0
@@ -493,7 +386,7 @@ class _Loop:
             return
         device = self.accelerator.device
         try:
-            self.state = TypeAdapter(_State).validate_python(json.loads(checkpoint.text("state.json")))
+            self.state = TypeAdapter(RunState).validate_python(json.loads(checkpoint.text("state.json")))
             self.objective.load_state_dict(checkpoint.tensors("model"))
             restore_optimizer(self.optimizer, checkpoint.tensors("optimizer"))
             self.average.restore({name: tensor.to(device) for name, tensor in checkpoint.tensors("average").items()})
@@ -507,45 +400,6 @@ class _Loop:
         if own:
             restore_random_state(own)
 
-    def _any_process(self, flag: bool) -> bool:
-        if self.accelerator.num_processes == 1:
-            return flag
-        return bool(self._sum_over_processes(torch.tensor([float(flag)])).item())
-
-    def _sum_over_processes(self, tensor: Tensor) -> Tensor:
-        if self.accelerator.num_processes == 1:
-            return tensor
-        # Not every device has doubles.
-        total: Tensor = self.accelerator.reduce(tensor.float().to(self.accelerator.device), "sum")
-        return total.cpu()
-
     def _interruption(self) -> Interrupted:
         step = self.state.step
         return Interrupted(f"interrupted after step {step}; a checkpoint is saved", "the same command with --resume goes on")
-
-    @contextmanager
-    def _interruptible(self) -> Iterator[None]:
-        """The first SIGINT asks for a checkpoint, a second one stops at once."""
-        previous = signal.getsignal(signal.SIGINT)
-        if threading.current_thread() is not threading.main_thread() or previous is signal.SIG_IGN:
-            yield
-            return
-
-        def ask(number: int, frame: FrameType | None) -> None:
-            signal.signal(signal.SIGINT, previous)
-            self.interrupted = True
-            if self.evaluating:
-                raise KeyboardInterrupt
-
-        signal.signal(signal.SIGINT, ask)
-        try:
-            yield
-        finally:
-            signal.signal(signal.SIGINT, previous)
-
-
-def _make_accelerator(device: str, precision: str) -> Accelerator:
-    on_cpu = find_device(device).type == "cpu"
-    if on_cpu and precision != "no":
-        raise UsageError(f"training.precision: {precision} needs a GPU", "training.precision=no")
-    return Accelerator(cpu=on_cpu, mixed_precision=precision)

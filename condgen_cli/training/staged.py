@@ -21,10 +21,11 @@ from condgen_cli.console import info
 from condgen_cli.errors import NotFoundError, UsageError
 from condgen_cli.files.writing import write_atomically
 from condgen_cli.training.build import build_experiment
-from condgen_cli.training.loop import is_main_process, train
+from condgen_cli.training.loop import train
 from condgen_cli.training.recipe import Recipe, check
 from condgen_cli.training.run import MAY_CHANGE, RunDirectory, differing_keys
 from condgen_cli.training.stages import REFERENCE, Stage, Stages, parse_stages, read_text
+from condgen_cli.training.together import is_main_process
 from condgen_cli.zoo.names import safe_path
 
 __all__ = ["StagesSummary", "check_names", "train_stages"]

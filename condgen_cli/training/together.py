@@ -1,0 +1,51 @@
+"""What the processes of one training do together."""
+
+from __future__ import annotations
+
+import os
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor
+
+from condgen_cli.devices import find_device
+from condgen_cli.errors import UsageError
+
+__all__ = ["any_process", "is_main_process", "make_accelerator", "sum_over_processes"]
+
+
+def make_accelerator(device: str, precision: str) -> Accelerator:
+    """A device and a precision, for one process or several.
+
+    Raises:
+        UsageError: if there is no such device, or a CPU is to train in half precision.
+    """
+    on_cpu = find_device(device).type == "cpu"
+    if on_cpu and precision != "no":
+        raise UsageError(f"training.precision: {precision} needs a GPU", "training.precision=no")
+    return Accelerator(cpu=on_cpu, mixed_precision=precision)
+
+
+def is_main_process() -> bool:
+    """Whether this process is the one that reports, of those that ``accelerate launch`` or ``torchrun`` started together.
+
+    Their environment is asked, not ``PartialState``: asked before ``train`` has chosen the device, that would settle for good
+    that there is one process.
+    """
+    return os.environ.get("RANK", "0") == "0"
+
+
+def any_process(accelerator: Accelerator, flag: bool) -> bool:
+    """Whether a flag is set on any of the processes."""
+    if accelerator.num_processes == 1:
+        return flag
+    return bool(sum_over_processes(accelerator, torch.tensor([float(flag)])).item())
+
+
+def sum_over_processes(accelerator: Accelerator, tensor: Tensor) -> Tensor:
+    """The sum of a tensor over all processes, on the CPU."""
+    if accelerator.num_processes == 1:
+        return tensor
+    # not every device has doubles
+    total: Tensor = accelerator.reduce(tensor.float().to(accelerator.device), "sum")
+    return total.cpu()
