@@ -10,7 +10,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from condgen_cli import __version__, console, settings
-from condgen_cli.errors import CondgenError, PartialFailure, UsageError, out_of_memory, reason
+from condgen_cli.errors import CondgenError, PartialFailure, UsageError, out_of_memory, reason_of
 from condgen_cli.files import write_whole
 from condgen_cli.files.inputs import forget_inputs
 from condgen_cli.stdout import silence_stdout
@@ -110,7 +110,7 @@ def _as_condgen_error(error: Exception) -> CondgenError:
             return UsageError(f"{name} goes before the command", path.replace(" ", f" {name} ", 1))
         return UsageError(f"{option}{separator}{plain_message(fault)}", f"{path} --help")
     if isinstance(error, OSError) and error.filename is not None:
-        return CondgenError(f"cannot use {os.fsdecode(error.filename)}: {reason(error)}")
+        return CondgenError(f"cannot use {os.fsdecode(error.filename)}: {reason_of(error)}")
     if isinstance(error, ImportError):
         from condgen_cli.plugins import failed_plugin
 

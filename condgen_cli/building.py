@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from pydantic import ValidationError
-from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from condgen_cli.bundle import Bundle
@@ -17,7 +16,7 @@ from condgen_cli.plugins import failed_plugin, manager
 from condgen_cli.settings import debugging
 from condgen_cli.specs import resolve
 from condgen_cli.validation import validation_message
-from condgen_cli.weights import load_weights
+from condgen_cli.weights import read_weights
 
 __all__ = ["build_model"]
 
@@ -76,17 +75,7 @@ class _WithoutInitialisation(TorchFunctionMode):
 
 
 def _load_weights(model: Model, bundle: Bundle) -> None:
-    from safetensors import SafetensorError
-
-    weights: dict[str, Tensor] = {}
-    for name, path in bundle.files.items():
-        if name.endswith(".safetensors"):
-            try:
-                weights.update(load_weights(path))
-            except (OSError, SafetensorError) as error:
-                raise IntegrityError(f"cannot read {name} of {bundle.name}: {error}") from error
-            except IntegrityError as error:
-                raise IntegrityError(f"the weights of {bundle.name} are damaged: {error.message}", error.hint) from None
+    weights = read_weights(bundle.files, bundle.name)
     expected = model.state_dict()
     faults = {
         "missing": expected.keys() - weights.keys(),

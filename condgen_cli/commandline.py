@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Annotated, Any
+from pkgutil import resolve_name
+from typing import Annotated, Any, NoReturn
 
 import typer
 from typer.core import TyperGroup
 
 from condgen_cli import __version__, settings
 from condgen_cli.commands import CORE, SECTIONS
-from condgen_cli.errors import CondgenError, PluginError, UsageError
+from condgen_cli.errors import PluginError, UsageError
 from condgen_cli.guard import guard, told
 from condgen_cli.plugin_problems import DOCTOR
 from condgen_cli.plugins import manager
-from condgen_cli.specs import CommandSpec, TaskSpec, named, resolve
+from condgen_cli.specs import CommandSpec, TaskSpec, resolve
+from condgen_cli.suggestions import suggestion
 
 __all__ = ["app", "build"]
 
@@ -63,7 +64,7 @@ class Commands(Group):
             PluginError: if it belongs to a plugin that is broken.
         """
         if spec := CORE.get(cmd_name):
-            target = _attribute(spec.command)
+            target = resolve_name(spec.command)
             return build(spec, target(manager()) if spec.command.endswith(":make") else target)
         plugins = manager()
         if found := plugins.tasks.get(cmd_name) or plugins.commands.get(cmd_name):
@@ -130,19 +131,11 @@ def _target(spec: TaskSpec | CommandSpec) -> Any:
     return make_command(spec)
 
 
-def _attribute(reference: str) -> Any:
-    module, _, attribute = reference.partition(":")
-    return getattr(importlib.import_module(module), attribute)
-
-
-def _no_such_command(name: str, known: list[str]) -> None:
-    try:
-        named(dict.fromkeys(known), "command", name)
-    except CondgenError as error:
-        hint = error.hint if "did you mean" in (error.hint or "") else "condgen --help"
-        if any(problem.fatal for problem in manager().problems):
-            hint = f"{hint}; some plugins are broken: {DOCTOR}"
-        raise UsageError(error.message, hint) from None
+def _no_such_command(name: str, known: list[str]) -> NoReturn:
+    hint = suggestion(name, known, otherwise="condgen --help")
+    if any(problem.fatal for problem in manager().problems):
+        hint = f"{hint}; some plugins are broken: {DOCTOR}"
+    raise UsageError(f"no command named {name!r}", hint)
 
 
 def _version(value: bool) -> None:

@@ -8,6 +8,7 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 
 from condgen_cli.errors import UsageError
+from condgen_cli.model import same_kind
 
 __all__ = ["Movable", "find_device", "move"]
 
@@ -42,6 +43,5 @@ def move(inputs: Any, device: torch.device) -> Any:
     if isinstance(inputs, Mapping):
         return {name: move(part, device) for name, part in inputs.items()}
     if isinstance(inputs, list | tuple):
-        parts = [move(part, device) for part in inputs]
-        return type(inputs)(*parts) if hasattr(inputs, "_fields") else type(inputs)(parts)
+        return same_kind(inputs, [move(part, device) for part in inputs])
     return inputs

@@ -15,7 +15,7 @@ __all__ = [
     "UnknownFormatError",
     "UsageError",
     "out_of_memory",
-    "reason",
+    "reason_of",
 ]
 
 
@@ -40,7 +40,7 @@ class CondgenError(Exception):
         return {"code": self.exit_code, "message": self.message, "hint": self.hint}
 
 
-def reason(error: BaseException) -> str:
+def reason_of(error: BaseException) -> str:
     """Why something failed, on one line: what the operating system says, else what the exception says, else its type."""
     text = getattr(error, "strerror", None) or str(error) or type(error).__name__
     return " ".join(str(text).split())

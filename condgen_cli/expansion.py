@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path
 
 from condgen_cli import console
-from condgen_cli.errors import CondgenError, InputError, NotFoundError
+from condgen_cli.errors import CondgenError, InputError, NotFoundError, reason_of
 from condgen_cli.files.inputs import identity, protect_where
 from condgen_cli.sources import STDIN, Failure, is_url, near_names
 
@@ -209,7 +209,7 @@ def _walk(directory: str, wanted: _Wanted, left_out: _LeftOut) -> Iterator[str |
         with os.scandir(directory) as entries:
             found = [(entry.path, entry.is_dir(follow_symlinks=False)) for entry in entries if not entry.name.startswith(".")]
     except OSError as error:
-        yield Failure(directory, InputError(f"cannot read {directory}: {error.strerror or error}"))
+        yield Failure(directory, InputError(f"cannot read {directory}: {reason_of(error)}"))
         return
     for path, is_directory in sorted(found, key=lambda item: natural(item[0])):
         if is_directory:

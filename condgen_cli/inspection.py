@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from condgen_cli.errors import CondgenError, NotFoundError
+from condgen_cli.errors import CondgenError, NotFoundError, reason_of
 from condgen_cli.expansion import Inputs, expand
 from condgen_cli.generation import AttentionMap, Generation
 from condgen_cli.lines import text_inputs
@@ -201,7 +201,7 @@ def weights_report(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         raise NotFoundError(f"{path} does not exist") from None
     except OSError as error:
-        raise CondgenError(f"can't read {path}: {error.strerror}") from None
+        raise CondgenError(f"can't read {path}: {reason_of(error)}") from None
     tensors = [
         {"name": tensor.name, "dtype": tensor.dtype, "shape": tensor.shape, "bytes": tensor.stop - tensor.start}
         for tensor in header.tensors

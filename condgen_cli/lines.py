@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import BinaryIO
 
-from condgen_cli.errors import CondgenError, InputError, NotFoundError, UsageError
+from condgen_cli.errors import CondgenError, InputError, NotFoundError, UsageError, reason_of
 from condgen_cli.files.inputs import protect, refuse_device
 from condgen_cli.item import Item
 from condgen_cli.sources import STDIN, Failure, Source, near_names, stem
@@ -168,7 +168,7 @@ def _read(stream: BinaryIO, name: str) -> bytes:
     try:
         return stream.read(BLOCK)
     except OSError as error:
-        raise InputError(f"cannot read {name}: {error.strerror or error}") from None
+        raise InputError(f"cannot read {name}: {reason_of(error)}") from None
 
 
 def _text(name: str, data: bytes) -> Text | Failure:
@@ -223,7 +223,7 @@ def _open(path: str) -> BinaryIO:
     except IsADirectoryError:
         raise InputError(f"{path} is a directory") from None
     except (OSError, ValueError) as error:  # ValueError: a name with a null character
-        raise InputError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from None
+        raise InputError(f"cannot read {path}: {reason_of(error)}") from None
 
 
 def _is_file(stream: BinaryIO) -> bool:

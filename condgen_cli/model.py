@@ -26,6 +26,7 @@ __all__ = [
     "Tokens",
     "Vocabulary",
     "repeat_state",
+    "same_kind",
     "select_state",
 ]
 
@@ -225,8 +226,12 @@ def select_state(state: Any, rows: Tensor) -> Any:
         return None
     if isinstance(state, Tensor):
         return state.index_select(0, rows)
-    parts = [select_state(part, rows) for part in state]
-    return type(state)(*parts) if hasattr(state, "_fields") else type(state)(parts)
+    return same_kind(state, [select_state(part, rows) for part in state])
+
+
+def same_kind(value: Any, parts: list[Any]) -> Any:
+    """A list, tuple or named tuple of the class of ``value`` with other parts."""
+    return type(value)(*parts) if hasattr(value, "_fields") else type(value)(parts)
 
 
 def repeat_state(state: Any, times: int) -> Any:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import IO
 from urllib.parse import urlsplit
 
-from condgen_cli.errors import CondgenError, InputError, NotFoundError
+from condgen_cli.errors import CondgenError, InputError, NotFoundError, reason_of
 from condgen_cli.files.inputs import protect, refuse_device
 from condgen_cli.item import Content, Item
 
@@ -67,7 +67,7 @@ class Source(Content):
                 try:
                     return file.read()
                 except OSError as error:
-                    raise InputError(f"cannot read {self.name}: {error.strerror or error}") from None
+                    raise InputError(f"cannot read {self.name}: {reason_of(error)}") from None
         if isinstance(self._kept, CondgenError):
             raise self._kept
         return self._kept
@@ -124,14 +124,14 @@ def stem(source: str) -> str:
 
 def near_names(path: str) -> str | None:
     """A hint with the names beside a path that look like it, if there are any."""
-    from condgen_cli import specs
+    from condgen_cli import suggestions
 
     folder, name = os.path.split(path)
     try:
         names = os.listdir(folder or ".")
     except OSError:
         return None
-    near = [os.path.join(folder, found) for found in specs.near_names(name, names)]
+    near = [os.path.join(folder, found) for found in suggestions.near_names(name, names)]
     return f"did you mean: {', '.join(near)}" if near else None
 
 
@@ -144,7 +144,7 @@ def _open(path: str) -> IO[bytes]:
     except IsADirectoryError:
         raise InputError(f"{path} is a directory") from None
     except (OSError, ValueError) as error:  # ValueError: a name with a null character
-        raise InputError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from None
+        raise InputError(f"cannot read {path}: {reason_of(error)}") from None
 
 
 def _read_stdin() -> bytes:
@@ -160,7 +160,7 @@ def _read_stream(stream: IO[bytes], name: str) -> bytes:
     try:
         data = stream.read(MAX_DOWNLOAD + 1)
     except OSError as error:
-        raise InputError(f"cannot read {name}: {error.strerror or error}") from None
+        raise InputError(f"cannot read {name}: {reason_of(error)}") from None
     if len(data) > MAX_DOWNLOAD:
         raise InputError(f"{name} holds more than {MAX_DOWNLOAD // 2**20} MB")
     return data

@@ -6,11 +6,12 @@ Every help page loads this module: specs are named tuples, which are made in hal
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from condgen_cli.errors import NotFoundError, PluginError
 from condgen_cli.guard import guard, told
+from condgen_cli.suggestions import suggestion
 
 __all__ = [
     "OPTION_GROUPS",
@@ -27,16 +28,11 @@ __all__ = [
     "RecipeSpec",
     "TaskSpec",
     "named",
-    "near_names",
     "package_file",
     "package_text",
     "references",
     "resolve",
 ]
-
-
-MOST_NAMES = 60
-"""That are offered in place of one that is not there."""
 
 
 def resolve(reference: str) -> Any:
@@ -379,19 +375,4 @@ def named(specs: Mapping[str, Any], kind: str, name: str) -> Any:
     """``specs[name]``, or a NotFoundError that offers the nearest names."""
     if name in specs:
         return specs[name]
-    near = near_names(name, specs)
-    known = near or sorted(specs)
-    more = f" and {len(known) - MOST_NAMES} more" if len(known) > MOST_NAMES else ""
-    hint = f"{'did you mean' if near else 'known'}: {', '.join(known[:MOST_NAMES])}{more}" if known else None
-    raise NotFoundError(f"no {kind} named {name!r}", hint)
-
-
-def near_names(name: str, names: Iterable[str]) -> list[str]:
-    """At most three of the names that are spelt most like ``name``, the nearest first; case doesn't count."""
-    import difflib
-
-    of_folded: dict[str, list[str]] = {}
-    for known in names:
-        of_folded.setdefault(known.casefold(), []).append(known)
-    near = difflib.get_close_matches(name.casefold(), of_folded, 3)
-    return [known for folded in near for known in of_folded[folded]][:3]
+    raise NotFoundError(f"no {kind} named {name!r}", suggestion(name, sorted(specs)))

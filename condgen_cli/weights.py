@@ -14,13 +14,36 @@ from condgen_cli.errors import IntegrityError
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["check_finite", "eight_bits", "load_weights", "save_weights"]
+__all__ = ["check_finite", "eight_bits", "load_weights", "read_weights", "save_weights"]
 
 SCALE = ".scale"
 """Added to a matrix's name: (rows,), what its whole numbers are multiplied by."""
 LARGEST = 127
 LEAST = 1024
 """Numbers that a matrix must have: smaller ones save nothing."""
+
+
+def read_weights(files: Mapping[str, Path], model: str) -> dict[str, Tensor]:
+    """All the weights of a model; of a name that two files have, the later one's.
+
+    Args:
+        files: the model's files by name; weights are those that end in ``.safetensors``.
+        model: its name, for errors.
+    Raises:
+        IntegrityError: if a file can't be read or is damaged.
+    """
+    from safetensors import SafetensorError
+
+    weights: dict[str, Tensor] = {}
+    for name, path in files.items():
+        if name.endswith(".safetensors"):
+            try:
+                weights |= load_weights(path)
+            except IntegrityError as error:
+                raise IntegrityError(f"the weights of {model} are damaged: {error.message}", error.hint) from None
+            except (OSError, SafetensorError) as error:
+                raise IntegrityError(f"cannot read {name} of {model}: {error}") from error
+    return weights
 
 
 def load_weights(path: Path) -> dict[str, Tensor]:

@@ -9,6 +9,7 @@ import stat
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,7 @@ from hypothesis import strategies as st
 
 from condgen_cli import app
 from condgen_cli.errors import CondgenError, InputError, UsageError
-from condgen_cli.files import OutputFile, write_whole
+from condgen_cli.files import OutputFile, replacement, write_atomically, write_whole
 from condgen_cli.generation import AttentionMap, Axis, Generation
 from condgen_cli.model import Item, Predictor
 from condgen_cli.outputs import fill
@@ -371,3 +372,20 @@ def test_closed_streams(condgen_env: dict[str, str]) -> None:
     assert "Error" not in done.stderr
     done = closed("2>&-", "show", "nonsense")
     assert (done.returncode, done.stdout) == (3, "")
+
+
+def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
+    path, link = tmp_path / "a.txt", tmp_path / "link"
+    write_atomically(path, b"old")
+    path.chmod(0o600)
+    link.symlink_to(path)
+    with suppress(RuntimeError), replacement(link) as partial:
+        partial.write_bytes(b"half")
+        raise RuntimeError
+    assert path.read_bytes() == b"old"
+    with replacement(link) as partial:
+        partial.write_bytes(b"new")
+        assert path.read_bytes() == b"old"
+    assert link.is_symlink()
+    assert (path.read_bytes(), path.stat().st_mode & 0o777) == (b"new", 0o600)
+    assert {each.name for each in tmp_path.iterdir()} == {"a.txt", "link"}

@@ -7,7 +7,8 @@ import pytest
 from condgen_cli.app import run
 from condgen_cli.errors import NotFoundError
 from condgen_cli.nn.match import match_function
-from condgen_cli.specs import named, near_names
+from condgen_cli.specs import named
+from condgen_cli.suggestions import near_names
 
 
 @pytest.mark.parametrize(

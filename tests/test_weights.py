@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as st_numpy
 from safetensors.numpy import save_file
 
-from condgen_cli.weights import eight_bits, load_weights
+from condgen_cli.errors import IntegrityError
+from condgen_cli.weights import SCALE, eight_bits, load_weights, read_weights
 from condgen_cli.zoo.publish import _smaller
 
 
@@ -51,3 +52,19 @@ def test_a_published_file_loads_as_floats_of_the_same_shapes(bits: int, tmp_path
         torch.testing.assert_close(tensor.float(), torch.from_numpy(weights[name]), atol=0.02, rtol=1e-3)
     sizes = [(tmp_path / name).stat().st_size for name in ("zoo.safetensors", "run.safetensors")]
     assert sizes[0] < sizes[1] * (0.35 if bits == 8 else 0.6)
+
+
+def test_a_model_s_files_are_read_together_and_damage_is_told(tmp_path: Path) -> None:
+    files = {name: tmp_path / name for name in ("a.safetensors", "vocabulary.json", "b.safetensors")}
+    matrix = np.linspace(-1, 1, 2048, dtype=np.float32).reshape(2, 1024)
+    save_file({"w": np.zeros(3, np.float32), "kept": np.ones(2, np.float32)}, files["a.safetensors"])
+    save_file(eight_bits({"w": matrix}), files["b.safetensors"])
+    found = read_weights(files, "toy")
+    assert found.keys() == {"w", "kept"}
+    np.testing.assert_allclose(found["w"], matrix, atol=1 / 127)
+    save_file({"w": np.zeros((2, 1024), np.int8), f"w{SCALE}": np.zeros(3, np.float32)}, files["b.safetensors"])
+    with pytest.raises(IntegrityError, match="the weights of toy are damaged"):
+        read_weights(files, "toy")
+    files["b.safetensors"].write_bytes(b"nothing")
+    with pytest.raises(IntegrityError, match=r"cannot read b\.safetensors of toy"):
+        read_weights(files, "toy")

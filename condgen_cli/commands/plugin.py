@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from condgen_cli import console, settings
-from condgen_cli.errors import CondgenError, NotFoundError, UsageError
+from condgen_cli.errors import CondgenError, NotFoundError, UsageError, reason_of
 from condgen_cli.options import ReportFormat, ReportFormatOpt
 from condgen_cli.printable import printable
 
@@ -84,7 +84,7 @@ def new(
     except FileExistsError:
         raise UsageError(f"{target} exists already", "give another name, or --path DIR") from None
     except OSError as error:
-        raise CondgenError(f"cannot write {target}: {error.strerror}") from error
+        raise CondgenError(f"cannot write {target}: {reason_of(error)}") from error
     print(target)
     console.info(f"install it: condgen plugin install -- --editable {shlex.quote(str(target))}")
 

@@ -18,7 +18,7 @@ from condgen_cli.commands.score_tables import (
     warn_few,
     warn_remarks,
 )
-from condgen_cli.errors import InputError, NotFoundError, UsageError
+from condgen_cli.errors import InputError, NotFoundError, UsageError, reason_of
 from condgen_cli.files import protect
 from condgen_cli.options import ReportFormat, ReportFormatOpt, SeedOpt, TokenizeOpt
 from condgen_cli.printable import printable
@@ -104,7 +104,7 @@ def read_lines(path: str) -> list[str]:
     except FileNotFoundError:
         raise NotFoundError(f"no file {path}") from None
     except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror}") from None
+        raise InputError(f"cannot read {path}: {reason_of(error)}") from None
     if not data:
         raise InputError(f"{name} is empty: a line for each item is expected")
     rows = data.removeprefix(b"\xef\xbb\xbf").removesuffix(b"\n").split(b"\n")

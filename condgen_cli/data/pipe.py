@@ -7,7 +7,7 @@ import sys
 import tempfile
 from typing import IO, BinaryIO
 
-from condgen_cli.errors import InputError
+from condgen_cli.errors import InputError, reason_of
 
 __all__ = ["MAX_SPOOL", "Pipe"]
 
@@ -107,10 +107,8 @@ class Pipe:
         except OSError as error:
             file.close()
             free = shutil.disk_usage(folder).free // 2**20
-            reason = error.strerror or error
-            raise InputError(
-                f"cannot keep {self.name} in {folder}, which has {free} MB left: {reason}", "give it as a file"
-            ) from None
+            message = f"cannot keep {self.name} in {folder}, which has {free} MB left: {reason_of(error)}"
+            raise InputError(message, "give it as a file") from None
         except InputError:
             file.close()
             raise

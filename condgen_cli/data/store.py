@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING
 from condgen_cli import settings
 from condgen_cli.errors import NotFoundError, UsageError
 from condgen_cli.guard import divert_stdout
-from condgen_cli.specs import Archive, DatasetSpec, named, near_names, resolve
+from condgen_cli.specs import Archive, DatasetSpec, named, resolve
+from condgen_cli.suggestions import suggestion
 
 if TYPE_CHECKING:
     from condgen_cli.model import Item
@@ -183,10 +184,12 @@ def check_options(spec: DatasetSpec, options: Mapping[str, str]) -> dict[str, st
     """
     for name, value in options.items():
         if name not in spec.options:
-            raise UsageError(f"data set {spec.name} has no option {name!r}", _known(name, spec.options))
+            raise UsageError(
+                f"data set {spec.name} has no option {name!r}", suggestion(name, spec.options) or "it has no options"
+            )
         choices = spec.options[name].choices
         if choices and value not in choices:
-            raise UsageError(f"{name} of data set {spec.name} can't be {value!r}", _known(value, choices))
+            raise UsageError(f"{name} of data set {spec.name} can't be {value!r}", suggestion(value, choices))
     defaults = {name: option.default for name, option in spec.options.items() if option.default}
     return {**defaults, **options}
 
@@ -202,14 +205,6 @@ def target_language(spec: DatasetSpec, options: Mapping[str, str]) -> str:
     return spec.language if isinstance(spec.language, str) else spec.language(check_options(spec, options))
 
 
-def _known(name: str, names: Iterable[str]) -> str:
-    names = list(names)
-    near = near_names(name, names)
-    if near:
-        return f"did you mean: {', '.join(near)}"
-    return f"known: {', '.join(names)}" if names else "it has no options"
-
-
 def wanted_archives(spec: DatasetSpec, subset: str = "") -> list[Archive]:
     """The archives of a subset, and those that every subset needs; all of them if no subset is named.
 
@@ -222,7 +217,7 @@ def wanted_archives(spec: DatasetSpec, subset: str = "") -> list[Archive]:
         sizes = ", ".join(f"{name}{_size_of(spec, name)}" for name in subsets)
         raise UsageError(f"data set {spec.name} is published in parts: say which", f"--set subset=NAME, of: {sizes}")
     if subset and subset not in subsets:
-        raise UsageError(f"data set {spec.name} has no subset {subset!r}", _known(subset, subsets))
+        raise UsageError(f"data set {spec.name} has no subset {subset!r}", suggestion(subset, subsets))
     return [archive for archive in spec.archives if not subset or not archive.sets or subset in archive.sets]
 
 

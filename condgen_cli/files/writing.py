@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TextIO, TypeVar
 
-from condgen_cli.errors import CondgenError, NotFoundError, UsageError, reason
+from condgen_cli.errors import CondgenError, NotFoundError, UsageError, reason_of
 from condgen_cli.files.inputs import refuse_input
 from condgen_cli.printable import ESCAPES
 
@@ -24,7 +24,7 @@ LONGEST_NAME = 255
 
 def storage_error(path: str | os.PathLike[str], error: OSError | ValueError) -> CondgenError:
     """What is told when a file can't be written; it names the file."""
-    return CondgenError(f"cannot write {os.fspath(path)}: {reason(error)}")
+    return CondgenError(f"cannot write {os.fspath(path)}: {reason_of(error)}")
 
 
 def check_output(path: Path) -> None:

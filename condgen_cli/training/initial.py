@@ -6,12 +6,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from safetensors import SafetensorError
 from torch import Tensor, nn
 
-from condgen_cli.errors import IntegrityError, UsageError
+from condgen_cli.errors import UsageError
 from condgen_cli.runner import initial_files
-from condgen_cli.weights import load_weights
+from condgen_cli.weights import read_weights
 
 __all__ = ["InitialModel"]
 
@@ -49,17 +48,8 @@ class InitialModel:
         Raises:
             IntegrityError: if a file can't be read, or holds what is no number.
         """
-        weights: dict[str, Tensor] = {}
-        for name, path in self.files.items():
-            if name.endswith(".safetensors"):
-                try:
-                    found = load_weights(path)
-                except IntegrityError as error:
-                    raise IntegrityError(f"{path.parent.name}/{error.message}", error.hint) from None
-                except (OSError, SafetensorError) as error:
-                    raise IntegrityError(f"cannot read {path}: {error}") from None
-                weights |= {key: tensor.float() if tensor.is_floating_point() else tensor for key, tensor in found.items()}
-        return weights
+        found = read_weights(self.files, self.name)
+        return {key: tensor.float() if tensor.is_floating_point() else tensor for key, tensor in found.items()}
 
     def load_into(
         self,

@@ -27,6 +27,7 @@ from pydantic import TypeAdapter, ValidationError
 from torch import Tensor, nn
 
 from condgen_cli.console import info, warn
+from condgen_cli.devices import find_device
 from condgen_cli.errors import CondgenError, IntegrityError, UsageError
 from condgen_cli.guard import divert_stdout
 from condgen_cli.nn.denormals import flushed_denormals
@@ -544,10 +545,7 @@ class _Loop:
 
 
 def _make_accelerator(device: str, precision: str) -> Accelerator:
-    available = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
-    chosen = available if device == "auto" else device
-    if chosen not in ("cpu", available):
-        raise UsageError(f"no {chosen} device here", f"--device {available}")
-    if chosen == "cpu" and precision != "no":
+    on_cpu = find_device(device).type == "cpu"
+    if on_cpu and precision != "no":
         raise UsageError(f"training.precision: {precision} needs a GPU", "training.precision=no")
-    return Accelerator(cpu=chosen == "cpu", mixed_precision=precision)
+    return Accelerator(cpu=on_cpu, mixed_precision=precision)

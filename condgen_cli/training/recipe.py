@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError,
 
 from condgen_cli.data.store import option_text
 from condgen_cli.errors import UsageError
-from condgen_cli.specs import near_names
+from condgen_cli.suggestions import suggestion
 from condgen_cli.validation import plain_message
 
 if TYPE_CHECKING:
@@ -232,9 +232,7 @@ def _fields_at(section: type[BaseModel], location: Iterable[Any]) -> list[str]:
 
 
 def _unknown_key(source: str, key: str, known: list[str]) -> UsageError:
-    near = near_names(key.rpartition(".")[2], known)
-    hint = f"{'did you mean' if near else 'known'}: {', '.join(near or known)}"
-    return UsageError(f"{source}: {key}: unknown key", hint)
+    return UsageError(f"{source}: {key}: unknown key", suggestion(key.rpartition(".")[2], known))
 
 
 def _usage_error(error: ValidationError, source: str, path: tuple[str, ...], known: list[str]) -> UsageError:

@@ -18,7 +18,7 @@ from typing import Any
 from condgen_cli import console
 from condgen_cli.errors import NotFoundError, UsageError
 from condgen_cli.files.inputs import refuse_device
-from condgen_cli.specs import near_names
+from condgen_cli.suggestions import suggestion
 from condgen_cli.training.other_data import leave_own_data
 from condgen_cli.training.overrides import apply_override, check_plain, parse_override
 from condgen_cli.training.recipe import NAME, Recipe, check, check_known
@@ -103,8 +103,7 @@ class Stages:
             if name in (stage.name, str(stage.number)):
                 return stage
         known = [stage.name for stage in self.stages]
-        near = near_names(name, known)
-        hint = f"{'did you mean' if near else 'its stages'}: {', '.join(near or known)}"
+        hint = suggestion(name, known, otherwise=f"its stages: {', '.join(known)}")
         raise UsageError(f"the recipe {self.name} has no stage {name!r}", hint)
 
     def to_json(self) -> str:
@@ -286,8 +285,7 @@ def _index(key: str, names: Sequence[str], file: str) -> int:
         return names.index(key)
     if key.isdecimal() and 1 <= int(key) <= len(names):
         return int(key) - 1
-    near = near_names(key, names)
-    hint = f"{'did you mean' if near else 'its stages'}: {', '.join(near or names)}"
+    hint = suggestion(key, names, otherwise=f"its stages: {', '.join(names)}")
     raise UsageError(f"{file} has no stage {key!r}", hint)
 
 

@@ -17,7 +17,7 @@ from time import sleep
 from typing import TypeVar
 
 from condgen_cli import console
-from condgen_cli.errors import CondgenError, InputError, IntegrityError, NetworkError, NotFoundError
+from condgen_cli.errors import CondgenError, InputError, IntegrityError, NetworkError, NotFoundError, reason_of
 from condgen_cli.zoo.locks import partial_file
 from condgen_cli.zoo.transport import Body, Interrupted, connect, host_of, silence
 from condgen_cli.zoo.waiting import PATIENCE
@@ -346,7 +346,7 @@ def _storage_error(path: Path, error: OSError) -> CondgenError:
         return CondgenError(f"the disk of {path.parent} is full", "free some space: what has arrived is kept")
     if error.errno == errno.EFBIG:
         return CondgenError(f"{path} is larger than a file may be here", elsewhere)
-    return CondgenError(f"cannot write to {path.parent}: {(error.strerror or str(error)).lower()}", elsewhere)
+    return CondgenError(f"cannot write to {path.parent}: {reason_of(error).lower()}", elsewhere)
 
 
 def _too_large(url: str, limit: int) -> InputError:

@@ -14,7 +14,7 @@ from urllib.request import url2pathname
 
 import condgen_cli
 from condgen_cli import console
-from condgen_cli.errors import CondgenError, IntegrityError, NetworkError, NotFoundError, PluginError
+from condgen_cli.errors import CondgenError, IntegrityError, NetworkError, NotFoundError, PluginError, reason_of
 from condgen_cli.guard import told
 from condgen_cli.settings import Settings, expanded
 from condgen_cli.specs import ManifestSpec, package_file
@@ -145,7 +145,7 @@ def local_source(path: Path, name: str = "", origin: Origin = "user") -> Source:
         with file.open("rb") as opened:
             data = opened.read(LARGEST_MANIFEST + 1)
     except OSError as error:
-        raise NotFoundError(f"no manifest at {path}: {(error.strerror or str(error)).lower()}") from None
+        raise NotFoundError(f"no manifest at {path}: {reason_of(error).lower()}") from None
     if len(data) > LARGEST_MANIFEST:
         raise IntegrityError(f"manifest {file} is larger than {LARGEST_MANIFEST} bytes")
     return Source(name or str(path), parse_manifest(data, str(file)), file.parent, origin)

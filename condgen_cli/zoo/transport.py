@@ -13,7 +13,7 @@ from urllib.parse import unquote, urljoin, urlsplit
 from urllib.request import url2pathname
 
 from condgen_cli import __version__, settings
-from condgen_cli.errors import CondgenError, InputError, NetworkError, NotFoundError, reason
+from condgen_cli.errors import CondgenError, InputError, NetworkError, NotFoundError, reason_of
 from condgen_cli.zoo.names import PROTOCOLS, protocol_of
 from condgen_cli.zoo.proxies import Proxy, proxy_for
 from condgen_cli.zoo.waiting import Waiting
@@ -235,7 +235,7 @@ def _translated(url: str, error: Exception) -> Exception:
     if isinstance(error, FileNotFoundError):
         return NotFoundError(f"{url} does not exist")
     if isinstance(error, OSError):  # of a file; those of connections are wrapped
-        return NetworkError(f"cannot read {url}: {reason(error)}")
+        return NetworkError(f"cannot read {url}: {reason_of(error)}")
     if isinstance(error, ValueError):
         return InputError(f"{url} is not a URL")
     import ssl
@@ -250,19 +250,19 @@ def _translated(url: str, error: Exception) -> Exception:
         case exceptions.ProxyError() | exceptions.ProtocolError() if status := _tunnel_status(cause):
             return _proxy_refusal(url, status)
         case exceptions.ProxyError():
-            return NetworkError(f"cannot connect to {proxy_for(url)}: {reason(cause)}", "correct it, or unset it")
+            return NetworkError(f"cannot connect to {proxy_for(url)}: {reason_of(cause)}", "correct it, or unset it")
         case exceptions.NewConnectionError():
-            return NetworkError(f"cannot connect to {host}: {reason(cause)}", "check the network connection")
+            return NetworkError(f"cannot connect to {host}: {reason_of(cause)}", "check the network connection")
         case exceptions.TimeoutError():
             return silence(url)
         case exceptions.SSLError() if isinstance(cause, ssl.SSLCertVerificationError):
             trusted = "check the address, and the clock of this machine; SSL_CERT_FILE names the certificates that it trusts"
             return NetworkError(f"{host} has no certificate that this machine trusts: {cause.verify_message}", trusted)
         case exceptions.SSLError() if not isinstance(cause, ssl.SSLEOFError):
-            return NetworkError(f"cannot connect to {host}: {reason(cause)}", "check the address")
+            return NetworkError(f"cannot connect to {host}: {reason_of(cause)}", "check the address")
         case exceptions.ProtocolError() | exceptions.SSLError():
             return Interrupted(f"the connection broke off{_on_the_way(url)}")
-    return NetworkError(f"cannot read {url}: {reason(error)}")
+    return NetworkError(f"cannot read {url}: {reason_of(error)}")
 
 
 def _cause(error: BaseException) -> BaseException:

@@ -7,7 +7,7 @@ from contextlib import suppress
 
 from condgen_chat.conversation import Conversation
 from condgen_cli import console, settings
-from condgen_cli.errors import CondgenError, InputError, UsageError
+from condgen_cli.errors import CondgenError, InputError, UsageError, reason_of
 from condgen_cli.tasks import TaskOptions, load_model
 
 __all__ = ["converse"]
@@ -146,7 +146,7 @@ class _Session:
         except FileExistsError:
             raise UsageError(f"{path} exists", "/save with another name") from None
         except OSError as error:
-            raise InputError(f"cannot write {path}: {error.strerror or error}") from None
+            raise InputError(f"cannot write {path}: {reason_of(error)}") from None
         console.info(f"{len(turns)} turns in {path}")
 
     def _change(self, name: str) -> None:

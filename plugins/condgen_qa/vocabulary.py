@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from condgen_cli.errors import IntegrityError
+from condgen_cli.suggestions import near_names
 
 __all__ = ["StoryVocabulary"]
 
@@ -52,7 +52,7 @@ class StoryVocabulary:
 
     def near(self, word: str) -> list[str]:
         """Known words that look like one, nearest first."""
-        return difflib.get_close_matches(word, self.words, 3)
+        return near_names(word, self.words)
 
     def save(self, path: Path) -> None:
         document = {"words": self.words, "answers": self.answers}
