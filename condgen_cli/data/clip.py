@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -9,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-__all__ = ["FRAME_SIDE", "Clip", "even_moments", "evenly"]
+__all__ = ["FRAME_SIDE", "Clip", "ClipSource", "even_moments", "evenly"]
 
 FRAME_SIDE = 360
 """Frames are reduced until their shorter side is no longer than this."""
@@ -40,6 +41,18 @@ class Clip:
         chosen = evenly(self.times, self.duration, most)
         frames, times = tuple(self.frames[i] for i in chosen), tuple(self.times[i] for i in chosen)
         return Clip(frames, times, self.duration, self.warnings, self.decoded)
+
+
+class ClipSource(ABC):
+    """A condition that becomes a clip when a model asks for it, such as a video's file."""
+
+    @abstractmethod
+    def clip(self, most: int) -> Clip:
+        """At most so many frames, evenly spread over its length.
+
+        Raises:
+            CondgenError: if it can't be read.
+        """
 
 
 def evenly(times: Sequence[float], duration: float, most: int) -> list[int]:

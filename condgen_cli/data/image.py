@@ -61,9 +61,7 @@ warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
 class Photo(Source):
-    """A photo's file, with what was wrong with it when it was decoded last."""
-
-    warnings: tuple[str, ...] = ()
+    """A photo's file, which remembers what was wrong with it when it was decoded last."""
 
 
 def load_image(source: Any, alpha: bool = False) -> Image.Image:

@@ -22,6 +22,7 @@ from condgen_cli.data.truncation import missing_end
 from condgen_cli.data.view import View
 from condgen_cli.data.wave_header import MPEG_TAGS, Wave, is_libsndfile, wave_header
 from condgen_cli.errors import InputError, UnknownFormatError
+from condgen_cli.sources import Source
 
 if TYPE_CHECKING:
     from condgen_cli.data.ffmpeg_audio import SoundStream
@@ -137,7 +138,7 @@ class Recording:
         kind = kind_of(opened.head if isinstance(opened, Pipe) else _part(opened, 0, _HEAD))
         if kind in (Kind.sound, Kind.other):
             return error
-        location = getattr(self._source, "location", None)
+        location = self._source.location if isinstance(self._source, Source) else None
         hint = command_for(kind, location) if location and not isinstance(opened, Pipe) else None
         return InputError(f"{self.name} is {kind.phrase}, not {Kind.sound.phrase}", hint)
 

@@ -8,7 +8,7 @@ from typing import IO, Any
 
 from PIL import Image
 
-from condgen_cli.data.clip import FRAME_SIDE, Clip, evenly
+from condgen_cli.data.clip import FRAME_SIDE, Clip, ClipSource, evenly
 from condgen_cli.data.content import Kind, kind_of, open_content
 from condgen_cli.data.film import explain
 from condgen_cli.data.film_sampling import sample_film
@@ -16,15 +16,16 @@ from condgen_cli.data.image import load_image, open_image
 from condgen_cli.data.salvage import completed
 from condgen_cli.data.truncation import missing_end
 from condgen_cli.errors import InputError
+from condgen_cli.item import Content
 from condgen_cli.sources import Source
 
-__all__ = ["Clip", "Footage", "evenly", "load_clip"]
+__all__ = ["Clip", "ClipSource", "Footage", "evenly", "load_clip"]
 
 _UNTIMED = 100.0
 """Milliseconds that a frame is shown which doesn't say for how long, as browsers have it."""
 
 
-class Footage(Source):
+class Footage(Source, ClipSource):
     """A video's file that is decoded when its clip is asked for, and not again while somebody holds that clip.
 
     Args:
@@ -33,8 +34,6 @@ class Footage(Source):
 
     def __init__(self, name: str | Source) -> None:
         super().__init__(name)
-        self.warnings: tuple[str, ...] = ()
-        """What was wrong with it when it was decoded."""
         self._held: tuple[int, weakref.ref[Clip]] | None = None
 
     def clip(self, most: int) -> Clip:
@@ -54,8 +53,8 @@ def load_clip(source: Any, most: int = 16) -> Clip:
     beginning to its end, and memory stays bounded. What is readable of a damaged video is used. A photo is a clip of one frame.
 
     Args:
-        source: a path, a URL, the bytes of a file (MP4, WebM, MKV, AVI, GIF or another that FFmpeg knows), an object whose
-            ``open()`` gives such bytes or whose ``clip(most)`` gives a ``Clip``, a ``Clip``, or a PIL image.
+        source: a path, a URL, the bytes of a file (MP4, WebM, MKV, AVI, GIF or another that FFmpeg knows), a
+            ``condgen_cli.item.Content``, a ``ClipSource``, a ``Clip``, or a PIL image.
         most: frames; at least 1.
     Raises:
         NotFoundError: if the file doesn't exist.
@@ -64,9 +63,8 @@ def load_clip(source: Any, most: int = 16) -> Clip:
     """
     if isinstance(source, Clip):
         return source.thinned(most)
-    if hasattr(source, "clip"):
-        clip: Clip = source.clip(most)
-        return clip.thinned(most)
+    if isinstance(source, ClipSource):
+        return source.clip(most).thinned(most)
     return _still(source) if isinstance(source, Image.Image) else _load_file(source, most)
 
 
@@ -86,7 +84,8 @@ def _load_file(source: Any, most: int) -> Clip:
 
 def _still(source: Any) -> Clip:
     image = load_image(source)
-    return Clip((image,), (0.0,), 0.0, getattr(source, "warnings", ()), decoded=1)
+    warnings = source.warnings if isinstance(source, Content) else ()
+    return Clip((image,), (0.0,), 0.0, warnings, decoded=1)
 
 
 def _animation(name: str, file: IO[bytes], most: int) -> Clip:

@@ -29,4 +29,6 @@ def caption(inputs: InputsArg, options: TaskOptions) -> Job:
 
 
 def _default_model(item: Item) -> str:
-    return VIDEO_MODEL if hasattr(item.condition, "clip") else PHOTO_MODEL
+    from condgen_cli.data.clip import ClipSource
+
+    return VIDEO_MODEL if isinstance(item.condition, ClipSource) else PHOTO_MODEL

@@ -17,7 +17,7 @@ from PIL import Image
 from condgen_caption.data import flickr8k
 from condgen_cli.data.image import load_image
 from condgen_cli.data.splits import hash_text
-from condgen_cli.data.video import Clip, evenly
+from condgen_cli.data.video import Clip, ClipSource, evenly
 from condgen_cli.model import Item
 
 __all__ = ["FRAME_SECONDS", "POSITIONS", "THEN", "MovingPhotos", "PhotoClips", "PhotoPath", "flickr8k_clips", "scenes_of"]
@@ -68,7 +68,7 @@ class PhotoPath:
 
 
 @dataclass(frozen=True)
-class MovingPhotos:
+class MovingPhotos(ClipSource):
     """A clip that is made when it is asked for.
 
     Args:

@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
 from condgen_caption.cnn import HEAD_CHANNELS, EfficientNetLite, normalise
+from condgen_cli.data.clip import ClipSource
 from condgen_cli.data.content import is_picture
 from condgen_cli.data.image import load_image, resize
 from condgen_cli.data.text import WordVocabulary
@@ -164,7 +165,7 @@ class CaptionModel(Captioner):
 
 def _photo(item: Item) -> Image.Image:
     # the first frame of a picture that moves may pass for a photo
-    if hasattr(item.condition, "clip") and not (isinstance(item.condition, Source) and is_picture(item.condition)):
+    if isinstance(item.condition, ClipSource) and not (isinstance(item.condition, Source) and is_picture(item.condition)):
         raise InputError(f"{item.source or item.id} is a video, and this model describes photos", "--model sat-video")
     return load_image(item.condition)
 
