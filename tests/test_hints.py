@@ -19,7 +19,7 @@ from condgen_cli.plugins import manager
 
 ROOT = Path(__file__).parent.parent
 ERRORS = set(errors.__all__) | {"Interrupted"}
-HINTERS = {"_hint", "_known"}
+HINTERS = {"_hint", "suggestion"}
 """Functions whose texts become hints."""
 
 FILLED = {

@@ -24,7 +24,7 @@ from gzip import BadGzipFile
 from pathlib import Path
 from typing import IO, Any, Protocol
 
-from condgen_cli.errors import CondgenError, IntegrityError, NotFoundError
+from condgen_cli.errors import CondgenError, IntegrityError, NotFoundError, reason_of
 from condgen_cli.files import protect
 from condgen_cli.item import Content
 
@@ -238,4 +238,4 @@ def _reported(path: Path) -> Iterator[None]:
     except damage as error:
         raise IntegrityError(f"{path} is damaged or no archive that can be read: {error}") from None
     except OSError as error:
-        raise CondgenError(f"can't read {path}: {error.strerror or error}") from None
+        raise CondgenError(f"can't read {path}: {reason_of(error)}") from None

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from condgen_cli.errors import CondgenError, InputError, IntegrityError, NotFoundError
+from condgen_cli.errors import CondgenError, InputError, IntegrityError, NotFoundError, reason_of
 from condgen_cli.files import protect
 
 __all__ = ["decode_lines", "find_file", "read_bytes", "read_lines", "read_text"]
@@ -107,4 +107,4 @@ def _reported(path: Path) -> Iterator[None]:
     except (EOFError, gzip.BadGzipFile, zlib.error, lzma.LZMAError) as error:
         raise IntegrityError(f"{path} is damaged: {error}") from None
     except OSError as error:
-        raise CondgenError(f"can't read {path}: {error.strerror or error}") from None
+        raise CondgenError(f"can't read {path}: {reason_of(error)}") from None

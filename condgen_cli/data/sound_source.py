@@ -9,7 +9,7 @@ from typing import IO, Any
 
 from condgen_cli.data.content import open_content
 from condgen_cli.data.pipe import Pipe
-from condgen_cli.errors import InputError
+from condgen_cli.errors import InputError, reason_of
 from condgen_cli.files.inputs import protect, refuse_device
 from condgen_cli.sources import STDIN, Source
 
@@ -56,4 +56,4 @@ def _named_pipe(path: str) -> Pipe:
     except IsADirectoryError:
         raise InputError(f"{path} is a directory") from None
     except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror or error}") from None
+        raise InputError(f"cannot read {path}: {reason_of(error)}") from None

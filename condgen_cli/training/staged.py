@@ -10,7 +10,6 @@ from __future__ import annotations
 import gc
 import hashlib
 import json
-import os
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -19,7 +18,7 @@ from typing import Any
 
 from condgen_cli.console import info
 from condgen_cli.errors import NotFoundError, UsageError
-from condgen_cli.files.writing import write_atomically
+from condgen_cli.files import replacement, write_atomically
 from condgen_cli.training.build import build_experiment
 from condgen_cli.training.loop import train
 from condgen_cli.training.recipe import Recipe, check
@@ -117,9 +116,8 @@ class _StagedRun:
         for name in [*_model_files(folder), "model.json"]:
             target = self.path / name
             target.parent.mkdir(parents=True, exist_ok=True)
-            partial = target.with_name(f"{target.name}.partial")
-            shutil.copyfile(folder / name, partial)
-            os.replace(partial, target)
+            with replacement(target) as partial:
+                shutil.copyfile(folder / name, partial)
 
 
 class _StageDirectory(RunDirectory):

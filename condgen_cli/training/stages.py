@@ -212,7 +212,7 @@ def parse_stages(
     if "stages" not in values:
         for path, _ in settings:
             if path[0] == "stages":
-                raise UsageError(f"{name} has no stages", "condgen recipe show")
+                raise UsageError(f"{name} has no stages", "condgen recipe ls")
         recipe = _make(values, settings, name, (), lines)
         _check_references(recipe, (), name)
         stages = Stages(recipe.name, recipe.task, description, (Stage("", 1, recipe),))
