@@ -29,4 +29,6 @@ def caption(inputs: InputsArg, options: TaskOptions) -> Job:
 
 
 def _default_model(item: Item) -> str:
-    return VIDEO_MODEL if hasattr(item.condition, "clip") else PHOTO_MODEL
+    from condgen_cli.data.video import Footage  # which imports the decoders
+
+    return VIDEO_MODEL if isinstance(item.condition, Footage) else PHOTO_MODEL
