@@ -11,8 +11,8 @@ from pathlib import Path
 
 from condgen_chat.metrics import Blandness
 from condgen_cli.data.store import open_dataset
-from condgen_cli.decoding import Decoding
-from condgen_cli.runner import Request, load
+from condgen_cli.running.decoding import Decoding
+from condgen_cli.running.runner import Request, load
 
 DECODINGS = {
     "greedy": {"method": "greedy"},

@@ -16,8 +16,9 @@ from typing import Any
 import torch
 from common import cpu_seconds, write_photos
 
-from condgen_cli import decoding, load
-from condgen_cli.runner import Request, read_items
+from condgen_cli import load
+from condgen_cli.running import decoding
+from condgen_cli.running.runner import Request, read_items
 
 
 def main() -> None:

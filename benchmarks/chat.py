@@ -16,8 +16,8 @@ from common import cpu_seconds, medians
 from condgen_chat.conversation import Conversation
 from condgen_chat.model import ChatConfig, ChatModel
 from condgen_cli.data.subwords import SubwordVocabulary
-from condgen_cli.decoding import Decoding
-from condgen_cli.runner import Bundle, Runner
+from condgen_cli.running.decoding import Decoding
+from condgen_cli.running.runner import Bundle, Runner
 
 HISTORIES = (1, 10, 100)
 DECODING = Decoding("greedy", min_length=20, max_length=20, no_repeat_ngram=3)

@@ -14,8 +14,8 @@ import torch
 from common import cpu_seconds, medians, write_photos
 
 from condgen_cli import load
-from condgen_cli.decoding import Decoding, decode
 from condgen_cli.model import Item
+from condgen_cli.running.decoding import Decoding, decode
 
 
 def plain_beam_search(model: Any, memory: Any, beam: int, max_length: int) -> list[int]:

@@ -14,9 +14,9 @@ from importlib.resources import files
 import torch
 from common import cpu_seconds, medians
 
-from condgen_cli.decoding import Decoding, decode
 from condgen_cli.item import Item
-from condgen_cli.randomness import stream_key
+from condgen_cli.running.decoding import Decoding, decode
+from condgen_cli.running.randomness import stream_key
 from condgen_cli.training.batches import teacher_forcing
 from condgen_generate.prompt import Prompt
 from condgen_generate.text_model import TextConfig, TextModel

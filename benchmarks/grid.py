@@ -18,9 +18,9 @@ import torch.nn.functional as F
 from common import cpu_seconds, medians
 from torch import Tensor
 
-from condgen_cli.decoding import Decoding, decode
 from condgen_cli.nn.denormals import flushed_denormals
-from condgen_cli.randomness import stream_key
+from condgen_cli.running.decoding import Decoding, decode
+from condgen_cli.running.randomness import stream_key
 from condgen_generate.image_model import ImageConfig, ImageModel
 
 PIXELS = 784

@@ -15,9 +15,9 @@ from pathlib import Path
 import torch
 
 from condgen_cli.data.store import open_dataset
-from condgen_cli.decoding import Decoding, decode
 from condgen_cli.item import Item
-from condgen_cli.runner import load
+from condgen_cli.running.decoding import Decoding, decode
+from condgen_cli.running.runner import load
 from condgen_generate.metrics import rhymes
 from condgen_generate.prompt import Prompt
 from condgen_generate.verse import FORMS, Form, form_of, lines_of, normalised

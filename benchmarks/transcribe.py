@@ -39,7 +39,7 @@ from condgen_cli.generation import Generation
 from condgen_cli.item import Item
 from condgen_cli.metrics.report import interval_cell, report
 from condgen_cli.metrics.suite import build_suite
-from condgen_cli.plugins import manager
+from condgen_cli.registry.plugins import manager
 from condgen_cli.render.tables import table
 
 RATE = 16_000

@@ -181,9 +181,9 @@ def train_joeynmt(folder: Path, run: Path, match: str, steps: int) -> None:
 
 def translate_condgen(folder: Path, run: Path, match: str, search: Search) -> Callable[[list[str]], int]:
     from condgen_cli import load
-    from condgen_cli.decoding import Decoding
     from condgen_cli.model import Item
-    from condgen_cli.runner import Request
+    from condgen_cli.running.decoding import Decoding
+    from condgen_cli.running.runner import Request
 
     runner = load(run)
     decoding = Decoding(beam=BEAM, min_length=search.shortest, max_length=search.longest, length_penalty=search.penalty)

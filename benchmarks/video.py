@@ -21,8 +21,9 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import torch
 from common import PHOTOS, cpu_seconds
 
-from condgen_cli import decoding, load
-from condgen_cli.runner import Request, read_items
+from condgen_cli import load
+from condgen_cli.running import decoding
+from condgen_cli.running.runner import Request, read_items
 
 RATE = 25
 SIZE = (1280, 720)

@@ -52,7 +52,7 @@ class Item:
         text: the whole input, if it is a text that ``source`` only names, such as a line of a file.
         part, parts: which of how many items its reader has cut one input into, in order: their results are joined to one. With
             0 parts there is nothing in the input, and so in its output: the model is not asked.
-        key: of its streams of random numbers (``condgen_cli.randomness``); the runner sets it when it samples.
+        key: of its streams of random numbers (``condgen_cli.running.randomness``); the runner sets it when it samples.
         warnings: what its reader has to tell the user about it, a line each, such as that its end is missing. What is found
             when its condition is decoded stands in ``Content.warnings``.
     """

@@ -14,7 +14,7 @@ from condgen_cli.generation import Axis, Generation
 from condgen_cli.item import Item
 
 if TYPE_CHECKING:
-    from condgen_cli.decoding import Hypothesis, Scorer
+    from condgen_cli.running.decoding import Hypothesis, Scorer
 
 __all__ = [
     "Item",

@@ -1,7 +1,7 @@
 """Options that commands share: one name, one meaning, one help line each.
 
 They are annotations of a command's parameters, ``device: DeviceOpt = Device.auto``; the commands of tasks have them through
-``condgen_cli.task_options``. An option whose default is None leaves the choice to the model's own setting.
+``condgen_cli.tasks.options``. An option whose default is None leaves the choice to the model's own setting.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Annotated, Any
 import typer
 
 from condgen_cli.errors import UsageError
-from condgen_cli.limits import (
+from condgen_cli.running.limits import (
     LARGEST_BATCH,
     LARGEST_PENALTY,
     LARGEST_SEED,

@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from condgen_cli.errors import NotFoundError, PluginError
-from condgen_cli.guard import guard, told
-from condgen_cli.suggestions import suggestion
+from condgen_cli.registry.guard import guard, told
+from condgen_cli.terminal.suggestions import suggestion
 
 __all__ = [
     "OPTION_GROUPS",
@@ -104,8 +104,8 @@ def references(spec: Any) -> Iterator[tuple[str, str]]:
 
 
 def _unusable(module: str, message: str) -> PluginError:
-    from condgen_cli.plugin_problems import DOCTOR
-    from condgen_cli.plugins import plugin_of_module
+    from condgen_cli.registry.plugin_problems import DOCTOR
+    from condgen_cli.registry.plugins import plugin_of_module
 
     plugin = plugin_of_module(module)
     return PluginError(f"plugin {plugin.name!r}: {message}" if plugin else message, DOCTOR)
@@ -147,9 +147,10 @@ class TaskSpec(NamedTuple):
             ``--input``. Where another command is given such a file, its error names this one. A task without ``suffixes`` and
             without any of the first three takes texts as arguments.
         inputs: a function of the command's own parameters, as Typer takes them, that returns its inputs:
-            ``condgen_cli.lines.Texts``, ``condgen_cli.expansion.Inputs``, or a ``condgen_cli.tasks.Job``, which may change
-            the options as well. A parameter annotated with ``condgen_cli.tasks.TaskOptions`` gets the values of the common
-            options. The docstring is the text of the help page. Empty: the command takes files or texts, see ``kinds``.
+            ``condgen_cli.inputs.lines.Texts``, ``condgen_cli.inputs.expansion.Inputs``, or a ``condgen_cli.tasks.job.Job``,
+            which may change the options as well. A parameter annotated with ``condgen_cli.tasks.job.TaskOptions`` gets the
+            values of the common options. The docstring is the text of the help page. Empty: the command takes files or texts,
+            see ``kinds``.
         model: default of ``--model``; empty: there is none, and the job names or chooses a model.
         options: names of groups of options (``OPTION_GROUPS``), or of single options, in the order of the help page.
         option_help: help texts of common options, such as ``model``, that take the place of the usual ones.
@@ -333,7 +334,8 @@ class InspectorSpec(NamedTuple):
     Args:
         name: of the flag.
         architecture: name of the models' that it can look inside.
-        run: ``(condgen_cli.runner.Runner) -> condgen_cli.generation.Generation``: ``output`` is said, attention maps are drawn.
+        run: ``(condgen_cli.running.runner.Runner) -> condgen_cli.generation.Generation``; its ``output`` is printed, its
+            attention maps are drawn.
         help: one line.
     """
 

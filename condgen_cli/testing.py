@@ -9,8 +9,8 @@ from collections.abc import Callable, Sequence
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from condgen_cli.doctor import plugin_problems
-from condgen_cli.entry_points import EntryPoint
+from condgen_cli.registry.doctor import plugin_problems
+from condgen_cli.registry.entry_points import EntryPoint
 
 if TYPE_CHECKING:
     from condgen_cli.model import Item

@@ -183,7 +183,7 @@ def _weights() -> list[bytes]:
 
 
 def _read_weights(path: Path) -> None:
-    from condgen_cli.weights import load_weights
+    from condgen_cli.files.weights import load_weights
     from condgen_cli.zoo.safetensors_header import read_header
 
     read_header(path)
@@ -249,7 +249,7 @@ def _texts() -> list[bytes]:
 
 
 def _read_texts(path: Path) -> None:
-    from condgen_cli.lines import text_inputs
+    from condgen_cli.inputs.lines import text_inputs
 
     _exhaust(text_inputs([], str(path)))
 
@@ -294,7 +294,7 @@ def _documents() -> list[bytes]:
 
 
 def _read_document(path: Path) -> None:
-    from condgen_cli.runner import load
+    from condgen_cli.running.runner import load
 
     (path.parent / "model.json").write_bytes(path.read_bytes())
     load(path.parent, "cpu")

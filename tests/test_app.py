@@ -10,9 +10,10 @@ import sys
 
 import pytest
 
-from condgen_cli import __version__, console
-from condgen_cli.app import run
-from condgen_cli.commands import CORE
+from condgen_cli import __version__
+from condgen_cli.cli.app import run
+from condgen_cli.cli.commands import CORE
+from condgen_cli.terminal import console
 
 HEAVY = {"torch", "numpy", "pydantic", "rich", "PIL", "matplotlib", "pandas"}
 
@@ -75,7 +76,7 @@ def modules_after(condgen_env, *commands):
     """What is imported when each of the command lines has run, all in one process."""
     code = f"""
 import sys
-from condgen_cli.app import run
+from condgen_cli.cli.app import run
 for arguments in {commands!r}:
     code = run(arguments)
     assert code == 0, (arguments, code)
@@ -119,7 +120,7 @@ def test_scoring_text_imports_no_torch(condgen_env, tmp_path):
 
 def test_listing_commands_imports_none_of_them(condgen_env):
     out, modules = modules_after(condgen_env, ["--help"])
-    assert not {module for module in modules if module.startswith(("condgen_cli.commands.", "condgen_caption."))}
+    assert not {module for module in modules if module.startswith(("condgen_cli.cli.commands.", "condgen_caption."))}
     for name, spec in CORE.items():
         assert f"  {name} " in out
         assert spec.help.split()[0] in out
@@ -331,7 +332,7 @@ def test_a_terminal_tells_how_wide_it_is(condgen_env):
 
     main, terminal = pty.openpty()
     fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 123, 0, 0))
-    code = "from condgen_cli import console, stdout; stdout.prepare_streams(); print(console.width())"
+    code = "from condgen_cli.terminal import console, stdout; stdout.prepare_streams(); print(console.width())"
     env = {name: value for name, value in condgen_env.items() if name != "COLUMNS"}
     subprocess.run([sys.executable, "-c", code], stdin=terminal, stdout=terminal, stderr=terminal, env=env, check=True)
     assert os.read(main, 100).split() == [b"123"]

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from condgen_cli.app import run
-from condgen_cli.weights import eight_bits
+from condgen_cli.cli.app import run
+from condgen_cli.files.weights import eight_bits
 from condgen_cli.zoo.sources import bundled
 
 Arrays = dict[str, np.ndarray]

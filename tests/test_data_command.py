@@ -25,7 +25,7 @@ from condgen_cli.data.store import (
     wanted_archives,
 )
 from condgen_cli.errors import NotFoundError, UsageError
-from condgen_cli.plugins import manager
+from condgen_cli.registry.plugins import manager
 from condgen_cli.specs import Archive, DatasetSpec, Option
 
 SPEC = DatasetSpec(

@@ -15,10 +15,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from condgen_cli.decoding import Decoding, decode, force
 from condgen_cli.errors import UsageError
 from condgen_cli.model import Item, Memory, SequenceModel, Step
-from condgen_cli.randomness import stream_key
+from condgen_cli.running.decoding import Decoding, decode, force
+from condgen_cli.running.randomness import stream_key
 
 PAD, BOS, EOS, UNK = range(4)
 WORDS = (4, 5, 6)

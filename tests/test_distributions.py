@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from condgen_cli import distributions
-from condgen_cli.distributions import check_arrivals
 from condgen_cli.errors import PluginError
+from condgen_cli.registry import distributions
+from condgen_cli.registry.distributions import check_arrivals
 
 METADATA = "Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n"
 

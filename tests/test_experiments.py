@@ -14,14 +14,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from condgen_cli.app import run
-from condgen_cli.entry_points import EntryPoint
+from condgen_cli.cli.app import run
+from condgen_cli.comparisons.curves import draw_curves, median_curve, run_curve
+from condgen_cli.comparisons.definition import parse_experiment
+from condgen_cli.comparisons.run import Outcome, Run
+from condgen_cli.comparisons.series import draw_series, points
 from condgen_cli.errors import UsageError
-from condgen_cli.experiments.curves import draw_curves, median_curve, run_curve
-from condgen_cli.experiments.definition import parse_experiment
-from condgen_cli.experiments.run import Outcome, Run
-from condgen_cli.experiments.series import draw_series, points
-from condgen_cli.plugins import Plugins
+from condgen_cli.registry.entry_points import EntryPoint
+from condgen_cli.registry.plugins import Plugins
 from condgen_cli.training.stages import parse_recipe
 
 PLUGIN = """
@@ -193,10 +193,10 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("CONDGEN_HOME", str(tmp_path / "home"))
     plugins = Plugins([EntryPoint("copying", "copying", "condgen-copying", "1")])
-    monkeypatch.setattr("condgen_cli.plugins._manager", lambda third_party: plugins)
+    monkeypatch.setattr("condgen_cli.registry.plugins._manager", lambda third_party: plugins)
     # drawing takes longer than all else here
     monkeypatch.setattr("condgen_cli.training.loop.draw_curve", lambda *arguments: None)
-    monkeypatch.setattr("condgen_cli.experiments.curves.draw_curves", lambda *arguments: False)
+    monkeypatch.setattr("condgen_cli.comparisons.curves.draw_curves", lambda *arguments: False)
     yield tmp_path
     for name in ("copying", "copying_model", "copying_files"):
         sys.modules.pop(name, None)
@@ -350,7 +350,7 @@ def test_seeds(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_curves_are_drawn(place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr("condgen_cli.experiments.curves.draw_curves", draw_curves)
+    monkeypatch.setattr("condgen_cli.comparisons.curves.draw_curves", draw_curves)
     change(place, "question", "seeds = [3, 4]\nquestion")
     assert experiment("training.epochs=1") == 0
     assert "curves: runs/experiments/mistakes/curves.png" in capsys.readouterr().err

@@ -14,8 +14,8 @@ import pytest
 import typer.main
 
 from condgen_cli import errors
-from condgen_cli.commandline import app
-from condgen_cli.plugins import manager
+from condgen_cli.cli.commandline import app
+from condgen_cli.registry.plugins import manager
 
 ROOT = Path(__file__).parent.parent
 ERRORS = set(errors.__all__) | {"Interrupted"}

@@ -14,7 +14,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from condgen_caption.model import CaptionModel, build
-from condgen_cli.app import run
+from condgen_cli.cli.app import run
 from condgen_cli.data.text import WordVocabulary
 
 SIZE, HIDDEN, VALUES, CELLS = 64, 24, 16, 4

@@ -10,16 +10,16 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from condgen_cli.decoding import Decoding
 from condgen_cli.errors import UsageError
 from condgen_cli.generation import Generation
-from condgen_cli.likelihood import reference_log_probs
 from condgen_cli.metrics.evaluation import evaluate
 from condgen_cli.metrics.exact import Accuracy
 from condgen_cli.metrics.likelihood import Likelihood
 from condgen_cli.metrics.suite import Suite
 from condgen_cli.model import Item, Memory, Predictor, SequenceModel, Step
-from condgen_cli.runner import Bundle, Runner
+from condgen_cli.running.decoding import Decoding
+from condgen_cli.running.likelihood import reference_log_probs
+from condgen_cli.running.runner import Bundle, Runner
 
 
 class Letters:

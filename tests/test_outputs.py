@@ -18,15 +18,15 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from condgen_cli import app
+from condgen_cli.cli import app
 from condgen_cli.errors import CondgenError, InputError, UsageError
 from condgen_cli.files import OutputFile, replacement, write_atomically, write_whole
 from condgen_cli.generation import AttentionMap, Axis, Generation
 from condgen_cli.model import Item, Predictor
-from condgen_cli.outputs import fill
-from condgen_cli.printable import defused, printable
 from condgen_cli.render.files import FORMATS
-from condgen_cli.runner import Bundle, Runner
+from condgen_cli.running.runner import Bundle, Runner
+from condgen_cli.tasks.outputs import fill
+from condgen_cli.terminal.printable import defused, printable
 
 Outcome = tuple[int, str, str]
 Run = Callable[..., Outcome]
@@ -65,7 +65,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
         nonlocal task
         task = arguments[0]
         with monkeypatch.context() as patched:
-            patched.setattr("condgen_cli.runner.load", load)
+            patched.setattr("condgen_cli.running.runner.load", load)
             code = app.run(list(arguments))
         return code, *capsys.readouterr()
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from condgen_cli.pipeline import available, batched, restored, sorted_batches
+from condgen_cli.running.pipeline import available, batched, restored, sorted_batches
 
 
 @settings(max_examples=40, deadline=None)

@@ -18,9 +18,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from condgen_cli import hookspecs
-from condgen_cli.app import run
-from condgen_cli.entry_points import EntryPoint, discover
-from condgen_cli.plugins import HOOKS, Plugins
+from condgen_cli.cli.app import run
+from condgen_cli.registry.entry_points import EntryPoint, discover
+from condgen_cli.registry.plugins import HOOKS, Plugins
 from condgen_cli.testing import check_plugin
 
 ROOT = Path(__file__).parent.parent
@@ -35,6 +35,7 @@ CONDGEN_API = "2"
 # name, the plugin's source, what the one warning says, whether the whole plugin is unusable
 BROKEN = {
     "imports": ("import nowhere_to_be_found", "ModuleNotFoundError", True),
+    "moved": ("from condgen_cli.tasks import run_task", "ImportError", True),
     "raises": ("raise ValueError('first\\nsecond')", "ValueError: first second", True),
     "syntax": ("def (:", "SyntaxError", True),
     "exits": ("import sys; sys.exit('bye')", "sys.exit('bye')", True),
@@ -594,7 +595,7 @@ def test_a_stranger_s_plugin_is_installed_used_and_removed(virtualenv, tmp_path)
         from pathlib import Path
         import torch
         from condgen_cli.nn import match_function
-        from condgen_cli.plugins import manager
+        from condgen_cli.registry.plugins import manager
         from condgen_cli.specs import resolve
         from condgen_cli.testing import check_match_function, check_plugin
         import condgen_shout
@@ -651,3 +652,11 @@ def test_every_hook_is_documented_and_tested(hook):
     assert f"`{hook}`" in documentation, "describe it in docs/plugins.md"
     assert f"def {hook}(" in documentation, "give an example in docs/plugins.md"
     assert f"def {hook}(" in (SHOUT / "condgen_shout" / "__init__.py").read_text(encoding="utf-8"), "use it in tests/thirdparty"
+
+
+def test_imports_of_version_1_are_told_their_new_place(condgen, make_plugin):
+    make_plugin("older", "import condgen_cli.runner")
+    make_plugin("old", "from condgen_cli.tasks import run_task")
+    told = condgen("plugin", "doctor").stdout
+    assert "import it from condgen_cli.running.runner, where it is in API 2" in told
+    assert "import it from condgen_cli.tasks.job, where it is in API 2" in told

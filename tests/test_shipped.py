@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from condgen_cli.comparisons.definition import find_experiment, parse_experiment
+from condgen_cli.comparisons.run import plan, scoring_of
 from condgen_cli.data.store import check_options, dataset_spec
 from condgen_cli.errors import CondgenError, NotFoundError
-from condgen_cli.experiments.definition import find_experiment, parse_experiment
-from condgen_cli.experiments.run import plan, scoring_of
-from condgen_cli.plugins import manager
+from condgen_cli.registry.plugins import manager
 from condgen_cli.training import Recipe, build_experiment, parse_stages
 from condgen_cli.training.library import find_recipe
 from condgen_cli.training.staged import check_names

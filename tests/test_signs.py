@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from condgen_cli.signs import repetition, unread_doubt
+from condgen_cli.running.signs import repetition, unread_doubt
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 

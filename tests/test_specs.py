@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from condgen_cli.app import run
+from condgen_cli.cli.app import run
 from condgen_cli.errors import NotFoundError
 from condgen_cli.nn.match import match_function
 from condgen_cli.specs import named
-from condgen_cli.suggestions import near_names
+from condgen_cli.terminal.suggestions import near_names
 
 
 @pytest.mark.parametrize(

@@ -14,13 +14,13 @@ import typer
 from hypothesis import given
 from hypothesis import strategies as st
 
-from condgen_cli import task_command
-from condgen_cli.commandline import build
-from condgen_cli.expansion import Inputs
-from condgen_cli.lines import Text, Texts
+from condgen_cli.cli.commandline import build
+from condgen_cli.inputs.expansion import Inputs
+from condgen_cli.inputs.lines import Text, Texts
 from condgen_cli.specs import OPTION_GROUPS, TaskSpec
-from condgen_cli.task_command import make_command
-from condgen_cli.tasks import Job, TaskOptions
+from condgen_cli.tasks.command import make_command
+from condgen_cli.tasks.job import Job, TaskOptions
+from condgen_cli.tasks import command as task_command
 
 GROUPED = [name for group in OPTION_GROUPS.values() for name in group]
 EVERYWHERE = ["model", "output", "format", "device", "batch_size"]
@@ -54,8 +54,8 @@ from condgen_cli.options import *
 def command(text: str, model: ModelOpt = None, format: FormatOpt = None) -> None:
     "The old way."
     import typer
-    from condgen_cli.lines import text_inputs
-    from condgen_cli.tasks import TaskOptions, run_task
+    from condgen_cli.inputs.lines import text_inputs
+    from condgen_cli.tasks.job import TaskOptions, run_task
     raise typer.Exit(run_task("old", text_inputs([text], None), TaskOptions.of(locals())))
 """
 ECHO_MODEL = """

@@ -13,7 +13,7 @@ from hypothesis.extra import numpy as st_numpy
 from safetensors.numpy import save_file
 
 from condgen_cli.errors import IntegrityError
-from condgen_cli.weights import SCALE, eight_bits, load_weights, read_weights
+from condgen_cli.files.weights import SCALE, eight_bits, load_weights, read_weights
 from condgen_cli.zoo.publish import _smaller
 
 

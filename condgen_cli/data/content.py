@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import IO, Any
 
 from condgen_cli.errors import InputError
+from condgen_cli.inputs.sources import STDIN, Source
 from condgen_cli.item import Content
-from condgen_cli.sources import STDIN, Source
 
 __all__ = [
     "CLIP_CONTAINERS",
@@ -123,7 +123,7 @@ def command_for(kind: Kind, location: str) -> str | None:
     Args:
         location: a path, a URL, or ``-``.
     """
-    from condgen_cli.plugins import manager
+    from condgen_cli.registry.plugins import manager
 
     name = next((spec.name for spec in manager().tasks.values() if kind in spec.kinds), None)
     if name is None:

@@ -12,7 +12,6 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
-from condgen_cli import console
 from condgen_cli.data.content import Kind, command_for, kind_of
 from condgen_cli.data.pipe import Pipe
 from condgen_cli.data.sound import Block, Sound, as_channels, check_rate
@@ -22,7 +21,8 @@ from condgen_cli.data.truncation import missing_end
 from condgen_cli.data.view import View
 from condgen_cli.data.wave_header import MPEG_TAGS, Wave, is_libsndfile, wave_header
 from condgen_cli.errors import InputError, UnknownFormatError
-from condgen_cli.sources import Source
+from condgen_cli.inputs.sources import Source
+from condgen_cli.terminal import console
 
 if TYPE_CHECKING:
     from condgen_cli.data.ffmpeg_audio import SoundStream

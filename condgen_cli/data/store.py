@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING
 
 from condgen_cli import settings
 from condgen_cli.errors import NotFoundError, UsageError
-from condgen_cli.guard import divert_stdout
+from condgen_cli.registry.guard import divert_stdout
 from condgen_cli.specs import Archive, DatasetSpec, named, resolve
-from condgen_cli.suggestions import suggestion
+from condgen_cli.terminal.suggestions import suggestion
 
 if TYPE_CHECKING:
     from condgen_cli.model import Item
@@ -45,7 +45,7 @@ def dataset_spec(name: str) -> DatasetSpec:
     Raises:
         NotFoundError: if there is none; near names are offered.
     """
-    from condgen_cli.plugins import manager
+    from condgen_cli.registry.plugins import manager
 
     spec: DatasetSpec = named(manager().datasets, "data set", name)
     return spec

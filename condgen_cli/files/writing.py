@@ -12,7 +12,7 @@ from typing import TextIO, TypeVar
 
 from condgen_cli.errors import CondgenError, NotFoundError, UsageError, reason_of
 from condgen_cli.files.inputs import refuse_input
-from condgen_cli.printable import ESCAPES
+from condgen_cli.terminal.printable import ESCAPES
 
 __all__ = ["OutputFile", "check_output", "replacement", "storage_error", "write_atomically", "write_whole"]
 

@@ -11,7 +11,7 @@ import jiwer
 import numpy as np
 from rich.cells import cell_len
 
-from condgen_cli.printable import printable
+from condgen_cli.terminal.printable import printable
 
 __all__ = ["Alignment", "Weights", "Words", "align", "closest_alignment", "total_line"]
 

@@ -14,12 +14,12 @@ from condgen_cli.generation import Generation
 from condgen_cli.metrics.alignments import Alignment, Weights, Words, closest_alignment
 from condgen_cli.metrics.significance import Difference, Matrix, compare, finite
 from condgen_cli.metrics.suite import Suite
-from condgen_cli.request import Request
+from condgen_cli.running.request import Request
 
 if TYPE_CHECKING:
-    from condgen_cli.decoding import Decoding
     from condgen_cli.model import Item
-    from condgen_cli.runner import Runner
+    from condgen_cli.running.decoding import Decoding
+    from condgen_cli.running.runner import Runner
 
 __all__ = ["Comparison", "Evaluation", "aligned", "compared", "decoding_of", "evaluate", "records", "searches", "worst_rows"]
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from condgen_cli import __version__
-from condgen_cli.expansion import natural
+from condgen_cli.inputs.expansion import natural
 from condgen_cli.metrics.significance import Difference, Interval, Matrix, intervals
 from condgen_cli.metrics.suite import Suite
 

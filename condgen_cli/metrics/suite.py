@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from condgen_cli.errors import InputError, PluginError, UsageError
 from condgen_cli.generation import Generation
-from condgen_cli.guard import divert_stdout
 from condgen_cli.metrics import Metric
 from condgen_cli.metrics.words import TOKENIZERS, lacks_blanks, suitable_tokenizer
+from condgen_cli.registry.guard import divert_stdout
 from condgen_cli.specs import DatasetSpec, MetricSpec, named, resolve
 
 if TYPE_CHECKING:
@@ -159,7 +159,7 @@ def remark_lines(remarks: Mapping[str, Iterable[str]]) -> list[str]:
 
 @divert_stdout()
 def build_suite(keys: Sequence[str], specs: Mapping[str, MetricSpec], *, tokenize: str = "", language: str = "") -> Suite:
-    """The metrics that ``keys`` name; ``specs`` by key, as in ``condgen_cli.plugins.manager().metrics``.
+    """The metrics that ``keys`` name; ``specs`` by key, as in ``condgen_cli.registry.plugins.manager().metrics``.
 
     Args:
         tokenize: what cuts texts into words, for the metrics that may be told; empty: each metric's own, by the language.
@@ -202,7 +202,7 @@ def dataset_suite(spec: DatasetSpec, options: Mapping[str, str], *, tokenize: st
         NotFoundError, UsageError: as ``build_suite``.
     """
     from condgen_cli.data.store import target_language
-    from condgen_cli.plugins import manager
+    from condgen_cli.registry.plugins import manager
 
     keys = keys or spec.metrics or named(manager().tasks, "task", spec.task).metrics
     return build_suite(keys, manager().metrics, tokenize=tokenize, language=target_language(spec, options))

@@ -102,7 +102,7 @@ class LanguageModel(nn.Module):
 
 
 class LanguageModelScorer:
-    """Shallow fusion (Gulcehre et al. 2015): implements ``condgen_cli.decoding.Scorer``; it looks at no memory."""
+    """Shallow fusion (Gulcehre et al. 2015): implements ``condgen_cli.running.decoding.Scorer``; it looks at no memory."""
 
     def __init__(self, model: LanguageModel) -> None:
         self.model = model

@@ -133,7 +133,7 @@ def match_function(name: str, query_size: int, value_size: int, hidden_size: int
     """
     if ":" in name:
         return _own(name)(query_size, value_size, hidden_size)
-    from condgen_cli.plugins import manager
+    from condgen_cli.registry.plugins import manager
 
     build = resolve(named(manager().match_functions, "match function", name).build)
     function: MatchFunction = build(query_size, value_size, hidden_size)

@@ -14,8 +14,8 @@ from pathlib import Path
 
 from PIL import ImageDraw, ImageFont
 
-from condgen_cli import console
-from condgen_cli.printable import printable
+from condgen_cli.terminal import console
+from condgen_cli.terminal.printable import printable
 
 __all__ = ["Color", "draw_text", "installed_fonts", "text_width"]
 

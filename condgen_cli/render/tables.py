@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from io import StringIO
 
-from condgen_cli.printable import printable
+from condgen_cli.terminal.printable import printable
 
 __all__ = ["Cell", "table"]
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from condgen_cli.errors import PluginError, UsageError
 from condgen_cli.files import protect, refuse_input
-from condgen_cli.guard import divert_stdout
+from condgen_cli.registry.guard import divert_stdout
 from condgen_cli.training.experiment import Experiment
 from condgen_cli.training.recipe import Recipe
 
@@ -24,7 +24,7 @@ def build_experiment(recipe: Recipe, data_dir: Path | None, run_dir: Path) -> Ex
     """
     from accelerate.utils import set_seed
 
-    from condgen_cli.plugins import manager
+    from condgen_cli.registry.plugins import manager
     from condgen_cli.specs import named, resolve
 
     _protect_sources(recipe, data_dir)
@@ -46,7 +46,7 @@ def build_experiment(recipe: Recipe, data_dir: Path | None, run_dir: Path) -> Ex
 
 
 def _check_task(init: str, task: str) -> None:
-    from condgen_cli.runner import initial_bundle
+    from condgen_cli.running.runner import initial_bundle
 
     found = initial_bundle(init).task
     if found != task:
@@ -56,7 +56,7 @@ def _check_task(init: str, task: str) -> None:
 def _protect_sources(recipe: Recipe, data_dir: Path | None) -> None:
     """Note what a training reads, so that its run isn't written over it: the data and the model that it goes on from."""
     from condgen_cli.data.store import present_root
-    from condgen_cli.plugins import manager
+    from condgen_cli.registry.plugins import manager
 
     spec = manager().datasets.get(recipe.data.dataset)
     root = None if spec is None or spec.generated else present_root(spec, data_dir)

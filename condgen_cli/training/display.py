@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from typing import Any, Protocol, Self
 
-from condgen_cli.console import info, stderr_is_terminal
+from condgen_cli.terminal.console import info, stderr_is_terminal
 
 __all__ = ["Display", "make_display"]
 

@@ -12,12 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from condgen_cli import console
 from condgen_cli.data.store import dataset_spec
 from condgen_cli.item import Item
 from condgen_cli.metrics.evaluation import Evaluation, evaluate
 from condgen_cli.metrics.suite import Suite, dataset_suite
-from condgen_cli.runner import Bundle, Runner
+from condgen_cli.running.runner import Bundle, Runner
+from condgen_cli.terminal import console
 from condgen_cli.training.batches import Epoch, batches_of_like_length
 from condgen_cli.training.export import SavedVocabulary, write_model
 from condgen_cli.training.initial import InitialModel
@@ -161,7 +161,7 @@ class Experiment(ABC):
         return {}
 
     def export(self, directory: Path) -> None:
-        """Write the model as ``condgen_cli.runner.load`` reads it."""
+        """Write the model as ``condgen_cli.running.runner.load`` reads it."""
         write_model(directory, self.recipe, self.weights(), self.config(), self.vocabularies(), self.weight_files())
 
 

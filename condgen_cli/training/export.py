@@ -1,4 +1,4 @@
-"""Writing a trained model as ``condgen_cli.runner.load`` reads it."""
+"""Writing a trained model as ``condgen_cli.running.runner.load`` reads it."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Any, Protocol
 
 from torch import Tensor
 
+from condgen_cli.files.weights import save_weights
 from condgen_cli.training.recipe import Recipe
-from condgen_cli.weights import save_weights
 
 __all__ = ["SavedVocabulary", "write_model"]
 

@@ -9,8 +9,8 @@ from typing import TypeVar
 from torch import Tensor, nn
 
 from condgen_cli.errors import UsageError
-from condgen_cli.runner import initial_files
-from condgen_cli.weights import read_weights
+from condgen_cli.files.weights import read_weights
+from condgen_cli.running.runner import initial_files
 
 __all__ = ["InitialModel"]
 
@@ -27,7 +27,7 @@ class InitialModel:
         name: an id or alias of the zoo, or the folder of a run; None or empty: there is none.
         key: of the recipe that names it, for messages.
     Raises:
-        NotFoundError, IntegrityError, NetworkError: as ``condgen_cli.runner.initial_bundle``.
+        NotFoundError, IntegrityError, NetworkError: as ``condgen_cli.running.runner.initial_bundle``.
     """
 
     def __init__(self, name: str | None, key: str = "init") -> None:

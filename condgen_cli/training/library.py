@@ -7,9 +7,9 @@ from pathlib import Path
 
 from condgen_cli.errors import NotFoundError
 from condgen_cli.files import protect
-from condgen_cli.plugins import manager
+from condgen_cli.registry.plugins import manager
 from condgen_cli.specs import RecipeSpec, named, package_text
-from condgen_cli.suggestions import near_names
+from condgen_cli.terminal.suggestions import near_names
 from condgen_cli.training.stages import read_description, read_text
 
 __all__ = ["describe_recipe", "find_recipe", "find_run", "missing_start"]

@@ -22,11 +22,11 @@ from accelerate.utils import broadcast_object_list, send_to_device, set_seed
 from pydantic import TypeAdapter, ValidationError
 from torch import Tensor, nn
 
-from condgen_cli.console import info, warn
 from condgen_cli.errors import CondgenError, IntegrityError, UsageError
-from condgen_cli.guard import divert_stdout
 from condgen_cli.nn.denormals import flushed_denormals
-from condgen_cli.runner import initial_files
+from condgen_cli.registry.guard import divert_stdout
+from condgen_cli.running.runner import initial_files
+from condgen_cli.terminal.console import info, warn
 from condgen_cli.training.average import make_average, using
 from condgen_cli.training.batches import Epoch
 from condgen_cli.training.checkpoint import CheckpointWriter, latest_checkpoint, random_state, restore_random_state

@@ -12,7 +12,7 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
-from condgen_cli.plugins import manager
+from condgen_cli.registry.plugins import manager
 from condgen_cli.training.overrides import apply_override
 
 __all__ = ["leave_own_data"]

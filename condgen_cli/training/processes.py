@@ -98,7 +98,7 @@ def _work(arguments: list[str], rank: int, count: int, port: int, folder: str) -
         silence = os.open(Path(folder) / str(rank), os.O_WRONLY | os.O_CREAT)
         os.dup2(silence, 1)
         os.dup2(silence, 2)
-    from condgen_cli.app import run
+    from condgen_cli.cli.app import run
 
     sys.exit(run(arguments))
 

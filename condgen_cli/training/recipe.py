@@ -10,11 +10,11 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError,
 
 from condgen_cli.data.store import option_text
 from condgen_cli.errors import UsageError
-from condgen_cli.suggestions import suggestion
-from condgen_cli.validation import plain_message
+from condgen_cli.files.validation import plain_message
+from condgen_cli.terminal.suggestions import suggestion
 
 if TYPE_CHECKING:
-    from condgen_cli.decoding import Decoding
+    from condgen_cli.running.decoding import Decoding
 
 __all__ = ["NAME", "Data", "Model", "Recipe", "Training", "check", "check_known"]
 
@@ -125,7 +125,7 @@ class Recipe(_Section):
         init: a zoo model, a recipe or a run directory whose weights are the starting point.
         model, data, training: the sections.
         objective: options of the plugin's loss, such as label smoothing.
-        decoding: options of ``condgen_cli.decoding.Decoding`` for the free-running evaluation, kept with the model.
+        decoding: options of ``condgen_cli.running.decoding.Decoding`` for the free-running evaluation, kept with the model.
     """
 
     name: str = Field(pattern=NAME)
@@ -149,7 +149,7 @@ class Recipe(_Section):
         Raises:
             UsageError: if an option is unknown or its value doesn't fit.
         """
-        from condgen_cli.decoding import Decoding
+        from condgen_cli.running.decoding import Decoding
 
         known = list(Decoding.__dataclass_fields__)
         for name in self.decoding:

@@ -16,9 +16,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from condgen_cli.console import info
 from condgen_cli.errors import NotFoundError, UsageError
 from condgen_cli.files import replacement, write_atomically
+from condgen_cli.terminal.console import info
 from condgen_cli.training.build import build_experiment
 from condgen_cli.training.loop import train
 from condgen_cli.training.recipe import Recipe, check
@@ -265,8 +265,8 @@ def check_names(recipe: Recipe) -> None:
         UsageError: if the architecture is another task's, the data set lacks an option, or the decoding can't be so.
     """
     from condgen_cli.data.store import check_options, dataset_spec
-    from condgen_cli.plugins import manager
-    from condgen_cli.runner import initial_bundle
+    from condgen_cli.registry.plugins import manager
+    from condgen_cli.running.runner import initial_bundle
     from condgen_cli.specs import named
 
     spec = named(manager().models, "architecture", recipe.model.architecture)

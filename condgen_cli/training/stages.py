@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from condgen_cli import console
 from condgen_cli.errors import NotFoundError, UsageError
 from condgen_cli.files.inputs import refuse_device
-from condgen_cli.suggestions import suggestion
+from condgen_cli.terminal import console
+from condgen_cli.terminal.suggestions import suggestion
 from condgen_cli.training.other_data import leave_own_data
 from condgen_cli.training.overrides import apply_override, check_plain, parse_override
 from condgen_cli.training.recipe import NAME, Recipe, check, check_known

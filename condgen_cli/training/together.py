@@ -8,8 +8,8 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor
 
-from condgen_cli.devices import find_device
 from condgen_cli.errors import UsageError
+from condgen_cli.running.devices import find_device
 
 __all__ = ["any_process", "is_main_process", "make_accelerator", "sum_over_processes"]
 

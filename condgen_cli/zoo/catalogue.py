@@ -14,9 +14,10 @@ from pathlib import Path
 from time import monotonic
 from typing import Literal
 
-from condgen_cli import __version__, console, settings
+from condgen_cli import __version__, settings
 from condgen_cli.errors import CondgenError, IntegrityError, NetworkError, NotFoundError
 from condgen_cli.specs import named
+from condgen_cli.terminal import console
 from condgen_cli.zoo.fetch import fetch_bytes
 from condgen_cli.zoo.manifest import Entry, File
 from condgen_cli.zoo.recipes import LARGEST, TrainingRecipe, parse_training_recipe

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 from condgen_cli import settings
 from condgen_cli.errors import CondgenError
-from condgen_cli.plugin_problems import Problem
-from condgen_cli.plugins import Plugins
+from condgen_cli.registry.plugin_problems import Problem
+from condgen_cli.registry.plugins import Plugins
 from condgen_cli.zoo.sources import Source, bundled, plugin_zoos
 from condgen_cli.zoo.store import Store
 

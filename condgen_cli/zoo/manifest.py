@@ -9,8 +9,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, FailFast, Field, Jso
 from pydantic_core import from_json
 
 from condgen_cli.errors import IntegrityError
-from condgen_cli.printable import printable
-from condgen_cli.validation import validation_message
+from condgen_cli.files.validation import validation_message
+from condgen_cli.terminal.printable import printable
 from condgen_cli.zoo.names import safe_path, safe_url
 
 __all__ = [
@@ -184,7 +184,7 @@ class Entry(_Part):
     Args:
         id: name of the model.
         aliases: other names.
-        decoding: default settings of decoding, fields of ``condgen_cli.decoding.Decoding``.
+        decoding: default settings of decoding, fields of ``condgen_cli.running.decoding.Decoding``.
         card: path of the card, Markdown, relative to the manifest.
         recipe: the file of the recipe that made the model (``condgen_cli.zoo.recipes``); the model runs without it.
     """

@@ -13,12 +13,12 @@ from typing import Annotated, Any
 import typer
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from condgen_cli import console
 from condgen_cli.errors import CondgenError, IntegrityError, NotFoundError, UsageError
 from condgen_cli.files import write_atomically
 from condgen_cli.files.inputs import forget_inputs, protect
-from condgen_cli.validation import validation_message
-from condgen_cli.weights import SCALE, eight_bits, load_weights
+from condgen_cli.files.validation import validation_message
+from condgen_cli.files.weights import SCALE, eight_bits, load_weights
+from condgen_cli.terminal import console
 from condgen_cli.zoo.manifest import (
     SCHEMA,
     Architecture,

@@ -13,18 +13,18 @@ from urllib.parse import quote, urlsplit
 from urllib.request import url2pathname
 
 import condgen_cli
-from condgen_cli import console
 from condgen_cli.errors import CondgenError, IntegrityError, NetworkError, NotFoundError, PluginError, reason_of
-from condgen_cli.guard import told
+from condgen_cli.registry.guard import told
 from condgen_cli.settings import Settings, expanded
 from condgen_cli.specs import ManifestSpec, package_file
+from condgen_cli.terminal import console
 from condgen_cli.zoo.fetch import fetch_bytes
 from condgen_cli.zoo.manifest import Entry, File, Manifest, is_web_page, parse_manifest
 from condgen_cli.zoo.names import contained, protocol_of
 from condgen_cli.zoo.store import Store
 
 if TYPE_CHECKING:
-    from condgen_cli.plugins import Plugins
+    from condgen_cli.registry.plugins import Plugins
 
 __all__ = [
     "ANSWER_SECONDS",
@@ -114,7 +114,7 @@ class Named:
 
 def all_sources(settings: Settings, store: Store) -> list[Named]:
     """The settings' zoos, then the bundled one, then plugins', of which those on this machine come first. Nothing is read."""
-    from condgen_cli.plugins import manager
+    from condgen_cli.registry.plugins import manager
 
     of_user = [_of_user(zoo, settings, store) for zoo in settings.zoos]
     of_condgen = Named("bundled", "bundled", False, lambda offline: bundled())

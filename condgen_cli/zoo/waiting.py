@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from types import TracebackType
 
-from condgen_cli import console
+from condgen_cli.terminal import console
 
 __all__ = ["Waiting"]
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from condgen_caption import KINDS
-from condgen_cli.expansion import expand
-from condgen_cli.tasks import Job, TaskOptions
+from condgen_cli.inputs.expansion import expand
+from condgen_cli.tasks.job import Job, TaskOptions
 
 if TYPE_CHECKING:
     from condgen_cli.item import Item

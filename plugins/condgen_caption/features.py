@@ -19,10 +19,10 @@ from torch import nn
 
 from condgen_caption.cnn import HEAD_CHANNELS, EfficientNetLite, frame_vectors, normalise
 from condgen_cli import settings
-from condgen_cli.console import progress
 from condgen_cli.data.image import load_image, resize
 from condgen_cli.files import replacement
 from condgen_cli.model import Item
+from condgen_cli.terminal.console import progress
 
 __all__ = ["Filmed", "cached_maps", "cached_vectors"]
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from condgen_caption.model import Captioner
 from condgen_caption.reward import CiderReward, bleu_reward
-from condgen_cli.decoding import Decoding, decode
+from condgen_cli.running.decoding import Decoding, decode
 from condgen_cli.training import Objective, Options
 from condgen_cli.training.batches import teacher_forcing
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from condgen_caption import KINDS
+from condgen_cli.inputs.sources import Source
 from condgen_cli.item import Item
-from condgen_cli.sources import Source
 
 __all__ = ["read"]
 

@@ -21,10 +21,10 @@ from condgen_caption.model import VOCABULARY_FILE, CaptionConfig, Captioner
 from condgen_cli.data.image import resize
 from condgen_cli.data.text import WordVocabulary
 from condgen_cli.data.video import Clip, load_clip
-from condgen_cli.decoding import Hypothesis
 from condgen_cli.generation import Axis, Generation
 from condgen_cli.model import Item, Memory
 from condgen_cli.nn.recurrent import run
+from condgen_cli.running.decoding import Hypothesis
 from condgen_cli.training import check
 
 __all__ = ["FrameVectors", "Frames", "VideoConfig", "VideoModel", "build"]

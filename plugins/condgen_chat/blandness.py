@@ -25,7 +25,7 @@ class _State(NamedTuple):
 
 class AntiLanguageModel:
     """−log p(reply) for the first few tokens: maximum mutual information as of Li et al. 2016, eq. 9-12, where it is weighed
-    against log p(reply | dialogue). Implements ``condgen_cli.decoding.Scorer``.
+    against log p(reply | dialogue). Implements ``condgen_cli.running.decoding.Scorer``.
 
     The language model p(reply) is the dialogue model with its context left out, as it has been in a share of its training.
 

@@ -8,10 +8,10 @@ from typing import Annotated
 import typer
 
 from condgen_cli.errors import UsageError
-from condgen_cli.lines import Texts, text_inputs
+from condgen_cli.inputs.lines import Texts, text_inputs
+from condgen_cli.inputs.sources import STDIN
 from condgen_cli.options import Format
-from condgen_cli.sources import STDIN
-from condgen_cli.tasks import TaskOptions
+from condgen_cli.tasks.job import TaskOptions
 
 __all__ = ["chat"]
 

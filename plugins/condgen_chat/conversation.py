@@ -9,12 +9,12 @@ from typing import Any
 import torch
 
 from condgen_chat.filter import masked
-from condgen_cli.decoding import Decoding, Scorer, decode
 from condgen_cli.generation import Generation
 from condgen_cli.item import Item
 from condgen_cli.model import Memory, SequenceModel, Step
-from condgen_cli.randomness import item_key
-from condgen_cli.runner import Runner
+from condgen_cli.running.decoding import Decoding, Scorer, decode
+from condgen_cli.running.randomness import item_key
+from condgen_cli.running.runner import Runner
 
 __all__ = ["Conversation"]
 

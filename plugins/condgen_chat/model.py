@@ -24,7 +24,6 @@ from condgen_chat.config import ChatConfig
 from condgen_chat.dialogues import Dialogues, make_batch, make_labels, shorten, turns_of
 from condgen_chat.filter import masked
 from condgen_cli.data.subwords import SubwordVocabulary
-from condgen_cli.decoding import Hypothesis, Scorer
 from condgen_cli.errors import UsageError
 from condgen_cli.generation import Axis, Generation
 from condgen_cli.model import Item, Memory
@@ -40,7 +39,8 @@ from condgen_cli.nn import (
     run,
 )
 from condgen_cli.nn.recurrent import RecurrentState
-from condgen_cli.signs import unread_doubt
+from condgen_cli.running.decoding import Hypothesis, Scorer
+from condgen_cli.running.signs import unread_doubt
 from condgen_cli.training import check
 
 __all__ = ["VOCABULARY_FILE", "ChatConfig", "ChatModel", "Dialogues", "build", "turns_of"]

@@ -6,9 +6,10 @@ import json
 from contextlib import suppress
 
 from condgen_chat.conversation import Conversation
-from condgen_cli import console, settings
+from condgen_cli import settings
 from condgen_cli.errors import CondgenError, InputError, UsageError, reason_of
-from condgen_cli.tasks import TaskOptions, load_model
+from condgen_cli.tasks.job import TaskOptions, load_model
+from condgen_cli.terminal import console
 
 __all__ = ["converse"]
 

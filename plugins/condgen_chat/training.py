@@ -20,7 +20,7 @@ from condgen_chat.objective import CrossEntropy, Replies, TrainingBatch
 from condgen_cli import training
 from condgen_cli.data.subwords import SubwordVocabulary
 from condgen_cli.nn import CandidateSampler
-from condgen_cli.pipeline import batched
+from condgen_cli.running.pipeline import batched
 from condgen_cli.training import Experiment, Options, check
 from condgen_cli.training.batches import batches_of_like_length, teacher_forcing
 from condgen_cli.training.export import SavedVocabulary

@@ -10,13 +10,13 @@ from typing import Annotated
 import typer
 
 from condgen_cli.errors import CondgenError, UsageError
-from condgen_cli.expansion import expand
+from condgen_cli.inputs.expansion import expand
+from condgen_cli.inputs.lines import Text, Texts, text_inputs
+from condgen_cli.inputs.sources import Failure
 from condgen_cli.item import Item
-from condgen_cli.limits import LONGEST_OUTPUT, MOST_SAMPLES
-from condgen_cli.lines import Text, Texts, text_inputs
 from condgen_cli.options import InputOpt
-from condgen_cli.sources import Failure
-from condgen_cli.tasks import Job, TaskOptions
+from condgen_cli.running.limits import LONGEST_OUTPUT, MOST_SAMPLES
+from condgen_cli.tasks.job import Job, TaskOptions
 from condgen_generate.prompt import Prompt
 from condgen_generate.verse import form_named
 

@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
-from condgen_cli.decoding import Hypothesis
 from condgen_cli.errors import InputError
 from condgen_cli.generation import Generation
 from condgen_cli.model import Item, Memory, SequenceModel, Step
+from condgen_cli.running.decoding import Hypothesis
 from condgen_generate.canvas import UNKNOWN, known_pixels
 from condgen_generate.grid import GridLstm, GridState
 

@@ -8,14 +8,14 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from condgen_cli.decoding import Decoding, decode
 from condgen_cli.errors import UsageError
 from condgen_cli.generation import AttentionMap, Axis, Generation
-from condgen_cli.randomness import stream_key
+from condgen_cli.running.decoding import Decoding, decode
+from condgen_cli.running.randomness import stream_key
 from condgen_generate.image_model import ImageModel
 
 if TYPE_CHECKING:
-    from condgen_cli.runner import Runner
+    from condgen_cli.running.runner import Runner
 
 __all__ = ["influence"]
 

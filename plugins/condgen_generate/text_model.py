@@ -18,13 +18,13 @@ from torch import Tensor
 from torch.nn.utils.rnn import pack_padded_sequence
 
 from condgen_cli.data.script import to_simplified, to_traditional
-from condgen_cli.decoding import Hypothesis
 from condgen_cli.errors import InputError, UsageError
 from condgen_cli.generation import Generation
 from condgen_cli.item import Item
 from condgen_cli.model import Memory, SequenceModel, Step
 from condgen_cli.nn import LanguageModel
 from condgen_cli.nn.language_model import LanguageModelState
+from condgen_cli.running.decoding import Hypothesis
 from condgen_cli.training import check
 from condgen_generate.prompt import Prompt
 from condgen_generate.verse import COMMA, FORMS, PERIOD, guessed, plan

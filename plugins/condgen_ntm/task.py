@@ -6,9 +6,9 @@ import zlib
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from condgen_cli import console
 from condgen_cli.errors import InputError
 from condgen_cli.item import Item
+from condgen_cli.terminal import console
 
 if TYPE_CHECKING:
     from condgen_cli.generation import Generation

@@ -14,12 +14,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import cache, lru_cache
 from pathlib import Path
 
-from condgen_cli import console
 from condgen_cli.data.archives import Member, Tree, open_tree
 from condgen_cli.data.packed import read_text
 from condgen_cli.data.splits import split_file
 from condgen_cli.errors import InputError, NotFoundError, UsageError
 from condgen_cli.item import Item
+from condgen_cli.terminal import console
 from condgen_qa.text import Question, has_words
 
 __all__ = ["TASKS", "babi", "parse", "stories"]

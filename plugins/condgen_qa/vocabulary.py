@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from condgen_cli.errors import IntegrityError
-from condgen_cli.suggestions import near_names
+from condgen_cli.terminal.suggestions import near_names
 
 __all__ = ["StoryVocabulary"]
 

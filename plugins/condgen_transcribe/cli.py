@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from condgen_cli.expansion import Inputs, expand
+from condgen_cli.inputs.expansion import Inputs, expand
 from condgen_transcribe import AUDIO_SUFFIXES, FILM_SUFFIXES
 
 __all__ = ["transcribe"]

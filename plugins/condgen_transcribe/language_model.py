@@ -18,7 +18,7 @@ from condgen_cli.data.packed import read_lines
 from condgen_cli.data.subwords import SubwordVocabulary
 from condgen_cli.errors import UsageError
 from condgen_cli.nn import LanguageModel
-from condgen_cli.pipeline import batched
+from condgen_cli.running.pipeline import batched
 from condgen_cli.training import Experiment, check
 from condgen_cli.training.batches import batches_of_like_length, teacher_forcing
 from condgen_cli.training.export import SavedVocabulary

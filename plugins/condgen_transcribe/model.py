@@ -22,7 +22,6 @@ from torch import Tensor, nn
 from condgen_cli.data.audio import Sound, load_audio
 from condgen_cli.data.filterbank import Filterbank, normalise
 from condgen_cli.data.subwords import SubwordVocabulary
-from condgen_cli.decoding import Hypothesis, Scorer
 from condgen_cli.errors import IntegrityError
 from condgen_cli.generation import Axis, Generation
 from condgen_cli.model import Item, Memory
@@ -35,6 +34,7 @@ from condgen_cli.nn import (
     make_attention,
     run,
 )
+from condgen_cli.running.decoding import Hypothesis, Scorer
 from condgen_cli.training import check
 from condgen_transcribe.ctc import BLANK, NEVER, CTCPrefixScorer
 from condgen_transcribe.doubts import doubts

@@ -56,7 +56,7 @@ class _Node(NamedTuple):
 
 
 class PhoneScorer:
-    """Judges subwords by phones: implements ``condgen_cli.decoding.Scorer``.
+    """Judges subwords by phones: implements ``condgen_cli.running.decoding.Scorer``.
 
     A token's score is the log of p(what begins with the hypothesis and the token) / p(what begins with the hypothesis), both
     of the phones in ``memory.auxiliary["phones"]``, (batch, positions, 1 + phones) log-probabilities. A word that goes on

@@ -14,12 +14,12 @@ from pydantic import Field
 from torch import Tensor
 
 from condgen_cli import training
-from condgen_cli.console import progress
 from condgen_cli.data.audio import Sound, load_audio
 from condgen_cli.data.subwords import SubwordVocabulary
-from condgen_cli.decoding import reweighted
 from condgen_cli.errors import UsageError
 from condgen_cli.model import Item
+from condgen_cli.running.decoding import reweighted
+from condgen_cli.terminal.console import progress
 from condgen_cli.training import Experiment, Options, check
 from condgen_cli.training.batches import batches_of_like_length, teacher_forcing
 from condgen_cli.training.export import SavedVocabulary

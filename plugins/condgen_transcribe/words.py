@@ -204,7 +204,7 @@ class _Here(NamedTuple):
 
 
 class WordScorer:
-    """Judges subwords by words: implements ``condgen_cli.decoding.Scorer``; it looks at no memory.
+    """Judges subwords by words: implements ``condgen_cli.running.decoding.Scorer``; it looks at no memory.
 
     A token's score is the log of p(words that the text may go on with, the token written) / p(those without it). A word in no
     lexicon costs ``UNKNOWN`` and for each letter ``LETTER``.

@@ -18,12 +18,12 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor, nn
 
 from condgen_cli.data.subwords import BLANK, Piece, SubwordVocabulary
-from condgen_cli.decoding import Hypothesis
 from condgen_cli.errors import UsageError
 from condgen_cli.generation import Axis, Generation
 from condgen_cli.model import Item, Memory
 from condgen_cli.nn import DecoderModel, Dropout, RecurrentDecoder, make_attention, make_embedding, run
-from condgen_cli.signs import unread_doubt
+from condgen_cli.running.decoding import Hypothesis
+from condgen_cli.running.signs import unread_doubt
 from condgen_cli.training import check
 from condgen_translate.chinese import as_written, plain
 

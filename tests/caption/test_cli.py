@@ -19,7 +19,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from condgen_caption.model import build
-from condgen_cli import app
+from condgen_cli.cli import app
 from condgen_cli.data.text import WordVocabulary
 
 CONFIG = {
@@ -168,7 +168,9 @@ def test_attention_is_saved_for_each_input(photos: Path, caption: Callable[..., 
 
 
 def test_several_inputs_need_a_stem(photos: Path, caption: Callable[..., Outcome], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("condgen_cli.runner.load", lambda *_: pytest.fail("a model was loaded before options were checked"))
+    monkeypatch.setattr(
+        "condgen_cli.running.runner.load", lambda *_: pytest.fail("a model was loaded before the options' check")
+    )
     code, _, err = caption("2.jpg", "10.png", "--save-attention", "map.png")
     assert code == 2
     assert "hint: --save-attention map-{stem}.png" in err
@@ -222,7 +224,7 @@ def test_photos_at_urls(server: str, caption: Callable[..., Outcome], sat: Path,
 
 def test_a_fresh_process_imports_nothing_slow(photos: Path, sat: Path) -> None:
     code = (
-        "import sys; from condgen_cli.app import run; code = run(sys.argv[1:]);"
+        "import sys; from condgen_cli.cli.app import run; code = run(sys.argv[1:]);"
         "slow = {'accelerate', 'matplotlib', 'scipy', 'sacrebleu', 'pycocoevalcap', 'urllib3', 'fsspec', 'pandas', 'sympy',"
         " 'torch._dynamo', 'torch._inductor', 'rich'} & set(sys.modules); sys.exit(f'imported {slow}' if slow else code)"
     )

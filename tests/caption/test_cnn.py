@@ -10,7 +10,7 @@ from PIL import Image
 
 from condgen_caption.cnn import VARIANTS, EfficientNetLite, SameConv2d, normalise
 from condgen_cli.data.image import resize
-from condgen_cli.runner import initial_files
+from condgen_cli.running.runner import initial_files
 
 
 @pytest.mark.parametrize(("variant", "parameters"), [("lite0", 3_350_000), ("lite2", 4_782_024)])

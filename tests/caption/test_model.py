@@ -11,10 +11,10 @@ from PIL import Image
 
 from condgen_caption.model import CaptionConfig, CaptionModel, build
 from condgen_cli.data.text import WordVocabulary
-from condgen_cli.decoding import Decoding, decode
 from condgen_cli.errors import UsageError
 from condgen_cli.model import Item
-from condgen_cli.runner import load
+from condgen_cli.running.decoding import Decoding, decode
+from condgen_cli.running.runner import load
 from condgen_cli.testing import check_model
 
 SMALL: dict[str, Any] = {"encoder": "lite0", "image_size": 96, "embedding_size": 8, "hidden_size": 8, "value_size": 8}

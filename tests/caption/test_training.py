@@ -19,10 +19,10 @@ from condgen_caption.objective import CrossEntropy, ExpectedReward, TrainingBatc
 from condgen_caption.reward import CiderReward
 from condgen_caption.training import CaptionExperiment
 from condgen_cli.data.text import WordVocabulary
-from condgen_cli.decoding import Decoding, decode
 from condgen_cli.errors import UsageError
 from condgen_cli.model import Item
-from condgen_cli.runner import load
+from condgen_cli.running.decoding import Decoding, decode
+from condgen_cli.running.runner import load
 from condgen_cli.training import build_experiment, parse_recipe, train
 from condgen_cli.training.batches import teacher_forcing
 

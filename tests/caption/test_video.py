@@ -22,7 +22,7 @@ from condgen_cli.data.video import Clip, load_clip
 from condgen_cli.errors import IntegrityError, NotFoundError
 from condgen_cli.generation import AttentionMap, Axis, Generation
 from condgen_cli.model import Item
-from condgen_cli.runner import load
+from condgen_cli.running.runner import load
 from condgen_cli.testing import check_model
 from condgen_cli.training import build_experiment, parse_recipe, train
 

@@ -18,7 +18,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from condgen_caption.video import build
-from condgen_cli import app
+from condgen_cli.cli import app
 from condgen_cli.data.text import WordVocabulary
 
 CONFIG = {

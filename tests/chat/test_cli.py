@@ -17,10 +17,10 @@ from pathlib import Path
 import pytest
 
 from condgen_chat.conversation import Conversation
-from condgen_cli import app
-from condgen_cli.decoding import Decoding
+from condgen_cli.cli import app
 from condgen_cli.item import Item
-from condgen_cli.runner import load
+from condgen_cli.running.decoding import Decoding
+from condgen_cli.running.runner import load
 
 Trained = Callable[[str], Path]
 ASKED = ["blue car", "ok nice", "which one"]

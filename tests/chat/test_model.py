@@ -13,12 +13,12 @@ from condgen_chat.blandness import FIRST
 from condgen_chat.cache import Entries, recalled
 from condgen_chat.model import VOCABULARY_FILE, ChatConfig, ChatModel, build
 from condgen_cli.data.subwords import SubwordVocabulary
-from condgen_cli.decoding import Decoding, decode
 from condgen_cli.errors import UsageError
 from condgen_cli.generation import AttentionMap, Axis
 from condgen_cli.model import Item, Memory
 from condgen_cli.nn import CACHE
-from condgen_cli.runner import Bundle, Runner
+from condgen_cli.running.decoding import Decoding, decode
+from condgen_cli.running.runner import Bundle, Runner
 from condgen_cli.testing import check_model
 
 TURNS = ["hello there !", "hi , how are you ?", "I am fine , thanks .", "what do you like ?", "I like films .", "so do I !"]

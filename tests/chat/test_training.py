@@ -13,8 +13,8 @@ from condgen_chat.training import ChatExperiment
 from condgen_cli.data.store import open_dataset
 from condgen_cli.metrics.evaluation import evaluate
 from condgen_cli.metrics.suite import build_suite
-from condgen_cli.plugins import manager
-from condgen_cli.runner import load
+from condgen_cli.registry.plugins import manager
+from condgen_cli.running.runner import load
 from condgen_cli.training import build_experiment, parse_recipe
 from tests.chat.conftest import RECIPE
 

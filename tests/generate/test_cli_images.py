@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
-from condgen_cli.app import run
+from condgen_cli.cli.app import run
 from condgen_generate.image_model import ImageConfig, ImageModel
 
 

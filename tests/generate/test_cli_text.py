@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 import condgen_generate
-from condgen_cli import app
+from condgen_cli.cli import app
 from condgen_cli.testing import check_plugin
 from condgen_generate.verse import form_of, lines_of
 
@@ -259,7 +259,7 @@ def test_plugin() -> None:
 
 def test_help_imports_nothing_heavy(condgen_env: dict[str, str]) -> None:
     code = (
-        "import sys; from condgen_cli.app import run; assert run(['generate', '--help']) == 0;"
+        "import sys; from condgen_cli.cli.app import run; assert run(['generate', '--help']) == 0;"
         "heavy = {'torch', 'numpy', 'pydantic', 'opencc', 'pypinyin'} & set(sys.modules);"
         "sys.exit(f'imported {heavy}' if heavy else 0)"
     )

@@ -16,11 +16,11 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image, ImageSequence
 
-from condgen_cli.decoding import Decoding
 from condgen_cli.errors import InputError, NotFoundError, UsageError
 from condgen_cli.generation import Generation
 from condgen_cli.item import Item
-from condgen_cli.runner import Bundle, Request, Runner
+from condgen_cli.running.decoding import Decoding
+from condgen_cli.running.runner import Bundle, Request, Runner
 from condgen_generate.canvas import known_pixels
 from condgen_generate.image_data import PictureItems, binarized_mnist, grey_mnist, pictures
 from condgen_generate.image_model import ImageConfig, ImageModel, PixelVocabulary

@@ -8,11 +8,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from condgen_cli.decoding import Decoding, decode
 from condgen_cli.errors import InputError, UsageError
 from condgen_cli.item import Item
-from condgen_cli.likelihood import reference_log_probs
-from condgen_cli.randomness import stream_key
+from condgen_cli.running.decoding import Decoding, decode
+from condgen_cli.running.likelihood import reference_log_probs
+from condgen_cli.running.randomness import stream_key
 from condgen_cli.testing import check_model
 from condgen_generate.prompt import Prompt
 from condgen_generate.text_model import TextConfig, TextModel

@@ -12,8 +12,8 @@ import torch
 
 from condgen_cli.errors import NotFoundError, UsageError
 from condgen_cli.item import Item
-from condgen_cli.likelihood import reference_log_probs
-from condgen_cli.runner import load
+from condgen_cli.running.likelihood import reference_log_probs
+from condgen_cli.running.runner import load
 from condgen_cli.training import Recipe, build_experiment, parse_recipe, train
 from condgen_generate.prompt import Prompt
 from condgen_generate.text_training import StreamBatch, TextExperiment, VerseBatch

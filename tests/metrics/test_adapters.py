@@ -24,7 +24,7 @@ from condgen_cli.metrics.report import difference_cells, interval_cell, report
 from condgen_cli.metrics.significance import compare
 from condgen_cli.metrics.suite import Suite, build_suite
 from condgen_cli.model import Item
-from condgen_cli.plugins import manager
+from condgen_cli.registry.plugins import manager
 
 Corpus = list[tuple[str, list[str]]]
 

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from condgen_cli.app import run
-from condgen_cli.entry_points import EntryPoint
-from condgen_cli.plugins import Plugins
+from condgen_cli.cli.app import run
+from condgen_cli.registry.entry_points import EntryPoint
+from condgen_cli.registry.plugins import Plugins
 
 PLUGIN = """
 from __future__ import annotations
@@ -84,7 +84,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("CONDGEN_HOME", str(tmp_path / "home"))
     plugins = Plugins([EntryPoint("echo", "echo", "condgen-echo", "1")])
-    monkeypatch.setattr("condgen_cli.plugins._manager", lambda third_party: plugins)
+    monkeypatch.setattr("condgen_cli.registry.plugins._manager", lambda third_party: plugins)
     data = tmp_path / "words"
     data.mkdir()
     for split in ("train", "test"):

@@ -13,7 +13,7 @@ import jiwer
 import pytest
 import sacrebleu
 
-from condgen_cli.app import run
+from condgen_cli.cli.app import run
 
 SYSTEM = b"The dog bit the man.\nIt wasn't surprising.\nThe man had just bitten him.\n"
 FIRST = b"The dog bit the man.\nIt was not unexpected.\nThe man bit him first.\n"

@@ -8,13 +8,13 @@ from dataclasses import asdict, fields, replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from condgen_cli.decoding import Decoding
 from condgen_cli.generation import Generation
 from condgen_cli.item import Item
 from condgen_cli.metrics.evaluation import decoding_of
 from condgen_cli.metrics.report import Setup, report
 from condgen_cli.metrics.suite import build_suite
-from condgen_cli.plugins import manager
+from condgen_cli.registry.plugins import manager
+from condgen_cli.running.decoding import Decoding
 
 ITEMS = [Item("1", None, ("a b c d",)), Item("2", None, ("b",))]
 SETUP = Setup("multi30k", "test", {"source": "de", "target": "en"}, None, decoding_of(Decoding()))

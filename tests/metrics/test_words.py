@@ -11,14 +11,14 @@ from typing import Any
 import jiwer
 import pytest
 
-from condgen_cli.app import run
+from condgen_cli.cli.app import run
 from condgen_cli.data.store import dataset_spec, target_language
 from condgen_cli.generation import Generation
 from condgen_cli.item import Item
 from condgen_cli.metrics.evaluation import Evaluation
 from condgen_cli.metrics.suite import Suite, build_suite, dataset_suite
 from condgen_cli.metrics.words import is_installed, lacks_blanks, suitable_tokenizer
-from condgen_cli.plugins import manager
+from condgen_cli.registry.plugins import manager
 
 CHINESE = ["我喜欢吃红苹果。", "今天天气非常好，我们去公园吧。", "北京是中国的首都，有2000万人。"]
 WRITTEN = ["我喜欢吃苹果。", "今天天气很好，我们去公园吧。", "北京是中国的首都，有2000万人。"]

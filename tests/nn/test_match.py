@@ -166,7 +166,7 @@ def test_code_that_a_file_names_is_not_imported(name: str) -> None:
 
 
 def test_code_that_a_run_names_is_not_imported(tmp_path: Path) -> None:
-    from condgen_cli.runner import load
+    from condgen_cli.running.runner import load
     from condgen_cli.zoo.sources import bundled
 
     zoo = bundled()

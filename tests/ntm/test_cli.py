@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
-from condgen_cli import app
+from condgen_cli.cli import app
 from condgen_ntm.model import NtmConfig, NtmModel
 
 Outcome = tuple[int, str, str]
@@ -69,7 +69,7 @@ def test_every_task_draws_its_target_and_output_and_counts_wrong_bits(
 def test_wrong_bits_are_red_on_a_terminal_and_plain_in_a_file(ntm: Ntm, monkeypatch: pytest.MonkeyPatch) -> None:
     plain = ntm("copy", "--length", "5")[1]
     assert "x" in plain.splitlines()[8]
-    monkeypatch.setattr("condgen_cli.console.use_color", lambda: True)
+    monkeypatch.setattr("condgen_cli.terminal.console.use_color", lambda: True)
     assert ntm("copy", "--length", "5")[1].replace("\x1b[1;31m", "").replace("\x1b[0m", "") == plain
     assert "\x1b[1;31mx" in ntm("copy", "--length", "5")[1]
     assert ntm("copy", "--length", "5", "-o", "out.txt") == (0, "", "")

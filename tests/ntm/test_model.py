@@ -15,10 +15,10 @@ import condgen_ntm
 from condgen_cli.data.store import open_dataset
 from condgen_cli.errors import InputError, UsageError
 from condgen_cli.generation import Generation
-from condgen_cli.inspection import trace
 from condgen_cli.item import Item
 from condgen_cli.render.tape import Tape
-from condgen_cli.runner import load
+from condgen_cli.running.inspection import trace
+from condgen_cli.running.runner import load
 from condgen_cli.testing import check_model, check_plugin
 from condgen_cli.training import Recipe, build_experiment, parse_recipe, parse_stages, train
 from condgen_ntm.bit_tasks import TASKS

@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import save_file
 
 import condgen_qa
-from condgen_cli import app
+from condgen_cli.cli import app
 from condgen_cli.testing import check_plugin
 from condgen_qa.model import QaConfig, QaModel
 from condgen_qa.text import tokens
@@ -232,7 +232,7 @@ def test_plugin() -> None:
 
 def test_help_imports_nothing_heavy(condgen_env: dict[str, str]) -> None:
     code = (
-        "import sys; from condgen_cli.app import run; assert run(['qa', '--help']) == 0;"
+        "import sys; from condgen_cli.cli.app import run; assert run(['qa', '--help']) == 0;"
         "heavy = {'torch', 'numpy', 'pydantic'} & set(sys.modules);"
         "sys.exit(f'imported {heavy}' if heavy else 0)"
     )

@@ -9,7 +9,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from condgen_cli.runner import load
+from condgen_cli.running.runner import load
 from condgen_cli.training import build_experiment, parse_recipe, train
 from condgen_qa.data import stories
 from condgen_qa.objective import Objective

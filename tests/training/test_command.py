@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from condgen_cli.app import run
-from condgen_cli.plugins import manager
+from condgen_cli.cli.app import run
+from condgen_cli.registry.plugins import manager
 
 pytestmark = pytest.mark.usefixtures("elsewhere")
 

@@ -10,10 +10,10 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from condgen_cli.app import run
+from condgen_cli.cli.app import run
 from condgen_cli.errors import IntegrityError, UsageError
+from condgen_cli.files.weights import eight_bits, load_weights, save_weights
 from condgen_cli.training.initial import InitialModel
-from condgen_cli.weights import eight_bits, load_weights, save_weights
 
 
 def initial_model(name: str, weights: Path) -> InitialModel:

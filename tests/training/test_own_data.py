@@ -16,9 +16,9 @@ import pytest
 import torch
 from PIL import Image
 
-from condgen_cli.app import run
-from condgen_cli.plugins import manager
-from condgen_cli.runner import load
+from condgen_cli.cli.app import run
+from condgen_cli.registry.plugins import manager
+from condgen_cli.running.runner import load
 from condgen_cli.training import build_experiment, find_recipe, parse_stages
 from condgen_ntm import TASKS
 

@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 
-from condgen_cli import plugins
-from condgen_cli.app import run as condgen
+from condgen_cli.cli.app import run as condgen
 from condgen_cli.errors import UsageError
+from condgen_cli.registry import plugins
 from condgen_cli.training import Stages, find_recipe, parse_recipe, parse_stages
 
 TWO = """

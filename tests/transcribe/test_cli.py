@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from safetensors.torch import save_file
 
-from condgen_cli import app
+from condgen_cli.cli import app
 from condgen_cli.data.subwords import SubwordVocabulary
 from condgen_transcribe.model import build
 
@@ -159,7 +159,9 @@ def test_several_inputs_need_a_file_each_for_subtitles(transcribe: Transcribe, m
     assert {path.name for path in Path().glob("*.srt")} == {"short.srt", "short-2.srt", "silent.srt"}
     assert Path("short-2.srt").read_text() == Path("short.srt").read_text() != ""
     assert Path("silent.srt").read_text() == ""
-    monkeypatch.setattr("condgen_cli.runner.load", lambda *_: pytest.fail("a model was loaded before options were checked"))
+    monkeypatch.setattr(
+        "condgen_cli.running.runner.load", lambda *_: pytest.fail("a model was loaded before the options' check")
+    )
     code, _, err = transcribe("short.wav", "long.flac", "--format", "vtt")
     assert (code, err.splitlines()[1]) == (2, "hint: -o {stem}.vtt")
     assert transcribe("short.wav", "long.flac", "--format", "vtt", "-o", "a.vtt")[2].endswith("hint: -o a-{stem}.vtt\n")
@@ -447,7 +449,7 @@ def test_an_evaluation_states_weights_that_are_not_the_models_own(
 
 def test_help_imports_nothing_heavy_and_offers_subtitles(condgen_env: dict[str, str]) -> None:
     code = (
-        "import sys; from condgen_cli.app import run; assert run(['transcribe', '--help']) == 0;"
+        "import sys; from condgen_cli.cli.app import run; assert run(['transcribe', '--help']) == 0;"
         "heavy = {'torch', 'numpy', 'pydantic', 'soundfile', 'soxr', 'tokenizers'} & set(sys.modules);"
         "sys.exit(f'imported {heavy}' if heavy else 0)"
     )

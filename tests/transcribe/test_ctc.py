@@ -13,10 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from condgen_cli.decoding import Decoding, decode
 from condgen_cli.errors import UsageError
 from condgen_cli.item import Item
 from condgen_cli.model import Memory, SequenceModel, Step, select_state
+from condgen_cli.running.decoding import Decoding, decode
 from condgen_transcribe.ctc import BLANK, CTCPrefixScorer, places
 
 LABELS, EOS, BOS, SIZE = (1, 2), 3, 4, 5

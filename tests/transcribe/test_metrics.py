@@ -10,7 +10,7 @@ import pytest
 from condgen_cli.generation import AttentionMap, Axis, Generation
 from condgen_cli.item import Item
 from condgen_cli.metrics.suite import build_suite
-from condgen_cli.plugins import manager
+from condgen_cli.registry.plugins import manager
 
 
 def heard(positions: int, seconds: float, start: float = 3.0) -> Generation:

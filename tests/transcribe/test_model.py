@@ -10,9 +10,9 @@ import torch
 
 from condgen_cli.data.audio import Sound
 from condgen_cli.data.subwords import SubwordVocabulary
-from condgen_cli.decoding import Decoding, decode
 from condgen_cli.errors import UsageError
 from condgen_cli.item import Item
+from condgen_cli.running.decoding import Decoding, decode
 from condgen_transcribe.model import RATE, VOCABULARY_FILE, TranscribeConfig, TranscribeModel, build
 
 SMALL = {"channels": 3, "listener_size": 6, "embedding_size": 5, "hidden_size": 7, "match_size": 4, "bins": 20}

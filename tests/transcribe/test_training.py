@@ -12,12 +12,12 @@ import soundfile
 import torch
 import torch.nn.functional as F
 
-from condgen_cli.decoding import Decoding, decode
 from condgen_cli.errors import IntegrityError, NotFoundError, UsageError
-from condgen_cli.runner import load
+from condgen_cli.files.weights import load_weights
+from condgen_cli.running.decoding import Decoding, decode
+from condgen_cli.running.runner import load
 from condgen_cli.training import build_experiment, check, parse_recipe, parse_stages, train
 from condgen_cli.training.library import find_recipe
-from condgen_cli.weights import load_weights
 from condgen_transcribe.ctc import places
 from condgen_transcribe.model import LanguageModelConfig, TranscribeConfig
 from condgen_transcribe.objective import Objective

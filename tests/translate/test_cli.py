@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 import torch
 
-from condgen_cli import app
+from condgen_cli.cli import app
 from condgen_cli.errors import InputError
 from condgen_cli.generation import AttentionMap, Axis, Generation
 from condgen_cli.model import Item, Predictor
-from condgen_cli.runner import Bundle, Runner
+from condgen_cli.running.runner import Bundle, Runner
 
 Outcome = tuple[int, str, str]
 Translate = Callable[..., Outcome]
@@ -64,7 +64,7 @@ def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Shouter:
     monkeypatch.chdir(tmp_path)
     shouter = Shouter()
     runner = Runner(shouter, Bundle("shouter", "translate", "shouter", {}, {}, {}), torch.device("cpu"))
-    monkeypatch.setattr("condgen_cli.runner.load", lambda *_: runner)
+    monkeypatch.setattr("condgen_cli.running.runner.load", lambda *_: runner)
     return shouter
 
 
@@ -156,7 +156,7 @@ def test_what_the_model_did_not_read_and_did_not_copy_is_named(translate: Transl
 def test_what_does_nothing_or_is_out_of_bounds_is_refused_before_any_work(
     translate: Translate, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...], told: str
 ) -> None:
-    monkeypatch.setattr("condgen_cli.runner.load", lambda *_: pytest.fail("the model is loaded"))
+    monkeypatch.setattr("condgen_cli.running.runner.load", lambda *_: pytest.fail("the model is loaded"))
     code, out, err = translate("text", *arguments)
     assert (code, out) == (2, "")
     assert told in err
@@ -209,7 +209,9 @@ def test_attention_is_saved_under_the_line_s_number(translate: Translate) -> Non
 
 
 def test_the_command_line_is_checked(translate: Translate, model: Shouter, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("condgen_cli.runner.load", lambda *_: pytest.fail("a model was loaded before options were checked"))
+    monkeypatch.setattr(
+        "condgen_cli.running.runner.load", lambda *_: pytest.fail("a model was loaded before the options' check")
+    )
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"text")))
     code, out, err = translate()
     assert (code, out, err) == (2, "", "error: no input\nhint: --input - reads standard input\n")

@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from condgen_cli.data.subwords import SubwordVocabulary
-from condgen_cli.decoding import Decoding, Hypothesis, decode
 from condgen_cli.errors import UsageError
 from condgen_cli.model import Item, Memory
+from condgen_cli.running.decoding import Decoding, Hypothesis, decode
 from condgen_translate.model import SOURCE_FILE, TARGET_FILE, TranslateConfig, TranslateModel, build
 
 GERMAN = ["ein Hund läuft .", "zwei Hunde laufen .", "ein Mann schläft .", "zwei Männer schlafen ."] * 2

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from condgen_cli.errors import UsageError
-from condgen_cli.runner import load
+from condgen_cli.running.runner import load
 from condgen_cli.training import build_experiment, parse_recipe, train
 from condgen_translate.training import Part, TranslateExperiment
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from condgen_cli.app import run
+from condgen_cli.cli.app import run
 from condgen_cli.errors import CondgenError
 from condgen_cli.zoo import fetch as fetching
 from condgen_cli.zoo import locks, proxies, sources, waiting

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from condgen_cli.app import run
+from condgen_cli.cli.app import run
 from condgen_cli.errors import IntegrityError
 from condgen_cli.zoo import parse_manifest
 from condgen_cli.zoo.manifest import SCHEMA

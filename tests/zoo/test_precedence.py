@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from condgen_cli.app import run
+from condgen_cli.cli.app import run
 from condgen_cli.errors import CondgenError
 from condgen_cli.zoo.catalogue import Zoo
 from condgen_cli.zoo.sources import Named, Source, bundled, local_source

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from condgen_cli.app import run
+from condgen_cli.cli.app import run
 from condgen_cli.training.library import find_recipe
 from condgen_cli.training.stages import parse_stages
 from condgen_cli.zoo.manifest import SCHEMA

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from condgen_cli import settings
-from condgen_cli.app import run
+from condgen_cli.cli.app import run
 from condgen_cli.errors import CondgenError, IntegrityError, NetworkError, NotFoundError
 from condgen_cli.zoo import Zoo, open_zoo
 from condgen_cli.zoo.sources import local_source

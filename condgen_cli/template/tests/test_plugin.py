@@ -8,7 +8,7 @@ from condgen_example.data import words
 from condgen_example.match import DistanceMatch
 from condgen_example.model import build
 
-from condgen_cli.app import run
+from condgen_cli.cli.app import run
 from condgen_cli.testing import check_match_function, check_model, check_plugin
 
 README = Path(__file__).parent.parent / "README.md"

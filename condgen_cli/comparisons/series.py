@@ -1,0 +1,66 @@
+"""Scores against numbers of parameters, or whatever else variants differ in: a line for each series of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from condgen_cli.comparisons.definition import ExperimentFile
+from condgen_cli.comparisons.run import Outcome
+from condgen_cli.training.curve import save_chart
+
+__all__ = ["draw_series", "points"]
+
+Point = tuple[float, float, float, float]
+"""Place on the axis, score, and the ends of its 95 % interval."""
+
+
+def points(experiment: ExperimentFile, outcomes: Sequence[Outcome], metric: str) -> dict[str, list[Point]]:
+    """For each series the scores of its runs, along the axis; a run that failed has none."""
+    variants = {variant.label: variant for variant in experiment.variants}
+    found: dict[str, list[Point]] = {}
+    for outcome in outcomes:
+        variant = variants[outcome.run.label]
+        if variant.series and outcome.record:
+            place = outcome.record["parameters"] if variant.at is None else variant.at
+            found.setdefault(variant.series, []).append((place, *_score(outcome.record, metric)))
+    return {name: sorted(each) for name, each in found.items()}
+
+
+def draw_series(experiment: ExperimentFile, outcomes: Sequence[Outcome], metric: str, path: Path) -> bool:
+    """Draw the scores of all series as a PNG file, replaced atomically.
+
+    Returns:
+        whether there was anything to draw: a variant of a series that has been scored.
+    """
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import EngFormatter, NullLocator
+
+    found = points(experiment, outcomes, metric)
+    if not found:
+        return False
+    figure = Figure(figsize=(6, 3.8), layout="constrained")
+    panel = figure.subplots()
+    for name, each in found.items():
+        places, scores, low, high = zip(*each, strict=True)
+        below = [score - end for score, end in zip(scores, low, strict=True)]
+        above = [end - score for score, end in zip(scores, high, strict=True)]
+        panel.errorbar(places, scores, (below, above), fmt=".-", capsize=3, label=name)
+    panel.set_xscale("log")
+    panel.set_xticks([place for place, *_ in max(found.values(), key=len)])  # other series' places are about the same
+    panel.xaxis.set_major_formatter(EngFormatter(places=0, sep=""))
+    panel.xaxis.set_minor_locator(NullLocator())
+    panel.set_title(experiment.name)
+    panel.set_xlabel(experiment.axis or "parameters")
+    panel.set_ylabel(metric)
+    panel.legend(frameon=False)
+    save_chart(figure, path)
+    return True
+
+
+def _score(record: Mapping[str, Any], metric: str) -> tuple[float, float, float]:
+    score = record["result"]["metrics"][metric]
+    value = score["value"]
+    low, high = (value if end is None else end for end in (score["low"], score["high"]))
+    return value, low, high

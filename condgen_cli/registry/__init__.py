@@ -1,0 +1,1 @@
+"""Finding plugins, running their code safely, checking what they register."""

@@ -1,0 +1,207 @@
+"""What is wrong with a plugin: a line of advice, and the place in its code."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from types import FrameType, ModuleType, TracebackType
+from typing import Any, NamedTuple
+
+from condgen_cli.hookspecs import API_VERSION
+from condgen_cli.registry.entry_points import EntryPoint
+from condgen_cli.registry.guard import told
+from condgen_cli.registry.moved import new_place
+from condgen_cli.registry.wellformed import MalformedError
+
+__all__ = [
+    "CORE_PACKAGE",
+    "DISTRIBUTION",
+    "DOCTOR",
+    "LIGHTER",
+    "PREFIX",
+    "REINSTALL",
+    "Plugin",
+    "Problem",
+    "RejectedError",
+    "definition",
+    "duplicate",
+    "failure",
+    "frames",
+    "older",
+    "package_of",
+    "place",
+    "reinstallation",
+    "slow_import",
+]
+
+DISTRIBUTION = "condgen"
+DOCTOR = "condgen plugin doctor"
+REINSTALL = "pip install --force-reinstall condgen"
+LIGHTER = "name heavy parts as module:attribute, and import what is heavy inside functions"
+
+PREFIX = "condgen_register_"
+
+CORE_PACKAGE = "condgen_cli"
+
+
+class Problem(NamedTuple):
+    """What is wrong with a plugin.
+
+    Args:
+        plugin: its entry point's name.
+        message: one line.
+        advice: what its author or user can do.
+        location: ``file:line`` where known.
+        fatal: True if none of the plugin can be used.
+        distribution: that brings it; two may bring plugins of one name.
+    """
+
+    plugin: str
+    message: str
+    advice: str
+    location: str = ""
+    fatal: bool = False
+    distribution: str = ""
+
+
+@dataclass
+class Plugin:
+    """A plugin as found.
+
+    Args:
+        entry: its entry point.
+        module: None if it could not be loaded.
+        api: the API version that it was written for, if it says so.
+        registered: hook's name to the names that it registered, filled as hooks are called.
+    """
+
+    entry: EntryPoint
+    module: ModuleType | None = None
+    api: str | None = None
+    registered: dict[str, list[str]] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        return self.entry.name
+
+    @property
+    def label(self) -> str:
+        """What messages call it, where several plugins may have its name."""
+        return f"plugin {self.name!r} of {self.entry.distribution}"
+
+    @property
+    def builtin(self) -> bool:
+        return self.entry.distribution == DISTRIBUTION
+
+    def has(self, problem: Problem) -> bool:
+        """Whether the problem is this plugin's."""
+        return (problem.plugin, problem.distribution) == (self.name, self.entry.distribution)
+
+
+class RejectedError(Exception):
+    """A plugin breaks the contract: what is wrong, what to do, and where."""
+
+    def __init__(self, message: str, advice: str, location: str = "") -> None:
+        super().__init__(message)
+        self.advice = advice
+        self.location = location
+
+
+def older(plugin: Plugin) -> Problem:
+    """The note that a plugin was written for an older API, of which most goes on to work."""
+    message = (
+        f"it was written for API {plugin.api}, this is {API_VERSION}, in which models and metrics derive from base classes"
+    )
+    advice = f'derive them from condgen_cli.model and condgen_cli.metrics, then write CONDGEN_API = "{API_VERSION}"'
+    return Problem(plugin.name, message, advice, getattr(plugin.module, "__file__", None) or "")
+
+
+def slow_import(entry: EntryPoint, seconds: float, where: str) -> Problem:
+    """The problem of a plugin whose import takes long."""
+    return Problem(entry.name, f"every command waits {seconds:.1f} s for its import", LIGHTER, where)
+
+
+def duplicate(plugin: Plugin, hook: str, name: str, taker: Plugin | None) -> Problem:
+    """The problem of a name that another plugin has registered before; None as its ``taker``: condgen itself has it."""
+    kind = hook.removeprefix(PREFIX).replace("_", " ").removesuffix("s")
+    by = "condgen" if taker is None else "itself" if taker is plugin else taker.label
+    location = definition(getattr(plugin.module, hook, None))
+    message = f"the {kind} {name!r} is taken already, by {by}, and was left out"
+    return Problem(plugin.name, message, "give it another name", location)
+
+
+def failure(plugin: Plugin, doing: str, error: Exception, fatal: bool) -> Problem:
+    """The problem that an exception of a plugin is, with what its user can do.
+
+    Args:
+        doing: ``import``, or the hook that was called.
+        fatal: none of the plugin can be used.
+    """
+    if isinstance(error, RejectedError):
+        return Problem(plugin.name, str(error), error.advice, error.location, fatal)
+    if isinstance(error, MalformedError):
+        location = definition(getattr(plugin.module, doing, None))
+        return Problem(
+            plugin.name, f"{doing}: {error}" if doing.startswith(PREFIX) else str(error), "see docs/plugins.md", location, fatal
+        )
+    how = "its import failed" if doing == "import" else f"{doing} failed"
+    if isinstance(error, ImportError):
+        advice = new_place(error) or f"install what it needs, or reinstall it: {reinstallation(plugin.entry)}"
+    elif plugin.builtin:
+        advice = REINSTALL
+    else:
+        advice = f"upgrade it, or remove it: condgen plugin uninstall {plugin.entry.distribution}"
+    location = place(error, plugin.entry) or definition(getattr(plugin.module, doing, None))
+    return Problem(plugin.name, f"{how}: {told(error)}", advice, location, fatal)
+
+
+def reinstallation(entry: EntryPoint) -> str:
+    """The command that installs what a plugin needs and can't import."""
+    return REINSTALL if entry.distribution == DISTRIBUTION else f"condgen plugin install {entry.distribution}"
+
+
+def definition(value: Any) -> str:
+    """``file:line`` of a function; empty for anything else."""
+    code = getattr(value, "__code__", None)
+    return f"{code.co_filename}:{code.co_firstlineno}" if code else ""
+
+
+def place(error: BaseException, entry: EntryPoint) -> str:
+    """``file:line`` in a plugin's own code where an error was raised, if it was there; for a syntax error where it is."""
+    if isinstance(error, SyntaxError) and error.filename:
+        return f"{error.filename}:{error.lineno}"
+    found = list(frames(error))
+    own = [frame for frame in found if str(frame.f_globals.get("__name__")).partition(".")[0] == package_of(entry)]
+    if isinstance(cause := error.__cause__, BaseException) and not own:
+        return place(cause, entry)
+    for frame in own or [one for one in found if not _is_machinery(one)]:
+        return f"{frame.f_code.co_filename}:{_line(frame, error)}"
+    return ""
+
+
+def frames(error: BaseException) -> Iterator[FrameType]:
+    """Of the traceback, the innermost first."""
+    return (one.tb_frame for one in reversed(_trace(error)))
+
+
+def _trace(error: BaseException) -> list[TracebackType]:
+    found = []
+    trace = error.__traceback__
+    while trace is not None:
+        found.append(trace)
+        trace = trace.tb_next
+    return found
+
+
+def _line(frame: FrameType, error: BaseException) -> int:
+    return next(one.tb_lineno for one in reversed(_trace(error)) if one.tb_frame is frame)
+
+
+def _is_machinery(frame: FrameType) -> bool:
+    name = str(frame.f_globals.get("__name__"))
+    return "importlib" in frame.f_code.co_filename or name.partition(".")[0] in (CORE_PACKAGE, "contextlib", "pluggy")
+
+
+def package_of(entry: EntryPoint) -> str:
+    """The outermost package of a plugin's module."""
+    return entry.value.partition(".")[0]

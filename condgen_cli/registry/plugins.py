@@ -1,0 +1,320 @@
+"""Finding plugins, and keeping a broken one from harming the rest.
+
+Each plugin is imported, checked and asked inside its own guard. What goes wrong becomes a ``Problem``: one warning,
+explained by ``condgen plugin doctor``. Hooks are called when somebody needs what they register, and never before.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import re
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import cache, cached_property
+from types import ModuleType
+from typing import Any
+
+import pluggy
+
+from condgen_cli import __version__, hookspecs, settings
+from condgen_cli.cli.commands import CORE
+from condgen_cli.errors import PluginError
+from condgen_cli.hookspecs import API_VERSION, GROUP, OLDER_VERSIONS
+from condgen_cli.registry import builtin
+from condgen_cli.registry.entry_points import EntryPoint, discover
+from condgen_cli.registry.guard import guard, told
+from condgen_cli.registry.plugin_problems import (
+    CORE_PACKAGE,
+    DISTRIBUTION,
+    DOCTOR,
+    PREFIX,
+    Plugin,
+    Problem,
+    RejectedError,
+    definition,
+    duplicate,
+    failure,
+    frames,
+    older,
+    package_of,
+    reinstallation,
+    slow_import,
+)
+from condgen_cli.registry.wellformed import MalformedError, well_formed
+from condgen_cli.specs import (
+    CommandSpec,
+    DatasetSpec,
+    ExperimentSpec,
+    InspectorSpec,
+    ManifestSpec,
+    MatchFunctionSpec,
+    MetricSpec,
+    ModelSpec,
+    RecipeSpec,
+    TaskSpec,
+)
+from condgen_cli.terminal import console
+
+__all__ = ["HEAVY", "HOOKS", "SLOW", "Plugins", "failed_plugin", "manager", "plugin_of_module", "spec_names"]
+
+
+HEAVY = ("torch", "numpy", "pydantic", "PIL", "matplotlib", "rich")
+"""What importing a plugin may not import, since every help page would wait for it."""
+
+SLOW = 1.0
+"""Seconds of an import that every user of a plugin is told of."""
+
+HOOKS: dict[str, type] = {
+    "condgen_register_tasks": TaskSpec,
+    "condgen_register_models": ModelSpec,
+    "condgen_register_datasets": DatasetSpec,
+    "condgen_register_metrics": MetricSpec,
+    "condgen_register_match_functions": MatchFunctionSpec,
+    "condgen_register_recipes": RecipeSpec,
+    "condgen_register_experiments": ExperimentSpec,
+    "condgen_register_inspectors": InspectorSpec,
+    "condgen_register_manifests": ManifestSpec,
+    "condgen_register_commands": CommandSpec,
+}
+"""What each hook returns a list of."""
+
+
+class Plugins:
+    """Everything that plugins register, by name. Each mapping is made on first use.
+
+    Args:
+        entries: the plugins to load; those of condgen itself come first, so that their names win.
+        report: called with every problem as it is found.
+    """
+
+    def __init__(self, entries: Iterable[EntryPoint], report: Callable[[Problem], None] = lambda problem: None) -> None:
+        self._report = report
+        self._hooks = pluggy.PluginManager(GROUP)
+        self._hooks.add_hookspecs(hookspecs)
+        self.problems: list[Problem] = []
+        self.plugins: list[Plugin] = []
+        self._usable: list[Plugin] = []
+        core = EntryPoint("core", builtin.__name__, DISTRIBUTION, __version__)
+        for entry in [core, *sorted(entries, key=lambda entry: entry.distribution != DISTRIBUTION)]:
+            self._load(Plugin(entry))
+
+    @cached_property
+    def tasks(self) -> Mapping[str, TaskSpec]:
+        return self._collect("condgen_register_tasks", CORE)
+
+    @cached_property
+    def models(self) -> Mapping[str, ModelSpec]:
+        return self._collect("condgen_register_models")
+
+    @cached_property
+    def datasets(self) -> Mapping[str, DatasetSpec]:
+        return self._collect("condgen_register_datasets")
+
+    @cached_property
+    def metrics(self) -> Mapping[str, MetricSpec]:
+        """By each of a metric's keys."""
+        return self._collect("condgen_register_metrics")
+
+    @cached_property
+    def match_functions(self) -> Mapping[str, MatchFunctionSpec]:
+        return self._collect("condgen_register_match_functions")
+
+    @cached_property
+    def recipes(self) -> Mapping[str, RecipeSpec]:
+        return self._collect("condgen_register_recipes")
+
+    @cached_property
+    def experiments(self) -> Mapping[str, ExperimentSpec]:
+        return self._collect("condgen_register_experiments")
+
+    @cached_property
+    def inspectors(self) -> Mapping[str, InspectorSpec]:
+        return self._collect("condgen_register_inspectors")
+
+    @cached_property
+    def manifests(self) -> Mapping[str, ManifestSpec]:
+        return self._collect("condgen_register_manifests")
+
+    @cached_property
+    def commands(self) -> Mapping[str, CommandSpec]:
+        return self._collect("condgen_register_commands", {**CORE, **self.tasks})
+
+    def all(self) -> dict[str, Mapping[str, Any]]:
+        """Every mapping, by what it holds: all hooks are called."""
+        return {hook.removeprefix(PREFIX): getattr(self, hook.removeprefix(PREFIX)) for hook in HOOKS}
+
+    def broken(self, name: str) -> PluginError | None:
+        """Why a plugin ``name`` doesn't bring what it should; None if it has no problem, or if there is no such plugin."""
+        for problem in sorted(self.problems, key=lambda problem: not problem.fatal):
+            if problem.plugin == name:
+                return PluginError(f"plugin {name!r} can't be used: {problem.message}", DOCTOR)
+        return None
+
+    def _load(self, plugin: Plugin) -> None:
+        self.plugins.append(plugin)
+        started, folder = time.perf_counter(), _folder()
+        loaded = self._guard(plugin, "import", lambda: self._registered(plugin), fatal=True)
+        seconds = time.perf_counter() - started
+        if folder and folder != _folder():
+            os.chdir(folder)  # else paths of the command line would mean something else
+        if seconds > SLOW and not plugin.builtin:
+            self._add(plugin, slow_import(plugin.entry, seconds, getattr(plugin.module, "__file__", None) or ""))
+        if loaded:
+            self._usable.append(plugin)
+            if plugin.api in OLDER_VERSIONS:
+                self._add(plugin, older(plugin))
+
+    def _registered(self, plugin: Plugin) -> bool:
+        """Import the plugin and give its hooks to pluggy; True, or an exception of whatever kind."""
+        module = _import(plugin.entry.value)
+        plugin.module = module
+        _check_contract(plugin, module)
+        try:
+            self._hooks.register(module, f"{plugin.entry.distribution}:{plugin.name}")
+        except pluggy.PluginValidationError as error:
+            raise _wrong_signature(module, error) from None
+        except ValueError:
+            other = next((one for one in self._usable if one.module is module), None)
+            by = f", {other.label}" if other else ""
+            advice = f"let one entry point alone name {module.__name__}"
+            raise RejectedError(f"{module.__name__} is a plugin already{by}", advice) from None
+        return True
+
+    def _collect(self, hook: str, reserved: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """What all plugins register with a hook, by name; the first plugin that takes a name keeps it."""
+        found: dict[str, Any] = {}
+        takers: dict[str, Plugin | None] = dict.fromkeys(reserved or ())
+        if hook == "condgen_register_commands":
+            takers |= {name: plugin for plugin in self._usable for name in plugin.registered["condgen_register_tasks"]}
+        for plugin in self._usable:
+            plugin.registered[hook] = []
+            for spec in self._call(plugin, hook):
+                for name in spec_names(spec):
+                    if name in takers:
+                        self._add(plugin, duplicate(plugin, hook, name, takers[name]))
+                        continue
+                    takers[name] = plugin
+                    found[name] = spec
+                    plugin.registered[hook].append(name)
+        return found
+
+    def _call(self, plugin: Plugin, hook: str) -> Iterator[Any]:
+        """The plugin's well-formed specs; each of the others is a problem of its own."""
+        for implementation in getattr(self._hooks.hook, hook).get_hookimpls():
+            if implementation.plugin is plugin.module:
+                call = implementation.function
+                for spec in self._guard(plugin, hook, lambda: _listed(call(), hook)) or ():  # noqa: B023
+                    checked = self._guard(plugin, hook, lambda: well_formed(spec))  # noqa: B023
+                    if checked is not None:
+                        yield checked
+
+    def _guard(self, plugin: Plugin, doing: str, action: Callable[[], Any], fatal: bool = False) -> Any:
+        """``action()``, or None and a problem: whatever a plugin raises, and even if it would end the process."""
+        try:
+            with guard():
+                return action()
+        except Exception as error:
+            self._add(plugin, failure(plugin, doing, error, fatal))
+            return None
+
+    def _add(self, plugin: Plugin, problem: Problem) -> None:
+        problem = problem._replace(distribution=plugin.entry.distribution)
+        self.problems.append(problem)
+        self._report(problem)
+
+
+def manager() -> Plugins:
+    """The plugins of this process; the built-in ones alone under ``--no-plugins``. Problems are warned of once."""
+    return _manager(settings.plugins_enabled())
+
+
+@cache
+def _manager(third_party: bool) -> Plugins:
+    entries = [entry for entry in discover(GROUP) if third_party or entry.distribution == DISTRIBUTION]
+    names = [entry.name for entry in entries]
+
+    def warn(problem: Problem) -> None:
+        of = f" of {problem.distribution}" if names.count(problem.plugin) > 1 else ""
+        console.warn(f"plugin {problem.plugin!r}{of}: {problem.message} ({DOCTOR})")
+
+    return Plugins(entries, warn)
+
+
+def spec_names(spec: Any) -> tuple[str, ...]:
+    """The names that a spec takes: a metric's keys, anything else's name."""
+    return spec.keys if isinstance(spec, MetricSpec) else (spec.name,)
+
+
+def plugin_of_module(module: str) -> EntryPoint | None:
+    """The plugin that a module belongs to, by its outermost package; none of them is loaded for it."""
+    package = module.partition(".")[0]
+    return next((entry for entry in discover(GROUP) if package_of(entry) == package), None)
+
+
+def failed_plugin(error: ImportError) -> PluginError | None:
+    """What a plugin imports as it runs and what isn't there, as the plugin's error; None if no plugin imports it."""
+    entries = {package_of(entry): entry for entry in discover(GROUP)}
+    packages = (str(frame.f_globals.get("__name__")).partition(".")[0] for frame in frames(error))
+    entry = entries.get(next((package for package in packages if package in entries or package == CORE_PACKAGE), CORE_PACKAGE))
+    return entry and PluginError(f"plugin {entry.name!r}: {told(error)}", reinstallation(entry))
+
+
+def _folder() -> str:
+    try:
+        return os.getcwd()
+    except OSError:  # it is gone
+        return ""
+
+
+def _import(reference: str) -> ModuleType:
+    if not re.fullmatch(r"\w+(\.\w+)*", reference):
+        raise RejectedError(f"the entry point must name a module, not {reference!r}", "see docs/plugins.md")
+    module = importlib.import_module(reference)
+    if not isinstance(module, ModuleType):
+        raise RejectedError(f"{reference} has put something else than a module in its place", "see docs/plugins.md")
+    return module
+
+
+def _check_contract(plugin: Plugin, module: ModuleType) -> None:
+    """What in a plugin module breaks the contract before any hook is called.
+
+    Raises:
+        RejectedError: if anything does.
+    """
+    api = getattr(module, "CONDGEN_API", None)
+    where = getattr(module, "__file__", None) or ""
+    if api is None:
+        raise RejectedError("it does not say which API it was written for", f'add CONDGEN_API = "{API_VERSION}"', where)
+    plugin.api = " ".join(str(api).split())
+    if not isinstance(api, str):
+        message = f"CONDGEN_API is {_shortened(api)}, which is not a string"
+        raise RejectedError(message, f'write CONDGEN_API = "{API_VERSION}"', where)
+    if api not in (API_VERSION, *OLDER_VERSIONS):
+        message = f"it was written for API {plugin.api}, this is {API_VERSION}"
+        raise RejectedError(message, "upgrade the plugin or condgen, whichever is older", where)
+    for attribute, value in list(vars(module).items()):
+        if attribute.startswith(PREFIX):
+            location = definition(value)
+            if attribute not in HOOKS:
+                raise RejectedError(f"there is no hook {attribute}", f"hooks: {', '.join(HOOKS)}", location)
+            if not hasattr(value, f"{GROUP}_impl"):
+                raise RejectedError(f"{attribute} is not marked as a hook", "put @hookimpl above it", location)
+
+
+def _wrong_signature(module: ModuleType, error: pluggy.PluginValidationError) -> RejectedError:
+    hook = next((hook for hook in HOOKS if hook in str(error)), "")
+    location = definition(getattr(module, hook, None))
+    return RejectedError(f"{hook or 'a hook'} has a wrong signature", f"write it as def {hook}():", location)
+
+
+def _listed(specs: Any, hook: str) -> list[Any]:
+    expected = HOOKS[hook]
+    if not isinstance(specs, list | tuple) or not all(isinstance(spec, expected) for spec in specs):
+        raise MalformedError(f"it did not return a list of {expected.__name__}")
+    return list(specs)
+
+
+def _shortened(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."

@@ -1,0 +1,99 @@
+"""From a bundle to a model: its plugin builds it without drawing initial weights, and the files' weights are loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from pydantic import ValidationError
+from torch.overrides import TorchFunctionMode
+
+from condgen_cli.errors import CondgenError, IntegrityError, PluginError
+from condgen_cli.files.validation import validation_message
+from condgen_cli.files.weights import read_weights
+from condgen_cli.model import Model, Predictor, SequenceModel
+from condgen_cli.registry.guard import guard, told
+from condgen_cli.registry.plugins import failed_plugin, manager
+from condgen_cli.running.bundle import Bundle
+from condgen_cli.settings import debugging
+from condgen_cli.specs import resolve
+
+__all__ = ["build_model"]
+
+
+def build_model(bundle: Bundle) -> Model:
+    """The model with its weights, in evaluation mode, on the CPU and in 32-bit floats.
+
+    Raises:
+        PluginError: if no plugin brings its architecture, the plugin can't build it, or what it builds is no model.
+        IntegrityError: if the weights are damaged or don't fit the architecture.
+    """
+    spec = manager().models.get(bundle.architecture)
+    if spec is None:
+        plugin = bundle.entry.requires.plugin if bundle.entry else ""
+        hint = f"condgen plugin install {plugin}" if plugin else "condgen plugin doctor"
+        raise PluginError(f"{bundle.name} needs the architecture {bundle.architecture!r}, which no plugin brings", hint)
+    builder = resolve(spec.build)
+    try:
+        with guard(), _WithoutInitialisation():
+            model = builder(bundle.config, bundle.files)
+    except CondgenError:
+        raise
+    except Exception as error:
+        if debugging():
+            raise
+        if isinstance(error, ImportError) and (failure := failed_plugin(error)):
+            raise failure from error
+        reason = validation_message(error) if isinstance(error, ValidationError) else told(error)
+        message = f"the plugin of {bundle.architecture!r} can't build {bundle.name}: {reason}"
+        raise PluginError(message) from error
+    _check_contract(model, bundle)
+    _load_weights(model, bundle)
+    built: Model = model.eval()
+    return built
+
+
+def _check_contract(model: Any, bundle: Bundle) -> None:
+    found = f"the plugin of {bundle.architecture!r} builds an instance of {type(model).__name__}"
+    if not isinstance(model, SequenceModel | Predictor):
+        raise PluginError(
+            f"{found}, which is neither a SequenceModel nor a Predictor",
+            f"as of API 2, class {type(model).__name__} derives from one of these, which are in condgen_cli.model",
+        )
+    if isinstance(model, SequenceModel) and model.vocabulary is None:
+        raise PluginError(f"{found}, whose vocabulary is None", "set self.vocabulary: see condgen_cli.model.Vocabulary")
+
+
+class _WithoutInitialisation(TorchFunctionMode):
+    """Leaves parameters as allocated: weights replace them, and drawing millions of random numbers takes as long as a photo."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if getattr(func, "__module__", "") == "torch.nn.init":
+            return kwargs["tensor"] if "tensor" in kwargs else args[0]
+        return func(*args, **kwargs)
+
+
+def _load_weights(model: Model, bundle: Bundle) -> None:
+    weights = read_weights(bundle.files, bundle.name)
+    expected = model.state_dict()
+    faults = {
+        "missing": expected.keys() - weights.keys(),
+        "unexpected": weights.keys() - expected.keys(),
+        "of another shape": {name for name in expected.keys() & weights.keys() if expected[name].shape != weights[name].shape},
+        "of another kind of number": {
+            name
+            for name in expected.keys() & weights.keys()
+            if expected[name].is_floating_point() != weights[name].is_floating_point()
+        },
+    }
+    found = [f"{_some(names)} {fault}" for fault, names in faults.items() if names]
+    if found:
+        raise IntegrityError(f"the weights of {bundle.name} don't fit its architecture: {'; '.join(found)}")
+    model.load_state_dict(weights)
+
+
+def _some(names: Sequence[str] | set[str], shown: int = 3) -> str:
+    ordered = sorted(names)
+    rest = f" and {len(ordered) - shown} more" if len(ordered) > shown else ""
+    return ", ".join(f"{name:.80}" for name in ordered[:shown]) + rest

@@ -1,0 +1,156 @@
+"""A batch through a model: it is encoded and decoded, or predicted, and each item gets its result."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from condgen_cli.errors import CondgenError
+from condgen_cli.generation import Generation
+from condgen_cli.inputs.sources import Failure
+from condgen_cli.item import Content, Item
+from condgen_cli.model import Memory, Predictor, SequenceModel
+from condgen_cli.registry.guard import divert_stdout
+from condgen_cli.running import decoding as decoders
+from condgen_cli.running.attention_maps import Positions, make_generation, row_positions
+from condgen_cli.running.batches import Batch, Collator, make_failure
+from condgen_cli.running.decoding import Decoding, Hypothesis
+from condgen_cli.running.devices import move
+from condgen_cli.running.likelihood import reference_log_probs
+from condgen_cli.running.request import Request
+from condgen_cli.running.results import Result
+from condgen_cli.running.signs import repetition
+
+__all__ = ["Execution"]
+
+
+@dataclass
+class Execution:
+    """Runs a model over the batches of one stream.
+
+    Args:
+        model: on ``device``, in evaluation mode.
+        device: that batches are moved to.
+        collator: makes batches of single items, where a whole batch fails.
+        request: what results hold.
+        decoding: how outputs are found.
+        forced: ids of the output that is forced, the end token last; None: the model decodes.
+        purpose: what the model is for, such as ``nic is for: photos``; empty if that isn't known.
+        warned: whether the user has been told that an input is unlike the training data.
+    """
+
+    model: SequenceModel | Predictor
+    device: torch.device
+    collator: Collator
+    request: Request
+    decoding: Decoding
+    forced: list[int] | None
+    purpose: str
+    warned: bool = False
+
+    def results(self, batch: Batch) -> Iterator[Result]:
+        """A result for each entry of the batch, in order; where the model fails, it is run once more for each item alone."""
+        started = time.perf_counter()
+        try:
+            with divert_stdout():
+                generations = iter(self._generations(batch))
+        except Exception as error:
+            if len(batch.entries) > 1:
+                for entry in batch.entries:
+                    yield from self.results(self.collator.prepare([entry]))
+                return
+            batch = Batch([make_failure(batch.items[0], error)], None, [])
+        seconds = (batch.seconds + time.perf_counter() - started) / max(1, len(batch.items))
+        for entry in batch.entries:
+            if isinstance(entry, Failure):
+                yield Result(entry.item, entry.source, error=entry.error)
+            else:
+                yield self._result(entry, next(generations) if entry.parts else [Generation("")], seconds)
+
+    def _result(self, item: Item, found: Sequence[Generation], seconds: float) -> Result:
+        source = item.source or item.id
+        if not found or any(math.isnan(one.score) for one in found):
+            # no hypothesis was found: the model's numbers have grown beyond all bounds
+            return Result(
+                item, source, error=CondgenError(f"{source}: the model has no output, since its scores are not numbers")
+            )
+        decoded = item.condition.warnings if isinstance(item.condition, Content) else ()
+        before = (*item.warnings, *decoded, *self._domain_warning(item, found))
+        return Result(item, source, tuple(replace(one, seconds=seconds, warnings=(*before, *one.warnings)) for one in found))
+
+    def _domain_warning(self, item: Item, found: Sequence[Generation]) -> tuple[str, ...]:
+        """What the model is for, once, with the first input that is plainly something else."""
+        asked = item.parts and found and self.forced is None and self.request.outputs
+        if self.warned or not asked or not self.model.is_out_of_domain(item, found[0]):
+            return ()
+        self.warned = True
+        return (f"this is unlike what {self.purpose}" if self.purpose else "this is unlike what the model was trained on",)
+
+    @torch.inference_mode()
+    def _generations(self, batch: Batch) -> list[list[Generation]]:
+        """For each item of the batch its generations, best first."""
+        if not batch.items:
+            return []
+        inputs = move(batch.inputs, self.device)
+        if isinstance(self.model, Predictor):
+            found = self.model.predict(inputs)
+            return [[replace(one, condition=condition)] for one, condition in zip(found, batch.conditions, strict=True)]
+        return self._decode(self.model, self.model.encode(inputs), batch)
+
+    def _decode(self, model: SequenceModel, memory: Memory, batch: Batch) -> list[list[Generation]]:
+        likelihoods: list[tuple[NDArray[np.float32], ...]] = [()] * len(batch.items)
+        if self.request.likelihoods:
+            likelihoods = reference_log_probs(model, memory, [item.references for item in batch.items])
+        if not self.request.outputs:
+            return [[Generation("", reference_log_probs=one)] for one in likelihoods]
+        hypotheses = self._hypotheses(model, memory, [item.key for item in batch.items])
+        rows = zip(hypotheses, batch.items, row_positions(memory), batch.conditions, likelihoods, strict=True)
+        return [
+            [
+                replace(one, reference_log_probs=likelihood)
+                for one in self._make_generations(model, found, item, positions, condition)
+            ]
+            for found, item, positions, condition, likelihood in rows
+        ]
+
+    def _hypotheses(self, model: SequenceModel, memory: Memory, keys: Sequence[int]) -> list[list[Hypothesis]]:
+        if self.forced is None:
+            return decoders.decode(model, memory, self.decoding, keys)
+        return [[one] for one in decoders.force(model, memory, [self.forced] * len(memory))]
+
+    def _make_generations(
+        self, model: SequenceModel, found: Sequence[Hypothesis], item: Item, positions: Positions, condition: Any
+    ) -> list[Generation]:
+        """The generations of an item's hypotheses."""
+        unread, doubt = tuple(model.unread(item)), model.doubt(item)
+        generations = []
+        for hypothesis in found:
+            one = make_generation(hypothesis, model.write(hypothesis, item), model.vocabulary, positions, condition)
+            one = model.finish(one, hypothesis, item)
+            warnings = (*one.warnings, *self._repetition_warning(model, one, item))
+            generations.append(replace(one, unread=unread, doubt=doubt, warnings=warnings))
+        return generations
+
+    def _repetition_warning(self, model: SequenceModel, generation: Generation, item: Item) -> tuple[str, ...]:
+        """A warning if an output repeats itself over and over, though its input doesn't."""
+        if self.forced is not None or model.repeats:
+            return ()
+        part = repetition(str(generation.output))
+        if part is None or repetition(" ".join(_texts(item.condition))) is not None:
+            return ()
+        helps = "" if self.decoding.no_repeat_ngram else "; --no-repeat-ngram 3 keeps it from that"
+        return (f"the output repeats {part!r} over and over{helps}",)
+
+
+def _texts(condition: Any) -> list[str]:
+    """The texts of a condition."""
+    if isinstance(condition, str):
+        return [condition]
+    return [part for part in condition if isinstance(part, str)] if isinstance(condition, tuple | list) else []

@@ -1,0 +1,195 @@
+"""A trained model, ready to run: ``load("sat")("photo.jpg")``.
+
+Inputs flow through a bounded pipeline: one thread reads items, a pool decodes and collates the next batches, and the caller's
+thread runs the model. A few batches are held at a time, whatever the number of inputs.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from condgen_cli.errors import InputError, UsageError
+from condgen_cli.files.inputs import protect
+from condgen_cli.generation import Generation
+from condgen_cli.inputs.reading import read_inputs, read_items
+from condgen_cli.inputs.sources import Failure
+from condgen_cli.model import Item, SequenceModel
+from condgen_cli.running.batches import Batch, Collator, is_part, windows
+from condgen_cli.running.building import build_model
+from condgen_cli.running.bundle import (
+    Bundle,
+    Description,
+    default_decoding,
+    describe,
+    find_bundle,
+    initial_bundle,
+    initial_files,
+)
+from condgen_cli.running.devices import find_device
+from condgen_cli.running.execution import Execution
+from condgen_cli.running.pipeline import available, prefetch, restored, sorted_batches
+from condgen_cli.running.randomness import keyed
+from condgen_cli.running.request import Request
+from condgen_cli.running.results import Result, group_by_input, join_parts
+
+if TYPE_CHECKING:
+    from condgen_cli.zoo import Entry
+
+__all__ = [
+    "Bundle",
+    "Description",
+    "Request",
+    "Result",
+    "Runner",
+    "describe",
+    "group_by_input",
+    "initial_bundle",
+    "initial_files",
+    "join_parts",
+    "load",
+    "read_inputs",
+    "read_items",
+]
+
+AHEAD = 3
+"""Batches that are read and collated while the model runs."""
+
+WINDOW = 16
+"""Batches whose items are sorted by length, if the model has one."""
+
+
+def load(name: str | os.PathLike[str], device: str = "auto") -> Runner:
+    """A model with its weights.
+
+    Args:
+        name: an id or alias of the zoo, or the folder of a training run.
+        device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
+    Raises:
+        NotFoundError: if there is no such model.
+        PluginError: if no plugin brings its architecture, or the plugin can't build it.
+        IntegrityError: if its files don't fit its architecture.
+        NetworkError: if files are missing and can't be fetched.
+    """
+    target = find_device(device)
+    bundle = find_bundle(os.fspath(name))
+    for path in bundle.files.values():
+        protect(path)
+    return Runner(build_model(bundle).to(target), bundle, target)
+
+
+class Runner:
+    """A model that turns conditions into generations.
+
+    Args:
+        model: a ``condgen_cli.model.SequenceModel`` or ``Predictor``, in evaluation mode.
+        bundle: what it was built from.
+        device: where the model is.
+    """
+
+    def __init__(self, model: Any, bundle: Bundle, device: torch.device) -> None:
+        self.model = model
+        self.bundle = bundle
+        self.device = device
+        self.decoding = default_decoding(bundle)
+
+    @property
+    def name(self) -> str:
+        return self.bundle.name
+
+    @property
+    def task(self) -> str:
+        return self.bundle.task
+
+    @property
+    def entry(self) -> Entry | None:
+        return self.bundle.entry
+
+    def __call__(self, source: Any, *, force: str | None = None, seed: int = 0, **options: Any) -> Generation:
+        """The best generation for one input.
+
+        Args:
+            source: an Item, a condition such as a PIL image, or a string that the task reads: a path, a URL, a text.
+            force: the output that the model is made to write.
+            seed: for sampling: the same input and seed give the same sample.
+            options: fields of ``Decoding`` that differ from the model's own.
+        Raises:
+            InputError: if the input can't be read.
+        """
+        items = self._as_items(source)
+        count = sum(item.part == 0 for item in items)
+        if count != 1:
+            raise InputError(f"{source} holds {count} items", "use Runner.stream")
+        (result,) = self.stream(items, Request(replace(self.decoding, **options), force=force, seed=seed))
+        if result.error:
+            raise result.error
+        return result.generations[0]
+
+    def stream(self, items: Iterable[Item | Failure], request: Request | None = None) -> Iterator[Result]:
+        """A Result for each input, in order, as soon as it and those before it are done.
+
+        An input is an item, or the items that its reader cut it into. One that fails has an error and harms no other. However
+        many parts an input has, about a batch of them is read before the first is run.
+
+        Args:
+            items: read lazily, in a thread of their own.
+            request: what to do with them; None: ``Request()``.
+        Raises:
+            UsageError: if an output is forced that the model can't write.
+        """
+        request = request or Request()
+        decoding = request.decoding or self.decoding
+        if decoding.method == "sample":
+            items = keyed(items, request.seed)
+        forced = self._force(request.force)
+        collator = Collator(self.model, request.conditions, forced is not None)
+        execution = Execution(self.model, self.device, collator, request, decoding, forced, self._purpose)
+
+        def prepare(batch: tuple[list[int], list[Item | Failure]]) -> tuple[list[int], Batch]:
+            places, entries = batch
+            return places, collator.prepare(entries)
+
+        def placed_results() -> Iterator[tuple[int, Result]]:
+            for places, batch in prefetch(prepare, self._batches(items, request, collator), ahead=AHEAD):
+                yield from zip(places, execution.results(batch), strict=True)
+
+        results = restored(placed_results())
+        yield from map(join_parts, group_by_input(results)) if request.join_parts else results
+
+    def _batches(
+        self, items: Iterable[Item | Failure], request: Request, collator: Collator
+    ) -> Iterator[tuple[list[int], list[Item | Failure]]]:
+        """Batches with the places of their items, of like length if the model has one."""
+        by_length = self.model.length is not None
+        window = request.batch_size * WINDOW if by_length else request.batch_size
+        if request.live:
+            part = max(window // request.batch_size, 1)
+            found = available(items, window, lambda item: part if is_part(item) else 1)
+        else:
+            found = windows(items, window, request.batch_size)
+        return sorted_batches(found, request.batch_size, collator.length if by_length else None)
+
+    @property
+    def _purpose(self) -> str:
+        """What the model is for, as the zoo tells it, up to the colon."""
+        return f"{self.name} is for: {self.entry.description.partition(':')[0]}" if self.entry else ""
+
+    def _force(self, text: str | None) -> list[int] | None:
+        """The ids of a text, ended."""
+        if text is None:
+            return None
+        if not isinstance(self.model, SequenceModel):
+            raise UsageError(f"{self.name} writes no tokens that could be forced")
+        vocabulary = self.model.vocabulary
+        return [*vocabulary.encode(text), vocabulary.eos]
+
+    def _as_items(self, source: Any) -> list[Item]:
+        if isinstance(source, Item):
+            return [source]
+        if isinstance(source, str | os.PathLike):
+            return list(read_items(self.task, os.fspath(source)))
+        return [Item(id="input", condition=source, source="input")]

@@ -1,0 +1,172 @@
+"""The models of a task's command at work: the user's options as decoding settings, and inputs as a stream of results.
+
+Only light modules are imported here, since ``condgen TASK --help`` reaches this file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+from itertools import groupby
+from typing import TYPE_CHECKING, Any
+
+from condgen_cli.errors import CondgenError, UsageError
+from condgen_cli.inputs.sources import Failure
+from condgen_cli.options import parse_weights
+from condgen_cli.registry.plugins import manager
+from condgen_cli.specs import named
+from condgen_cli.tasks.options import DRAWING, TaskOptions, check_method, check_options, check_outputs, complete
+
+if TYPE_CHECKING:
+    from condgen_cli.inputs.lines import Text
+    from condgen_cli.item import Item
+    from condgen_cli.running.decoding import Decoding
+    from condgen_cli.running.runner import Result, Runner
+    from condgen_cli.specs import TaskSpec
+
+__all__ = ["Session", "load_model"]
+
+
+def load_model(task: str, options: TaskOptions) -> tuple[Runner, Decoding]:
+    """A model and how it decodes, for a command that runs the model itself, as a conversation does.
+
+    Args:
+        task: its name.
+        options: the user's.
+    Raises:
+        UsageError: if options contradict one another.
+        CondgenError: if the model can't be had.
+    """
+    spec = named(manager().tasks, "task", task)
+    options = complete(spec, options)
+    check_options(spec, options, several=False)
+    return _load(spec, options)
+
+
+class Session:
+    """The models of one command, each loaded when the first input needs it.
+
+    Args:
+        spec: the task's.
+        options: complete and checked.
+        live: whether inputs come as somebody writes them.
+        choose: the name of the model for an item; None: all inputs are for ``options.model``, which is loaded at once.
+    Raises:
+        CondgenError: if the model can't be had.
+    """
+
+    def __init__(
+        self, spec: TaskSpec, options: TaskOptions, live: bool = False, choose: Callable[[Item], str] | None = None
+    ) -> None:
+        self.spec = spec
+        self.options = options
+        self._live = live
+        self._choose = choose
+        self._models: dict[str, tuple[Runner, Decoding]] = {}
+        self.model = ""
+        """The name of the model that the latest result comes from; empty before there is one."""
+        if choose is None:
+            self._model(options.model)
+
+    def results(self, inputs: Iterable[str | Text | Item | Failure]) -> Iterator[Result]:
+        """A result for each part of each input, in order."""
+        from condgen_cli.running.runner import read_inputs
+
+        items = read_inputs(self.spec.name, inputs)
+        return self._run(items, *self._model(self.options.model)) if self._choose is None else self._run_groups(items)
+
+    def _run_groups(self, items: Iterable[Item | Failure]) -> Iterator[Result]:
+        """Inputs that follow one another and have the same model are run together."""
+        from condgen_cli.running.runner import Result
+
+        assert self._choose is not None
+        choose = self._choose
+        latest: str | None = None
+
+        def model_for(entry: Item | Failure) -> str | None:
+            nonlocal latest
+            if not isinstance(entry, Failure):
+                latest = choose(entry)
+            return latest  # a failure needs no model, and goes with what comes before it
+
+        for name, group in groupby(items, model_for):
+            if name is None:
+                yield from (Result(one.item, one.source, error=one.error) for one in group if isinstance(one, Failure))
+            else:
+                yield from self._run_group(name, group)
+
+    def _run_group(self, model: str, items: Iterable[Item | Failure]) -> Iterator[Result]:
+        try:
+            runner, decoding = self._model(model)
+        except UsageError:  # of the command line, not of these inputs
+            raise
+        except CondgenError as error:
+            reason = error
+            return (_fail(one, reason) for one in items)
+        return self._run(items, runner, decoding)
+
+    def _model(self, name: str | None) -> tuple[Runner, Decoding]:
+        name = name or ""
+        if name not in self._models:
+            self._models[name] = _load(self.spec, replace(self.options, model=name))
+        self.model = self._models[name][0].name
+        return self._models[name]
+
+    def _run(self, items: Iterable[Item | Failure], runner: Runner, decoding: Decoding) -> Iterator[Result]:
+        from condgen_cli.running.runner import Request
+
+        options = self.options
+        request = Request(
+            decoding,
+            batch_size=options.batch_size,
+            force=options.force,
+            seed=options.seed,
+            conditions=options.show_attention or options.save_attention is not None,
+            live=self._live,
+            join_parts=False,
+        )
+        return runner.stream(items, request)
+
+
+def _load(spec: TaskSpec, options: TaskOptions) -> tuple[Runner, Decoding]:
+    from condgen_cli.running.runner import describe, load
+
+    if not options.model:
+        raise UsageError(f"{spec.name} has no model of its own", "condgen list, then --model NAME")
+    weights = parse_weights(options.weight or ())
+    model = describe(options.model)
+    if model.task != spec.name:
+        raise UsageError(f"{options.model} is a model for {model.task}, not for {spec.name}", "condgen list")
+    check_method(options, model.decoding.method == "sample")
+    runner = load(options.model, options.device)
+    check_outputs(options, ())  # the model's own files are inputs as well
+    return runner, _decoding(runner, options, weights)
+
+
+def _decoding(runner: Runner, options: TaskOptions, weights: dict[str, float]) -> Decoding:
+    """The model's own settings with what the user changed."""
+    from condgen_cli.running.decoding import reweighted
+
+    default = reweighted(runner.decoding, runner.model, weights) if weights else runner.decoding
+    changes: dict[str, Any] = {"nbest": options.nbest}
+    if options.length_penalty is not None:
+        changes["length_penalty"] = options.length_penalty
+    if options.no_repeat_ngram is not None:
+        changes["no_repeat_ngram"] = options.no_repeat_ngram
+    if options.max_length is not None:
+        changes |= {"max_length": options.max_length, "min_length": min(default.min_length, options.max_length)}
+    changes |= {name: getattr(options, name) for name in DRAWING if getattr(options, name) is not None}
+    if options.sample or (default.method == "sample" and not options.beam):
+        changes["method"] = "sample"
+    elif options.beam or options.nbest > (1 if default.method == "greedy" else default.beam):
+        changes |= {"method": "beam", "beam": options.beam or options.nbest}
+    return replace(default, **changes)
+
+
+def _fail(entry: Item | Failure, error: CondgenError) -> Result:
+    """The result of an input whose model can't be had."""
+    from condgen_cli.running.runner import Result
+
+    if isinstance(entry, Failure):
+        return Result(entry.item, entry.source, error=entry.error)
+    return Result(None, entry.source, error=type(error)(f"{entry.source}: {error.message}", error.hint))

@@ -1,0 +1,1 @@
+"""What a person reads at a terminal: lines, progress, escapes, suggestions."""
