@@ -18,9 +18,9 @@ from condgen_cli.cli.commandline import build
 from condgen_cli.inputs.expansion import Inputs
 from condgen_cli.inputs.lines import Text, Texts
 from condgen_cli.specs import OPTION_GROUPS, TaskSpec
+from condgen_cli.tasks import command as task_command
 from condgen_cli.tasks.command import make_command
 from condgen_cli.tasks.job import Job, TaskOptions
-from condgen_cli.tasks import command as task_command
 
 GROUPED = [name for group in OPTION_GROUPS.values() for name in group]
 EVERYWHERE = ["model", "output", "format", "device", "batch_size"]
