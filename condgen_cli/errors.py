@@ -14,7 +14,7 @@ __all__ = [
     "PluginError",
     "UnknownFormatError",
     "UsageError",
-    "out_of_memory",
+    "memory_error",
     "reason_of",
 ]
 
@@ -46,7 +46,7 @@ def reason_of(error: BaseException) -> str:
     return " ".join(str(text).split())
 
 
-def out_of_memory(error: Exception) -> CondgenError | None:
+def memory_error(error: Exception) -> CondgenError | None:
     """What is told where an allocation failed; None for any other error."""
     text = str(error)
     if not (isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError" or "can't allocate memory" in text):

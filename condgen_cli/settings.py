@@ -9,7 +9,17 @@ from pathlib import Path
 
 from condgen_cli.errors import CondgenError, UsageError
 
-__all__ = ["Settings", "current", "debugging", "expanded", "forget_shared", "plugins_enabled", "shared", "store_folder", "use"]
+__all__ = [
+    "Settings",
+    "clear_command_cache",
+    "command_cache",
+    "current",
+    "debugging",
+    "expand_home",
+    "plugins_enabled",
+    "store_folder",
+    "use",
+]
 
 _ON = frozenset({"1", "true", "yes", "on"})
 _OFF = frozenset({"", "0", "false", "no", "off"})
@@ -82,7 +92,7 @@ def store_folder() -> Path:
     if given := current().home:
         return given
     if home := os.environ.get("CONDGEN_HOME"):
-        return expanded(home, "CONDGEN_HOME")
+        return expand_home(home, "CONDGEN_HOME")
     from platformdirs import user_cache_path
 
     try:
@@ -94,7 +104,7 @@ def store_folder() -> Path:
     return folder
 
 
-def expanded(path: str | Path, name: str) -> Path:
+def expand_home(path: str | Path, name: str) -> Path:
     """A path whose ``~`` or ``~user`` at the beginning stands for a home directory.
 
     Args:
@@ -109,12 +119,12 @@ def expanded(path: str | Path, name: str) -> Path:
         raise UsageError(f"{name} {path}: there is no home directory {user}", "write the whole path") from None
 
 
-def shared() -> dict[object, object]:
+def command_cache() -> dict[object, object]:
     """What the parts of one command line share, such as the manifests that it has fetched; nothing outside of one."""
     found = _shared.get()
     return {} if found is None else found
 
 
-def forget_shared() -> None:
+def clear_command_cache() -> None:
     """Begin a command line, whose parts share nothing so far."""
     _shared.set({})

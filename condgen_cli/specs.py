@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from condgen_cli.errors import NotFoundError, PluginError
-from condgen_cli.registry.guard import guard, told
+from condgen_cli.registry.guard import describe_error, guard
 from condgen_cli.terminal.suggestions import suggestion
 
 __all__ = [
@@ -27,7 +27,7 @@ __all__ = [
     "Option",
     "RecipeSpec",
     "TaskSpec",
-    "named",
+    "look_up",
     "package_file",
     "package_text",
     "references",
@@ -48,14 +48,14 @@ def resolve(reference: str) -> Any:
         with guard():
             module = importlib.import_module(module_name)
     except Exception as error:
-        raise _unusable(module_name, f"cannot import {module_name}: {told(error)}") from error
+        raise _unusable(module_name, f"cannot import {module_name}: {describe_error(error)}") from error
     try:
         with guard():
             value: Any = module
             for part in attribute.split("."):
                 value = getattr(value, part)
     except Exception as error:
-        reason = "" if isinstance(error, AttributeError) else f": {told(error)}"
+        reason = "" if isinstance(error, AttributeError) else f": {describe_error(error)}"
         raise _unusable(module_name, f"{module_name} has no {attribute}{reason}") from error
     return value
 
@@ -72,7 +72,7 @@ def package_file(package: str, file: str) -> Any:
         with guard():
             return files(package).joinpath(file)
     except Exception as error:
-        raise _unusable(package, f"cannot look into {package}: {told(error)}") from error
+        raise _unusable(package, f"cannot look into {package}: {describe_error(error)}") from error
 
 
 def package_text(package: str, file: str, what: str) -> str:
@@ -89,7 +89,7 @@ def package_text(package: str, file: str, what: str) -> str:
     except FileNotFoundError:
         raise _unusable(package, f"cannot read {what}: {package} holds no {file}") from None
     except (OSError, ValueError) as error:
-        raise _unusable(package, f"cannot read {what}, {file} of {package}: {told(error)}") from None
+        raise _unusable(package, f"cannot read {what}, {file} of {package}: {describe_error(error)}") from None
     return text
 
 
@@ -373,7 +373,7 @@ _REFERENCES: dict[type, tuple[str, ...]] = {
 }
 
 
-def named(specs: Mapping[str, Any], kind: str, name: str) -> Any:
+def look_up(specs: Mapping[str, Any], kind: str, name: str) -> Any:
     """``specs[name]``, or a NotFoundError that offers the nearest names."""
     if name in specs:
         return specs[name]

@@ -13,7 +13,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from condgen_cli.cli.app import run
-from condgen_cli.files.weights import eight_bits
+from condgen_cli.files.weights import quantize_to_8_bits
 from condgen_cli.zoo.sources import bundled
 
 Arrays = dict[str, np.ndarray]
@@ -87,7 +87,7 @@ def test_damaged_weights_are_told_in_one_line(tmp_path: Path, capsys: Any, chang
     own = bundled()
     entry = own.names["ntm-copy"]
     for file in entry.files:
-        weights = eight_bits(load_file(own.places(file)[0])) if file.path.endswith(".safetensors") else None
+        weights = quantize_to_8_bits(load_file(own.places(file)[0])) if file.path.endswith(".safetensors") else None
         if weights is None:
             shutil.copy(own.places(file)[0], tmp_path / file.path)
         else:

@@ -21,7 +21,7 @@ from condgen_cli.data.content import Kind, check_kind, kind_of
 from condgen_cli.data.video import load_clip
 from condgen_cli.errors import InputError, NotFoundError, UsageError
 from condgen_cli.files.inputs import forget_inputs, refuse_input
-from condgen_cli.inputs.expansion import expand, natural
+from condgen_cli.inputs.expansion import expand, natural_key
 from condgen_cli.inputs.lines import text_inputs
 from condgen_cli.inputs.sources import Failure, Source
 
@@ -264,10 +264,10 @@ def test_stdin_and_urls_stand_for_themselves(folder: Path) -> None:
 
 @given(st.lists(st.integers(0, 10**6), min_size=1, max_size=20, unique=True))
 def test_natural_order_is_that_of_numbers(numbers: list[int]) -> None:
-    names = sorted((f"img{number}.jpg" for number in numbers), key=natural)
+    names = sorted((f"img{number}.jpg" for number in numbers), key=natural_key)
     assert [int(re.findall(r"\d+", name)[0]) for name in names] == sorted(numbers)
 
 
 @given(st.lists(st.text(max_size=8), max_size=8))
 def test_any_names_can_be_ordered(names: list[str]) -> None:
-    assert sorted(sorted(names, key=natural)) == sorted(names)
+    assert sorted(sorted(names, key=natural_key)) == sorted(names)

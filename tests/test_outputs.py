@@ -26,7 +26,7 @@ from condgen_cli.model import Item, Predictor
 from condgen_cli.render.files import FORMATS
 from condgen_cli.running.runner import Bundle, Runner
 from condgen_cli.tasks.outputs import fill
-from condgen_cli.terminal.printable import defused, printable
+from condgen_cli.terminal.printable import escape_controls, printable
 
 Outcome = tuple[int, str, str]
 Run = Callable[..., Outcome]
@@ -311,9 +311,9 @@ def test_printable_text_is_one_line_that_a_terminal_takes(text: str) -> None:
 
 @given(st.text())
 def test_the_last_net_keeps_documents_and_colours(text: str) -> None:
-    assert json.loads(defused(json.dumps(text, ensure_ascii=False), colors=False)) == text
-    assert defused(f"\x1b[1;31mred\x1b[0m {text}", colors=True).startswith("\x1b[1;31mred\x1b[0m ")
-    assert "\x1b" not in defused(text, colors=False)
+    assert json.loads(escape_controls(json.dumps(text, ensure_ascii=False), colors=False)) == text
+    assert escape_controls(f"\x1b[1;31mred\x1b[0m {text}", colors=True).startswith("\x1b[1;31mred\x1b[0m ")
+    assert "\x1b" not in escape_controls(text, colors=False)
 
 
 @given(st.from_regex(r"[^/\x00]{1,20}", fullmatch=True))

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from condgen_cli.running.pipeline import available, batched, restored, sorted_batches
+from condgen_cli.running.pipeline import batch_available, batched, restore_order, sorted_batches
 
 
 @settings(max_examples=40, deadline=None)
@@ -20,7 +20,7 @@ def test_sorted_batches_can_be_put_back_in_order(values: list[int], size: int, b
     found = list(sorted_batches(batched(values, window), size, lambda value: value))
     assert all(len(batch) == len(places) <= size for places, batch in found)
     placed = [pair for places, batch in found for pair in zip(places, batch, strict=True)]
-    assert list(restored(placed)) == values
+    assert list(restore_order(placed)) == values
     for start in range(0, len(values), window):
         inside = placed[start : start + window]
         assert sorted(place for place, _ in inside) == list(range(start, start + len(inside)))
@@ -39,7 +39,7 @@ def test_a_value_waits_only_for_those_before_it() -> None:
             given.append(place)
             yield place, f"value {place}"
 
-    results = restored(placed())
+    results = restore_order(placed())
     assert next(results) == "value 0"
     assert given == [2, 0]
     assert list(results) == ["value 1", "value 2", "value 3"]
@@ -47,7 +47,7 @@ def test_a_value_waits_only_for_those_before_it() -> None:
 
 def test_available_does_not_wait_for_a_full_list() -> None:
     queue: Queue[int | None] = Queue()
-    lists = available(iter(queue.get, None), 4)  # type: ignore[arg-type]
+    lists = batch_available(iter(queue.get, None), 4)  # type: ignore[arg-type]
     for value in (1, 2):
         queue.put(value)
         assert next(lists) == [value]
@@ -58,7 +58,7 @@ def test_available_does_not_wait_for_a_full_list() -> None:
 @settings(max_examples=40, deadline=None)
 @given(st.lists(st.integers()), st.integers(1, 5))
 def test_available_gives_all_in_order(values: list[int], size: int) -> None:
-    lists = list(available(values, size))
+    lists = list(batch_available(values, size))
     assert [value for one in lists for value in one] == values
     assert all(1 <= len(one) <= size for one in lists)
 
@@ -74,7 +74,7 @@ def test_available_reads_a_bounded_number_ahead() -> None:
                 full.set()
             yield read
 
-    lists = available(values(), 4)
+    lists = batch_available(values(), 4)
     count = len(next(lists))
     assert full.wait(5)
     assert read <= count + 6
@@ -86,7 +86,7 @@ def test_available_raises_after_what_came_before() -> None:
         yield from (1, 2)
         raise OSError("gone")
 
-    lists = available(values(), 5)
+    lists = batch_available(values(), 5)
     found: list[int] = []
     with pytest.raises(OSError, match="gone"):
         found.extend(value for one in lists for value in one)
@@ -103,7 +103,7 @@ def test_available_counts_what_values_weigh() -> None:
                 full.set()
             yield read
 
-    lists = available(values(), 8, lambda value: 4)
+    lists = batch_available(values(), 8, lambda value: 4)
     first = next(lists)
     assert 1 <= len(first) <= 2
     assert full.wait(5)

@@ -15,7 +15,7 @@ from PIL import Image
 from condgen_cli.errors import InputError
 from condgen_cli.inputs.sources import Failure, Source
 from condgen_cli.item import Item
-from condgen_cli.running.randomness import Uniforms, fresh_keys, item_key, keyed, stream_key
+from condgen_cli.running.randomness import Uniforms, assign_keys, fresh_keys, item_key, stream_key
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ def test_a_row_has_its_numbers_whatever_rows_there_are(keys: list[int], samples:
 
 
 def keys_of(*items: Item | Failure) -> list[int | None]:
-    return [item.key if isinstance(item, Item) else None for item in keyed(items, 5)]
+    return [item.key if isinstance(item, Item) else None for item in assign_keys(items, 5)]
 
 
 def test_equal_inputs_are_told_apart_and_others_change_nothing() -> None:

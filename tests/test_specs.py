@@ -7,7 +7,7 @@ import pytest
 from condgen_cli.cli.app import run
 from condgen_cli.errors import NotFoundError
 from condgen_cli.nn.match import match_function
-from condgen_cli.specs import named
+from condgen_cli.specs import look_up
 from condgen_cli.terminal.suggestions import near_names
 
 
@@ -30,7 +30,7 @@ def test_near_names_whatever_their_case(name: str, near: list[str]) -> None:
 def test_names_that_differ_in_case_alone_are_all_offered() -> None:
     assert near_names("AB", ["ab", "aB", "xyz"]) == ["ab", "aB"]
     with pytest.raises(NotFoundError) as failure:
-        named({"ab": 1}, "thing", "AB")
+        look_up({"ab": 1}, "thing", "AB")
     assert failure.value.hint == "did you mean: ab"
 
 

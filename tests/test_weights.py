@@ -13,7 +13,7 @@ from hypothesis.extra import numpy as st_numpy
 from safetensors.numpy import save_file
 
 from condgen_cli.errors import IntegrityError
-from condgen_cli.files.weights import SCALE, eight_bits, load_weights, read_weights
+from condgen_cli.files.weights import SCALE, load_weights, quantize_to_8_bits, read_weights
 from condgen_cli.zoo.publish import _smaller
 
 
@@ -21,7 +21,7 @@ from condgen_cli.zoo.publish import _smaller
     st_numpy.arrays(np.float32, st.tuples(st.integers(1, 5), st.integers(1024, 1100)), elements=st.floats(-1e4, 1e4, width=32))
 )
 def test_each_number_is_off_by_half_a_step_of_its_row_at_most(matrix: np.ndarray) -> None:
-    found = eight_bits({"w": matrix})
+    found = quantize_to_8_bits({"w": matrix})
     assert found["w"].dtype == np.int8
     step = np.abs(matrix).max(1, keepdims=True) / 127
     assert (np.abs(found["w"] * found["w.scale"][:, None] - matrix) <= step * 0.5001 + 1e-30).all()
@@ -29,7 +29,7 @@ def test_each_number_is_off_by_half_a_step_of_its_row_at_most(matrix: np.ndarray
 
 def test_what_is_small_or_whole_stays_as_it_is() -> None:
     weights = {"bias": np.ones(5000, np.float32), "small": np.ones((3, 3), np.float32), "places": np.ones((64, 64), np.int64)}
-    found = eight_bits(weights)
+    found = quantize_to_8_bits(weights)
     assert found.keys() == weights.keys()
     assert all(found[name] is weights[name] for name in weights)
 
@@ -58,7 +58,7 @@ def test_a_model_s_files_are_read_together_and_damage_is_told(tmp_path: Path) ->
     files = {name: tmp_path / name for name in ("a.safetensors", "vocabulary.json", "b.safetensors")}
     matrix = np.linspace(-1, 1, 2048, dtype=np.float32).reshape(2, 1024)
     save_file({"w": np.zeros(3, np.float32), "kept": np.ones(2, np.float32)}, files["a.safetensors"])
-    save_file(eight_bits({"w": matrix}), files["b.safetensors"])
+    save_file(quantize_to_8_bits({"w": matrix}), files["b.safetensors"])
     found = read_weights(files, "toy")
     assert found.keys() == {"w", "kept"}
     np.testing.assert_allclose(found["w"], matrix, atol=1 / 127)

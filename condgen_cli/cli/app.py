@@ -10,7 +10,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from condgen_cli import __version__, settings
-from condgen_cli.errors import CondgenError, PartialFailure, UsageError, out_of_memory, reason_of
+from condgen_cli.errors import CondgenError, PartialFailure, UsageError, memory_error, reason_of
 from condgen_cli.files import write_whole
 from condgen_cli.files.inputs import forget_inputs
 from condgen_cli.files.validation import plain_message
@@ -30,7 +30,7 @@ def run(arguments: Sequence[str]) -> int:
 
 def _run(arguments: list[str]) -> int:
     forget_inputs()
-    settings.forget_shared()
+    settings.clear_command_cache()
     try:
         code = _command(arguments)
         sys.stdout.flush()
@@ -117,7 +117,7 @@ def _as_condgen_error(error: Exception) -> CondgenError:
 
         if failure := failed_plugin(error):
             return failure
-    if (memory := out_of_memory(error)) is not None:
+    if (memory := memory_error(error)) is not None:
         return memory
     message = " ".join(f"{type(error).__name__}: {error}".split())
     return CondgenError(f"unexpected {message}", None if settings.debugging() else "run it with condgen --debug")

@@ -13,7 +13,7 @@ from typer.core import TyperGroup
 from condgen_cli import __version__, settings
 from condgen_cli.cli.commands import CORE, SECTIONS
 from condgen_cli.errors import PluginError, UsageError
-from condgen_cli.registry.guard import guard, told
+from condgen_cli.registry.guard import describe_error, guard
 from condgen_cli.registry.plugin_problems import DOCTOR
 from condgen_cli.registry.plugins import manager
 from condgen_cli.specs import CommandSpec, TaskSpec, resolve
@@ -118,7 +118,7 @@ def _plugin_command(spec: TaskSpec | CommandSpec) -> Any:
         raise
     except Exception as error:
         reference = spec.command or (spec.inputs if isinstance(spec, TaskSpec) else "")
-        raise PluginError(f"the command {spec.name} can't be made of {reference}: {told(error)}", DOCTOR) from error
+        raise PluginError(f"the command {spec.name} can't be made of {reference}: {describe_error(error)}", DOCTOR) from error
 
 
 def _target(spec: TaskSpec | CommandSpec) -> Any:

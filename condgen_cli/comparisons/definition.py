@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from condgen_cli.errors import NotFoundError, UsageError
 from condgen_cli.files import protect
-from condgen_cli.specs import named, package_text
+from condgen_cli.specs import look_up, package_text
 from condgen_cli.training.recipe import check
 
 __all__ = ["Evaluate", "ExperimentFile", "Variant", "find_experiment", "parse_experiment"]
@@ -105,7 +105,7 @@ def find_experiment(source: str) -> tuple[str, str]:
             raise UsageError(f"cannot read {path}: {error}") from None
     from condgen_cli.registry.plugins import manager
 
-    spec = named(manager().experiments, "experiment", source)
+    spec = look_up(manager().experiments, "experiment", source)
     return package_text(spec.package, spec.file, f"the experiment {source}"), spec.file
 
 

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 from condgen_cli import settings
 from condgen_cli.comparisons.definition import Evaluate, ExperimentFile
-from condgen_cli.errors import CondgenError, InputError, UsageError, out_of_memory
-from condgen_cli.specs import named
+from condgen_cli.errors import CondgenError, InputError, UsageError, memory_error
+from condgen_cli.specs import look_up
 from condgen_cli.terminal import console
 from condgen_cli.training.library import find_recipe
 from condgen_cli.training.overrides import parse_override
@@ -81,7 +81,7 @@ def plan(experiment: ExperimentFile, folder: Path, overrides: Sequence[str] = ()
     """
     variants = {variant.label: variant for variant in experiment.variants}
     for label in only:
-        named(variants, "variant", label)
+        look_up(variants, "variant", label)
     runs = []
     for variant in experiment.variants:
         if only and variant.label not in only:
@@ -125,9 +125,9 @@ def scoring_of(evaluate: Evaluate, runs: Iterable[Run], limit: int | None = None
     for run in runs:
         if run.recipe.task != spec.task:
             raise UsageError(f"data set {spec.name} is for {spec.task}, variant {run.label} for {run.recipe.task}")
-    metrics = list(evaluate.metrics or spec.metrics or named(manager().tasks, "task", spec.task).metrics)
+    metrics = list(evaluate.metrics or spec.metrics or look_up(manager().tasks, "task", spec.task).metrics)
     for key in metrics:
-        named(manager().metrics, "metric", key)
+        look_up(manager().metrics, "metric", key)
     return Scoring(spec.name, split, check_options(spec, evaluate.options), metrics, limit)
 
 
@@ -167,7 +167,7 @@ def _outcome(run: Run, saved: Mapping[str, Any] | None, scoring: Scoring, data_d
         if settings.debugging():
             traceback.print_exc()
         message = " ".join(f"{type(error).__name__}: {error}".split())
-        failure = out_of_memory(error) or CondgenError(f"unexpected {message}", "run it with condgen --debug")
+        failure = memory_error(error) or CondgenError(f"unexpected {message}", "run it with condgen --debug")
     console.warn(f"{name}: {failure.message}")
     return Outcome(run, error=failure)
 

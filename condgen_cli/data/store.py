@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from condgen_cli import settings
 from condgen_cli.errors import NotFoundError, UsageError
 from condgen_cli.registry.guard import divert_stdout
-from condgen_cli.specs import Archive, DatasetSpec, named, resolve
+from condgen_cli.specs import Archive, DatasetSpec, look_up, resolve
 from condgen_cli.terminal.suggestions import suggestion
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def dataset_spec(name: str) -> DatasetSpec:
     """
     from condgen_cli.registry.plugins import manager
 
-    spec: DatasetSpec = named(manager().datasets, "data set", name)
+    spec: DatasetSpec = look_up(manager().datasets, "data set", name)
     return spec
 
 
@@ -68,7 +68,7 @@ def find_dataset_root(spec: DatasetSpec, data_dir: Path | str | None = None) -> 
         return Path()
     given = data_dir or os.environ.get("CONDGEN_DATA")
     if given:
-        folder = settings.expanded(given, "--data-dir" if data_dir else "CONDGEN_DATA")
+        folder = settings.expand_home(given, "--data-dir" if data_dir else "CONDGEN_DATA")
         if not folder.is_dir():
             raise NotFoundError(f"no folder {folder}", _hint(spec))
         own = (folder / name for name in _folder_names(spec))

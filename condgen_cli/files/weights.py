@@ -14,7 +14,7 @@ from condgen_cli.errors import IntegrityError
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["check_finite", "eight_bits", "load_weights", "read_weights", "save_weights"]
+__all__ = ["check_finite", "load_weights", "quantize_to_8_bits", "read_weights", "save_weights"]
 
 SCALE = ".scale"
 """Added to a matrix's name: (rows,), what its whole numbers are multiplied by."""
@@ -60,12 +60,12 @@ def load_weights(path: Path) -> dict[str, Tensor]:
         matrix = name.removesuffix(SCALE)
         # a parameter of floats may happen to be called so
         if matrix in weights and not weights[matrix].is_floating_point():
-            weights[matrix] = _scaled(weights[matrix], weights.pop(name), f"{path.name}: {matrix:.80}")
+            weights[matrix] = _dequantize(weights[matrix], weights.pop(name), f"{path.name}: {matrix:.80}")
     check_finite(weights, path.name)
     return weights
 
 
-def _scaled(whole: Tensor, scale: Tensor, place: str) -> Tensor:
+def _dequantize(whole: Tensor, scale: Tensor, place: str) -> Tensor:
     """A matrix of whole numbers, (rows, …), as floats; each row times its number of ``scale``, (rows,)."""
     if str(whole.dtype) != "torch.int8" or whole.dim() < 2:
         raise IntegrityError(f"{place} has a scale, but is not a matrix of 8 bits")
@@ -104,7 +104,7 @@ def check_finite(weights: Mapping[str, Tensor], place: str) -> None:
             raise IntegrityError(f"{place}: {name:.80} holds what is no number", "train it anew, or take another model")
 
 
-def eight_bits(weights: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+def quantize_to_8_bits(weights: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
     """Weights with their large matrices in 8 bits, each number off by half a step at most: its row's largest by 254."""
     found: dict[str, NDArray[Any]] = {}
     for name, value in weights.items():

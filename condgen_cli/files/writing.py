@@ -63,23 +63,23 @@ class OutputFile:
     def __init__(self, path: Path) -> None:
         self.path = path
         check_output(path)
-        self._file, self._partial = _guarded(path, lambda: _open(path))
+        self._file, self._partial = _name_file_in_errors(path, lambda: _open(path))
         self.written = False
 
     def write(self, text: str) -> int:
         """Append text."""
         self.written = self.written or bool(text)
-        return _guarded(self.path, lambda: self._file.write(text))
+        return _name_file_in_errors(self.path, lambda: self._file.write(text))
 
     def write_bytes(self, content: bytes) -> None:
         """Append bytes, for a file that is not text."""
         self.written = self.written or bool(content)
         self.flush()
-        _guarded(self.path, lambda: self._file.buffer.write(content))
+        _name_file_in_errors(self.path, lambda: self._file.buffer.write(content))
 
     def flush(self) -> None:
         """Hand what was written to the operating system."""
-        _guarded(self.path, self._file.flush)
+        _name_file_in_errors(self.path, self._file.flush)
 
     def commit(self) -> None:
         """Give the file its final name.
@@ -89,7 +89,7 @@ class OutputFile:
         """
         try:
             refuse_input(self.path)
-            _guarded(self.path, lambda: _close(self._file, self._partial, self.path))
+            _name_file_in_errors(self.path, lambda: _close(self._file, self._partial, self.path))
         except CondgenError:
             self.discard()
             raise
@@ -108,7 +108,7 @@ class OutputFile:
         if self._partial is None or not self.written:
             self.discard()
             return None
-        kept = self.path.with_name(_fitting("", self.path.name, ".part"))
+        kept = self.path.with_name(_fit_name("", self.path.name, ".part"))
         with suppress(OSError):
             self._file.close()
         with suppress(OSError):
@@ -169,7 +169,7 @@ def write_whole(path: Path, content: bytes) -> None:
         with replacement(path) as partial:
             partial.write_bytes(content)
 
-    _guarded(path, write)
+    _name_file_in_errors(path, write)
 
 
 def _open(path: Path) -> tuple[TextIO, Path | None]:
@@ -203,16 +203,16 @@ def _target(path: Path) -> Path:
 
 
 def _partial(target: Path) -> Path:
-    return target.with_name(_fitting(".", target.name, f".{os.getpid()}-{os.urandom(4).hex()}.part"))
+    return target.with_name(_fit_name(".", target.name, f".{os.getpid()}-{os.urandom(4).hex()}.part"))
 
 
-def _fitting(before: str, name: str, after: str) -> str:
+def _fit_name(before: str, name: str, after: str) -> str:
     """The name between two texts, cut so that the whole is not too long for a file system."""
     room = LONGEST_NAME - len(before) - len(after)
     return before + os.fsdecode(os.fsencode(name)[:room]) + after
 
 
-def _guarded(path: Path, function: Callable[[], R]) -> R:
+def _name_file_in_errors(path: Path, function: Callable[[], R]) -> R:
     """What the function gives, its errors naming the file."""
     try:
         return function()

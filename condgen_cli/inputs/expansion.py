@@ -16,7 +16,7 @@ from condgen_cli.files.inputs import identity, protect_where
 from condgen_cli.inputs.sources import STDIN, Failure, is_url, near_names
 from condgen_cli.terminal import console
 
-__all__ = ["Inputs", "expand", "natural"]
+__all__ = ["Inputs", "expand", "natural_key"]
 
 
 class Inputs(Iterator[str | Failure]):
@@ -68,13 +68,13 @@ def expand(arguments: Iterable[str], suffixes: Collection[str] = (), kinds: Coll
     """
     known = list(arguments) if isinstance(arguments, Sequence) else []
     wanted = _Wanted(tuple(suffixes), tuple(kinds))
-    protect_where(_inclusion(known, wanted))
+    protect_where(_inclusion_test(known, wanted))
     left_out: list[str] = []
     files = [argument for argument in known if os.path.isfile(argument)]
     pipes = [argument for argument in known if argument == STDIN or _is_pipe(argument)]
     single = len(files) + len(pipes) + sum(map(is_url, known))
     count = single if single == len(known) else None
-    return Inputs(_expanded(arguments, wanted, left_out), files, left_out, count, bool(pipes))
+    return Inputs(_expand(arguments, wanted, left_out), files, left_out, count, bool(pipes))
 
 
 def _is_pipe(argument: str) -> bool:
@@ -123,19 +123,19 @@ _AMBIGUOUS = (".ts", ".mts")
 """Usual for video, and for programs in TypeScript as well."""
 
 
-def _expanded(arguments: Iterable[str], wanted: _Wanted, lines: list[str]) -> Iterator[str | Failure]:
+def _expand(arguments: Iterable[str], wanted: _Wanted, lines: list[str]) -> Iterator[str | Failure]:
     for argument in arguments:
         if argument == STDIN or is_url(argument):
             yield argument
         elif os.path.lexists(argument):
-            yield from _existing(argument, wanted, lines)
+            yield from _expand_existing(argument, wanted, lines)
         elif glob.has_magic(argument):
-            yield from _matching(argument, wanted, lines)
+            yield from _expand_pattern(argument, wanted, lines)
         else:
             yield Failure(argument, NotFoundError(f"{argument} does not exist", near_names(argument)))
 
 
-def _inclusion(arguments: Sequence[str], wanted: _Wanted) -> Callable[[str], bool]:
+def _inclusion_test(arguments: Sequence[str], wanted: _Wanted) -> Callable[[str], bool]:
     """Whether a path that exists is one of the inputs that arguments stand for; what is costly is found when first asked."""
 
     @cache
@@ -161,7 +161,7 @@ def _matches(argument: str) -> list[str]:
     return [] if os.path.lexists(argument) or not glob.has_magic(argument) else list(_matching_paths(argument))
 
 
-def _existing(argument: str, wanted: _Wanted, lines: list[str]) -> Iterator[str | Failure]:
+def _expand_existing(argument: str, wanted: _Wanted, lines: list[str]) -> Iterator[str | Failure]:
     if not os.path.isdir(argument):
         yield argument
         return
@@ -211,7 +211,7 @@ def _walk(directory: str, wanted: _Wanted, left_out: _LeftOut) -> Iterator[str |
     except OSError as error:
         yield Failure(directory, InputError(f"cannot read {directory}: {reason_of(error)}"))
         return
-    for path, is_directory in sorted(found, key=lambda item: natural(item[0])):
+    for path, is_directory in sorted(found, key=lambda item: natural_key(item[0])):
         if is_directory:
             yield from _walk(path, wanted, left_out)
         elif os.path.isfile(path) and wanted(path):
@@ -222,12 +222,12 @@ def _walk(directory: str, wanted: _Wanted, left_out: _LeftOut) -> Iterator[str |
             left_out.suffixes[Path(path).suffix.lower()] += 1
 
 
-def _matching(pattern: str, wanted: _Wanted, lines: list[str]) -> Iterator[str | Failure]:
-    matches = sorted(_matching_paths(pattern), key=natural)
+def _expand_pattern(pattern: str, wanted: _Wanted, lines: list[str]) -> Iterator[str | Failure]:
+    matches = sorted(_matching_paths(pattern), key=natural_key)
     if not matches:
         yield Failure(pattern, NotFoundError(f"nothing matches {pattern}"))
     for path in matches:
-        yield from _existing(path, wanted, lines)
+        yield from _expand_existing(path, wanted, lines)
 
 
 def _matching_paths(pattern: str) -> Iterator[str]:
@@ -239,12 +239,12 @@ def _matching_paths(pattern: str) -> Iterator[str]:
     place = parts.index("**")
     start, rest = os.sep.join(parts[:place]), os.sep.join(parts[place + 1 :])
     roots = [f"{root}{os.sep}" for root in glob.glob(start)] if start else [os.sep if place else ""]
-    found = (path for root in roots for directory in _directories(root) for path in _below(directory, rest))
+    found = (path for root in roots for directory in _directories(root) for path in _paths_below(directory, rest))
     # what lies in a directory is matched as well, so the directory itself would be taken twice
     yield from dict.fromkeys(path for path in found if not os.path.isdir(path))
 
 
-def _below(directory: str, rest: str) -> Iterator[str]:
+def _paths_below(directory: str, rest: str) -> Iterator[str]:
     return _matching_paths(f"{glob.escape(directory)}{rest or '*'}")
 
 
@@ -260,7 +260,7 @@ def _directories(root: str) -> Iterator[str]:
         yield from _directories(f"{root}{name}{os.sep}")
 
 
-def natural(path: str) -> list[tuple[int, int, str]]:
+def natural_key(path: str) -> list[tuple[int, int, str]]:
     """A key that sorts runs of digits by their value, and 1 before 01."""
     parts = re.split(r"(\d+)", path)
     return [(0, int(part), part) if part.isdecimal() else (1, 0, part) for part in parts if part]

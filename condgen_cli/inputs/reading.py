@@ -11,7 +11,7 @@ from condgen_cli.inputs.sources import Failure
 from condgen_cli.item import Item
 from condgen_cli.specs import resolve
 
-__all__ = ["locate", "read_inputs", "read_items"]
+__all__ = ["add_location", "read_inputs", "read_items"]
 
 
 def read_items(task: str, source: str) -> Iterator[Item]:
@@ -38,7 +38,7 @@ def read_inputs(task: str, inputs: Iterable[str | Text | Item | Failure]) -> Ite
                 yield Failure(source, error)
 
 
-def locate(error: CondgenError, place: str) -> CondgenError:
+def add_location(error: CondgenError, place: str) -> CondgenError:
     """The error of a text, whose message can't name where the text stood, with the place before it."""
     return type(error)(f"{place}: {error.message}", error.hint)
 
@@ -50,4 +50,4 @@ def _text_items(task: str, source: Text) -> Iterator[Item | Failure]:
             yield replace(item, id=source.name, source=source.name, text=source.text, warnings=warnings)
     except CondgenError as error:
         item = Item(source.name, source.text, source=source.name, text=source.text)
-        yield Failure(source.name, locate(error, source.name), item)
+        yield Failure(source.name, add_location(error, source.name), item)

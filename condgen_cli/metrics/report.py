@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from condgen_cli import __version__
-from condgen_cli.inputs.expansion import natural
+from condgen_cli.inputs.expansion import natural_key
 from condgen_cli.metrics.significance import Difference, Interval, Matrix, intervals
 from condgen_cli.metrics.suite import Suite
 
@@ -122,7 +122,7 @@ def report(
     for row, item in enumerate(items):
         if item.group:
             rows_of.setdefault(item.group, []).append(row)
-    groups = {group: (len(rows_of[group]), scored(statistics[rows_of[group]])) for group in sorted(rows_of, key=natural)}
+    groups = {group: (len(rows_of[group]), scored(statistics[rows_of[group]])) for group in sorted(rows_of, key=natural_key)}
     signature = _signature(suite, items, seed, resamples, setup)
     remarks = suite.remarks(items, generations, statistics)
     if resamples and len(items) == 1:

@@ -13,7 +13,7 @@ from condgen_cli.generation import Generation
 from condgen_cli.metrics import Metric
 from condgen_cli.metrics.words import TOKENIZERS, lacks_blanks, suitable_tokenizer
 from condgen_cli.registry.guard import divert_stdout
-from condgen_cli.specs import DatasetSpec, MetricSpec, named, resolve
+from condgen_cli.specs import DatasetSpec, MetricSpec, look_up, resolve
 
 if TYPE_CHECKING:
     from condgen_cli.model import Item
@@ -170,9 +170,9 @@ def build_suite(keys: Sequence[str], specs: Mapping[str, MetricSpec], *, tokeniz
         PluginError: if a plugin builds what is no metric.
     """
     keys = tuple(dict.fromkeys(keys))
-    chosen = dict.fromkeys(named(specs, "metric", key) for key in keys)
+    chosen = dict.fromkeys(look_up(specs, "metric", key) for key in keys)
     if tokenize:
-        named(dict.fromkeys([*TOKENIZERS, *(name for spec in chosen for name in spec.tokenizers)]), "tokenizer", tokenize)
+        look_up(dict.fromkeys([*TOKENIZERS, *(name for spec in chosen for name in spec.tokenizers)]), "tokenizer", tokenize)
         if not any(tokenize in spec.tokenizers for spec in chosen):
             takes = [f"{spec.keys[0]} takes {', '.join(spec.tokenizers)}" for spec in chosen if spec.tokenizers]
             raise UsageError(f"--tokenize {tokenize} has no effect on {', '.join(keys)}", "; ".join(takes) or None)
@@ -204,5 +204,5 @@ def dataset_suite(spec: DatasetSpec, options: Mapping[str, str], *, tokenize: st
     from condgen_cli.data.store import target_language
     from condgen_cli.registry.plugins import manager
 
-    keys = keys or spec.metrics or named(manager().tasks, "task", spec.task).metrics
+    keys = keys or spec.metrics or look_up(manager().tasks, "task", spec.task).metrics
     return build_suite(keys, manager().metrics, tokenize=tokenize, language=target_language(spec, options))

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from condgen_cli.errors import UsageError
 from condgen_cli.settings import current
-from condgen_cli.specs import named, resolve
+from condgen_cli.specs import look_up, resolve
 
 __all__ = [
     "AdditiveMatch",
@@ -135,7 +135,7 @@ def match_function(name: str, query_size: int, value_size: int, hidden_size: int
         return _own(name)(query_size, value_size, hidden_size)
     from condgen_cli.registry.plugins import manager
 
-    build = resolve(named(manager().match_functions, "match function", name).build)
+    build = resolve(look_up(manager().match_functions, "match function", name).build)
     function: MatchFunction = build(query_size, value_size, hidden_size)
     return function
 

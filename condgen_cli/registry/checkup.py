@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from condgen_cli.errors import CondgenError, PluginError
-from condgen_cli.registry.guard import guard, told
-from condgen_cli.registry.plugin_problems import PREFIX, Plugin, Problem, place
+from condgen_cli.registry.guard import describe_error, guard
+from condgen_cli.registry.plugin_problems import PREFIX, Plugin, Problem, error_location
 from condgen_cli.registry.plugins import HOOKS, Plugins
 from condgen_cli.specs import (
     CommandSpec,
@@ -65,7 +65,7 @@ def part_problems(plugin: Plugin, plugins: Plugins, doing: Callable[[str], None]
             try:
                 fault = _target_fault(spec, field, reference)
             except PluginError as error:
-                yield _unresolved(plugin, f"{field} of {label}", reference, error)
+                yield _unresolved_problem(plugin, f"{field} of {label}", reference, error)
                 continue
             if fault:
                 yield _problem(plugin, hook, f"{field} of {label}: {reference} {fault}")
@@ -128,7 +128,7 @@ def _target_fault(spec: Any, field: str, reference: str) -> str:
                 return f"can't be called with ({', '.join([*given, *(f'{name}=…' for name in named)])})"
             return _built_fault(spec, target, named)
     except Exception as error:
-        return f"fails: {told(error)}"
+        return f"fails: {describe_error(error)}"
 
 
 def _arguments(spec: Any, field: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -212,7 +212,7 @@ def _file_faults(spec: Any, plugins: Plugins) -> Iterator[str]:
         except CondgenError as error:
             yield error.message
         except Exception as error:
-            yield told(error)
+            yield describe_error(error)
 
 
 def _recipe_faults(spec: RecipeSpec, plugins: Plugins) -> Iterator[str]:
@@ -295,10 +295,10 @@ def missing_modules(plugin: Plugin, plugins: Plugins) -> Iterator[Problem]:
                 yield _problem(plugin, hook, f"{field} of {_label(spec)}: there is no module {name}")
 
 
-def _unresolved(plugin: Plugin, what: str, reference: str, error: PluginError) -> Problem:
+def _unresolved_problem(plugin: Plugin, what: str, reference: str, error: PluginError) -> Problem:
     message = error.message.removeprefix(f"plugin {plugin.name!r}: ")
     advice = f"correct {reference!r} where it is registered, or install what its module needs"
-    where = place(error.__cause__, plugin.entry) if error.__cause__ else ""
+    where = error_location(error.__cause__, plugin.entry) if error.__cause__ else ""
     return Problem(plugin.name, f"{what}: {message}", advice, where or file_of(plugin), False, plugin.entry.distribution)
 
 

@@ -20,7 +20,7 @@ from urllib.request import url2pathname
 
 from condgen_cli.errors import CondgenError, PluginError
 from condgen_cli.hookspecs import GROUP
-from condgen_cli.registry.entry_points import discover, normalized
+from condgen_cli.registry.entry_points import discover, normalize_name
 from condgen_cli.registry.plugin_problems import DISTRIBUTION
 
 __all__ = ["check_arrivals", "installed_modules", "owned_modules", "run_pip"]
@@ -76,7 +76,7 @@ def run_pip(*arguments: str, quiet: bool = False) -> None:
     from importlib.util import find_spec
 
     if not find_spec("pip"):
-        raise CondgenError(f"{sys.executable} has no pip", _without_pip())
+        raise CondgenError(f"{sys.executable} has no pip", _pip_hint())
     options = ["--disable-pip-version-check", *(["--quiet"] if quiet else [])]
     command = [sys.executable, "-m", "pip", *options, *arguments]
     if code := subprocess.run(command, stdout=sys.stderr, check=False).returncode:
@@ -104,8 +104,10 @@ def check_arrivals(arguments: Sequence[str]) -> list[str]:
                 message = f"nothing was installed: condgen itself would be replaced by its version {arrival.version}"
                 raise PluginError(message, "pip install --upgrade condgen")
             wheels = Path(folder, str(number))
-            with _left_as_found(arrival.folder):
-                run_pip("wheel", "--no-deps", "--wheel-dir", str(wheels), *_shared(arguments), arrival.source, quiet=True)
+            with _remove_build_files(arrival.folder):
+                run_pip(
+                    "wheel", "--no-deps", "--wheel-dir", str(wheels), *_shared_options(arguments), arrival.source, quiet=True
+                )
             for wheel in wheels.glob("*.whl"):
                 contents = _contents(wheel)
                 _check(arrival, contents, owned)
@@ -153,11 +155,11 @@ class _Arrival(NamedTuple):
         elif came.get("subdirectory"):
             url = f"{url}#subdirectory={came['subdirectory']}"
         folder = Path(url2pathname(urlsplit(url).path)) if "dir_info" in came else None
-        return cls(normalized(described["name"]), described["version"], f"{described['name']} @ {url}", folder)
+        return cls(normalize_name(described["name"]), described["version"], f"{described['name']} @ {url}", folder)
 
 
 @contextmanager
-def _left_as_found(folder: Path | None) -> Iterator[None]:
+def _remove_build_files(folder: Path | None) -> Iterator[None]:
     """Take away what setuptools leaves in a folder of sources."""
     found = set(folder.iterdir()) if folder else set()
     try:
@@ -212,7 +214,7 @@ def _modules(files: Iterable[str]) -> Iterator[str]:
             yield name
 
 
-def _shared(arguments: Sequence[str]) -> list[str]:
+def _shared_options(arguments: Sequence[str]) -> list[str]:
     """The options of ``pip install`` that hold for ``pip wheel`` as well."""
     found: list[str] = []
     rest = list(arguments)
@@ -226,7 +228,7 @@ def _shared(arguments: Sequence[str]) -> list[str]:
     return found
 
 
-def _without_pip() -> str:
+def _pip_hint() -> str:
     """What helps where the environment was made without pip."""
     if Path(sys.prefix, "uv-receipt.toml").exists():
         return "uv tool install condgen --with PLUGIN"

@@ -19,7 +19,7 @@ from typing import Any
 from condgen_cli.hookspecs import GROUP
 from condgen_cli.registry.checkup import file_of, missing_modules, name_problems, part_problems
 from condgen_cli.registry.entry_points import EntryPoint, discover
-from condgen_cli.registry.plugin_problems import DISTRIBUTION, LIGHTER, Problem, slow_import
+from condgen_cli.registry.plugin_problems import DISTRIBUTION, LIGHTER, Problem, slow_import_problem
 from condgen_cli.registry.plugins import HEAVY, SLOW, Plugins
 
 __all__ = ["checkup", "plugin_problems"]
@@ -136,7 +136,7 @@ def _import_problems(entry: EntryPoint) -> list[Problem]:
         return []  # that it fails has been found already
     modules, seconds = json.loads(done.stdout.splitlines()[-1])
     problems = _weight_problems(entry, modules, "")
-    return [*problems, slow_import(entry, seconds, "")] if seconds > SLOW else problems
+    return [*problems, slow_import_problem(entry, seconds, "")] if seconds > SLOW else problems
 
 
 def _weight_problems(entry: EntryPoint, modules: Iterable[str], where: str) -> list[Problem]:

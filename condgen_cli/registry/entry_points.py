@@ -13,7 +13,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-__all__ = ["EntryPoint", "discover", "normalized"]
+__all__ = ["EntryPoint", "discover", "normalize_name"]
 
 
 class EntryPoint(NamedTuple):
@@ -54,7 +54,7 @@ def discover(group: str, path: Iterable[str] | None = None) -> list[EntryPoint]:
     return sorted(found, key=lambda entry: (entry.name, entry.distribution))
 
 
-def normalized(name: str) -> str:
+def normalize_name(name: str) -> str:
     """A distribution's name as pip compares it: ``Some_Name`` is ``some-name``."""
     return re.sub(r"[-_.]+", "-", name).lower()
 
@@ -70,7 +70,7 @@ def _metadata_folders(folder: str) -> list[str]:
 def _identity(metadata: str) -> tuple[str, str]:
     """``Some_Name-1.0.dist-info`` is ("some-name", "1.0")."""
     name, _, rest = metadata.rpartition(".")[0].partition("-")
-    return normalized(name), rest.partition("-")[0]
+    return normalize_name(name), rest.partition("-")[0]
 
 
 def _newest(folder: str, versions: list[tuple[str, str]]) -> tuple[str, str]:

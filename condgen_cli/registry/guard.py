@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from typing import Any, NoReturn
 
-__all__ = ["EscapeError", "divert_stdout", "guard", "told"]
+__all__ = ["EscapeError", "describe_error", "divert_stdout", "guard"]
 
 _exit = os._exit
 _guards = 0
@@ -47,7 +47,7 @@ def guard() -> Iterator[None]:
         except Exception:
             raise
         except BaseException as error:
-            raise EscapeError(told(error)) from error
+            raise EscapeError(describe_error(error)) from error
 
 
 @contextmanager
@@ -68,7 +68,7 @@ def divert_stdout() -> Iterator[None]:
         yield
 
 
-def told(error: BaseException) -> str:
+def describe_error(error: BaseException) -> str:
     """An exception on one line: its type and what it says, if it can say anything."""
     name = type(error).__name__
     try:

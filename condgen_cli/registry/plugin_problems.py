@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from condgen_cli.hookspecs import API_VERSION
 from condgen_cli.registry.entry_points import EntryPoint
-from condgen_cli.registry.guard import told
+from condgen_cli.registry.guard import describe_error
 from condgen_cli.registry.moved import new_place
 from condgen_cli.registry.wellformed import MalformedError
 
@@ -23,15 +23,15 @@ __all__ = [
     "Plugin",
     "Problem",
     "RejectedError",
-    "definition",
-    "duplicate",
-    "failure",
+    "definition_location",
+    "duplicate_problem",
+    "error_location",
+    "failure_problem",
     "frames",
-    "older",
+    "older_api_problem",
     "package_of",
-    "place",
-    "reinstallation",
-    "slow_import",
+    "reinstall_command",
+    "slow_import_problem",
 ]
 
 DISTRIBUTION = "condgen"
@@ -107,7 +107,7 @@ class RejectedError(Exception):
         self.location = location
 
 
-def older(plugin: Plugin) -> Problem:
+def older_api_problem(plugin: Plugin) -> Problem:
     """The note that a plugin was written for an older API, of which most goes on to work."""
     message = (
         f"it was written for API {plugin.api}, this is {API_VERSION}, in which models and metrics derive from base classes"
@@ -116,21 +116,21 @@ def older(plugin: Plugin) -> Problem:
     return Problem(plugin.name, message, advice, getattr(plugin.module, "__file__", None) or "")
 
 
-def slow_import(entry: EntryPoint, seconds: float, where: str) -> Problem:
+def slow_import_problem(entry: EntryPoint, seconds: float, where: str) -> Problem:
     """The problem of a plugin whose import takes long."""
     return Problem(entry.name, f"every command waits {seconds:.1f} s for its import", LIGHTER, where)
 
 
-def duplicate(plugin: Plugin, hook: str, name: str, taker: Plugin | None) -> Problem:
+def duplicate_problem(plugin: Plugin, hook: str, name: str, taker: Plugin | None) -> Problem:
     """The problem of a name that another plugin has registered before; None as its ``taker``: condgen itself has it."""
     kind = hook.removeprefix(PREFIX).replace("_", " ").removesuffix("s")
     by = "condgen" if taker is None else "itself" if taker is plugin else taker.label
-    location = definition(getattr(plugin.module, hook, None))
+    location = definition_location(getattr(plugin.module, hook, None))
     message = f"the {kind} {name!r} is taken already, by {by}, and was left out"
     return Problem(plugin.name, message, "give it another name", location)
 
 
-def failure(plugin: Plugin, doing: str, error: Exception, fatal: bool) -> Problem:
+def failure_problem(plugin: Plugin, doing: str, error: Exception, fatal: bool) -> Problem:
     """The problem that an exception of a plugin is, with what its user can do.
 
     Args:
@@ -140,40 +140,40 @@ def failure(plugin: Plugin, doing: str, error: Exception, fatal: bool) -> Proble
     if isinstance(error, RejectedError):
         return Problem(plugin.name, str(error), error.advice, error.location, fatal)
     if isinstance(error, MalformedError):
-        location = definition(getattr(plugin.module, doing, None))
+        location = definition_location(getattr(plugin.module, doing, None))
         return Problem(
             plugin.name, f"{doing}: {error}" if doing.startswith(PREFIX) else str(error), "see docs/plugins.md", location, fatal
         )
     how = "its import failed" if doing == "import" else f"{doing} failed"
     if isinstance(error, ImportError):
-        advice = new_place(error) or f"install what it needs, or reinstall it: {reinstallation(plugin.entry)}"
+        advice = new_place(error) or f"install what it needs, or reinstall it: {reinstall_command(plugin.entry)}"
     elif plugin.builtin:
         advice = REINSTALL
     else:
         advice = f"upgrade it, or remove it: condgen plugin uninstall {plugin.entry.distribution}"
-    location = place(error, plugin.entry) or definition(getattr(plugin.module, doing, None))
-    return Problem(plugin.name, f"{how}: {told(error)}", advice, location, fatal)
+    location = error_location(error, plugin.entry) or definition_location(getattr(plugin.module, doing, None))
+    return Problem(plugin.name, f"{how}: {describe_error(error)}", advice, location, fatal)
 
 
-def reinstallation(entry: EntryPoint) -> str:
+def reinstall_command(entry: EntryPoint) -> str:
     """The command that installs what a plugin needs and can't import."""
     return REINSTALL if entry.distribution == DISTRIBUTION else f"condgen plugin install {entry.distribution}"
 
 
-def definition(value: Any) -> str:
+def definition_location(value: Any) -> str:
     """``file:line`` of a function; empty for anything else."""
     code = getattr(value, "__code__", None)
     return f"{code.co_filename}:{code.co_firstlineno}" if code else ""
 
 
-def place(error: BaseException, entry: EntryPoint) -> str:
+def error_location(error: BaseException, entry: EntryPoint) -> str:
     """``file:line`` in a plugin's own code where an error was raised, if it was there; for a syntax error where it is."""
     if isinstance(error, SyntaxError) and error.filename:
         return f"{error.filename}:{error.lineno}"
     found = list(frames(error))
     own = [frame for frame in found if str(frame.f_globals.get("__name__")).partition(".")[0] == package_of(entry)]
     if isinstance(cause := error.__cause__, BaseException) and not own:
-        return place(cause, entry)
+        return error_location(cause, entry)
     for frame in own or [one for one in found if not _is_machinery(one)]:
         return f"{frame.f_code.co_filename}:{_line(frame, error)}"
     return ""

@@ -23,7 +23,7 @@ from condgen_cli.errors import PluginError
 from condgen_cli.hookspecs import API_VERSION, GROUP, OLDER_VERSIONS
 from condgen_cli.registry import builtin
 from condgen_cli.registry.entry_points import EntryPoint, discover
-from condgen_cli.registry.guard import guard, told
+from condgen_cli.registry.guard import describe_error, guard
 from condgen_cli.registry.plugin_problems import (
     CORE_PACKAGE,
     DISTRIBUTION,
@@ -32,16 +32,16 @@ from condgen_cli.registry.plugin_problems import (
     Plugin,
     Problem,
     RejectedError,
-    definition,
-    duplicate,
-    failure,
+    definition_location,
+    duplicate_problem,
+    failure_problem,
     frames,
-    older,
+    older_api_problem,
     package_of,
-    reinstallation,
-    slow_import,
+    reinstall_command,
+    slow_import_problem,
 )
-from condgen_cli.registry.wellformed import MalformedError, well_formed
+from condgen_cli.registry.wellformed import MalformedError, check_spec
 from condgen_cli.specs import (
     CommandSpec,
     DatasetSpec,
@@ -154,18 +154,18 @@ class Plugins:
     def _load(self, plugin: Plugin) -> None:
         self.plugins.append(plugin)
         started, folder = time.perf_counter(), _folder()
-        loaded = self._guard(plugin, "import", lambda: self._registered(plugin), fatal=True)
+        loaded = self._guard(plugin, "import", lambda: self._register(plugin), fatal=True)
         seconds = time.perf_counter() - started
         if folder and folder != _folder():
             os.chdir(folder)  # else paths of the command line would mean something else
         if seconds > SLOW and not plugin.builtin:
-            self._add(plugin, slow_import(plugin.entry, seconds, getattr(plugin.module, "__file__", None) or ""))
+            self._add(plugin, slow_import_problem(plugin.entry, seconds, getattr(plugin.module, "__file__", None) or ""))
         if loaded:
             self._usable.append(plugin)
             if plugin.api in OLDER_VERSIONS:
-                self._add(plugin, older(plugin))
+                self._add(plugin, older_api_problem(plugin))
 
-    def _registered(self, plugin: Plugin) -> bool:
+    def _register(self, plugin: Plugin) -> bool:
         """Import the plugin and give its hooks to pluggy; True, or an exception of whatever kind."""
         module = _import(plugin.entry.value)
         plugin.module = module
@@ -192,7 +192,7 @@ class Plugins:
             for spec in self._call(plugin, hook):
                 for name in spec_names(spec):
                     if name in takers:
-                        self._add(plugin, duplicate(plugin, hook, name, takers[name]))
+                        self._add(plugin, duplicate_problem(plugin, hook, name, takers[name]))
                         continue
                     takers[name] = plugin
                     found[name] = spec
@@ -204,8 +204,8 @@ class Plugins:
         for implementation in getattr(self._hooks.hook, hook).get_hookimpls():
             if implementation.plugin is plugin.module:
                 call = implementation.function
-                for spec in self._guard(plugin, hook, lambda: _listed(call(), hook)) or ():  # noqa: B023
-                    checked = self._guard(plugin, hook, lambda: well_formed(spec))  # noqa: B023
+                for spec in self._guard(plugin, hook, lambda: _check_list(call(), hook)) or ():  # noqa: B023
+                    checked = self._guard(plugin, hook, lambda: check_spec(spec))  # noqa: B023
                     if checked is not None:
                         yield checked
 
@@ -215,7 +215,7 @@ class Plugins:
             with guard():
                 return action()
         except Exception as error:
-            self._add(plugin, failure(plugin, doing, error, fatal))
+            self._add(plugin, failure_problem(plugin, doing, error, fatal))
             return None
 
     def _add(self, plugin: Plugin, problem: Problem) -> None:
@@ -257,7 +257,7 @@ def failed_plugin(error: ImportError) -> PluginError | None:
     entries = {package_of(entry): entry for entry in discover(GROUP)}
     packages = (str(frame.f_globals.get("__name__")).partition(".")[0] for frame in frames(error))
     entry = entries.get(next((package for package in packages if package in entries or package == CORE_PACKAGE), CORE_PACKAGE))
-    return entry and PluginError(f"plugin {entry.name!r}: {told(error)}", reinstallation(entry))
+    return entry and PluginError(f"plugin {entry.name!r}: {describe_error(error)}", reinstall_command(entry))
 
 
 def _folder() -> str:
@@ -288,14 +288,14 @@ def _check_contract(plugin: Plugin, module: ModuleType) -> None:
         raise RejectedError("it does not say which API it was written for", f'add CONDGEN_API = "{API_VERSION}"', where)
     plugin.api = " ".join(str(api).split())
     if not isinstance(api, str):
-        message = f"CONDGEN_API is {_shortened(api)}, which is not a string"
+        message = f"CONDGEN_API is {_shorten(api)}, which is not a string"
         raise RejectedError(message, f'write CONDGEN_API = "{API_VERSION}"', where)
     if api not in (API_VERSION, *OLDER_VERSIONS):
         message = f"it was written for API {plugin.api}, this is {API_VERSION}"
         raise RejectedError(message, "upgrade the plugin or condgen, whichever is older", where)
     for attribute, value in list(vars(module).items()):
         if attribute.startswith(PREFIX):
-            location = definition(value)
+            location = definition_location(value)
             if attribute not in HOOKS:
                 raise RejectedError(f"there is no hook {attribute}", f"hooks: {', '.join(HOOKS)}", location)
             if not hasattr(value, f"{GROUP}_impl"):
@@ -304,17 +304,17 @@ def _check_contract(plugin: Plugin, module: ModuleType) -> None:
 
 def _wrong_signature(module: ModuleType, error: pluggy.PluginValidationError) -> RejectedError:
     hook = next((hook for hook in HOOKS if hook in str(error)), "")
-    location = definition(getattr(module, hook, None))
+    location = definition_location(getattr(module, hook, None))
     return RejectedError(f"{hook or 'a hook'} has a wrong signature", f"write it as def {hook}():", location)
 
 
-def _listed(specs: Any, hook: str) -> list[Any]:
+def _check_list(specs: Any, hook: str) -> list[Any]:
     expected = HOOKS[hook]
     if not isinstance(specs, list | tuple) or not all(isinstance(spec, expected) for spec in specs):
         raise MalformedError(f"it did not return a list of {expected.__name__}")
     return list(specs)
 
 
-def _shortened(value: Any) -> str:
+def _shorten(value: Any) -> str:
     text = repr(value)
     return text if len(text) <= 60 else f"{text[:57]}..."

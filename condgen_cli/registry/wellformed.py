@@ -22,7 +22,7 @@ from condgen_cli.specs import (
     references,
 )
 
-__all__ = ["MalformedError", "well_formed"]
+__all__ = ["MalformedError", "check_spec"]
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _MODULE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
@@ -35,7 +35,7 @@ class MalformedError(Exception):
     """What is wrong with a spec, or with what a hook returned."""
 
 
-def well_formed(spec: Any) -> Any:
+def check_spec(spec: Any) -> Any:
     """The spec with lists in place of tuples made tuples, if each field is of its type and says what it can mean.
 
     Raises:
@@ -156,22 +156,22 @@ def _fit(value: Any, hint: Any, where: str) -> Any:
                 return _fit(value, one, where)
             except MalformedError:
                 continue
-        raise _unfit(value, where, " or ".join(map(_kind, arguments)))
+        raise _wrong_type(value, where, " or ".join(map(_kind, arguments)))
     if origin is tuple:
         return _fit_tuple(value, hint, where)
     if origin is not None and issubclass(origin, Mapping):
         if not isinstance(value, Mapping):
-            raise _unfit(value, where, _kind(hint))
+            raise _wrong_type(value, where, _kind(hint))
         key, kind = arguments
         return {_fit(name, key, f"a key in {where}"): _fit(one, kind, f"{name!r} in {where}") for name, one in value.items()}
     if origin is not None:  # a function
         if not callable(value):
-            raise _unfit(value, where, _kind(hint))
+            raise _wrong_type(value, where, _kind(hint))
         return value
     if hint is Any:
         return value
     if not isinstance(value, (int, float) if hint is float else hint):
-        raise _unfit(value, where, _kind(hint))
+        raise _wrong_type(value, where, _kind(hint))
     return _fit_fields(value, "in", where) if hasattr(hint, "_fields") else value
 
 
@@ -184,11 +184,11 @@ def _fit_fields(value: Any, of: str, whole: str) -> Any:
 def _fit_tuple(value: Any, hint: Any, where: str) -> Any:
     if not isinstance(value, list | tuple) or hasattr(value, "_fields"):
         comma = f"; write ({value!r},)" if isinstance(value, str) else ""
-        raise MalformedError(f"{_unfit(value, where, _kind(hint))}{comma}")
+        raise MalformedError(f"{_wrong_type(value, where, _kind(hint))}{comma}")
     return tuple(_fit(one, get_args(hint)[0], f"a member of {where}") for one in value)
 
 
-def _unfit(value: Any, where: str, kind: str) -> MalformedError:
+def _wrong_type(value: Any, where: str, kind: str) -> MalformedError:
     text = repr(value)
     return MalformedError(f"{where} is not {kind}: {text if len(text) <= 60 else text[:57] + '...'}")
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from condgen_cli.errors import CondgenError, InputError
-from condgen_cli.inputs.reading import locate
+from condgen_cli.inputs.reading import add_location
 from condgen_cli.inputs.sources import Failure
 from condgen_cli.item import Item
 from condgen_cli.model import Model
@@ -122,7 +122,7 @@ def make_failure(entry: Item | Failure, error: Exception) -> Failure:
         return entry
     source = entry.source or entry.id
     if isinstance(error, CondgenError):
-        return Failure(source, locate(error, source) if entry.text is not None else error, entry)
+        return Failure(source, add_location(error, source) if entry.text is not None else error, entry)
     if debugging():
         raise error
     if isinstance(error, ImportError) and (failure := failed_plugin(error)):

@@ -12,7 +12,7 @@ from condgen_cli.errors import CondgenError, IntegrityError, PluginError
 from condgen_cli.files.validation import validation_message
 from condgen_cli.files.weights import read_weights
 from condgen_cli.model import Model, Predictor, SequenceModel
-from condgen_cli.registry.guard import guard, told
+from condgen_cli.registry.guard import describe_error, guard
 from condgen_cli.registry.plugins import failed_plugin, manager
 from condgen_cli.running.bundle import Bundle
 from condgen_cli.settings import debugging
@@ -44,7 +44,7 @@ def build_model(bundle: Bundle) -> Model:
             raise
         if isinstance(error, ImportError) and (failure := failed_plugin(error)):
             raise failure from error
-        reason = validation_message(error) if isinstance(error, ValidationError) else told(error)
+        reason = validation_message(error) if isinstance(error, ValidationError) else describe_error(error)
         message = f"the plugin of {bundle.architecture!r} can't build {bundle.name}: {reason}"
         raise PluginError(message) from error
     _check_contract(model, bundle)
@@ -87,13 +87,13 @@ def _load_weights(model: Model, bundle: Bundle) -> None:
             if expected[name].is_floating_point() != weights[name].is_floating_point()
         },
     }
-    found = [f"{_some(names)} {fault}" for fault, names in faults.items() if names]
+    found = [f"{_shorten_list(names)} {fault}" for fault, names in faults.items() if names]
     if found:
         raise IntegrityError(f"the weights of {bundle.name} don't fit its architecture: {'; '.join(found)}")
     model.load_state_dict(weights)
 
 
-def _some(names: Sequence[str] | set[str], shown: int = 3) -> str:
+def _shorten_list(names: Sequence[str] | set[str], shown: int = 3) -> str:
     ordered = sorted(names)
     rest = f" and {len(ordered) - shown} more" if len(ordered) > shown else ""
     return ", ".join(f"{name:.80}" for name in ordered[:shown]) + rest

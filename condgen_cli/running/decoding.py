@@ -23,7 +23,7 @@ from condgen_cli.nn.denormals import flushed_denormals
 from condgen_cli.running.limits import LARGEST_PENALTY, LONGEST_OUTPUT, MOST_SAMPLES, TEMPERATURES, WIDEST_BEAM
 from condgen_cli.running.randomness import Uniforms, fresh_keys
 
-__all__ = ["Decoding", "Hypothesis", "Scorer", "decode", "force", "reweighted"]
+__all__ = ["Decoding", "Hypothesis", "Scorer", "decode", "force", "reweight"]
 
 WIDE = 32
 """A beam from which on inputs are searched one after the other: it is a batch by itself, and several would take memory for
@@ -161,7 +161,7 @@ def decode(
         each = torch.arange(len(memory), device=memory.values.device).unsqueeze(1)
         return [found for row in each for found in decode(model, memory.select(row), decoding, None, scorers)]
     if scorers is None:
-        scorers = _weighted(model.scorers(), decoding.weights)
+        scorers = _select_scorers(model.scorers(), decoding.weights)
     second_pass = decoding.second_pass and decoding.method != "sample" and bool(scorers)
     scoring = _Scoring(model, scorers, decoding, own=not second_pass)
     with flushed_denormals():
@@ -170,10 +170,10 @@ def decode(
         if not second_pass:
             return _beam_search(scoring, memory, decoding)
         found = _beam_search(scoring, memory, replace(decoding, nbest=min(decoding.beam, max(SECOND, decoding.nbest))))
-        return _judged(model, memory, found, decoding)
+        return _rescore(model, memory, found, decoding)
 
 
-def reweighted(decoding: Decoding, model: Model, weights: Mapping[str, float]) -> Decoding:
+def reweight(decoding: Decoding, model: Model, weights: Mapping[str, float]) -> Decoding:
     """The decoding with other weights of some of the model's scorers.
 
     Raises:
@@ -189,7 +189,7 @@ def _check_names(weights: Mapping[str, float], scorers: Mapping[str, Scorer]) ->
             raise UsageError(f"the model has no scorer {name!r}", f"it has: {', '.join(scorers) or 'none'}")
 
 
-def _weighted(scorers: Mapping[str, Scorer], weights: Mapping[str, float]) -> list[tuple[Scorer, float]]:
+def _select_scorers(scorers: Mapping[str, Scorer], weights: Mapping[str, float]) -> list[tuple[Scorer, float]]:
     _check_names(weights, scorers)
     return [(scorers[name], weight) for name, weight in weights.items() if weight]
 
@@ -223,7 +223,7 @@ def force(model: SequenceModel, memory: Memory, ids: Sequence[Sequence[int]]) ->
     ]
 
 
-def _judged(model: SequenceModel, memory: Memory, found: list[list[Hypothesis]], decoding: Decoding) -> list[list[Hypothesis]]:
+def _rescore(model: SequenceModel, memory: Memory, found: list[list[Hypothesis]], decoding: Decoding) -> list[list[Hypothesis]]:
     """What a first pass found, the model's log-probability added to its scores: the best of each input."""
     width = max(map(len, found))
     rows = [(hypotheses * width)[:width] for hypotheses in found]  # those of an input with fewer come again
@@ -286,9 +286,9 @@ class _Scoring:
             next_states.append(torch.cat([states[-1], token.unsqueeze(1)], 1))
         if self.no_repeat_ngram:
             written = next_states[-1]
-            rows, tokens = _repeating(written, self.no_repeat_ngram)
+            rows, tokens = _repeated_ngrams(written, self.no_repeat_ngram)
             ended = tokens == self.eos  # rows that have ended go on with the end token, however often
-            _forbid(total, rows[~ended], tokens[~ended])
+            _forbid_tokens(total, rows[~ended], tokens[~ended])
         return _Scored(total, logits, norm, next_states, step)
 
     def only_end(self, scored: _Scored) -> _Scored:
@@ -298,7 +298,7 @@ class _Scoring:
         return replace(scored, total=ended)
 
 
-def _repeating(written: Tensor, size: int) -> tuple[Tensor, Tensor]:
+def _repeated_ngrams(written: Tensor, size: int) -> tuple[Tensor, Tensor]:
     """Rows of ``written`` (rows, steps), each with a token that would end an n-gram of that size which it has."""
     if written.shape[1] < size:
         nothing = written.new_zeros(0)
@@ -309,7 +309,7 @@ def _repeating(written: Tensor, size: int) -> tuple[Tensor, Tensor]:
     return rows, ngrams[rows, places, -1]
 
 
-def _forbid(total: Tensor, rows: Tensor, tokens: Tensor) -> None:
+def _forbid_tokens(total: Tensor, rows: Tensor, tokens: Tensor) -> None:
     """Take tokens from rows' scores (rows, vocabulary), in place; not from rows that would be left with nothing to write."""
     if not len(rows):
         return
@@ -392,7 +392,7 @@ class _Finished:
     log_prob: float
 
 
-def _ranked(trace: _Trace, finished: list[list[_Finished]], decoding: Decoding) -> list[list[Hypothesis]]:
+def _rank(trace: _Trace, finished: list[list[_Finished]], decoding: Decoding) -> list[list[Hypothesis]]:
     """The ``nbest`` hypotheses of each input, best first, read back from the trace."""
     return [
         [
@@ -424,9 +424,9 @@ def _beam_search(scoring: _Scoring, memory: Memory, decoding: Decoding) -> list[
             scored = scoring.only_end(scored)
         # with twice the beam's candidates there are enough to go on with even if the best all end
         number = beam * (4 if decoding.recombine else 2)
-        best, row, chosen = _best(scored.total, scores - scored.norm.view(scores.shape), number)
+        best, row, chosen = _best_candidates(scored.total, scores - scored.norm.view(scores.shape), number)
         if decoding.recombine:
-            best = best.masked_fill(_again(scored.states[-1][row], chosen, decoding.recombine), -torch.inf)
+            best = best.masked_fill(_find_duplicates(scored.states[-1][row], chosen, decoding.recombine), -torch.inf)
         ends = chosen == scoring.eos
         ended = scored.log_prob(row, chosen).tolist() if ends.any() else []
         for item, rank in (ends & best.isfinite()).nonzero().tolist():
@@ -439,7 +439,7 @@ def _beam_search(scoring: _Scoring, memory: Memory, decoding: Decoding) -> list[
             width = int((scores >= scores[:, :1] - decoding.threshold).sum(1).max())
             scores, keep = scores[:, :width], keep[:, :width]
         heads = scores[:, 0].tolist()
-        going = [item for item, head in enumerate(heads) if _open(finished[alive[item]], head, position, beam, decoding)]
+        going = [item for item, head in enumerate(heads) if _is_open(finished[alive[item]], head, position, beam, decoding)]
         if not going:
             break
         items = torch.tensor(going, device=device)
@@ -449,10 +449,10 @@ def _beam_search(scoring: _Scoring, memory: Memory, decoding: Decoding) -> list[
         states = [select_state(state, origin) for state in scored.states]
         if len(going) < len(alive):
             memory, alive = memory.select(items), [alive[item] for item in going]
-    return _ranked(trace, finished, decoding)
+    return _rank(trace, finished, decoding)
 
 
-def _best(logits: Tensor, added: Tensor, number: int) -> tuple[Tensor, Tensor, Tensor]:
+def _best_candidates(logits: Tensor, added: Tensor, number: int) -> tuple[Tensor, Tensor, Tensor]:
     """The best next tokens of each input over all its rows.
 
     They lie in the ``number`` blocks of the vocabulary with the highest peaks, so that only these are searched.
@@ -477,7 +477,7 @@ def _best(logits: Tensor, added: Tensor, number: int) -> tuple[Tensor, Tensor, T
     return best, row.gather(1, place // BLOCK), token.flatten(1).gather(1, place)
 
 
-def _again(written: Tensor, chosen: Tensor, size: int) -> Tensor:
+def _find_duplicates(written: Tensor, chosen: Tensor, size: int) -> Tensor:
     """Candidates, best first, whose last tokens are those of a better one.
 
     Args:
@@ -495,7 +495,7 @@ def _again(written: Tensor, chosen: Tensor, size: int) -> Tensor:
     return torch.tensor(again, device=chosen.device).view(chosen.shape)
 
 
-def _open(finished: list[_Finished], best_alive: float, position: int, beam: int, decoding: Decoding) -> bool:
+def _is_open(finished: list[_Finished], best_alive: float, position: int, beam: int, decoding: Decoding) -> bool:
     """Whether to go on with an input: its best open hypothesis against the nbest-th finished one.
 
     Without a length penalty a score can only fall, so nothing is missed. With one it may also rise; it is compared as it
@@ -523,7 +523,7 @@ def _sample(scoring: _Scoring, memory: Memory, decoding: Decoding, keys: Sequenc
         trace.append(origin, token, log_prob, scored.step)
         if position == decoding.max_length:
             scored = scoring.only_end(scored)
-        token = _drawn(_truncated(scored.total / decoding.temperature, decoding), uniforms.draw())
+        token = _draw_tokens(_truncate(scored.total / decoding.temperature, decoding), uniforms.draw())
         log_prob = scored.log_prob(torch.arange(len(token), device=device), token)
         scores = scores + scored.total.gather(1, token.unsqueeze(1)).squeeze(1) - scored.norm
         ends = (token == scoring.eos) & ~done
@@ -540,10 +540,10 @@ def _sample(scoring: _Scoring, memory: Memory, decoding: Decoding, keys: Sequenc
         if len(going) < len(alive):
             memory, alive = memory.select(going), [alive[item] for item in going.tolist()]
             uniforms.keep(origin.tolist())
-    return _ranked(trace, finished, decoding)
+    return _rank(trace, finished, decoding)
 
 
-def _drawn(probabilities: Tensor, numbers: NDArray[np.float64]) -> Tensor:
+def _draw_tokens(probabilities: Tensor, numbers: NDArray[np.float64]) -> Tensor:
     """The token of each row (rows,) where the sum of the probabilities (rows, vocabulary) up to it passes the row's number."""
     exact = torch.float32 if probabilities.device.type == "mps" else torch.float64
     sums = probabilities.to(exact).cumsum(1)
@@ -554,7 +554,7 @@ def _drawn(probabilities: Tensor, numbers: NDArray[np.float64]) -> Tensor:
     return torch.searchsorted(sums, wanted, right=True).squeeze(1)
 
 
-def _truncated(logits: Tensor, decoding: Decoding) -> Tensor:
+def _truncate(logits: Tensor, decoding: Decoding) -> Tensor:
     """Probabilities (rows, vocabulary) after top-k, then top-p (Holtzman et al. 2020): the likeliest token always stays."""
     if decoding.top_k and decoding.top_k < logits.shape[1]:
         smallest = logits.topk(decoding.top_k, 1).values[:, -1:]

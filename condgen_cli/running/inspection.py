@@ -108,12 +108,12 @@ def _recorder(outputs: dict[str, tuple[Shape, ...]], name: str) -> Callable[[nn.
 
 def _run(model: SequenceModel | Predictor, batch: Any, outputs: Mapping[str, tuple[Shape, ...]]) -> Trace:
     if isinstance(model, Predictor):
-        _, flops = _counted(lambda: model.predict(batch))
+        _, flops = _count_flops(lambda: model.predict(batch))
         return Trace(outputs, {}, {}, {}, Cost(flops))
-    memory, encode_flops = _counted(lambda: model.encode(batch))
+    memory, encode_flops = _count_flops(lambda: model.encode(batch))
     token = torch.tensor([model.vocabulary.bos])
     state = model.start(memory)
-    step, step_flops = _counted(lambda: model.step(token, state, memory))
+    step, step_flops = _count_flops(lambda: model.step(token, state, memory))
     return Trace(
         outputs,
         memory=_named_shapes({"values": memory.values, "keys": memory.keys, "vector": memory.vector, **memory.auxiliary}),
@@ -123,7 +123,7 @@ def _run(model: SequenceModel | Predictor, batch: Any, outputs: Mapping[str, tup
     )
 
 
-def _counted(action: Callable[[], Any]) -> tuple[Any, int]:
+def _count_flops(action: Callable[[], Any]) -> tuple[Any, int]:
     with FlopCounterMode(display=False) as counter:
         result = action()
     return result, counter.get_total_flops()

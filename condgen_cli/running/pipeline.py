@@ -10,7 +10,7 @@ from itertools import islice
 from queue import SimpleQueue
 from typing import TypeVar
 
-__all__ = ["available", "batched", "prefetch", "restored", "sorted_batches"]
+__all__ = ["batch_available", "batched", "prefetch", "restore_order", "sorted_batches"]
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -23,7 +23,7 @@ def batched(values: Iterable[T], size: int) -> Iterator[list[T]]:
         yield batch
 
 
-def available(values: Iterable[T], size: int, weigh: Callable[[T], int] = lambda value: 1) -> Iterator[list[T]]:
+def batch_available(values: Iterable[T], size: int, weigh: Callable[[T], int] = lambda value: 1) -> Iterator[list[T]]:
     """Lists of values that weigh at most ``size`` together: waits for one, then takes those that have come by now.
 
     A thread of its own reads ``values``, at most ``size`` beyond those that were given.
@@ -87,7 +87,7 @@ def sorted_batches(
         start += len(window)
 
 
-def restored(placed: Iterable[tuple[int, T]]) -> Iterator[T]:
+def restore_order(placed: Iterable[tuple[int, T]]) -> Iterator[T]:
     """Values in the order of their places 0, 1, 2, …, each as soon as those before it are there."""
     waiting: dict[int, T] = {}
     following = 0

@@ -23,7 +23,7 @@ from condgen_cli.errors import CondgenError
 from condgen_cli.inputs.sources import Failure
 from condgen_cli.item import Content, Item
 
-__all__ = ["Uniforms", "fresh_keys", "item_key", "keyed", "stream_key"]
+__all__ = ["Uniforms", "assign_keys", "fresh_keys", "item_key", "stream_key"]
 
 BLOCK = 64
 """Numbers that are drawn from a stream at a time."""
@@ -51,7 +51,7 @@ def item_key(seed: int, item: Item, occurrence: int = 0) -> int:
     return _key(seed, _item_digest(item), occurrence)
 
 
-def keyed(items: Iterable[Item | Failure], seed: int) -> Iterator[Item | Failure]:
+def assign_keys(items: Iterable[Item | Failure], seed: int) -> Iterator[Item | Failure]:
     """Items with the keys of their streams. Of equal inputs each has a key of its own: the first, the second, ….
 
     A number of 64 bits is kept for each different input.
@@ -121,7 +121,7 @@ def _is_text(value: Any) -> bool:
 
 def _digest(content: Any) -> bytes:
     digest = hashlib.blake2b(digest_size=16)
-    for part in _written(content):
+    for part in _serialize(content):
         digest.update(part)
     return digest.digest()
 
@@ -130,7 +130,7 @@ def _key(seed: int, digest: bytes, occurrence: int) -> int:
     return int.from_bytes(_digest((seed, digest, occurrence)), "big")
 
 
-def _written(value: Any) -> Iterator[bytes]:
+def _serialize(value: Any) -> Iterator[bytes]:
     """A value as bytes that no other value has.
 
     Raises:
@@ -138,26 +138,26 @@ def _written(value: Any) -> Iterator[bytes]:
     """
     if isinstance(value, np.ndarray | np.generic | Tensor):
         array = np.ascontiguousarray(value.cpu().numpy() if isinstance(value, Tensor) else value)
-        yield _framed(f"{array.dtype.str}{array.shape}", array.tobytes())
+        yield _frame(f"{array.dtype.str}{array.shape}", array.tobytes())
     elif value is None or isinstance(value, bool | int | float | str):
-        yield _framed(type(value).__name__, repr(value).encode())
+        yield _frame(type(value).__name__, repr(value).encode())
     elif isinstance(value, bytes):
-        yield _framed("bytes", value)
+        yield _frame("bytes", value)
     elif isinstance(value, Image.Image):
-        yield _framed(f"{value.mode}{value.size}", value.tobytes())
+        yield _frame(f"{value.mode}{value.size}", value.tobytes())
     elif isinstance(value, Content):
-        yield _framed("file", value.ends(ENDS))
+        yield _frame("file", value.ends(ENDS))
     elif isinstance(value, Mapping):
-        yield from _written([(name, value[name]) for name in sorted(value)])
+        yield from _serialize([(name, value[name]) for name in sorted(value)])
     elif isinstance(value, tuple | list):
-        yield _framed("list", str(len(value)).encode())
+        yield _frame("list", str(len(value)).encode())
         for part in value:
-            yield from _written(part)
+            yield from _serialize(part)
     elif is_dataclass(value) and not isinstance(value, type):
-        yield from _written([getattr(value, field.name) for field in fields(value)])
+        yield from _serialize([getattr(value, field.name) for field in fields(value)])
     else:
         raise TypeError(f"{type(value).__name__} has no bytes")
 
 
-def _framed(kind: str, content: bytes) -> bytes:
+def _frame(kind: str, content: bytes) -> bytes:
     return f"{kind}:{len(content)}:".encode() + content

@@ -42,13 +42,13 @@ def group_by_input(results: Iterable[Result]) -> Iterator[Iterator[Result]]:
     """For each input the results of its parts, as they come; they end with the last part, before the next input is there."""
     results = iter(results)
     for first in results:
-        parts = _with_following(first, results)
+        parts = _parts_from(first, results)
         yield parts
         for _ in parts:  # those that nobody took
             pass
 
 
-def _with_following(result: Result, results: Iterator[Result]) -> Iterator[Result]:
+def _parts_from(result: Result, results: Iterator[Result]) -> Iterator[Result]:
     yield result
     while not result.last and (following := next(results, None)) is not None:
         result = following

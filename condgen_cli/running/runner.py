@@ -32,8 +32,8 @@ from condgen_cli.running.bundle import (
 )
 from condgen_cli.running.devices import find_device
 from condgen_cli.running.execution import Execution
-from condgen_cli.running.pipeline import available, prefetch, restored, sorted_batches
-from condgen_cli.running.randomness import keyed
+from condgen_cli.running.pipeline import batch_available, prefetch, restore_order, sorted_batches
+from condgen_cli.running.randomness import assign_keys
 from condgen_cli.running.request import Request
 from condgen_cli.running.results import Result, group_by_input, join_parts
 
@@ -144,7 +144,7 @@ class Runner:
         request = request or Request()
         decoding = request.decoding or self.decoding
         if decoding.method == "sample":
-            items = keyed(items, request.seed)
+            items = assign_keys(items, request.seed)
         forced = self._force(request.force)
         collator = Collator(self.model, request.conditions, forced is not None)
         execution = Execution(self.model, self.device, collator, request, decoding, forced, self._purpose)
@@ -157,7 +157,7 @@ class Runner:
             for places, batch in prefetch(prepare, self._batches(items, request, collator), ahead=AHEAD):
                 yield from zip(places, execution.results(batch), strict=True)
 
-        results = restored(placed_results())
+        results = restore_order(placed_results())
         yield from map(join_parts, group_by_input(results)) if request.join_parts else results
 
     def _batches(
@@ -168,7 +168,7 @@ class Runner:
         window = request.batch_size * WINDOW if by_length else request.batch_size
         if request.live:
             part = max(window // request.batch_size, 1)
-            found = available(items, window, lambda item: part if is_part(item) else 1)
+            found = batch_available(items, window, lambda item: part if is_part(item) else 1)
         else:
             found = windows(items, window, request.batch_size)
         return sorted_batches(found, request.batch_size, collator.length if by_length else None)

@@ -15,7 +15,7 @@ from condgen_cli.inputs.expansion import Inputs
 from condgen_cli.inputs.lines import Texts
 from condgen_cli.inputs.sources import Failure
 from condgen_cli.registry.plugins import manager
-from condgen_cli.specs import named
+from condgen_cli.specs import look_up
 from condgen_cli.tasks.delivery import Delivery
 from condgen_cli.tasks.options import TaskOptions, check_options, check_outputs, complete
 from condgen_cli.tasks.session import Session, load_model
@@ -66,7 +66,7 @@ def run_task(
         UsageError: before any work, if options contradict one another.
         CondgenError: if the model can't be had.
     """
-    spec = named(manager().tasks, "task", task)
+    spec = look_up(manager().tasks, "task", task)
     options = complete(spec, options)
     if isinstance(inputs, Texts):
         check_options(spec, options, inputs.several)

@@ -65,7 +65,7 @@ class Style:
 
     def output_text(self, generation: Generation) -> str:
         """An output as it is printed."""
-        text = self.text(_clean_generation(generation), self.color)
+        text = self.text(_escape_generation(generation), self.color)
         return f"{text}  ({printable(generation.doubt)})" if generation.doubt else text
 
     def attention_text(self, generation: Generation) -> str:
@@ -144,7 +144,7 @@ class PartsPrinter:
                     self.output.write(f"{printable(result.source)}: " if self.style.with_names else "")
                     before = "\n"
                 if generation.output:
-                    self.output.write(f"{' ' if before == ' ' else ''}{_clean_generation(generation).output}")
+                    self.output.write(f"{' ' if before == ' ' else ''}{_escape_generation(generation).output}")
                     before = " "
                 self.output.flush()
         if before:
@@ -163,7 +163,7 @@ class FormatPrinter:
         self.format = format
 
     def write(self, results: Iterable[Result], model: str) -> None:
-        for text in self.format(_clean_generation(one) for result in results for one in result.generations):
+        for text in self.format(_escape_generation(one) for result in results for one in result.generations):
             self.output.write(text)
             self.output.flush()
 
@@ -275,14 +275,14 @@ def _finite(number: float | None) -> float | None:
     return float(number) if number is not None and math.isfinite(number) else None
 
 
-def _clean_generation(generation: Generation) -> Generation:
+def _escape_generation(generation: Generation) -> Generation:
     """The generation with escapes for control characters in its output and details."""
     output = generation.output
-    details = {name: [_clean(detail) for detail in values] for name, values in generation.details.items()}
+    details = {name: [_escape_details(detail) for detail in values] for name, values in generation.details.items()}
     return replace(generation, output=printable(output, lines=True) if isinstance(output, str) else output, details=details)
 
 
-def _clean(value: Any) -> Any:
+def _escape_details(value: Any) -> Any:
     if isinstance(value, str):
         return printable(value)
-    return {name: _clean(part) for name, part in value.items()} if isinstance(value, Mapping) else value
+    return {name: _escape_details(part) for name, part in value.items()} if isinstance(value, Mapping) else value

@@ -14,7 +14,7 @@ from condgen_cli.errors import CondgenError, UsageError
 from condgen_cli.inputs.sources import Failure
 from condgen_cli.options import parse_weights
 from condgen_cli.registry.plugins import manager
-from condgen_cli.specs import named
+from condgen_cli.specs import look_up
 from condgen_cli.tasks.options import DRAWING, TaskOptions, check_method, check_options, check_outputs, complete
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def load_model(task: str, options: TaskOptions) -> tuple[Runner, Decoding]:
         UsageError: if options contradict one another.
         CondgenError: if the model can't be had.
     """
-    spec = named(manager().tasks, "task", task)
+    spec = look_up(manager().tasks, "task", task)
     options = complete(spec, options)
     check_options(spec, options, several=False)
     return _load(spec, options)
@@ -145,9 +145,9 @@ def _load(spec: TaskSpec, options: TaskOptions) -> tuple[Runner, Decoding]:
 
 def _decoding(runner: Runner, options: TaskOptions, weights: dict[str, float]) -> Decoding:
     """The model's own settings with what the user changed."""
-    from condgen_cli.running.decoding import reweighted
+    from condgen_cli.running.decoding import reweight
 
-    default = reweighted(runner.decoding, runner.model, weights) if weights else runner.decoding
+    default = reweight(runner.decoding, runner.model, weights) if weights else runner.decoding
     changes: dict[str, Any] = {"nbest": options.nbest}
     if options.length_penalty is not None:
         changes["length_penalty"] = options.length_penalty

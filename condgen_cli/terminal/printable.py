@@ -6,7 +6,7 @@ import codecs
 import json
 import re
 
-__all__ = ["ESCAPES", "defused", "printable"]
+__all__ = ["ESCAPES", "escape_controls", "printable"]
 
 ESCAPES = "condgen-escape"
 """An error handler for files: what the encoding lacks is written as JSON escapes it, so that a document stays one."""
@@ -28,17 +28,17 @@ def printable(text: str, *, lines: bool = False) -> str:
         text: from a file name, an input, a manifest, a model.
         lines: ends of lines and tabs stay.
     """
-    return (_LINES if lines else _LINE).sub(_escaped, text)
+    return (_LINES if lines else _LINE).sub(_escape, text)
 
 
-def _escaped(match: re.Match[str]) -> str:
+def _escape(match: re.Match[str]) -> str:
     character = match.group()
     if "\udc80" <= character <= "\udcff":
         return f"\\x{ord(character) - 0xDC00:02x}"
     return character.encode("unicode_escape").decode()
 
 
-def defused(text: str, *, colors: bool) -> str:
+def escape_controls(text: str, *, colors: bool) -> str:
     """Text that a terminal can't be steered with, whatever wrote it: the last net behind ``printable``.
 
     Escapes are those of JSON, so that a document keeps its meaning.
@@ -47,10 +47,10 @@ def defused(text: str, *, colors: bool) -> str:
         text: lines of text.
         colors: sequences that only set colours stay.
     """
-    return (_BUT_COLORS if colors else _LINES).sub(_escaped_for_json, text)
+    return (_BUT_COLORS if colors else _LINES).sub(_escape_for_json, text)
 
 
-def _escaped_for_json(match: re.Match[str]) -> str:
+def _escape_for_json(match: re.Match[str]) -> str:
     return match.group() if len(match.group()) > 1 else json.dumps(match.group())[1:-1].replace("\x7f", "\\u007f")
 
 

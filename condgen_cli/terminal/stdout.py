@@ -10,7 +10,7 @@ from contextlib import suppress
 
 from condgen_cli.files.writing import storage_error
 from condgen_cli.terminal.console import use_color
-from condgen_cli.terminal.printable import ESCAPES, defused
+from condgen_cli.terminal.printable import ESCAPES, escape_controls
 
 __all__ = ["NAME", "prepare_streams", "silence_stdout"]
 
@@ -26,7 +26,7 @@ class _Stdout(io.TextIOWrapper):
         if threading.current_thread() is not threading.main_thread():
             return sys.stderr.write(text)
         try:
-            return super().write(defused(text, colors=use_color(self)))
+            return super().write(escape_controls(text, colors=use_color(self)))
         except BrokenPipeError:
             raise
         except OSError as error:

@@ -25,12 +25,12 @@ def build_experiment(recipe: Recipe, data_dir: Path | None, run_dir: Path) -> Ex
     from accelerate.utils import set_seed
 
     from condgen_cli.registry.plugins import manager
-    from condgen_cli.specs import named, resolve
+    from condgen_cli.specs import look_up, resolve
 
     _protect_sources(recipe, data_dir)
     refuse_input(run_dir)
 
-    spec = named(manager().models, "architecture", recipe.model.architecture)
+    spec = look_up(manager().models, "architecture", recipe.model.architecture)
     if spec.task != recipe.task:
         raise UsageError(f"architecture {spec.name} is for the task {spec.task}, the recipe says {recipe.task}")
     if not spec.experiment:

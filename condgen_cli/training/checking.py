@@ -18,7 +18,7 @@ import torch
 from torch import nn
 
 from condgen_cli.data.store import dataset_spec, open_dataset
-from condgen_cli.errors import CondgenError, UsageError, out_of_memory
+from condgen_cli.errors import CondgenError, UsageError, memory_error
 from condgen_cli.training.build import build_experiment
 from condgen_cli.training.experiment import Experiment
 from condgen_cli.training.optimizer import make_optimizer
@@ -178,7 +178,7 @@ def _bounded_memory() -> Iterator[None]:
 
 def _as_usage_error(error: Exception) -> CondgenError:
     """A lack of memory is what the recipe asks for; the other errors as they are."""
-    failure = out_of_memory(error)
+    failure = memory_error(error)
     if failure is not None:
         return UsageError(failure.message, failure.hint)
     if not isinstance(error, CondgenError):

@@ -8,7 +8,7 @@ from pathlib import Path
 from condgen_cli.errors import NotFoundError
 from condgen_cli.files import protect
 from condgen_cli.registry.plugins import manager
-from condgen_cli.specs import RecipeSpec, named, package_text
+from condgen_cli.specs import RecipeSpec, look_up, package_text
 from condgen_cli.terminal.suggestions import near_names
 from condgen_cli.training.stages import read_description, read_text
 
@@ -33,7 +33,7 @@ def find_recipe(source: str) -> tuple[str, str]:
         protect(path)
     if path.is_file() or path.suffix in (".toml", ".json") or os.sep in source:
         return read_text(path), path.name
-    spec = named(manager().recipes, "recipe", source)
+    spec = look_up(manager().recipes, "recipe", source)
     return package_text(spec.package, spec.file, f"the recipe {source}"), spec.file
 
 

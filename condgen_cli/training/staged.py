@@ -267,9 +267,9 @@ def check_names(recipe: Recipe) -> None:
     from condgen_cli.data.store import check_options, dataset_spec
     from condgen_cli.registry.plugins import manager
     from condgen_cli.running.runner import initial_bundle
-    from condgen_cli.specs import named
+    from condgen_cli.specs import look_up
 
-    spec = named(manager().models, "architecture", recipe.model.architecture)
+    spec = look_up(manager().models, "architecture", recipe.model.architecture)
     if spec.task != recipe.task:
         raise UsageError(f"architecture {spec.name} is for the task {spec.task}, the recipe says {recipe.task}")
     check_options(dataset_spec(recipe.data.dataset), recipe.data.options.get("options", {}))

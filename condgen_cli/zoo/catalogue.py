@@ -16,7 +16,7 @@ from typing import Literal
 
 from condgen_cli import __version__, settings
 from condgen_cli.errors import CondgenError, IntegrityError, NetworkError, NotFoundError
-from condgen_cli.specs import named
+from condgen_cli.specs import look_up
 from condgen_cli.terminal import console
 from condgen_cli.zoo.fetch import fetch_bytes
 from condgen_cli.zoo.manifest import Entry, File
@@ -40,7 +40,7 @@ def open_zoo() -> Zoo:
     Raises:
         UsageError: if the settings can't be understood.
     """
-    current, shared = settings.current(), settings.shared()
+    current, shared = settings.current(), settings.command_cache()
     zoo = shared.get(current)
     if not isinstance(zoo, Zoo):
         store = Store(current.home)
@@ -142,7 +142,7 @@ class Zoo:
                 self._tell(name, self._source[known[name].id])
                 return known[name]
         self._raise_first()
-        entry: Entry = named(known, "model", name)
+        entry: Entry = look_up(known, "model", name)
         return entry
 
     def source(self, entry: Entry) -> Source:

@@ -17,7 +17,7 @@ from condgen_cli.errors import CondgenError, IntegrityError, NotFoundError, Usag
 from condgen_cli.files import write_atomically
 from condgen_cli.files.inputs import forget_inputs, protect
 from condgen_cli.files.validation import validation_message
-from condgen_cli.files.weights import SCALE, eight_bits, load_weights
+from condgen_cli.files.weights import SCALE, load_weights, quantize_to_8_bits
 from condgen_cli.terminal import console
 from condgen_cli.zoo.manifest import (
     SCHEMA,
@@ -146,7 +146,7 @@ def _smaller(path: Path, bits: int) -> bytes:
 
     weights = load_file(path)
     if bits == 8:
-        weights = eight_bits(weights)
+        weights = quantize_to_8_bits(weights)
     kept = [name for name in weights if name.endswith(SCALE)]
     return save({name: value if name in kept else halved(name, value) for name, value in weights.items()})
 

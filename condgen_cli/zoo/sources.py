@@ -14,8 +14,8 @@ from urllib.request import url2pathname
 
 import condgen_cli
 from condgen_cli.errors import CondgenError, IntegrityError, NetworkError, NotFoundError, PluginError, reason_of
-from condgen_cli.registry.guard import told
-from condgen_cli.settings import Settings, expanded
+from condgen_cli.registry.guard import describe_error
+from condgen_cli.settings import Settings, expand_home
 from condgen_cli.specs import ManifestSpec, package_file
 from condgen_cli.terminal import console
 from condgen_cli.zoo.fetch import fetch_bytes
@@ -205,7 +205,7 @@ def _of_user(zoo: str, settings: Settings, store: Store) -> Named:
         return Named(zoo, "user", False, lambda offline: local_source(Path(url2pathname(urlsplit(zoo).path)), zoo))
     if protocol_of(zoo):
         return Named(zoo, "user", True, lambda offline: remote_source(zoo, store, offline or settings.offline))
-    return Named(zoo, "user", False, lambda offline: local_source(expanded(zoo, "the zoo")))
+    return Named(zoo, "user", False, lambda offline: local_source(expand_home(zoo, "the zoo")))
 
 
 def plugin_zoos(plugins: Plugins, settings: Settings, store: Store) -> Iterator[tuple[str, Named]]:
@@ -226,6 +226,6 @@ def _of_plugin(name: str, spec: ManifestSpec, settings: Settings, store: Store) 
         except CondgenError:
             raise
         except (Exception, SystemExit) as error:  # importing a package runs it
-            raise PluginError(told(error), "condgen plugin doctor") from error
+            raise PluginError(describe_error(error), "condgen plugin doctor") from error
 
     return Named(name, "plugin", bool(spec.url), read)

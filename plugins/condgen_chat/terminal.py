@@ -134,7 +134,7 @@ class _Session:
     def _save(self, name: str) -> None:
         if not name:
             raise UsageError("where to?", "/save FILE")
-        path = settings.expanded(name, "/save")
+        path = settings.expand_home(name, "/save")
         turns = [(("you", "bot")[place % 2], turn) for place, turn in enumerate(self.conversation.turns)]
         if path.suffix == ".jsonl":
             dialogue = {"turns": [{"speaker": speaker, "text": text} for speaker, text in turns]}

@@ -18,7 +18,7 @@ from condgen_cli.data.audio import Sound, load_audio
 from condgen_cli.data.subwords import SubwordVocabulary
 from condgen_cli.errors import UsageError
 from condgen_cli.model import Item
-from condgen_cli.running.decoding import reweighted
+from condgen_cli.running.decoding import reweight
 from condgen_cli.terminal.console import progress
 from condgen_cli.training import Experiment, Options, check
 from condgen_cli.training.batches import batches_of_like_length, teacher_forcing
@@ -143,7 +143,7 @@ class TranscribeExperiment(Experiment):
         self._compute_features(train)
         self.objective = Objective(self.model, **self.options.model_dump())
         # that the model has what hypotheses are to be judged by
-        self.decoding = reweighted(self.decoding, self.model, self.decoding.weights)
+        self.decoding = reweight(self.decoding, self.model, self.decoding.weights)
 
     def plan(self, epoch: int, rng: np.random.Generator) -> Sequence[NDArray[np.int64]]:
         """Indices of utterances of like length, in the first epochs of short ones."""

@@ -12,7 +12,7 @@ from torch import nn
 
 from condgen_cli.cli.app import run
 from condgen_cli.errors import IntegrityError, UsageError
-from condgen_cli.files.weights import eight_bits, load_weights, save_weights
+from condgen_cli.files.weights import load_weights, quantize_to_8_bits, save_weights
 from condgen_cli.training.initial import InitialModel
 
 
@@ -35,7 +35,7 @@ def test_weights_of_another_size_are_named_in_one_line(tmp_path: Path) -> None:
 
 def test_weights_in_8_bits_and_parts_that_come_from_elsewhere(tmp_path: Path) -> None:
     weights = {"a.weight": np.random.default_rng(1).normal(size=(40, 40)).astype(np.float32)}
-    packed = {key: torch.from_numpy(value) for key, value in eight_bits(weights).items()}
+    packed = {key: torch.from_numpy(value) for key, value in quantize_to_8_bits(weights).items()}
     save_file({**packed, "gone.bias": torch.ones(2)}, tmp_path / "model.safetensors")
     model = nn.ModuleDict({"a": nn.Linear(40, 40, bias=False), "own": nn.Linear(2, 2)})
     before = model["own"].weight.clone()

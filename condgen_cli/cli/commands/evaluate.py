@@ -167,9 +167,9 @@ def _decoding(
         UsageError: if nothing is searched that they could change.
     """
     from condgen_cli.metrics.evaluation import searches
-    from condgen_cli.running.decoding import reweighted
+    from condgen_cli.running.decoding import reweight
 
-    decoding = reweighted(runner.decoding, runner.model, weights) if weights else runner.decoding
+    decoding = reweight(runner.decoding, runner.model, weights) if weights else runner.decoding
     options = {"--beam": beam, "--no-repeat-ngram": no_repeat_ngram, "--weight": weights or None}
     given = [name for name, value in options.items() if value is not None]
     if given and not searches(runner, suite):

@@ -13,7 +13,7 @@ import typer
 
 from condgen_cli.errors import PartialFailure, UsageError
 from condgen_cli.options import Device, DeviceOpt, ReportFormat, ReportFormatOpt, SaveAttentionOpt
-from condgen_cli.specs import InspectorSpec, named, resolve
+from condgen_cli.specs import InspectorSpec, look_up, resolve
 from condgen_cli.tasks.signatures import parameters_of, with_parameters
 from condgen_cli.terminal import console
 from condgen_cli.terminal.printable import printable
@@ -108,10 +108,10 @@ def _inspect_with(
     title = f"{runner.name} · {spec.name}"
     if path is not None:
         save_attention(path, found, title)
-    _print(as_json(found, title) if format is ReportFormat.json else _drawn(found))
+    _print(as_json(found, title) if format is ReportFormat.json else _attention_text(found))
 
 
-def _drawn(found: Any) -> str:
+def _attention_text(found: Any) -> str:
     from condgen_cli.render import attention_text
 
     drawn = attention_text(found, width=console.width(), color=console.use_color(), encoding=console.encoding())
@@ -166,7 +166,7 @@ def _result_text(result: Result, task: str) -> str:
     encoding = console.encoding()
     maps = attention_text(best, width=width, color=color, encoding=encoding)
     if not best.attention:
-        told = named(manager().tasks, "task", task).steps
+        told = look_up(manager().tasks, "task", task).steps
         steps = resolve(told)(best, width, color, encoding) if told else ""
         return f"{heading}\n\n{steps or maps}"
     return f"{heading}\n\n{maps}\n\n{entropy_table(best, width=width, color=color, encoding=encoding)}"

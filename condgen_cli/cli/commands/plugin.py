@@ -35,13 +35,13 @@ SpecsArg = Annotated[list[str], typer.Argument(metavar="SPEC... [-- PIP OPTION..
 @app.command("list")
 def list_plugins(format: ReportFormatOpt = ReportFormat.text) -> None:
     """Plugins, what they register, and whether they work."""
-    plugins = _everything()
+    plugins = _load_all()
     if format == ReportFormat.json:
         _print_json({"plugins": [_as_json(plugin, plugins) for plugin in plugins.plugins]})
         return
     for plugin in plugins.plugins:
         print(printable(f"{plugin.name}  {_distribution(plugin)}  API {plugin.api or '?'}  {_status(plugin, plugins)}"))
-        for kind, names in _registered(plugin).items():
+        for kind, names in _registered_names(plugin).items():
             print(printable(f"    {kind}: {', '.join(names)}"))
 
 
@@ -77,7 +77,7 @@ def new(
 
     if not re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", name) or keyword.iskeyword(name):
         raise UsageError(f"{name!r} can't name a plugin", "use lower-case letters, digits and single hyphens, as in my-task")
-    if taken := _taken(name):
+    if taken := _name_conflict(name):
         raise UsageError(f"{name!r} can't name a plugin: {taken}", "choose another name")
     target = path / f"condgen-{name}"
     try:
@@ -104,7 +104,7 @@ def install(specs: SpecsArg) -> None:
     run_pip("install", *arguments)
     appeared = [entry for entry in _third_party() if entry.distribution in arrivals]
     for entry in appeared:
-        print(_line(entry))
+        print(_entry_line(entry))
     if not appeared:
         console.warn("no new plugin appeared (condgen plugin list)")
     if Path(sys.prefix, "pipx_metadata.json").exists():
@@ -126,7 +126,7 @@ def uninstall(specs: SpecsArg) -> None:
     left = _third_party()
     for entry in installed:
         if entry not in left:
-            print(_line(entry))
+            print(_entry_line(entry))
     remaining = [distribution for distribution in wanted if any(entry.distribution == distribution for entry in left)]
     if remaining:
         raise CondgenError(f"{' and '.join(remaining)} could not be removed: see pip's message")
@@ -139,10 +139,10 @@ def _distribution_of(spec: str, installed: Sequence[EntryPoint]) -> str:
         NotFoundError: if there is none.
         UsageError: if there are several.
     """
-    from condgen_cli.registry.entry_points import normalized
+    from condgen_cli.registry.entry_points import normalize_name
 
-    name = normalized(spec)
-    found = sorted({one.distribution for one in installed if name in (one.distribution, normalized(one.name))})
+    name = normalize_name(spec)
+    found = sorted({one.distribution for one in installed if name in (one.distribution, normalize_name(one.name))})
     if not found:
         known = ", ".join(sorted({entry.name for entry in installed}))
         raise NotFoundError(f"no plugin named {spec!r} that could be removed", f"installed: {known}" if known else None)
@@ -169,13 +169,13 @@ def _check_removal(distribution: str) -> None:
         raise PluginError(message, f"{sys.executable} -m pip uninstall {distribution}, then {REINSTALL}")
 
 
-def _taken(name: str) -> str:
+def _name_conflict(name: str) -> str:
     """What a new plugin's names would collide with; empty: nothing."""
     from importlib import metadata
     from importlib.util import find_spec
 
     from condgen_cli.cli.commands import CORE
-    from condgen_cli.registry.entry_points import normalized
+    from condgen_cli.registry.entry_points import normalize_name
 
     if name in CORE:
         return "it is a command of condgen already"
@@ -184,24 +184,24 @@ def _taken(name: str) -> str:
     module = f"condgen_{name.replace('-', '_')}"
     if find_spec(module):
         return f"there is a module {module} already"
-    known = {normalized(one.metadata["Name"] or "") for one in metadata.distributions()}
+    known = {normalize_name(one.metadata["Name"] or "") for one in metadata.distributions()}
     if f"condgen-{name}" in known:
         return f"a distribution condgen-{name} is installed already"
-    plugins = _everything()
-    if any(normalized(plugin.name) == name for plugin in plugins.plugins):
+    plugins = _load_all()
+    if any(normalize_name(plugin.name) == name for plugin in plugins.plugins):
         return "there is a plugin of that name already"
     for kind, specs in plugins.all().items():
         for other in specs:
-            if normalized(other) in (name, *(f"{name}{ending}" for ending in _TEMPLATE_ENDINGS)):
+            if normalize_name(other) in (name, *(f"{name}{ending}" for ending in _TEMPLATE_ENDINGS)):
                 return f"there is something named {other} among the {kind.replace('_', ' ')} already"
     from condgen_cli.zoo.sources import bundled
 
-    if any(normalized(one) == name for entry in bundled().manifest.entries for one in entry.names):
+    if any(normalize_name(one) == name for entry in bundled().manifest.entries for one in entry.names):
         return "there is a model of that name already"
     return ""
 
 
-def _everything() -> Plugins:
+def _load_all() -> Plugins:
     """All plugins with every hook called; problems are for the report, not for warnings on the way."""
     from condgen_cli.registry.plugins import Plugins
 
@@ -227,11 +227,11 @@ def _third_party() -> list[EntryPoint]:
     return [entry for entry in discover(GROUP) if entry.distribution != DISTRIBUTION]
 
 
-def _line(entry: EntryPoint) -> str:
+def _entry_line(entry: EntryPoint) -> str:
     return printable(f"{entry.name}  {entry.distribution} {entry.version}".rstrip())
 
 
-def _registered(plugin: Plugin) -> dict[str, list[str]]:
+def _registered_names(plugin: Plugin) -> dict[str, list[str]]:
     from condgen_cli.registry.plugin_problems import PREFIX
 
     return {hook.removeprefix(PREFIX): names for hook, names in plugin.registered.items() if names}
@@ -255,7 +255,7 @@ def _as_json(plugin: Plugin, plugins: Plugins) -> dict[str, Any]:
         "version": plugin.entry.version,
         "api": plugin.api,
         "status": _status(plugin, plugins),
-        "registers": _registered(plugin),
+        "registers": _registered_names(plugin),
         "problems": [_problem_as_json(problem) for problem in plugins.problems if plugin.has(problem)],
     }
 

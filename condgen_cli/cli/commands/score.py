@@ -108,10 +108,10 @@ def read_lines(path: str) -> list[str]:
     if not data:
         raise InputError(f"{name} is empty: a line for each item is expected")
     rows = data.removeprefix(b"\xef\xbb\xbf").removesuffix(b"\n").split(b"\n")
-    return [_decoded(row, name, number) for number, row in enumerate(rows, 1)]
+    return [_decode_line(row, name, number) for number, row in enumerate(rows, 1)]
 
 
-def _decoded(row: bytes, name: str, number: int) -> str:
+def _decode_line(row: bytes, name: str, number: int) -> str:
     try:
         return row.decode().removesuffix("\r")
     except UnicodeDecodeError as error:

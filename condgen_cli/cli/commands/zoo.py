@@ -11,7 +11,7 @@ import typer
 from condgen_cli.errors import CondgenError, IntegrityError, PartialFailure
 from condgen_cli.options import ReportFormat, ReportFormatOpt
 from condgen_cli.terminal import console
-from condgen_cli.terminal.printable import defused, printable
+from condgen_cli.terminal.printable import escape_controls, printable
 
 if TYPE_CHECKING:
     from condgen_cli.zoo import Check, Entry, Zoo
@@ -58,7 +58,7 @@ def show(model: ModelArg, recipe: RecipeOpt = False, format: ReportFormatOpt = R
     if recipe:
         training = zoo.recipe(entry)
         text = training.to_json() if format is ReportFormat.json else training.to_toml()
-        print(defused(text.rstrip(), colors=False))  # with the escapes of JSON, which are TOML's too
+        print(escape_controls(text.rstrip(), colors=False))  # with the escapes of JSON, which are TOML's too
         return
     card = _card(zoo, entry)
     if format is ReportFormat.json:
