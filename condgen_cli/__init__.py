@@ -1,4 +1,4 @@
-"""condgen: conditional generation with RNNs and attention, as trained models to run, look inside, evaluate and retrain."""
+"""condgen: conditional generation with RNNs and attention: trained models to run, inspect, evaluate and retrain."""
 
 from __future__ import annotations
 

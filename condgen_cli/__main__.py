@@ -9,14 +9,14 @@ __all__ = ["main"]
 
 
 def main() -> None:
-    # imports make objects by the hundred thousand that stay: looking for garbage among them takes a fifth of `import torch`
+    # imports create hundreds of thousands of permanent objects: garbage collection among them takes a fifth of `import torch`
     gc.set_threshold(400_000)
     from condgen_cli.cli.app import run
     from condgen_cli.terminal.stdout import prepare_streams
 
     prepare_streams()
     code = run(sys.argv[1:])
-    gc.freeze()  # else the interpreter looks once more as it ends
+    gc.freeze()  # else the interpreter collects once more as it exits
     sys.exit(code)
 
 

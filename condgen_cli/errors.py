@@ -1,4 +1,4 @@
-"""What can go wrong, as the user is told it: one line, an optional hint, an exit code."""
+"""Errors as the user sees them: one line, an optional hint, an exit code."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class CondgenError(Exception):
 
     exit_code = 1
     printed = False
-    """Whether the document on stdout holds it already."""
+    """Whether the error is already in the JSON document on stdout."""
 
     def __init__(self, message: str, hint: str | None = None) -> None:
         super().__init__(message)
@@ -41,13 +41,13 @@ class CondgenError(Exception):
 
 
 def reason_of(error: BaseException) -> str:
-    """Why something failed, on one line: what the operating system says, else what the exception says, else its type."""
+    """The reason for a failure on one line: the operating system's message, else the exception's, else its type."""
     text = getattr(error, "strerror", None) or str(error) or type(error).__name__
     return " ".join(str(text).split())
 
 
 def memory_error(error: Exception) -> CondgenError | None:
-    """What is told where an allocation failed; None for any other error."""
+    """The error to report where an allocation failed; None for any other error."""
     text = str(error)
     if not (isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError" or "can't allocate memory" in text):
         return None
@@ -57,11 +57,11 @@ def memory_error(error: Exception) -> CondgenError | None:
 
 
 class InputError(CondgenError):
-    """One input can't be read as what the task needs; in a batch the others go on."""
+    """An input can't be read as what the task needs; the other inputs are still processed."""
 
 
 class UnknownFormatError(InputError):
-    """A file is in no format that its reader knows."""
+    """A file's format is not supported."""
 
 
 class UsageError(CondgenError):
@@ -71,25 +71,25 @@ class UsageError(CondgenError):
 
 
 class NotFoundError(CondgenError):
-    """A file, model, data set, recipe or plugin that is not there."""
+    """A file, model, data set, recipe or plugin doesn't exist."""
 
     exit_code = 3
 
 
 class PartialFailure(CondgenError):
-    """Some inputs failed; the others were done and written."""
+    """Some inputs failed; the results of the others were written."""
 
     exit_code = 4
 
 
 class PluginError(CondgenError):
-    """The plugin behind a command can't be used."""
+    """A plugin that the command needs can't be used."""
 
     exit_code = 5
 
 
 class IntegrityError(CondgenError):
-    """A size, a hash, a header or a name that can't be trusted."""
+    """A size, a hash, a header or a name is not what it should be."""
 
     exit_code = 6
 

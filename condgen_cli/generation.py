@@ -1,4 +1,4 @@
-"""What a model gives back: the output, and what it looked at while writing it."""
+"""What a model returns: the output, and its attention while generating it."""
 
 from __future__ import annotations
 
@@ -13,11 +13,10 @@ from numpy.typing import NDArray
 __all__ = ["KINDS", "MAX_JOINED", "AttentionMap", "Axis", "Generation", "join"]
 
 KINDS = ("tokens", "grid", "time", "frames", "sentences", "slots", "hops", "heads")
-"""What the positions of an axis are. ``grid`` axes come in pairs, rows then columns; ``time`` and ``frames`` are labelled in
-seconds."""
+"""The kinds of axes. ``grid`` axes come in pairs, rows then columns; labels of ``time`` and ``frames`` are seconds."""
 
 MAX_JOINED = 4_000_000
-"""Weights that a joined attention map may have: 2,000 tokens against 2,000."""
+"""Largest number of weights of a joined attention map: 2,000 tokens by 2,000 tokens."""
 
 
 @dataclass(frozen=True)
@@ -25,9 +24,9 @@ class Axis:
     """One axis of an attention map.
 
     Args:
-        name: what a reader calls it, such as ``word`` or ``row``.
-        kind: one of ``KINDS``; renderers choose by it.
-        labels: one for each position: strings, or numbers for ``time`` and ``frames`` (seconds at which the position starts).
+        name: the name shown to people, such as ``word`` or ``row``.
+        kind: one of ``KINDS``; it decides how the axis is drawn.
+        labels: one for each position: strings, or for ``time`` and ``frames`` the position's start in seconds.
     """
 
     name: str
@@ -51,10 +50,10 @@ class AttentionMap:
     """Attention weights with labelled axes.
 
     Args:
-        weights: (steps, *positions), non-negative; over the axes after ``steps`` (and after hops or heads) they sum to 1.
-        axes: one for each dimension of ``weights``; the first is the steps.
+        weights: (steps, *positions), non-negative; for each step (and hop or head) they sum to 1.
+        axes: one for each dimension of ``weights``; the first is that of the steps.
     Raises:
-        ValueError: if axes and weights don't fit.
+        ValueError: if the axes don't match the shape of the weights.
     """
 
     weights: NDArray[np.float32]
@@ -71,16 +70,16 @@ class AttentionMap:
 
     @property
     def heads(self) -> int:
-        """How many distributions a step has: the product of the hops and heads axes, 1 without them."""
+        """Number of distributions of a step: the product of the hops and heads axes, 1 without them."""
         return int(np.prod([len(axis) for axis in self.axes[1:] if axis.kind in ("hops", "heads")], dtype=int))
 
     @property
     def positions(self) -> tuple[Axis, ...]:
-        """The axes that a distribution runs over."""
+        """The axes of the positions that are attended to."""
         return tuple(axis for axis in self.axes[1:] if axis.kind not in ("hops", "heads"))
 
     def distributions(self) -> NDArray[np.float32]:
-        """Weights as (steps, heads, positions), position axes flattened in order."""
+        """Weights (steps, heads, positions), the position axes flattened in order."""
         return self.weights.reshape(len(self.steps), self.heads, -1)
 
     def entropy(self) -> NDArray[np.float64]:
@@ -107,21 +106,21 @@ class Generation:
     """One output.
 
     Args:
-        output: what the user asked for: text, an answer, a file's content.
-        tokens: the steps it was written in, end token included if the model wrote one.
+        output: the result: a text, an answer, the content of a file.
+        tokens: (steps,) the generated tokens, including the end token if the model wrote it.
         log_probs: (len(tokens),) natural log-probability of each token.
-        score: what hypotheses were ranked by.
-        attention: by name, such as ``attention`` or ``hops``.
-        condition: what the positions lie on, for drawing: a PIL image for a grid, a ``Clip`` for frames; None if there is
-            nothing to draw on.
-        extras: per-step numbers that explain the model, such as the gate of Show, Attend and Tell; (len(tokens),) each.
-        unread: what the model has no token for in its input, such as rare characters.
-        details: what the task tells besides, ready for JSON: lists by name, such as words with their times.
-        warnings: what the user should be told about the input, a line each.
-        doubt: why the output is not to be relied on, such as ``a guess: the story never mentions Bob``; empty if nothing speaks
-            against it. As text it is printed behind the output, in JSON among the warnings.
-        seconds: of wall clock that it took: those of its batch, reading the inputs included, divided by the batch's inputs.
-        reference_log_probs: where asked for, of each of the item's references (T,), the natural log-probability of each token.
+        score: the score that hypotheses are ranked by.
+        attention: attention maps by name, such as ``attention`` or ``hops``.
+        condition: the background that attention is drawn on: a PIL image for a grid, a ``Clip`` for frames; None: none.
+        extras: further numbers of each step by name, such as the gate of Show, Attend and Tell; (len(tokens),) each.
+        unread: the parts of the input that the model has no token for, such as rare characters.
+        details: further results of the task, ready for JSON: lists by name, such as words with their times.
+        warnings: warnings for the user about the input, one line each.
+        doubt: why the output is unreliable, such as ``a guess: the story never mentions Bob``; empty: no reason known. It is
+            printed after the output in text, and among the warnings in JSON.
+        seconds: wall-clock time in seconds: that of its batch, including reading the inputs, divided by the number of inputs.
+        reference_log_probs: for each of the item's references (T,), natural log-probabilities of its tokens; empty unless
+            requested.
     """
 
     output: Any
@@ -140,17 +139,17 @@ class Generation:
 
     @property
     def mean_log_prob(self) -> float | None:
-        """Mean log-probability of a token under the model, in nats: comparable whatever the length, the search and its weights.
-        None without tokens."""
+        """Mean log-probability of a token under the model, in nats, independent of length, search and scorer weights; None
+        without tokens."""
         return float(np.mean(self.log_probs, dtype=np.float64)) if len(self.log_probs) else None
 
 
 def join(generations: Sequence[Generation]) -> Generation:
-    """One output from those of an input's parts, in order.
+    """Join the outputs of an input's parts, given in order.
 
-    Outputs, which are texts, are joined by a blank; tokens, log-probabilities, extras and details follow one another; scores
-    add up. An attention map is block-diagonal: each part looks at itself alone. It grows with the square of the input's length,
-    so one of more than ``MAX_JOINED`` weights is left out.
+    Outputs, which must be texts, are joined by a space; tokens, log-probabilities, extras and details are concatenated; scores
+    are added. The attention map is block-diagonal, since each part attends only to itself. Its size grows with the square of
+    the input's length; a map of more than ``MAX_JOINED`` weights is left out.
 
     Raises:
         ValueError: if maps of the same name differ in the kinds of their axes, or in the number of heads or hops.

@@ -1,6 +1,6 @@
-"""The contract with plugins: any of these hooks, each returning a list of specs.
+"""The hooks that a plugin may implement, each returning a list of specs.
 
-Entry-point group ``condgen``; a plugin's module says ``CONDGEN_API = "2"``.
+Plugins are found by the entry-point group ``condgen``; a plugin's module sets ``CONDGEN_API = "2"``.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from condgen_cli.specs import (
 
 API_VERSION = "2"
 OLDER_VERSIONS = ("1",)
-"""Whose plugins are loaded as far as they use what has stayed."""
+"""Older API versions whose plugins are still loaded, as far as what they use still exists."""
 GROUP = "condgen"
 
 hookspec = pluggy.HookspecMarker("condgen")
@@ -31,12 +31,12 @@ hookimpl = pluggy.HookimplMarker("condgen")
 
 @hookspec
 def condgen_register_tasks() -> list[TaskSpec]:  # type: ignore[empty-body]
-    """Tasks, each with its command."""
+    """Tasks; each becomes a command."""
 
 
 @hookspec
 def condgen_register_models() -> list[ModelSpec]:  # type: ignore[empty-body]
-    """Architectures, by the name that manifests and recipes use."""
+    """Model architectures, named as in manifests and recipes."""
 
 
 @hookspec
@@ -46,7 +46,7 @@ def condgen_register_datasets() -> list[DatasetSpec]:  # type: ignore[empty-body
 
 @hookspec
 def condgen_register_metrics() -> list[MetricSpec]:  # type: ignore[empty-body]
-    """Metrics beyond the core's."""
+    """Further metrics."""
 
 
 @hookspec
@@ -61,17 +61,17 @@ def condgen_register_recipes() -> list[RecipeSpec]:  # type: ignore[empty-body]
 
 @hookspec
 def condgen_register_experiments() -> list[ExperimentSpec]:  # type: ignore[empty-body]
-    """Comparisons of variants that ship with the plugin."""
+    """Comparisons of model variants that ship with the plugin."""
 
 
 @hookspec
 def condgen_register_inspectors() -> list[InspectorSpec]:  # type: ignore[empty-body]
-    """Looks inside models, as flags of ``condgen inspect``."""
+    """Analyses of models, as flags of ``condgen inspect``."""
 
 
 @hookspec
 def condgen_register_manifests() -> list[ManifestSpec]:  # type: ignore[empty-body]
-    """Zoos that the plugin brings."""
+    """Model zoos."""
 
 
 @hookspec

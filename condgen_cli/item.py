@@ -1,4 +1,5 @@
-"""One thing to run a model on, or to train and evaluate it with. Apart from ``model.py``: scoring text needs no torch."""
+"""The input of a model, with references for training and evaluation. Separate from ``model.py`` because scoring text needs
+no torch."""
 
 from __future__ import annotations
 
@@ -11,11 +12,11 @@ __all__ = ["Content", "Item"]
 
 
 class Content(ABC):
-    """Bytes that are read when they are asked for: a file, a URL, a member of an archive. A condition that is decoded late.
+    """Bytes that are read on demand, from a file, a URL or an archive: a condition that is decoded only when it is needed.
 
     Attributes:
-        name: what messages call it.
-        warnings: what was wrong with it when it was decoded last, a line each.
+        name: the name used in messages.
+        warnings: problems found when it was last decoded, one line each.
     """
 
     name: str
@@ -30,7 +31,7 @@ class Content(ABC):
         """
 
     def ends(self, size: int) -> bytes:
-        """What tells it from other contents; all bytes, where its first and last ``size`` aren't found faster.
+        """Bytes that identify the content, made from its first and last ``size`` bytes; by default all its bytes.
 
         Raises:
             CondgenError: as ``open``.
@@ -40,21 +41,21 @@ class Content(ABC):
 
 @dataclass(frozen=True)
 class Item:
-    """One condition, and for training and evaluation what people wrote for it.
+    """One condition, with its references for training and evaluation.
 
     Args:
-        id: stable and unique in its data set.
+        id: stable identifier, unique within its data set.
         condition: what the model's front end reads: an image, a sentence, samples of sound.
-        references: acceptable outputs.
-        source: where it came from, as shown to the user.
-        group: name of the part of the data set that ``eval`` reports on its own; empty: none.
-        meta: anything else that readers, metrics and renderers agree on, such as an offset in seconds.
-        text: the whole input, if it is a text that ``source`` only names, such as a line of a file.
-        part, parts: which of how many items its reader has cut one input into, in order: their results are joined to one. With
-            0 parts there is nothing in the input, and so in its output: the model is not asked.
-        key: of its streams of random numbers (``condgen_cli.running.randomness``); the runner sets it when it samples.
-        warnings: what its reader has to tell the user about it, a line each, such as that its end is missing. What is found
-            when its condition is decoded stands in ``Content.warnings``.
+        references: correct outputs.
+        source: origin of the item, as shown to the user.
+        group: group of the data set for which ``eval`` reports separate scores; empty: none.
+        meta: further values shared between readers, metrics and renderers, such as an offset in seconds.
+        text: the whole input text, where ``source`` is only its name, such as a line of a file; None: the input is no text.
+        part, parts: index of the item among the parts that its reader split one input into, and their number; the parts'
+            results are joined. With 0 parts the input is empty; so is its output, and the model is not run.
+        key: key of its random number streams (``condgen_cli.running.randomness``), set by the runner for sampling.
+        warnings: its reader's warnings for the user, one line each, such as that the end of the file is missing. Problems found
+            when the condition is decoded are in ``Content.warnings``.
     """
 
     id: str

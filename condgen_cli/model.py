@@ -1,4 +1,4 @@
-"""What a model is: ``SequenceModel`` and ``Predictor``, to derive from, and the memory that a decoder attends to."""
+"""The base classes of models, ``SequenceModel`` and ``Predictor``, and the memory that a decoder attends to."""
 
 from __future__ import annotations
 
@@ -33,17 +33,17 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Memory:
-    """What a decoder attends to: one row for each input.
+    """The encoded inputs that a decoder attends to, one row each.
 
     Args:
-        values: (batch, positions, value_size), what is read.
-        keys: (batch, positions, key_size), ``values`` projected once for the match function; None if it needs none.
-        mask: (batch, positions), True where a position is real, False where it is padding; None if all are real.
-        axes: for each row the axes that its positions lie on, in order; the product of their sizes is its number of real
-            positions.
-        auxiliary: further tensors by name, batch first, for a model's own decoder and scorers.
-        vector: (batch, size), a summary of the input: the state of ``condgen_cli.nn.RecurrentDecoder`` starts from it; without
-            attention the decoder reads nothing else of the input. None for decoders that need none.
+        values: (batch, positions, value_size), the vectors that attention averages.
+        keys: (batch, positions, key_size), the keys of the match function, computed once from ``values``; None if there are
+            none.
+        mask: (batch, positions), True for real positions, False for padding; None if all are real.
+        axes: the axes of each row's positions, in order; the product of their sizes is the row's number of real positions.
+        auxiliary: further tensors by name, batch first, for the model's own decoder and scorers.
+        vector: (batch, size), a summary of the input, from which ``condgen_cli.nn.RecurrentDecoder`` computes its initial
+            state; without attention it is all that the decoder sees of the input. None for decoders that need none.
     """
 
     values: Tensor
@@ -72,13 +72,14 @@ class Memory:
 
 @dataclass(frozen=True)
 class Step:
-    """What one decoding step gives.
+    """The result of one decoding step.
 
     Args:
         logits: (rows, vocabulary).
         state: the next state.
         attention: by name, (rows, positions) or (rows, heads, positions).
-        extras: by name, (rows,): numbers worth showing, such as a gate; those of (rows, n) are for ``SequenceModel.finish``.
+        extras: by name, (rows,): numbers to show, such as a gate; those of shape (rows, n) are only passed to
+            ``SequenceModel.finish``.
     """
 
     logits: Tensor
@@ -88,7 +89,7 @@ class Step:
 
 
 class Tokens(Protocol):
-    """A finite set of tokens that can be listed."""
+    """A finite list of tokens."""
 
     def __len__(self) -> int: ...
     def token(self, index: int) -> str:
@@ -111,12 +112,12 @@ class Vocabulary(Tokens, Protocol):
 
 
 class Model(nn.Module, ABC):
-    """What the core asks of any model. Derive from ``SequenceModel`` or ``Predictor``.
+    """The interface of all models. Derive from ``SequenceModel`` or ``Predictor``.
 
     Attributes:
-        vocabulary: the tokens that the model writes, as ``condgen inspect`` lists them; None if there are none.
-        length: a method ``(item: Item) -> int`` of models whose batches should hold items of like length, so that little is
-            padded: the number that items are sorted by. None: batches keep the order of the inputs.
+        vocabulary: the output tokens, which ``condgen inspect`` lists; None if there are none.
+        length: optional method ``(item: Item) -> int``, the length by which items are sorted into batches to save padding.
+            None: batches keep the order of the inputs.
     """
 
     vocabulary: Tokens | None = None
@@ -124,39 +125,41 @@ class Model(nn.Module, ABC):
 
     @abstractmethod
     def collate(self, items: Sequence[Item]) -> Any:
-        """The items' conditions as CPU tensors, preprocessed as in training. Runs in threads beside the model.
+        """The items' conditions as a batch of CPU tensors, preprocessed as in training. Runs in threads beside the model.
 
         Raises:
-            CondgenError: if a condition can't be read; the runner then collates the others without it.
+            CondgenError: if a condition can't be read; the runner then collates the other items without it.
         """
 
     def condition(self, item: Item) -> Any:
-        """What attention is drawn on, for ``Generation.condition``; None if there is nothing but the axes' labels."""
+        """The background that attention is drawn on, for ``Generation.condition``; None: only the labels of the axes are
+        drawn."""
         return None
 
     def example(self) -> Item | None:
-        """A typical item, from which ``condgen inspect`` counts shapes and operations; None: it shows none."""
+        """A typical item, which ``condgen inspect`` runs to report shapes and operations; None: it reports none."""
         return None
 
     def is_out_of_domain(self, item: Item, generation: Generation) -> bool:
-        """Whether the item, or the best output for it, is plainly unlike the training data. The user is told once a run."""
+        """Whether the item, or the best output for it, is clearly unlike the training data. The user is warned once in a
+        run."""
         return False
 
 
 class SequenceModel(Model):
-    """A model that encodes an item into a memory and writes its output token by token. The core decodes it: greedily, by beam
-    search, by sampling, or forced.
+    """A model that encodes an item into a memory and generates its output token by token. The core does the decoding: greedy,
+    beam search, sampling, or forced decoding.
 
-    A state is a named tuple of batch-first tensors, or None, or a nested such tuple. Whatever changes from step to step belongs
-    to the state, never to the module.
+    A state is None or a (nested) named tuple of batch-first tensors. All that changes from step to step must be in the state,
+    never in the module.
 
-    Decoder rows may be a multiple of the memory's rows, grouped by memory row: with m rows for each input, row ``i`` of the
-    decoder reads row ``i // m`` of the memory. So neither beams nor several references copy the memory.
+    The decoder may have several rows for each row of the memory, grouped: with m rows for each input, row ``i`` of the decoder
+    reads row ``i // m`` of the memory. So the memory is not copied for beams or several references.
 
     Attributes:
         vocabulary: the output tokens.
-        copies_unknown: whether the unknown token may be written; ``write`` then says what stands in its place.
-        repeats: whether outputs may rightly repeat themselves, as pictures do; else the user is warned of repetitions.
+        copies_unknown: whether unknown tokens may be generated; ``write`` then replaces them.
+        repeats: whether repetitive outputs are normal, as for pictures; otherwise the user is warned of them.
     """
 
     vocabulary: Vocabulary
@@ -169,16 +172,16 @@ class SequenceModel(Model):
 
     @abstractmethod
     def start(self, memory: Memory, rows_per_item: int = 1) -> Any:
-        """The state before the first token, with ``rows_per_item`` rows for each row of the memory."""
+        """The initial state, with ``rows_per_item`` rows for each row of the memory."""
 
     @abstractmethod
     def step(self, token: Tensor, state: Any, memory: Memory) -> Step:
-        """Read one token (rows,), ``bos`` first, and predict the next."""
+        """Read one token (rows,), initially ``bos``, and predict the next."""
 
     def forward(self, memory: Memory, targets: Tensor) -> Tensor:
-        """Teacher-forced logits (rows, steps, vocabulary) for inputs ``targets`` (rows, steps), at least one step.
+        """Logits (rows, steps, vocabulary) by teacher forcing, for input tokens ``targets`` (rows, steps) of at least one step.
 
-        Repeats ``step``. A model that can run all steps at once, which is faster, overrides it; the logits must be equal.
+        By default it repeats ``step``. Override it if all steps can be computed at once; the logits must be equal.
         """
         state, logits = self.start(memory, len(targets) // max(1, len(memory))), []
         for token in targets.unbind(1):
@@ -188,11 +191,11 @@ class SequenceModel(Model):
         return torch.stack(logits, 1)
 
     def targets(self, text: str) -> list[int]:
-        """The tokens of a reference whose likelihood counts: its ids and the end token."""
+        """The ids of a reference's tokens whose likelihood is measured: by default those of its text and the end token."""
         return [*self.vocabulary.encode(text), self.vocabulary.eos]
 
     def scorers(self) -> Mapping[str, Scorer]:
-        """Further scorers of hypotheses, such as a language model, by the names that ``Decoding.weights`` gives them."""
+        """Further scorers of hypotheses, such as a language model, by the names that ``Decoding.weights`` uses."""
         return {}
 
     def write(self, hypothesis: Hypothesis, item: Item) -> str:
@@ -200,20 +203,21 @@ class SequenceModel(Model):
         return self.vocabulary.decode(hypothesis.ids)
 
     def finish(self, generation: Generation, hypothesis: Hypothesis, item: Item) -> Generation:
-        """The generation with what the model knows beside text and attention, such as ``details`` or ``warnings``."""
+        """The generation with further results of the model added, such as ``details`` or ``warnings``."""
         return generation
 
     def unread(self, item: Item) -> Sequence[str]:
-        """The parts of an input that the model has no token for; the user is told of those that the output lacks too."""
+        """The parts of an input that the model has no token for. The user is warned of those that the output doesn't
+        contain."""
         return ()
 
     def doubt(self, item: Item) -> str:
-        """Why no output for the item can be relied on (``Generation.doubt``); empty if nothing speaks against it."""
+        """Why outputs for the item are unreliable (``Generation.doubt``); empty: no reason known."""
         return ""
 
 
 class Predictor(Model):
-    """A model that gives its answers at once, without tokens to decode, such as a classifier, and makes its attention maps."""
+    """A model without token-by-token decoding, such as a classifier. It makes its attention maps itself."""
 
     @abstractmethod
     def predict(self, batch: Any) -> list[Generation]:
@@ -221,7 +225,7 @@ class Predictor(Model):
 
 
 def select_state(state: Any, rows: Tensor) -> Any:
-    """The rows of a state at indices ``rows`` (n,), by one ``index_select`` for each tensor."""
+    """The rows of a state at the indices ``rows`` (n,)."""
     if state is None:
         return None
     if isinstance(state, Tensor):
@@ -230,12 +234,12 @@ def select_state(state: Any, rows: Tensor) -> Any:
 
 
 def same_kind(value: Any, parts: list[Any]) -> Any:
-    """A list, tuple or named tuple of the class of ``value`` with other parts."""
+    """A list, tuple or named tuple of the same class as ``value`` that holds ``parts``."""
     return type(value)(*parts) if hasattr(value, "_fields") else type(value)(parts)
 
 
 def repeat_state(state: Any, times: int) -> Any:
-    """Each row of a state ``times`` times in a row."""
+    """The state with each row repeated ``times`` times, copies adjacent."""
     if state is None:
         return None
     if isinstance(state, Tensor):
