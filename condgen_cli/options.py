@@ -1,7 +1,7 @@
-"""Options that commands share: one name, one meaning, one help line each.
+"""Options shared by several commands: one name, one meaning and one help line each.
 
-They are annotations of a command's parameters, ``device: DeviceOpt = Device.auto``; the commands of tasks have them through
-``condgen_cli.tasks.options``. An option whose default is None leaves the choice to the model's own setting.
+They are used as annotations of a command's parameters, ``device: DeviceOpt = Device.auto``; the commands of tasks get them from
+``condgen_cli.tasks.options``. An option that is None means the model's own setting.
 """
 
 from __future__ import annotations
@@ -83,12 +83,12 @@ class ReportFormat(StrEnum):
 
 
 def _within(low: float, high: float, above: bool = False) -> Callable[[Any, Any], float | None]:
-    """A check that the number of an option lies in an interval.
+    """A Typer callback that checks that an option's number lies in an interval.
 
     Args:
         low: lower bound.
-        high: upper bound, which the number may be.
-        above: whether the number must exceed the lower bound.
+        high: upper bound, inclusive.
+        above: whether the lower bound is exclusive.
     """
 
     def check(param: typer.CallbackParam, value: float | None) -> float | None:
@@ -102,19 +102,19 @@ def _within(low: float, high: float, above: bool = False) -> Callable[[Any, Any]
 
 
 ModelOpt = Annotated[
-    str | None, typer.Option("--model", "-m", metavar="NAME", help="A model of the zoo, or a training run's folder.")
+    str | None, typer.Option("--model", "-m", metavar="NAME", help="A model of the zoo, or the folder of a training run.")
 ]
-DeviceOpt = Annotated[Device, typer.Option("--device", help="Where to compute.")]
+DeviceOpt = Annotated[Device, typer.Option("--device", help="Device to compute on.")]
 SeedOpt = Annotated[
     int,
-    typer.Option("--seed", min=0, max=LARGEST_SEED, metavar="N", help="Seed of everything random."),
+    typer.Option("--seed", min=0, max=LARGEST_SEED, metavar="N", help="Random seed."),
 ]
-BatchSizeOpt = Annotated[
-    int, typer.Option("--batch-size", min=1, max=LARGEST_BATCH, metavar="N", help="Inputs computed at once.")
-]
+BatchSizeOpt = Annotated[int, typer.Option("--batch-size", min=1, max=LARGEST_BATCH, metavar="N", help="Inputs per batch.")]
 
 TextsArg = Annotated[list[str] | None, typer.Argument(metavar="TEXT", help="Texts, each in quotes.")]
-InputOpt = Annotated[str | None, typer.Option("--input", metavar="FILE", help="Read texts from a file's lines; - for stdin.")]
+InputOpt = Annotated[
+    str | None, typer.Option("--input", metavar="FILE", help="Read texts from the lines of a file; - for stdin.")
+]
 
 BeamOpt = Annotated[
     int | None,
@@ -124,7 +124,7 @@ NBestOpt = Annotated[
     int, typer.Option("--nbest", min=1, max=MOST_SAMPLES, metavar="N", help="Outputs for each input, best first.")
 ]
 NoRepeatNgramOpt = Annotated[
-    int | None, typer.Option("--no-repeat-ngram", min=0, metavar="N", help="Write no N tokens in a row twice; 0: no such rule.")
+    int | None, typer.Option("--no-repeat-ngram", min=0, metavar="N", help="Never repeat an n-gram of N tokens; 0 disables.")
 ]
 LengthPenaltyOpt = Annotated[
     float | None,
@@ -135,38 +135,44 @@ LengthPenaltyOpt = Annotated[
         help="Rank by log-probability / length^A.",
     ),
 ]
-SampleOpt = Annotated[bool, typer.Option("--sample", help="Draw outputs instead of searching for the likeliest.")]
+SampleOpt = Annotated[bool, typer.Option("--sample", help="Sample outputs instead of searching for the most likely.")]
 TemperatureOpt = Annotated[
     float | None,
     typer.Option(
-        "--temperature", callback=_within(*TEMPERATURES), metavar="T", help="When drawing: below 1 bolder, above 1 more varied."
+        "--temperature",
+        callback=_within(*TEMPERATURES),
+        metavar="T",
+        help="Sampling temperature: below 1 more conservative, above 1 more varied.",
     ),
 ]
 TopKOpt = Annotated[
-    int | None, typer.Option("--top-k", min=0, metavar="K", help="When drawing: among the K likeliest only; 0: all.")
+    int | None, typer.Option("--top-k", min=0, metavar="K", help="Sample among the K most likely tokens; 0: all.")
 ]
 TopPOpt = Annotated[
     float | None,
     typer.Option(
-        "--top-p", callback=_within(0.0, 1.0, above=True), metavar="P", help="When drawing: among the likeliest that sum to P."
+        "--top-p",
+        callback=_within(0.0, 1.0, above=True),
+        metavar="P",
+        help="Sample among the most likely tokens that together reach probability P.",
     ),
 ]
 WeightOpt = Annotated[
     list[str] | None,
-    typer.Option("--weight", metavar="NAME=W", help="Weight of a scorer beside the model, such as ctc=0.5; repeatable."),
+    typer.Option("--weight", metavar="NAME=W", help="Weight of a further scorer, such as ctc=0.5; repeatable."),
 ]
 MaxLengthOpt = Annotated[
-    int | None, typer.Option("--max-length", min=1, max=LONGEST_OUTPUT, metavar="N", help="Longest output, in tokens.")
+    int | None, typer.Option("--max-length", min=1, max=LONGEST_OUTPUT, metavar="N", help="Maximum output length in tokens.")
 ]
 
-ForceOpt = Annotated[str | None, typer.Option("--force", metavar="TEXT", help="Attention while the model is made to say TEXT.")]
-ShowAttentionOpt = Annotated[bool, typer.Option("--show-attention", help="Print where the model looked at each step.")]
+ForceOpt = Annotated[str | None, typer.Option("--force", metavar="TEXT", help="Force the output TEXT, to see its attention.")]
+ShowAttentionOpt = Annotated[bool, typer.Option("--show-attention", help="Print the attention at each step.")]
 SaveAttentionOpt = Annotated[
     Path | None,
     typer.Option(
         "--save-attention",
         metavar="PATH",
-        help="Write it as .txt, .png, .html, .json or .npz; {stem} in PATH stands for the input's name.",
+        help="Save the attention as .txt, .png, .html, .json or .npz; {stem} in PATH stands for the input's name.",
     ),
 ]
 OutputOpt = Annotated[
@@ -175,39 +181,39 @@ OutputOpt = Annotated[
         "--output",
         "-o",
         metavar="PATH",
-        help="Write results here, not to stdout; {stem}, {name} and {parent} in PATH make a file for each input.",
+        help="Write results to PATH, not to stdout; with {stem}, {name} or {parent} in it, one file per input.",
     ),
 ]
-FormatOpt = Annotated[
-    Format | None, typer.Option("--format", help="How results are printed.  [default: by the suffix of -o, else text]")
-]
-ReportFormatOpt = Annotated[ReportFormat, typer.Option("--format", help="How the report is printed.")]
+FormatOpt = Annotated[Format | None, typer.Option("--format", help="Output format.  [default: by the suffix of -o, else text]")]
+ReportFormatOpt = Annotated[ReportFormat, typer.Option("--format", help="Output format.")]
 
 DataDirOpt = Annotated[
     Path | None,
-    typer.Option("--data-dir", metavar="DIR", help="The data set's folder, in its publisher's layout.  [default: as pulled]"),
+    typer.Option(
+        "--data-dir",
+        metavar="DIR",
+        help="The data set's folder, in its publisher's layout.  [default: as downloaded]",
+    ),
 ]
-SplitOpt = Annotated[str | None, typer.Option("--split", metavar="NAME", help="Part of the data set.  [default: its last]")]
-SetOpt = Annotated[
-    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A setting that the data set declares; repeatable.")
-]
+SplitOpt = Annotated[str | None, typer.Option("--split", metavar="NAME", help="Split of the data set.  [default: its last]")]
+SetOpt = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="An option of the data set; repeatable.")]
 TokenizeOpt = Annotated[
     str | None,
     typer.Option(
         "--tokenize",
         metavar="NAME",
-        help="How BLEU cuts texts into words: 13a, intl, zh, char, none, ja-mecab, ko-mecab, flores200; WER: char."
-        "  [default: by the language, where a data set tells it]",
+        help="Tokenizer of BLEU: 13a, intl, zh, char, none, ja-mecab, ko-mecab, flores200; of WER: char."
+        "  [default: by the language of the data set]",
     ),
 ]
 LimitOpt = Annotated[int | None, typer.Option("--limit", min=1, metavar="N", help="Only the first N items.")]
 
 
 def parse_weights(assignments: Iterable[str]) -> dict[str, float]:
-    """``NAME=W`` strings, as ``--weight`` takes them, as a dictionary; the last of a name wins.
+    """Parse the ``NAME=W`` values of ``--weight`` into weights by name; the last value of a name wins.
 
     Raises:
-        UsageError: if one has no name, or no finite number that isn't negative.
+        UsageError: if a name is missing, or a weight is not a finite number of at least 0.
     """
     weights = {}
     for assignment in assignments:

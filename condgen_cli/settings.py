@@ -1,4 +1,4 @@
-"""What the global options and environment variables say, for this process."""
+"""The settings of this process, from global options and environment variables."""
 
 from __future__ import annotations
 
@@ -38,15 +38,15 @@ class Settings:
     """Global options.
 
     Args:
-        offline: never open a connection (``--offline``, ``CONDGEN_OFFLINE``).
+        offline: whether network access is forbidden (``--offline``, ``CONDGEN_OFFLINE``).
         zoos: further manifests, as paths or URLs, searched before the bundled one (``--zoo``, ``CONDGEN_ZOO``).
         plugins: whether third-party plugins are loaded (``--no-plugins`` keeps the built-in ones).
-        debug: show tracebacks.
-        trusts_code: code that a recipe, a run or a manifest names may be imported (``--trust-code``).
-        home: the store's folder; None: what ``CONDGEN_HOME`` names, else one in the platform's cache folder. Commands that keep
-            no files need none, so it is looked for by ``store_folder`` only.
+        debug: whether tracebacks are shown (``--debug``).
+        trusts_code: whether code named by a recipe, a run or a manifest may be imported (``--trust-code``).
+        home: the store's folder; None: that of ``CONDGEN_HOME``, else one in the platform's cache folder. It is resolved only
+            by ``store_folder``, since many commands need none.
     Raises:
-        UsageError: if an environment variable can't be understood.
+        UsageError: if an environment variable has an invalid value.
     """
 
     offline: bool = field(default_factory=_offline)
@@ -58,22 +58,22 @@ class Settings:
 
 
 _settings: ContextVar[Settings | None] = ContextVar("condgen_settings", default=None)
-_shared: ContextVar[dict[object, object] | None] = ContextVar("condgen_shared", default=None)
+_command_cache: ContextVar[dict[object, object] | None] = ContextVar("condgen_command_cache", default=None)
 
 
 def current() -> Settings:
-    """The settings in force; read from the environment if no command line set any."""
+    """The current settings; read from the environment if no command line set any."""
     return _settings.get() or Settings()
 
 
 def plugins_enabled() -> bool:
-    """``current().plugins``, which `condgen --help` asks for; it reads no environment variable."""
+    """``current().plugins``, without reading environment variables, so that it can't fail."""
     settings = _settings.get()
     return settings is None or settings.plugins
 
 
 def debugging() -> bool:
-    """``current().debug``, for whoever handles errors: it reads no environment variable, so it can't fail."""
+    """``current().debug``, without reading environment variables, so that it can't fail while an error is handled."""
     settings = _settings.get()
     return settings is not None and settings.debug
 
@@ -83,11 +83,11 @@ def use(settings: Settings) -> None:
 
 
 def store_folder() -> Path:
-    """The folder that downloads are kept in, which may not exist.
+    """The folder for downloads, which may not exist yet.
 
     Raises:
-        CondgenError: if there is no home directory for it, as for a user of a container that has no account.
-        UsageError: if ``CONDGEN_HOME`` can't be understood.
+        CondgenError: if there is no home directory, as for a container's user without an account.
+        UsageError: if ``CONDGEN_HOME`` is invalid.
     """
     if given := current().home:
         return given
@@ -105,10 +105,10 @@ def store_folder() -> Path:
 
 
 def expand_home(path: str | Path, name: str) -> Path:
-    """A path whose ``~`` or ``~user`` at the beginning stands for a home directory.
+    """Expand ``~`` or ``~user`` at the beginning of a path.
 
     Args:
-        name: of what holds the path, for the error.
+        name: the name of the path's setting, for the error.
     Raises:
         UsageError: if there is no such home directory.
     """
@@ -120,11 +120,11 @@ def expand_home(path: str | Path, name: str) -> Path:
 
 
 def command_cache() -> dict[object, object]:
-    """What the parts of one command line share, such as the manifests that it has fetched; nothing outside of one."""
-    found = _shared.get()
+    """The cache of the running command, such as the manifests that it has fetched; outside of a command, always empty."""
+    found = _command_cache.get()
     return {} if found is None else found
 
 
 def clear_command_cache() -> None:
-    """Begin a command line, whose parts share nothing so far."""
-    _shared.set({})
+    """Start a command with an empty cache."""
+    _command_cache.set({})

@@ -1,6 +1,6 @@
-"""What plugins register. Heavy parts are ``"module:attribute"`` strings, resolved by ``resolve`` when first used.
+"""The specs that plugins register. Heavy parts are ``"module:attribute"`` references, imported by ``resolve`` when first used.
 
-Every help page loads this module: specs are named tuples, which are made in half the time of frozen dataclasses.
+Every help page imports this module: specs are named tuples because these load in half the time of frozen dataclasses.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ __all__ = [
 
 
 def resolve(reference: str) -> Any:
-    """Import what ``"package.module:attribute"`` names.
+    """Import the object that ``"package.module:attribute"`` refers to.
 
     Raises:
-        PluginError: if the module can't be imported or lacks the attribute; it names the plugin.
+        PluginError: if the module can't be imported or lacks the attribute; the message names the plugin.
     """
     module_name, _, attribute = reference.partition(":")
     if not module_name or not attribute:
@@ -61,10 +61,10 @@ def resolve(reference: str) -> Any:
 
 
 def package_file(package: str, file: str) -> Any:
-    """A file that a plugin brings, as ``importlib.resources`` finds it; it need not be there.
+    """A file of a plugin's package, as an ``importlib.resources`` path; it need not exist.
 
     Raises:
-        PluginError: if the package can't be imported, or is a module, which holds no files; it names the plugin.
+        PluginError: if the package can't be imported or is no package; the message names the plugin.
     """
     from importlib.resources import files
 
@@ -76,12 +76,12 @@ def package_file(package: str, file: str) -> Any:
 
 
 def package_text(package: str, file: str, what: str) -> str:
-    """The text of a file that a plugin brings.
+    """The text of a file of a plugin's package.
 
     Args:
-        what: it is, for messages.
+        what: the file's role, for messages.
     Raises:
-        PluginError: if it can't be read; it names the plugin.
+        PluginError: if it can't be read; the message names the plugin.
     """
     found = package_file(package, file)
     try:
@@ -94,7 +94,7 @@ def package_text(package: str, file: str, what: str) -> str:
 
 
 def references(spec: Any) -> Iterator[tuple[str, str]]:
-    """What a spec names as ``module:attribute``: pairs of where it stands in the spec, and the reference."""
+    """The ``module:attribute`` references of a spec: pairs of the field's name and the reference."""
     for attribute in _REFERENCES.get(type(spec), ()):
         value = getattr(spec, attribute)
         if isinstance(value, Mapping):
@@ -118,42 +118,42 @@ OPTION_GROUPS: dict[str, tuple[str, ...]] = {
     "force": ("force",),
     "attention": ("show_attention", "save_attention"),
 }
-"""Groups of options that a task's command may have, beside those of all tasks: ``--model``, ``--output``, ``--format``,
+"""Groups of options that a task's command may have, besides those of all tasks: ``--model``, ``--output``, ``--format``,
 ``--device`` and ``--batch-size``."""
 
 
 class TaskSpec(NamedTuple):
-    """A task, and what the core makes its command of.
+    """A task and its command.
 
     Args:
-        name: also the command's name.
+        name: name of the task and of its command.
         help: one line.
-        command: a function for Typer that is the whole command, in place of the one that the core makes of the last four
-            fields. Plugins written for API version 1 have no other.
-        reader: ``(source: str) -> Iterator[Item]``: what one path, URL or text of the command line holds.
-        metrics: keys of the metrics that ``eval`` prints by default.
-        suffixes: of files that it reads and whose content ``kinds`` has no name for, lower case and with the dot.
-        details: names of further members of an output in JSON. The model puts them into ``Generation.details``: a list for each
-            name; the lists of an input's parts follow one another.
-        formats: further values of the command's ``--format``, by name: ``(Iterable[Generation]) -> Iterator[str]``, the text of
-            a file for one input; the input's parts come as they are done.
-        files: formats that hold the outputs of all inputs, by the suffix of ``-o``, such as ``.png``:
-            ``(Sequence[Sequence[Generation]]) -> bytes``, the generations of each input that has some.
-        text: how an output is printed as text, ``(Generation, color: bool) -> str``; empty: as it is.
-        steps: what ``--show-attention``, which is then ``--show-process`` too, prints of an output without attention,
-            ``(Generation, width: int, color: bool, encoding: str) -> str``; where it is empty or returns nothing, a warning
-            says that there is no attention.
-        kinds: what the files hold that it reads, by their content: ``photo``, ``clip``, ``sound``; ``text``: their lines, with
-            ``--input``. Where another command is given such a file, its error names this one. A task without ``suffixes`` and
-            without any of the first three takes texts as arguments.
-        inputs: a function of the command's own parameters, as Typer takes them, that returns its inputs:
+        command: a Typer function that is the whole command, replacing the one that the core makes from ``inputs``, ``model``,
+            ``options`` and ``option_help``. Plugins for API version 1 always use this.
+        reader: ``(source: str) -> Iterator[Item]``: reads the items of one path, URL or text of the command line.
+        metrics: keys of the default metrics of ``eval``.
+        suffixes: suffixes of input files that no value of ``kinds`` covers, lower case and with the dot.
+        details: names of further members of an output in JSON. The model puts a list for each name into ``Generation.details``;
+            the lists of an input's parts are concatenated.
+        formats: further values of ``--format`` by name: ``(Iterable[Generation]) -> Iterator[str]`` makes the text of the file
+            for one input from its parts, which arrive as they are done.
+        files: file formats for the outputs of all inputs together, by the suffix of ``-o``, such as ``.png``:
+            ``(Sequence[Sequence[Generation]]) -> bytes``, called with the generations of each input that has any.
+        text: ``(Generation, color: bool) -> str`` formats an output as text; empty: the output is printed as it is.
+        steps: ``(Generation, width: int, color: bool, encoding: str) -> str`` formats the generation steps of an output without
+            attention, for ``--show-attention`` (with this field also ``--show-process``). If it is empty or returns nothing, a
+            warning says that there is no attention.
+        kinds: kinds of content of the input files: ``photo``, ``clip``, ``sound``, or ``text`` (lines of a file, with
+            ``--input``). Commands that are given a file of the wrong kind suggest the tasks for its kind. A task without
+            ``suffixes`` and without any of the first three kinds takes texts as arguments.
+        inputs: a function of the command's own parameters, declared for Typer, that returns the inputs:
             ``condgen_cli.inputs.lines.Texts``, ``condgen_cli.inputs.expansion.Inputs``, or a ``condgen_cli.tasks.job.Job``,
-            which may change the options as well. A parameter annotated with ``condgen_cli.tasks.job.TaskOptions`` gets the
-            values of the common options. The docstring is the text of the help page. Empty: the command takes files or texts,
-            see ``kinds``.
-        model: default of ``--model``; empty: there is none, and the job names or chooses a model.
-        options: names of groups of options (``OPTION_GROUPS``), or of single options, in the order of the help page.
-        option_help: help texts of common options, such as ``model``, that take the place of the usual ones.
+            which may also change the options. A parameter annotated with ``condgen_cli.tasks.job.TaskOptions`` gets the values
+            of the common options. The docstring is the text of the help page. Empty: the command takes files or texts, see
+            ``kinds``.
+        model: default of ``--model``; empty: none, and the job names or chooses a model.
+        options: names of option groups (``OPTION_GROUPS``) or of single options, in the order of the help page.
+        option_help: help texts that replace those of common options, such as ``model``.
     """
 
     name: str
@@ -175,29 +175,29 @@ class TaskSpec(NamedTuple):
 
     @property
     def reads_files(self) -> bool:
-        """Whether its arguments are paths, not texts."""
+        """Whether the command's arguments are paths rather than texts."""
         return bool(self.suffixes) or any(kind != "text" for kind in self.kinds)
 
     @property
     def option_names(self) -> tuple[str, ...]:
-        """The command's options beside those that only it has, groups resolved, in the order of the help page."""
+        """The common options of the command, groups resolved, in the order of the help page."""
         own = [name for group in self.options for name in OPTION_GROUPS.get(group, (group,))]
         return tuple(dict.fromkeys(["model", *own, "output", "format", "device", "batch_size"]))
 
 
 class ModelSpec(NamedTuple):
-    """An architecture.
+    """A model architecture.
 
     Args:
-        name: what manifests and recipes call it.
+        name: the name used in manifests and recipes.
         task: name of its task.
-        build: ``(config: Mapping, files: Mapping[str, Path]) -> condgen_cli.model.Model``; ``files`` hold vocabularies and
-            the like by their names in the manifest entry. The core loads the weights afterwards.
-        experiment: a subclass of ``condgen_cli.training.Experiment``; empty if it can't be trained.
+        build: ``(config: Mapping, files: Mapping[str, Path]) -> condgen_cli.model.Model``; ``files`` are the model's files,
+            such as vocabularies, by their names in the manifest. The core loads the weights afterwards.
+        experiment: a subclass of ``condgen_cli.training.Experiment``; empty: the architecture can't be trained.
         help: one line.
-        own_data: settings of a recipe that fit its own data set alone, beside ``data.options`` and ``data.more``: groups of
-            key paths, such as ``(("data.text", "data.text_parts"),)``. Where another data set is named, a group is left out
-            unless the user gives its first.
+        own_data: settings of its recipes that apply only to the recipe's own data set, besides ``data.options`` and
+            ``data.more``: groups of key paths, such as ``(("data.text", "data.text_parts"),)``. If the user chooses another
+            data set, a group is dropped unless the user sets its first key.
     """
 
     name: str
@@ -209,13 +209,14 @@ class ModelSpec(NamedTuple):
 
 
 class Option(NamedTuple):
-    """A setting that a data set declares, given as ``--set NAME=VALUE``.
+    """An option of a data set, given as ``--set NAME=VALUE``.
 
     Args:
         help: one line.
-        default: the value where none is given; empty: none.
-        choices: the values that it may have; empty: any.
-        scores: False if it changes no score, such as how items are grouped: what others report holds whatever it is.
+        default: default value; empty: none.
+        choices: allowed values; empty: any.
+        scores: whether it changes scores. Published scores are shown whatever the value of an option that doesn't, such as how
+            items are grouped.
     """
 
     help: str
@@ -225,12 +226,13 @@ class Option(NamedTuple):
 
 
 class Archive(NamedTuple):
-    """A published file of a data set: ``data pull`` fetches it from one of ``urls``.
+    """A published file of a data set, which ``data pull`` fetches.
 
     Args:
-        path: where it lies below the data set's folder.
-        sha256, md5, size: as published; empty or 0 where the publisher gives none.
-        sets: the subsets (``--set subset=``) it belongs to; empty: always wanted.
+        path: path below the data set's folder.
+        urls: addresses that it can be fetched from.
+        sha256, md5, size: hashes in hexadecimal and size in bytes, as published; empty or 0 if not published.
+        sets: subsets (``--set subset=``) that need it; empty: all.
     """
 
     path: str
@@ -245,22 +247,22 @@ class DatasetSpec(NamedTuple):
     """A data set.
 
     Args:
-        name: as in ``--dataset NAME``.
+        name: the name used in ``--dataset NAME``.
         task: name of the task whose items it holds.
         help: one line.
-        open: ``(root: Path, split: str, **options: str) -> Iterable[Item]``; reads lazily. ``root`` is the folder that the
-            user names with ``--data-dir`` (the publisher's layout), or where ``data pull`` put it.
-        splits: names in order; the last is what ``eval`` takes by default.
-        options: by name.
-        licence: of the data.
-        homepage: where it is published.
-        archives: what ``data pull`` fetches; empty: the user must bring it.
-        passing: scores beyond which a group of it has failed, by metric: ``{"error": 5.0}``. ``eval`` marks such groups and
-            counts them. Metrics of errors, for which more is worse.
-        generated: it is made when it is opened, and has no folder: ``root`` is the working directory's.
-        metrics: keys of the metrics that ``eval`` prints for it; default: the task's.
-        language: code of the references' language, such as ``zh``, or what tells it by the data set's options; empty: unknown.
-            Metrics cut texts into words by it.
+        open: ``(root: Path, split: str, **options: str) -> Iterable[Item]``; reads lazily. ``root`` is the folder of
+            ``--data-dir`` (in the publisher's layout), or the one that ``data pull`` filled.
+        splits: names of the splits; the last is the default of ``eval``.
+        options: the data set's options by name.
+        licence: licence of the data.
+        homepage: URL of its publication.
+        archives: files that ``data pull`` fetches; empty: users must supply the data.
+        passing: largest scores with which a group of items passes, by metric: ``{"error": 5.0}``, for metrics where lower is
+            better. ``eval`` marks and counts the groups that fail.
+        generated: whether items are generated when the data set is opened; ``root`` is then the working directory.
+        metrics: keys of its default metrics in ``eval``; empty: the task's.
+        language: language code of the references, such as ``zh``, or a function of the data set's options that returns it;
+            empty: unknown. It decides how metrics tokenize.
     """
 
     name: str
@@ -279,15 +281,15 @@ class DatasetSpec(NamedTuple):
 
 
 class MetricSpec(NamedTuple):
-    """A metric, or a family that shares its statistics.
+    """A metric, or several that are computed from the same statistics.
 
     Args:
-        keys: such as ``("bleu1", "bleu2", "bleu3", "bleu4")``, as in JSON.
+        keys: keys of its scores in JSON, such as ``("bleu1", "bleu2", "bleu3", "bleu4")``.
         build: ``() -> condgen_cli.metrics.Metric``.
         help: one line.
-        text: True if it compares lines of text, so that ``condgen score`` offers it.
-        tokenizers: what ``--tokenize`` may name for it. If it has some, ``build`` is ``(tokenize: str, language: str) ->
-            Metric``: one of them or nothing, and the code of the references' language or nothing.
+        text: whether it compares lines of text, so that ``condgen score`` offers it.
+        tokenizers: values of ``--tokenize`` that it supports. If there are any, ``build`` is ``(tokenize: str, language: str)
+            -> Metric``, called with one of them or an empty string, and with the references' language code or an empty string.
     """
 
     keys: tuple[str, ...]
@@ -306,9 +308,9 @@ class MatchFunctionSpec(NamedTuple):
 
 
 class RecipeSpec(NamedTuple):
-    """A recipe that ships with a plugin: ``package`` and the file's name in it.
+    """A recipe that ships with a plugin, in the file ``file`` of ``package``.
 
-    Its ``description`` there is what lists of recipes say of it; ``help`` only if it has none.
+    Lists of recipes show the ``description`` in the file, or ``help`` if it has none.
     """
 
     name: str
@@ -319,7 +321,7 @@ class RecipeSpec(NamedTuple):
 
 
 class ExperimentSpec(NamedTuple):
-    """A comparison that ships with a plugin, for ``condgen experiment``: ``package`` and the file's name in it."""
+    """A comparison of model variants for ``condgen experiment``, in the file ``file`` of ``package``."""
 
     name: str
     task: str
@@ -329,12 +331,12 @@ class ExperimentSpec(NamedTuple):
 
 
 class InspectorSpec(NamedTuple):
-    """A look inside models that needs no input: ``condgen inspect MODEL --NAME``.
+    """An analysis of a model that needs no input: ``condgen inspect MODEL --NAME``.
 
     Args:
-        name: of the flag.
-        architecture: name of the models' that it can look inside.
-        run: ``(condgen_cli.running.runner.Runner) -> condgen_cli.generation.Generation``; its ``output`` is printed, its
+        name: name of the flag.
+        architecture: name of the architecture that it can analyse.
+        run: ``(condgen_cli.running.runner.Runner) -> condgen_cli.generation.Generation``; the ``output`` is printed and the
             attention maps are drawn.
         help: one line.
     """
@@ -346,7 +348,7 @@ class InspectorSpec(NamedTuple):
 
 
 class ManifestSpec(NamedTuple):
-    """A zoo that a plugin brings: the manifest's file inside ``package``, or a URL."""
+    """A model zoo of a plugin: a manifest in the file ``file`` of ``package``, or at ``url``."""
 
     name: str
     package: str = ""
@@ -355,7 +357,7 @@ class ManifestSpec(NamedTuple):
 
 
 class CommandSpec(NamedTuple):
-    """A further top-level command: a function for Typer, or a ``typer.Typer`` for a group."""
+    """A further top-level command: a Typer function, or a ``typer.Typer`` for a group."""
 
     name: str
     help: str
@@ -374,7 +376,11 @@ _REFERENCES: dict[type, tuple[str, ...]] = {
 
 
 def look_up(specs: Mapping[str, Any], kind: str, name: str) -> Any:
-    """``specs[name]``, or a NotFoundError that offers the nearest names."""
+    """``specs[name]``.
+
+    Raises:
+        NotFoundError: if there is none; the hint suggests similar names.
+    """
     if name in specs:
         return specs[name]
     raise NotFoundError(f"no {kind} named {name!r}", suggestion(name, sorted(specs)))

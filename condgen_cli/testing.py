@@ -1,6 +1,6 @@
-"""For plugin authors' tests: whether a plugin, a model, a match function keeps the contract.
+"""Contract checks for the tests of plugin authors: of a plugin, a model, a match function.
 
-Each check raises AssertionError with a line that says what is wrong.
+Each check raises AssertionError with a one-line message.
 """
 
 from __future__ import annotations
@@ -19,18 +19,19 @@ __all__ = ["check_match_function", "check_model", "check_plugin"]
 
 
 def check_plugin(module: ModuleType) -> None:
-    """The plugin loads, its hooks return specs, what they name can be imported, called and read, and importing it is light."""
+    """Check that the plugin loads, its hooks return specs, all references can be imported and called, its files can be read,
+    and its import is cheap."""
     problems = plugin_problems(EntryPoint("plugin", module.__name__, "plugin", ""))
     assert not problems, "; ".join(f"{one.message} ({one.location})" if one.location else one.message for one in problems)
 
 
 def check_model(model: Any, items: Sequence[Item]) -> None:
-    """The model keeps the contract of ``SequenceModel`` or ``Predictor``, for at least two items.
+    """Check that the model fulfils the contract of ``SequenceModel`` or ``Predictor``, on at least two items.
 
-    Checked of a ``SequenceModel``: shapes; attention is a distribution over real positions; a memory's axes have as many cells
-    as positions; the state lives in the state (the same step twice gives the same); rows of state and memory can be selected
-    and repeated; ``forward`` equals repeated ``step``; ``targets`` are ids of the vocabulary. Of a ``Predictor``: each item has
-    a generation, and the same alone as in a batch. Of both: ``example`` is an item, and ``length`` a whole number.
+    For a ``SequenceModel``: shapes are right; attention is a distribution over real positions; the axes match the number of
+    positions; all state is in the state (repeating a step gives equal results); rows of state and memory can be selected and
+    repeated; ``forward`` equals repeated ``step``; ``targets`` are ids of the vocabulary. For a ``Predictor``: each item has a
+    generation, the same alone as in a batch. For both: ``example`` is an item, and ``length`` an integer.
     """
     import torch
 
@@ -55,7 +56,7 @@ def check_model(model: Any, items: Sequence[Item]) -> None:
 
 
 def check_match_function(build: Callable[[int, int, int], Any]) -> None:
-    """Scores have one number for each query and position, and gradients reach what is learned."""
+    """Check that scores have shape (batch, queries, positions) and that gradients reach all parameters."""
     import torch
 
     match = build(6, 6, 5)
@@ -93,7 +94,7 @@ def _check_predictions(model: Any, items: Sequence[Item]) -> None:
 
 
 def _check_texts(model: Any, items: Sequence[Item]) -> None:
-    """What a sequence model says of items and references without being run."""
+    """The methods of a sequence model that need no forward pass."""
     assert model.vocabulary is not None, "it has no vocabulary: see condgen_cli.model.Vocabulary"
     for item in items:
         unread, doubt = model.unread(item), model.doubt(item)

@@ -1,1 +1,1 @@
-"""The frame of a task's command: its options, its session, where results go."""
+"""The command of a task: its options, its session and the output of its results."""

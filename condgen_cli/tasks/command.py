@@ -1,4 +1,4 @@
-"""The command of a task, made of its spec: the task's own parameters, then the common options that the spec names.
+"""The command of a task, made from its spec: the task's own parameters, then the common options that the spec names.
 
 Only light modules are imported here, since ``condgen TASK --help`` reaches this file.
 """
@@ -27,7 +27,7 @@ __all__ = ["make_command"]
 
 FilesArg = Annotated[
     list[str],
-    typer.Argument(metavar="PATH|GLOB|DIR|URL…", help="Files; a directory with all below it; - for standard input."),
+    typer.Argument(metavar="PATH|GLOB|DIR|URL…", help="Files; a directory stands for all files below it; - for stdin."),
 ]
 
 
@@ -35,10 +35,10 @@ def make_command(spec: TaskSpec) -> Callable[..., None]:
     """A function for Typer that runs the task.
 
     Args:
-        spec: of a task without a command of its own.
+        spec: the task's spec, without a ``command``.
     Raises:
         PluginError: if ``spec.inputs`` can't be imported.
-        TypeError: if a parameter of it has the name of a common option.
+        TypeError: if one of its parameters has the name of a common option.
     """
     function = resolve(spec.inputs) if spec.inputs else _common_inputs(spec)
     parameters = parameters_of(function)
@@ -67,7 +67,7 @@ def _run(spec: TaskSpec, returned: Any, options: TaskOptions) -> int:
 
 
 def _common_inputs(spec: TaskSpec) -> Callable[..., Inputs | Texts]:
-    """A function of the parameters that a task has if it names no other: files or texts."""
+    """The default ``inputs`` function of a task: takes files, or texts."""
 
     def files(inputs: FilesArg) -> Inputs:
         return expand(inputs, spec.suffixes, spec.kinds)
@@ -95,7 +95,7 @@ def _enumeration(name: str, values: Iterable[str]) -> Any:
 
 
 def _annotation(spec: TaskSpec, name: str, annotation: Any) -> Any:
-    """What Typer is told of an option, with what the spec changes."""
+    """The annotation of a common option, with the changes of the spec."""
     kind, option = get_args(annotation)
     option = copy.copy(option)
     option.help = spec.option_help.get(name, option.help)

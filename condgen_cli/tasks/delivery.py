@@ -1,4 +1,4 @@
-"""What becomes of a task's results: they are printed where they are to go, attention is saved, the user is told what failed.
+"""Delivery of a task's results: printing them, saving attention, reporting warnings and errors.
 
 Only light modules are imported here, since ``condgen TASK --help`` reaches this file.
 """
@@ -42,18 +42,18 @@ if TYPE_CHECKING:
 __all__ = ["Delivery"]
 
 LONGEST_TITLE = 60
-"""Characters of a text that stand above its attention."""
+"""Longest title of an attention figure, in characters."""
 
 JSON = (Format.json, Format.jsonl)
 
 
 class Delivery:
-    """The way of one command's results to where they are to go.
+    """Delivers the results of one command to their destination.
 
     Args:
-        session: where they come from, with the task's spec and the options.
+        session: source of the results, with the task's spec and the options.
         several: whether there may be more than one input.
-        texts: whether inputs are texts, which name no results and no files.
+        texts: whether inputs are texts; these are not named in outputs.
     """
 
     def __init__(self, session: Session, several: bool, texts: bool) -> None:
@@ -69,7 +69,7 @@ class Delivery:
 
     @contextmanager
     def open(self) -> Iterator[Destination]:
-        """Where results go; what was done is kept if something stops the command."""
+        """Open the destination; the results so far are kept if the command is stopped."""
         destination = self._destination()
         try:
             yield destination
@@ -83,13 +83,13 @@ class Delivery:
             raise
 
     def write(self, destination: Destination, parts: Iterator[Result]) -> list[CondgenError]:
-        """Print an input's results, and warn of what the model could not read.
+        """Print an input's results, and warn of parts that the model could not read.
 
         Args:
-            destination: as ``open`` gives it.
-            parts: at least one result, as they come.
+            destination: the destination that ``open`` yields.
+            parts: at least one result, as they arrive.
         Returns:
-            what went wrong with the input. If each input has a file of its own, one that can't be written is among it.
+            the errors of the input; if each input has its own file, also that of writing it.
         """
         from condgen_cli.running.runner import join_parts
 
@@ -112,13 +112,13 @@ class Delivery:
         return errors
 
     def progress(self, count: int | None) -> AbstractContextManager[Callable[[int], None]]:
-        """A bar of the inputs that are done, if there are several and the results are not seen as they come."""
+        """A progress bar of inputs, if there are several and the results are not printed to a terminal."""
         if self._several and (self._options.output or not console.stdout_is_terminal()):
             return console.progress(count, self._spec.name)
         return nullcontext(lambda amount: None)
 
     def progress_within(self) -> AbstractContextManager[Callable[[float | None, float | None], None]]:
-        """How far it is in one long input, unless its parts are shown as they are done."""
+        """A progress display within one long input, unless its parts are shown as they are done."""
         visible = self._streams and self._options.output is None and console.stdout_is_terminal()
         if self._several or self._texts or visible:
             return nullcontext(lambda done, total: None)
@@ -126,13 +126,14 @@ class Delivery:
 
     @property
     def _streams(self) -> bool:
-        """Whether parts of an input are printed as they are done. A text's result has to be whole to be of use."""
+        """Whether the parts of an input are printed as they are done; the result of a text is printed only when it is
+        complete."""
         options = self._options
         whole = self._texts or options.format in JSON
         return not (whole or options.nbest > 1 or options.show_attention or options.save_attention)
 
     def _check(self, results: Iterable[Result], errors: list[CondgenError]) -> Iterator[Result]:
-        """The results of an input, while the user is told what was not read; errors are kept."""
+        """Pass on the results of an input, print warnings, and collect the errors."""
         for result in results:
             if result.error:
                 errors.append(result.error)
@@ -142,7 +143,7 @@ class Delivery:
             yield result
 
     def _warn(self, result: Result) -> None:
-        """Name what the model could not read and did not copy, and whatever else it warns of, once for a source."""
+        """Warn of parts that the model could neither read nor copy, and print other warnings once for each source."""
         if not result.generations:
             return
         best = result.generations[0]
@@ -155,7 +156,7 @@ class Delivery:
             console.warn(f"{result.source}: {self._session.model} does not know {' '.join(lost)}")
 
     def _save_attention(self, result: Result) -> Result:
-        """The result, its best generation's attention saved if that is wanted; with an error if that fails."""
+        """Save the attention of the best generation if requested; returns the result, with an error if saving failed."""
         if self._maps is None or result.error or result.is_empty:
             return result
         from condgen_cli.render import save_attention
@@ -165,7 +166,7 @@ class Delivery:
             save_attention(path, result.generations[0], f"{self._session.model} · {self._title(result)}")
         except CondgenError as error:
             return replace(result, error=error)
-        except Exception as error:  # a label that some font or library can't draw costs the drawing only
+        except Exception as error:  # a label that can't be drawn fails the drawing only
             if settings.debugging():
                 raise
             reason = str(error).partition("\n")[0]
@@ -187,7 +188,7 @@ class Delivery:
         return OneFile(path, self._printer, keeps_errors=self._options.format in JSON)
 
     def _print_error(self, destination: Destination, error: CondgenError) -> None:
-        """End a document with what stopped the command."""
+        """End a document with the error that stopped the command."""
         from condgen_cli.running.runner import Result
 
         error.printed = True
@@ -195,7 +196,7 @@ class Delivery:
             printer.write([Result(None, "", error=error)], self._session.model)
 
     def _printer(self, output: Stream) -> Printer:
-        """A printer of the format."""
+        """The printer of the chosen format."""
         spec, format = self._spec, self._options.format or Format.text
         if format in spec.formats:
             return FormatPrinter(output, resolve(spec.formats[format]))

@@ -1,4 +1,4 @@
-"""A task's command as it runs: its inputs go through a model one after another, and the exit code says what became of them.
+"""Running a task's command: its inputs go through a model, and the exit code tells whether they succeeded.
 
 Only light modules are imported here, since ``condgen TASK --help`` reaches this file.
 """
@@ -33,12 +33,12 @@ SOME_FAILED = 4
 
 @dataclass(frozen=True)
 class Job:
-    """What a command is to do, as the function of ``TaskSpec.inputs`` returns it.
+    """The inputs and options of a command, returned by the function of ``TaskSpec.inputs``.
 
     Args:
-        inputs: the paths that ``expansion.expand`` finds, or texts.
-        options: the command's options, with whatever the task sets itself.
-        choose: the name of the model for an item, where neither the user nor the task names one.
+        inputs: paths found by ``expansion.expand``, or texts.
+        options: the command's options, including those that the task sets itself.
+        choose: returns the model's name for an item; used where neither the user nor the task names a model.
     """
 
     inputs: Inputs | Texts
@@ -52,19 +52,19 @@ def run_task(
     options: TaskOptions,
     choose: Callable[[Item], str] | None = None,
 ) -> int:
-    """Run a task's model over inputs and print a result for each, in order.
+    """Run a task's model on inputs and print a result for each, in order.
 
     Args:
-        task: its name.
-        inputs: what the task's reader takes: the paths that ``expansion.expand`` finds, or ``lines.text_inputs``. A text gives
-            a line for itself, an empty one if it fails.
-        options: what the user wants of it.
-        choose: the name of the model for an item, for tasks whose inputs are of several kinds; None: always ``options.model``.
+        task: name of the task.
+        inputs: paths found by ``expansion.expand``, or texts from ``lines.text_inputs``. Each text gives one line, which is
+            empty if the text fails.
+        options: the command's options.
+        choose: returns the model's name for an item, for tasks with inputs of several kinds; None: always ``options.model``.
     Returns:
-        the exit code: 0; 4 if some inputs failed; if all failed, the first error's own.
+        the exit code: 0; 4 if some inputs failed; if all failed, that of the first error.
     Raises:
         UsageError: before any work, if options contradict one another.
-        CondgenError: if the model can't be had.
+        CondgenError: if the model can't be loaded.
     """
     spec = look_up(manager().tasks, "task", task)
     options = complete(spec, options)
@@ -88,12 +88,12 @@ def _run(
     texts: bool,
     count: int | None = None,
 ) -> int:
-    """Results as they come, and the exit code.
+    """Print results as they arrive; returns the exit code.
 
     Args:
         several: whether there may be more than one input.
-        texts: whether they are texts.
-        count: how many inputs there are; None if that isn't known.
+        texts: whether the inputs are texts.
+        count: number of inputs; None if unknown.
     """
     from condgen_cli.running.runner import group_by_input
 
@@ -103,7 +103,7 @@ def _run(
     with delivery.open() as destination, delivery.progress(count) as advance, delivery.progress_within() as show:
         for parts in group_by_input(session.results(inputs)):
             errors = delivery.write(destination, _show_progress(parts, show))
-            for error in {error.message: error for error in errors}.values():  # only now, when the line has ended
+            for error in {error.message: error for error in errors}.values():  # only now, since the output line is complete
                 console.fail(error)
             first_error = first_error or (errors[0] if errors else None)
             done += not errors
@@ -115,7 +115,7 @@ def _run(
 
 
 def _show_progress(parts: Iterable[Result], show: Callable[[float | None, float | None], None]) -> Iterator[Result]:
-    """The parts of an input, while it is shown how far it is, if its reader tells times."""
+    """Pass on the parts of an input while showing the progress within it, if its reader gives times."""
     for result in parts:
         yield result
         if result.item is not None and result.item.parts > 1 and "end" in result.item.meta:

@@ -1,4 +1,4 @@
-"""The options that the commands of tasks share, and which of them contradict one another.
+"""The common options of tasks' commands, and checks for contradictions among them.
 
 Only light modules are imported here, since ``condgen TASK --help`` reaches this file.
 """
@@ -53,11 +53,11 @@ WRITING = (*DRAWING, *SEARCHING, "sample", "nbest", "no_repeat_ngram", "max_leng
 
 @dataclass(frozen=True)
 class TaskOptions:
-    """The common options of a task's command. Each field declares one: its name, its help, its default.
+    """The common options of a task's command. Each field declares the name, help and default of one option.
 
-    None leaves the choice to the model's own settings; of ``model``, to the task; of ``format``, which may be one of the task's
-    own formats, to the suffix of ``output``. An option that has no effect beside the others is refused, but for ``seed``: it
-    names a run, also one that draws nothing.
+    None means: for ``model``, the task's default; for ``format`` (which may be one of the task's own formats), by the suffix of
+    ``output``; otherwise the model's own setting. An option without effect is refused, except ``seed``, which is harmless
+    without sampling.
     """
 
     model: ModelOpt = None
@@ -82,13 +82,12 @@ class TaskOptions:
 
     @classmethod
     def of(cls, arguments: Mapping[str, Any]) -> TaskOptions:
-        """The options among arguments that bear their names; the others have their defaults."""
+        """Options from arguments of the same names; the others have their defaults."""
         return cls(**{option.name: arguments[option.name] for option in fields(cls) if option.name in arguments})
 
 
 def complete(spec: TaskSpec, options: TaskOptions) -> TaskOptions:
-    """The options with the task's model where none is named, and with a format, which the suffix of ``-o`` decides if nothing
-    else does; ``-o -`` is stdout."""
+    """Fill in the task's default model, and the format by the suffix of ``-o`` unless it is given; ``-o -`` becomes stdout."""
     output = options.output
     format: Any = options.format
     if format is None:
@@ -100,18 +99,18 @@ def complete(spec: TaskSpec, options: TaskOptions) -> TaskOptions:
 
 
 def check_options(spec: TaskSpec, options: TaskOptions, several: bool) -> None:
-    """Find contradictions among options before any work.
+    """Refuse contradictory options before any work.
 
     Args:
-        spec: the task's.
-        options: complete.
+        spec: the task's spec.
+        options: complete options.
         several: whether there are several inputs.
     Raises:
-        UsageError: if some contradict one another with any model.
+        UsageError: if options contradict each other whatever the model.
     """
     _check_decoding(options)
     if options.show_attention and options.format in spec.files:
-        raise UsageError(f"{options.output} is a picture: it goes without --show-attention", "-o FILE.txt")
+        raise UsageError(f"{options.output} is a picture: it can't be combined with --show-attention", "-o FILE.txt")
     if options.format in spec.formats:
         _check_file_format(options, several)
     if options.save_attention is not None:
@@ -119,32 +118,32 @@ def check_options(spec: TaskSpec, options: TaskOptions, several: bool) -> None:
 
 
 def check_method(options: TaskOptions, samples: bool) -> None:
-    """Find options that do nothing where outputs are drawn, or where the likeliest are searched for.
+    """Refuse options that have no effect in sampling, or in search.
 
     Args:
-        options: ``sample`` and ``beam`` decide between the two.
-        samples: whether the model draws its outputs where neither is given.
+        options: complete options; ``sample`` and ``beam`` decide between sampling and search.
+        samples: whether the model samples if neither is given.
     Raises:
-        UsageError: if there are some.
+        UsageError: if there are any.
     """
     if options.sample or options.beam:
         samples = options.sample
     if options.force is not None:
         return
     if samples and (moot := _flags(options, *SEARCHING)):
-        raise UsageError(f"{moot[0]} is for a search, and outputs are drawn", "--beam 5")
+        raise UsageError(f"{moot[0]} applies to search, but outputs are sampled", "--beam 5")
     if not samples and (moot := _flags(options, *DRAWING)):
-        raise UsageError(f"{moot[0]} is for drawing outputs, and the likeliest are searched for", "--sample")
+        raise UsageError(f"{moot[0]} applies to sampling, but outputs are searched for", "--sample")
     if not samples and options.nbest > WIDEST_BEAM:
         raise UsageError(f"--nbest can't exceed {WIDEST_BEAM} in a search", "--sample")
 
 
 def check_outputs(options: TaskOptions, files: Iterable[str]) -> None:
-    """Find out before any work whether the outputs may be written where they are to go.
+    """Check before any work that the outputs may be written.
 
     Args:
-        options: ``output`` and ``save_attention`` are looked at.
-        files: the inputs that the command line names.
+        options: complete options, of which ``output`` and ``save_attention`` are checked.
+        files: input files named on the command line.
     Raises:
         UsageError: if an output is an input, a folder, or another output.
         NotFoundError: if its folder doesn't exist.
@@ -161,7 +160,7 @@ def check_outputs(options: TaskOptions, files: Iterable[str]) -> None:
 
 
 def _flags(options: TaskOptions, *names: str) -> list[str]:
-    """Those of some options that differ from their defaults, as they are written on the command line."""
+    """The given options that differ from their defaults, as flags of the command line."""
     defaults = TaskOptions()
     given = [name for name in names if getattr(options, name) != getattr(defaults, name)]
     return ["--" + name.replace("_", "-") for name in given]
@@ -169,11 +168,11 @@ def _flags(options: TaskOptions, *names: str) -> list[str]:
 
 def _check_decoding(options: TaskOptions) -> None:
     if options.force is not None and (moot := _flags(options, *WRITING)):
-        raise UsageError(f"--force gives the output: it goes without {', '.join(moot)}")
+        raise UsageError(f"--force sets the output: it can't be combined with {', '.join(moot)}")
     if options.sample and options.beam:
-        raise UsageError("--sample draws outputs and --beam searches for them: give one of the two")
+        raise UsageError("--sample and --beam can't be combined: outputs are either sampled or searched for")
     if options.beam and options.nbest > options.beam:
-        raise UsageError(f"a beam of {options.beam} holds no {options.nbest} outputs", f"--beam {options.nbest}")
+        raise UsageError(f"--nbest {options.nbest} exceeds the beam of {options.beam}", f"--beam {options.nbest}")
     if options.sample or options.beam:
         check_method(options, samples=options.sample)
 
@@ -181,11 +180,11 @@ def _check_decoding(options: TaskOptions) -> None:
 def _check_file_format(options: TaskOptions, several: bool) -> None:
     name = options.format
     if options.nbest > 1 or options.show_attention:
-        raise UsageError(f"--format {name} holds one output and no attention: it goes without --nbest and --show-attention")
+        raise UsageError(f"--format {name} holds one output and no attention: drop --nbest and --show-attention")
     output = options.output
     if several and (output is None or not is_pattern(output)):
         path = output.with_stem(output.stem + "-{stem}") if output else f"{{stem}}.{name}"
-        raise UsageError(f"with --format {name} several inputs need a file each", f"-o {path}")
+        raise UsageError(f"with --format {name}, several inputs need one file each", f"-o {path}")
 
 
 def _check_save_attention(path: Path, several: bool) -> None:

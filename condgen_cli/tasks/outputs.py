@@ -1,4 +1,4 @@
-"""Where the results of a task go: to stdout, into one file, or into a file for each input."""
+"""Destinations of a task's results: stdout, one file, or a file for each input."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ MakePrinter = Callable[[Stream], Printer]
 
 
 def is_pattern(path: Path) -> bool:
-    """Whether a path stands for a file for each input: it has ``{stem}``, ``{name}`` or ``{parent}``."""
+    """Whether a path contains ``{stem}``, ``{name}`` or ``{parent}``, and so stands for a file for each input."""
     return bool(_PLACE.search(str(path)))
 
 
 def fill(pattern: Path, source: str, suffix: str = "") -> Path:
-    """The path that a pattern gives an input.
+    """Fill in a pattern for one input.
 
     Args:
         pattern: ``{stem}`` is the input's file name without its suffix, ``{name}`` with it, ``{parent}`` its folder.
-        source: a path, a URL, ``-``, or a text's name such as ``notes.txt:12``.
-        suffix: stands after stem and name.
+        source: the input: a path, a URL, ``-``, or the name of a text such as ``notes.txt:12``.
+        suffix: text appended to stem and name.
     """
     path, _, line = source.rpartition(":")
     is_line = bool(path) and line.isdecimal() and not is_url(source)
@@ -49,39 +49,39 @@ def fill(pattern: Path, source: str, suffix: str = "") -> Path:
 
 
 class Names:
-    """The paths that a pattern gives inputs, each once: of inputs with the same name all but the first get a number, and
-    the user is told which."""
+    """Assigns output paths to inputs by a pattern. Of inputs with the same path, all but the first get a number, with a
+    warning."""
 
     def __init__(self, pattern: Path) -> None:
         self.pattern = pattern
         self._taken: dict[Path, str] = {}
 
     def path(self, source: str) -> Path:
-        """Where the result of an input goes."""
+        """The path for the result of an input."""
         first = path = fill(self.pattern, source)
         number = 1
         while path in self._taken:
             number += 1
             path = fill(self.pattern, source, f"-{number}")
         if number > 1:
-            console.warn(f"{source}: {first} is of {self._taken[first]}, so this one goes to {path}")
+            console.warn(f"{source}: {first} holds the result of {self._taken[first]}, so this result goes to {path}")
         self._taken[path] = source
         return path
 
 
 class Destination(Protocol):
-    """A place for results: ``printer`` for each input, then ``close``; or ``interrupt`` if something stopped the command, or
-    ``abandon`` if it did so before the first result."""
+    """A destination of results. ``printer`` is used for each input, then ``close``; if the command is stopped, ``interrupt``
+    instead, or ``abandon`` if there was no result yet."""
 
     def printer(self, source: str) -> AbstractContextManager[Printer]: ...
     def close(self, successful: bool) -> None:
-        """End the document; ``successful``: something was done, or nothing failed."""
+        """End the document. ``successful``: whether any input succeeded, or none failed."""
 
     def interrupt(self) -> None:
-        """Keep what was done as well as may be."""
+        """Keep the results so far, as far as possible."""
 
     def abandon(self) -> None:
-        """Leave everything as it was: nothing has been written."""
+        """Leave older files as they were: no result was written."""
 
 
 class Stdout:
@@ -106,12 +106,12 @@ class Stdout:
 
 
 class OneFile:
-    """A file for the results of all inputs. It replaces an older one when all is done, if anything was.
+    """One file for the results of all inputs. It replaces an older one at the end, unless all inputs failed.
 
     Args:
-        path: its name.
-        make: the printer that writes it.
-        keeps_errors: results that are errors are worth a file of their own, but never in place of an older one.
+        path: path of the file.
+        make: makes its printer.
+        keeps_errors: whether a document of errors alone is kept too, as long as it replaces no older file.
     """
 
     def __init__(self, path: Path, make: MakePrinter, keeps_errors: bool) -> None:
@@ -140,11 +140,11 @@ class OneFile:
 
 
 class EachInput:
-    """A file for each input. One that fails before anything is written leaves none, and an older file as it is.
+    """A file for each input. An input that fails before anything is written leaves no file, and an older file unchanged.
 
     Args:
-        names: gives each input its path.
-        make: the printer that writes an input's file.
+        names: assigns the paths.
+        make: makes the printer of an input's file.
     """
 
     def __init__(self, names: Names, make: MakePrinter) -> None:
@@ -175,4 +175,4 @@ class EachInput:
 
 def _keep(file: OutputFile) -> None:
     if kept := file.keep():
-        console.warn(f"what was done until then is in {kept}")
+        console.warn(f"the results so far are in {kept}")

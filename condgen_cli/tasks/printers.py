@@ -1,7 +1,7 @@
-"""Results as text, JSON, JSON lines, or in a format of the task's own.
+"""Printers of results: text, JSON, JSON lines, or a format of the task.
 
-A printer gets the results of one input after another and writes them to a stream as they come. Text for people holds no control
-characters from inputs, models or file names.
+A printer gets the results of one input at a time and writes them to a stream. In text for people, control characters from
+inputs, models and file names are escaped.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ __all__ = [
 
 
 class Stream(Protocol):
-    """What printers write to."""
+    """A stream that printers write to."""
 
     def write(self, text: str, /) -> object: ...
     def flush(self) -> None: ...
@@ -42,17 +42,17 @@ class Stream(Protocol):
 
 @dataclass(frozen=True)
 class Style:
-    """How results are written for people.
+    """How results are printed as text.
 
     Args:
-        text: an output as text, ``(generation, color)``.
-        steps: the steps of an output without attention, ``(generation, width, color, encoding)``; None if the task has no text
-            for them.
-        with_names: whether an output stands after its input's name.
-        keeps_lines: whether an input that fails leaves an empty line, so that the lines that follow keep their places.
-        attention: whether attention follows its output.
-        color: whether the stream takes colours.
-        encoding: of the stream.
+        text: formats an output, ``(generation, color) -> str``.
+        steps: formats the generation steps of an output without attention, ``(generation, width, color, encoding) -> str``;
+            None: it can't.
+        with_names: whether an output is preceded by its input's name.
+        keeps_lines: whether a failed input leaves an empty line, so that lines match the inputs.
+        attention: whether attention is printed after its output.
+        color: whether colours may be used.
+        encoding: encoding of the stream.
     """
 
     text: Callable[[Generation, bool], str]
@@ -64,12 +64,12 @@ class Style:
     encoding: str
 
     def output_text(self, generation: Generation) -> str:
-        """An output as it is printed."""
+        """An output as printed text."""
         text = self.text(_escape_generation(generation), self.color)
         return f"{text}  ({printable(generation.doubt)})" if generation.doubt else text
 
     def attention_text(self, generation: Generation) -> str:
-        """Its attention, or its steps instead; empty if there is neither."""
+        """The attention, or else the generation steps; empty if there is neither."""
         if not generation.attention:
             return self.steps(generation, console.width(), self.color, self.encoding) if self.steps else ""
         from condgen_cli.render import attention_text
@@ -78,14 +78,14 @@ class Style:
 
 
 class Printer(Protocol):
-    """A format."""
+    """Writes results in one format."""
 
     def write(self, results: Iterable[Result], model: str) -> None:
-        """Write what became of one input.
+        """Write the results of one input.
 
         Args:
-            results: one, or one for each part of the input, as they come.
-            model: the name of the model at work, for messages.
+            results: one result, or one for each part of the input, as they arrive.
+            model: name of the model, for messages.
         """
 
     def close(self) -> None:
@@ -93,7 +93,7 @@ class Printer(Protocol):
 
 
 class TextPrinter:
-    """A line for each output. Between outputs of which one has several lines there is an empty line."""
+    """A line for each output. Outputs of several lines are separated by empty lines."""
 
     def __init__(self, output: Stream, style: Style) -> None:
         self.output = output
@@ -130,7 +130,7 @@ class TextPrinter:
 
 
 class PartsPrinter:
-    """A line for each input, which grows with each of its parts."""
+    """A line for each input, extended as each of its parts is done."""
 
     def __init__(self, output: Stream, style: Style) -> None:
         self.output = output
@@ -156,7 +156,7 @@ class PartsPrinter:
 
 
 class FormatPrinter:
-    """A task's own format for one input."""
+    """A format of the task for one input."""
 
     def __init__(self, output: Stream, format: Callable[[Iterable[Generation]], Iterator[str]]) -> None:
         self.output = output
@@ -172,12 +172,12 @@ class FormatPrinter:
 
 
 class CollectedPrinter:
-    """A file of all outputs, made when they are done; meanwhile each is printed as text if somebody looks.
+    """A file of all outputs, made at the end; meanwhile each output can be printed as a text preview.
 
     Args:
-        output: the file.
-        format: its content, from the generations of each input that has some.
-        preview: where outputs are shown as they come; None if nobody looks.
+        output: the output file.
+        format: makes the file's content from the generations of each input that has any.
+        preview: printer of the preview; None: no preview.
     """
 
     def __init__(
@@ -201,10 +201,10 @@ class CollectedPrinter:
 
 
 class JsonLinesPrinter:
-    """An object a line.
+    """One JSON object per line.
 
     Args:
-        details: names of the task's further members, which stand in ``Generation.details``.
+        details: names of the task's further members, taken from ``Generation.details``.
     """
 
     def __init__(self, output: Stream, details: Sequence[str]) -> None:
@@ -221,7 +221,7 @@ class JsonLinesPrinter:
 
 
 class JsonPrinter:
-    """One list, written as results come."""
+    """One JSON list, written as results arrive."""
 
     def __init__(self, output: Stream, details: Sequence[str]) -> None:
         self.output = output
@@ -243,7 +243,7 @@ def _json(row: Mapping[str, Any]) -> str:
 
 
 def _rows(results: Iterable[Result], details: Sequence[str]) -> Iterator[dict[str, Any]]:
-    """Results as JSON: an object for each output, best first; one without an output if there is none."""
+    """JSON objects, one for each output, best first; for an input without outputs, one whose output is null."""
     for result in results:
         error = result.error and result.error.as_json()
         if not result.generations:
@@ -276,7 +276,7 @@ def _finite(number: float | None) -> float | None:
 
 
 def _escape_generation(generation: Generation) -> Generation:
-    """The generation with escapes for control characters in its output and details."""
+    """The generation with control characters in its output and details escaped."""
     output = generation.output
     details = {name: [_escape_details(detail) for detail in values] for name, values in generation.details.items()}
     return replace(generation, output=printable(output, lines=True) if isinstance(output, str) else output, details=details)

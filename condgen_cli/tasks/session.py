@@ -1,4 +1,4 @@
-"""The models of a task's command at work: the user's options as decoding settings, and inputs as a stream of results.
+"""The models of a task's command: options become decoding settings, inputs become a stream of results.
 
 Only light modules are imported here, since ``condgen TASK --help`` reaches this file.
 """
@@ -28,11 +28,11 @@ __all__ = ["Session", "load_model"]
 
 
 def load_model(task: str, options: TaskOptions) -> tuple[Runner, Decoding]:
-    """A model and how it decodes, for a command that runs the model itself, as a conversation does.
+    """Load a model and its decoding settings, for a command that runs the model itself, as a conversation does.
 
     Args:
-        task: its name.
-        options: the user's.
+        task: name of the task.
+        options: the command's options.
     Raises:
         UsageError: if options contradict one another.
         CondgenError: if the model can't be had.
@@ -47,10 +47,10 @@ class Session:
     """The models of one command, each loaded when the first input needs it.
 
     Args:
-        spec: the task's.
-        options: complete and checked.
-        live: whether inputs come as somebody writes them.
-        choose: the name of the model for an item; None: all inputs are for ``options.model``, which is loaded at once.
+        spec: the task's spec.
+        options: complete and checked options.
+        live: whether inputs arrive interactively, as from a pipe.
+        choose: returns the model's name for an item; None: ``options.model`` is used for all inputs, and loaded at once.
     Raises:
         CondgenError: if the model can't be had.
     """
@@ -64,7 +64,7 @@ class Session:
         self._choose = choose
         self._models: dict[str, tuple[Runner, Decoding]] = {}
         self.model = ""
-        """The name of the model that the latest result comes from; empty before there is one."""
+        """Name of the model of the latest result; empty before the first."""
         if choose is None:
             self._model(options.model)
 
@@ -76,7 +76,7 @@ class Session:
         return self._run(items, *self._model(self.options.model)) if self._choose is None else self._run_groups(items)
 
     def _run_groups(self, items: Iterable[Item | Failure]) -> Iterator[Result]:
-        """Inputs that follow one another and have the same model are run together."""
+        """Run consecutive inputs with the same model together."""
         from condgen_cli.running.runner import Result
 
         assert self._choose is not None
@@ -87,7 +87,7 @@ class Session:
             nonlocal latest
             if not isinstance(entry, Failure):
                 latest = choose(entry)
-            return latest  # a failure needs no model, and goes with what comes before it
+            return latest  # a failure needs no model and joins the group before it
 
         for name, group in groupby(items, model_for):
             if name is None:
@@ -98,7 +98,7 @@ class Session:
     def _run_group(self, model: str, items: Iterable[Item | Failure]) -> Iterator[Result]:
         try:
             runner, decoding = self._model(model)
-        except UsageError:  # of the command line, not of these inputs
+        except UsageError:  # an error of the command line, not of these inputs
             raise
         except CondgenError as error:
             reason = error
@@ -164,7 +164,7 @@ def _decoding(runner: Runner, options: TaskOptions, weights: dict[str, float]) -
 
 
 def _fail(entry: Item | Failure, error: CondgenError) -> Result:
-    """The result of an input whose model can't be had."""
+    """The result of an input whose model can't be loaded."""
     from condgen_cli.running.runner import Result
 
     if isinstance(entry, Failure):

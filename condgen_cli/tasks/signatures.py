@@ -1,4 +1,4 @@
-"""Functions for Typer whose parameters are put together, since what they are depends on what plugins register."""
+"""Functions for Typer whose parameters are composed at run time, since they depend on what plugins register."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ __all__ = ["parameters_of", "with_parameters"]
 
 
 def parameters_of(function: Callable[..., Any]) -> list[Parameter]:
-    """A function's parameters, their annotations evaluated.
+    """A function's parameters with evaluated annotations.
 
     Raises:
-        NameError: if an annotation names something that isn't there.
+        NameError: if an annotation refers to an undefined name.
     """
     return list(signature(function, eval_str=True).parameters.values())
 
 
 def with_parameters(call: Callable[..., None], parameters: Iterable[Parameter], text: str | None) -> Callable[..., None]:
-    """A function that calls another one with keyword arguments.
+    """A function with the given parameters that calls another one with keyword arguments.
 
     Args:
         call: the function that is called.
-        parameters: what Typer takes for the function's own, in the order of the help page.
-        text: the docstring, which Typer prints on the help page.
+        parameters: the parameters that Typer sees, in the order of the help page.
+        text: the docstring, shown on the help page.
     """
 
     def command(**arguments: Any) -> None:
