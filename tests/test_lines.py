@@ -54,7 +54,7 @@ def test_an_argument_that_names_a_file_is_no_text(file: Path) -> None:
     for one in text_inputs(paths, None):
         assert isinstance(one, Text)
         assert one.warnings == (
-            f"{one.text} looks like the name of a file, and is taken for a text; did you mean --input {one.text}?",
+            f"{one.text} looks like a file name, but is read as a text; did you mean --input {one.text}?",
         )
 
 

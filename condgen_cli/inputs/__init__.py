@@ -1,1 +1,1 @@
-"""What a command was given, as items: paths, globs, URLs, standard input, lines of text."""
+"""Reading a command's inputs into items: paths, globs, URLs, standard input, lines of text."""

@@ -1,4 +1,4 @@
-"""Arguments of a command line as inputs: files, globs, directories, URLs and standard input, expanded lazily and in order."""
+"""Lazy, ordered expansion of command-line arguments into inputs: files, globs, directories, URLs and standard input."""
 
 from __future__ import annotations
 
@@ -20,14 +20,15 @@ __all__ = ["Inputs", "expand", "natural_key"]
 
 
 class Inputs(Iterator[str | Failure]):
-    """Paths, URLs and ``-`` in order, and failures in the places of what isn't there.
+    """Paths, URLs and ``-`` in order, with a failure in the place of each argument that doesn't exist.
 
     Args:
-        entries: found as they are asked for.
-        files: those that are known at once to be files, since the command line names them.
-        left_out: what of directories was not taken, a line for each; grows as entries are found.
-        count: how many there are; None if that isn't known at once.
-        live: whether some come through a pipe, as somebody writes them.
+        entries: the inputs, found lazily.
+        files: files named directly on the command line.
+        left_out: warnings about files in directories that were left out, one line for each directory; filled while entries are
+            found.
+        count: number of entries; None if not known in advance.
+        live: whether any entry is a pipe, which may be written to interactively.
     """
 
     def __init__(
@@ -48,22 +49,23 @@ class Inputs(Iterator[str | Failure]):
         return next(self._entries)
 
     def warn_of_left_out(self) -> None:
-        """Warn of what was not taken; to be called when the entries are used up."""
+        """Warn of files that were left out; call it after the last entry."""
         for line in self.left_out:
             console.warn(line)
 
 
 def expand(arguments: Iterable[str], suffixes: Collection[str] = (), kinds: Collection[str] = ()) -> Inputs:
-    """The inputs that arguments stand for, which the running command then doesn't write over.
+    """The inputs that arguments stand for; they are protected from being overwritten by the running command.
 
-    A directory stands for those files below it that have one of ``suffixes``, or a suffix that is usual for one of ``kinds``,
-    or whose content is of one of ``kinds`` under any name but a text's. They come in natural order (``2.jpg`` before
-    ``10.jpg``), hidden ones left out, links to directories not followed; how many others there are is told in ``left_out``. A
-    pattern stands for what it matches. Files that are named or matched are taken whatever they are. ``-`` and URLs stand for
-    themselves. What is not there becomes a ``Failure``.
+    A directory stands for the files below it with one of ``suffixes``, with a common suffix of one of ``kinds``, or with
+    content of one of ``kinds`` and not a text's suffix. They come in natural order (``2.jpg`` before ``10.jpg``); hidden files
+    are skipped, links to directories are not followed, and other files are counted in ``left_out``. A glob pattern stands for
+    its matches. Files that are named or matched are taken whatever their kind. ``-`` and URLs stand for themselves. An argument
+    that doesn't exist becomes a ``Failure``.
 
     Args:
-        suffixes: lower case, with the dot.
+        arguments: arguments of the command line.
+        suffixes: suffixes in lower case, with the dot.
         kinds: values of ``condgen_cli.data.content.Kind``.
     """
     known = list(arguments) if isinstance(arguments, Sequence) else []
@@ -83,13 +85,13 @@ def _is_pipe(argument: str) -> bool:
 
 @dataclass(frozen=True)
 class _Wanted:
-    """What a command takes of a directory."""
+    """The files that a command takes from a directory."""
 
     suffixes: tuple[str, ...]
     kinds: tuple[str, ...]
 
     def __call__(self, path: str) -> bool:
-        """Whether it takes a file. A file of a usual suffix is taken unread, so that the user is told of one that is broken."""
+        """Whether to take a file. One with a common suffix is taken without reading it, so that a broken one is reported."""
         suffix = Path(path).suffix.lower()
         if suffix in self.suffixes or (suffix in self._usual and suffix not in _AMBIGUOUS):
             return True
@@ -97,7 +99,7 @@ class _Wanted:
             return False
         from condgen_cli.data.content import Kind, kind_of, suffixes_of
 
-        if suffix in suffixes_of([Kind.text]):  # so as not to look into each of a folder's sources and notes
+        if suffix in suffixes_of([Kind.text]):  # texts are never opened, to stay fast in large folders
             return False
         try:
             return kind_of(path) in self.kinds
@@ -120,7 +122,7 @@ class _Wanted:
 
 
 _AMBIGUOUS = (".ts", ".mts")
-"""Usual for video, and for programs in TypeScript as well."""
+"""Suffixes of videos that are also those of TypeScript sources."""
 
 
 def _expand(arguments: Iterable[str], wanted: _Wanted, lines: list[str]) -> Iterator[str | Failure]:
@@ -136,7 +138,7 @@ def _expand(arguments: Iterable[str], wanted: _Wanted, lines: list[str]) -> Iter
 
 
 def _inclusion_test(arguments: Sequence[str], wanted: _Wanted) -> Callable[[str], bool]:
-    """Whether a path that exists is one of the inputs that arguments stand for; what is costly is found when first asked."""
+    """A test whether an existing path is one of the inputs that arguments stand for; costly parts are computed on first use."""
 
     @cache
     def files() -> set[tuple[int, int] | None]:
@@ -178,7 +180,7 @@ def _expand_existing(argument: str, wanted: _Wanted, lines: list[str]) -> Iterat
 
 @dataclass
 class _LeftOut:
-    """What of a directory is not taken."""
+    """The files of a directory that are left out."""
 
     suffixes: Counter[str] = field(default_factory=Counter)
     links: int = 0
@@ -194,7 +196,7 @@ class _LeftOut:
 
     @property
     def endings(self) -> str:
-        """The suffixes of most of the files, in brackets after a blank; empty if they have none."""
+        """The most common suffixes in parentheses, after a space; empty if there are none."""
         names = [suffix for suffix, _ in self.suffixes.most_common() if suffix]
         more = len(names) - _SUFFIXES_SHOWN
         shown = ", ".join(names[:_SUFFIXES_SHOWN]) + (f" and {more} more" if more > 0 else "")
@@ -231,7 +233,7 @@ def _expand_pattern(pattern: str, wanted: _Wanted, lines: list[str]) -> Iterator
 
 
 def _matching_paths(pattern: str) -> Iterator[str]:
-    """Paths that a pattern matches, each once; ``**`` is any number of directories, links not followed."""
+    """Paths that a pattern matches, each once; ``**`` matches any number of directories, without following links."""
     parts = pattern.replace(os.altsep or os.sep, os.sep).split(os.sep)
     if "**" not in parts:
         yield from glob.glob(pattern)
@@ -240,7 +242,7 @@ def _matching_paths(pattern: str) -> Iterator[str]:
     start, rest = os.sep.join(parts[:place]), os.sep.join(parts[place + 1 :])
     roots = [f"{root}{os.sep}" for root in glob.glob(start)] if start else [os.sep if place else ""]
     found = (path for root in roots for directory in _directories(root) for path in _paths_below(directory, rest))
-    # what lies in a directory is matched as well, so the directory itself would be taken twice
+    # files in a directory are matched as well, so the directory itself would take them twice
     yield from dict.fromkeys(path for path in found if not os.path.isdir(path))
 
 
@@ -249,18 +251,18 @@ def _paths_below(directory: str, rest: str) -> Iterator[str]:
 
 
 def _directories(root: str) -> Iterator[str]:
-    """A directory and all below it, each with a separator at its end; hidden ones and links left out."""
+    """A directory and all directories below it, each with a trailing separator; hidden ones and links are left out."""
     yield root
     try:
         with os.scandir(root or os.curdir) as entries:
             names = [entry.name for entry in entries if entry.is_dir(follow_symlinks=False) and not entry.name.startswith(".")]
-    except OSError:  # as the pattern's other places have it: what can't be read doesn't match
+    except OSError:  # as in glob: what can't be read doesn't match
         return
     for name in names:
         yield from _directories(f"{root}{name}{os.sep}")
 
 
 def natural_key(path: str) -> list[tuple[int, int, str]]:
-    """A key that sorts runs of digits by their value, and 1 before 01."""
+    """Sort key that compares runs of digits by value, and puts 1 before 01."""
     parts = re.split(r"(\d+)", path)
     return [(0, int(part), part) if part.isdecimal() else (1, 0, part) for part in parts if part]

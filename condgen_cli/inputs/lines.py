@@ -1,4 +1,4 @@
-"""Texts as inputs: a command line's arguments, or the lines of a file or of standard input, read as they come.
+"""Texts as inputs: arguments of the command line, or lines of a file or of standard input, read as they arrive.
 
 Only light modules are imported here, since ``condgen TASK --help`` reaches this file.
 """
@@ -23,7 +23,7 @@ from condgen_cli.item import Item
 __all__ = ["MAX_LINE", "Text", "Texts", "refuse_file_name", "text_inputs", "text_stem"]
 
 MAX_LINE = 256 * 1024
-"""Bytes that a line may have; of a longer one no more than this is held."""
+"""Longest line, in bytes; no more than this is held in memory."""
 
 BLOCK = 64 * 1024
 _LONGEST_PATH = 4096
@@ -37,18 +37,18 @@ _PATH = re.compile(
     """,
     re.VERBOSE | re.IGNORECASE,
 )
-"""Texts of one word that look like names of files."""
+"""Pattern of one-word texts that look like file names."""
 BOM = b"\xef\xbb\xbf"
 
 
 @dataclass(frozen=True)
 class Text:
-    """An input that is a text itself.
+    """An input text.
 
     Args:
-        name: its name in errors: ``notes.txt:12``, ``stdin:3``, ``text-1`` for an argument.
-        text: the text without its line end.
-        warnings: what the user should know about it, a line each.
+        name: name for messages: ``notes.txt:12``, ``stdin:3``, ``text-1`` for an argument.
+        text: the text without the line ending.
+        warnings: warnings about the text, one line each.
     """
 
     name: str
@@ -58,13 +58,13 @@ class Text:
 
 @dataclass(frozen=True)
 class Texts:
-    """Inputs of a command that are no files, in order.
+    """Text inputs of a command, in order.
 
     Args:
-        entries: the inputs, read lazily: texts; items, where an input is more than a text; and a ``Failure`` in the place of
-            one that can't be read.
+        entries: the inputs, read lazily: texts, items (for inputs that are more than a text), and a ``Failure`` for each that
+            can't be read.
         several: whether there may be more than one.
-        live: whether they come as somebody writes them, so that each should be answered without waiting for the next.
+        live: whether inputs arrive interactively, so that each must be answered without waiting for the next.
     """
 
     entries: Iterable[Text | Item | Failure]
@@ -76,7 +76,7 @@ class Texts:
 
 
 def text_inputs(arguments: Sequence[str], file: str | None) -> Texts:
-    """A command line's texts: its arguments, or with ``--input`` the lines of a file; ``-`` is standard input.
+    """The texts of a command line: its arguments, or the lines of the file of ``--input``; ``-`` is standard input.
 
     Raises:
         UsageError: if both are given, or neither, or an argument is the name of a file.
@@ -100,27 +100,27 @@ def text_inputs(arguments: Sequence[str], file: str | None) -> Texts:
 
 
 def refuse_file_name(text: str, hint: str) -> None:
-    """Refuse a text that is the name of a file: what the file holds must have been meant.
+    """Refuse a text that is the name of an existing file: its content was probably meant.
 
     Args:
-        hint: a command line's part that gives the file's content; the quoted name takes the place of ``FILE``.
+        hint: the option that reads the file, in which ``FILE`` is replaced by the quoted name.
     Raises:
         UsageError: if it is one.
     """
     if _is_path(text) and os.path.isfile(text):
-        raise UsageError(f"{text} is a file, and its name would be taken for the text", hint.replace("FILE", shlex.quote(text)))
+        raise UsageError(f"{text} is a file, but texts are expected", hint.replace("FILE", shlex.quote(text)))
 
 
 def _argument(name: str, argument: str) -> Text | Failure:
     text = _text(name, _bytes(argument))
     if isinstance(text, Text) and _PATH.fullmatch(argument):
-        warning = f"{argument} looks like the name of a file, and is taken for a text; did you mean --input {argument}?"
+        warning = f"{argument} looks like a file name, but is read as a text; did you mean --input {argument}?"
         return replace(text, warnings=(warning,))
     return text
 
 
 def _is_path(argument: str) -> bool:
-    """Whether it may be asked if there is such a file: a text may be longer than a name can be, or hold a null character."""
+    """Whether a text can be looked up as a path: it isn't too long and has no null character or line break."""
     return 0 < len(argument) < _LONGEST_PATH and "\0" not in argument and "\n" not in argument
 
 
@@ -131,18 +131,18 @@ def text_stem(name: str) -> str:
 
 
 def _lines(stream: BinaryIO, name: str) -> Iterator[Text | Failure]:
-    """A text for each line. Ends are LF or CRLF, the last may be missing; a byte order mark is dropped."""
+    """A text for each line. Line endings are LF or CRLF, the last is optional; a byte order mark is dropped."""
     for number, line in enumerate(_split(stream, name), 1):
         place = f"{name}:{number}"
         if line is None:
             message = f"{place}: the line has more than {MAX_LINE // 1024} KB"
-            yield Failure(place, InputError(message, "put its sentences on lines of their own"))
+            yield Failure(place, InputError(message, "put each sentence on its own line"))
         else:
             yield _text(place, line.removeprefix(BOM) if number == 1 else line)
 
 
 def _split(stream: BinaryIO, name: str) -> Iterator[bytes | None]:
-    """Lines without their ends; None for one that is too long. A block is read when the lines before it are used up."""
+    """Lines without endings; None for one that is too long. A block is read only after the lines before it were consumed."""
     line, too_long = bytearray(), False
     with stream:
         while block := _read(stream, name):
@@ -164,7 +164,7 @@ def _within_limit(line: bytearray) -> bytes | None:
 
 
 def _read(stream: BinaryIO, name: str) -> bytes:
-    """What is there, as soon as there is something."""
+    """The available bytes, as soon as there are any."""
     try:
         return stream.read(BLOCK)
     except OSError as error:
@@ -180,7 +180,7 @@ def _text(name: str, data: bytes) -> Text | Failure:
 
 
 def _bytes(argument: str) -> bytes:
-    # Python keeps bytes of an argument that it can't decode as surrogates; those that are no such byte are no UTF-8 either
+    # Python decodes invalid bytes of arguments as surrogates; other surrogates aren't valid UTF-8 either
     try:
         return argument.encode(errors="surrogateescape")
     except UnicodeEncodeError:
@@ -190,7 +190,7 @@ def _bytes(argument: str) -> bytes:
 def _open_stdin() -> BinaryIO:
     if sys.stdin is None or sys.stdin.closed:
         raise InputError("there is no standard input")
-    # unbuffered: what has come is given at once, and a thread that waits here holds no lock that Python's exit wants
+    # unbuffered: input is passed on at once, and a thread that waits here holds no lock that Python needs to exit
     try:
         number = sys.stdin.fileno()
     except io.UnsupportedOperation:  # it is in memory
@@ -200,7 +200,7 @@ def _open_stdin() -> BinaryIO:
 
 
 def _open_text(path: str) -> BinaryIO:
-    """A file of lines; in what encoding they are, and whether each is one, is found as they are read."""
+    """Open a file of lines; its encoding and line lengths are checked while it is read."""
     stream = _open(path)
     if _is_file(stream):
         # imported here because `condgen TASK --help` reaches this file

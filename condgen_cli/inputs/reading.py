@@ -1,4 +1,4 @@
-"""From what a command was given to items: a task's reader opens paths, URLs and texts."""
+"""From inputs to items, by the reader of a task."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["add_location", "read_inputs", "read_items"]
 
 
 def read_items(task: str, source: str) -> Iterator[Item]:
-    """The items that a task's reader finds in one path, URL or text."""
+    """The items of one path, URL or text, as a task's reader reads them."""
     from condgen_cli.registry.plugins import manager
 
     spec = manager().tasks.get(task)
@@ -25,7 +25,7 @@ def read_items(task: str, source: str) -> Iterator[Item]:
 
 
 def read_inputs(task: str, inputs: Iterable[str | Text | Item | Failure]) -> Iterator[Item | Failure]:
-    """The items that a task's reader finds in inputs; an input that it can't read becomes a failure in its place."""
+    """The items of all inputs, as a task's reader reads them; an input that can't be read becomes a failure in its place."""
     for source in inputs:
         if isinstance(source, Failure | Item):
             yield source
@@ -39,7 +39,7 @@ def read_inputs(task: str, inputs: Iterable[str | Text | Item | Failure]) -> Ite
 
 
 def add_location(error: CondgenError, place: str) -> CondgenError:
-    """The error of a text, whose message can't name where the text stood, with the place before it."""
+    """The error with a text's location put before its message."""
     return type(error)(f"{place}: {error.message}", error.hint)
 
 

@@ -1,4 +1,4 @@
-"""One input by its name: the bytes of a file, a URL or standard input, and a failure in the place of what can't be had."""
+"""One input by name: the bytes of a file, a URL or standard input, or a failure in its place."""
 
 from __future__ import annotations
 
@@ -19,15 +19,21 @@ from condgen_cli.item import Content, Item
 __all__ = ["MAX_DOWNLOAD", "STDIN", "Failure", "Source", "is_url", "near_names", "stem"]
 
 STDIN = "-"
-"""Standard input, which holds one input's bytes."""
+"""The argument that stands for standard input, which holds the bytes of one input."""
 
 MAX_DOWNLOAD = 256 * 1024 * 1024
-"""Bytes that an input may have if it comes from the network or from standard input."""
+"""Largest input from the network or from standard input, in bytes."""
 
 
 @dataclass(frozen=True)
 class Failure:
-    """An input that can't be had or done, in the place where it would have been; with its item if one was read."""
+    """An input that could not be read or processed, in its place among the inputs.
+
+    Args:
+        source: name of the input.
+        error: the reason.
+        item: its item, if one was read.
+    """
 
     source: str
     error: CondgenError
@@ -35,9 +41,9 @@ class Failure:
 
 
 class Source(Content):
-    """The bytes of a file, a URL or standard input, read when they are first asked for.
+    """The bytes of a file, a URL or standard input, read on first use.
 
-    What can be read only once, or is slow to read again, is kept.
+    Bytes that can be read only once, or would be slow to read again, are kept in memory.
 
     Args:
         name: a path, an http(s) URL, or ``-``; or another source, of the same bytes.
@@ -47,11 +53,11 @@ class Source(Content):
         self._other = name if isinstance(name, Source) else None
         self.location: str = name.location if isinstance(name, Source) else name
         self.name = "standard input" if self.location == STDIN else self.location
-        """What messages call it, which a file may be called as well."""
+        """The name used in messages."""
 
     @property
     def path(self) -> str | None:
-        """Where it lies on disk; None for a URL and for standard input."""
+        """Path on disk; None for a URL and for standard input."""
         return None if self.location == STDIN or is_url(self.location) else self.location
 
     def open(self) -> bytes:
@@ -73,7 +79,7 @@ class Source(Content):
         return self._kept
 
     def file(self) -> IO[bytes]:
-        """A file to read and to seek in: the one on disk, or else all bytes in memory.
+        """A seekable file object: the file on disk, or else all bytes in memory.
 
         Raises:
             NotFoundError, InputError, NetworkError: as ``open``.
@@ -81,7 +87,7 @@ class Source(Content):
         return _open(self.location) if self._on_disk else io.BytesIO(self.open())
 
     def ends(self, size: int) -> bytes:
-        """What tells a file from others without reading a whole film: its length, and its first and last ``size`` bytes.
+        """Bytes that identify a file without reading all of it: its length, and its first and last ``size`` bytes.
 
         Raises:
             NotFoundError, InputError, NetworkError: as ``open``.
@@ -104,7 +110,7 @@ class Source(Content):
                 return _read_stdin()
             if self.path is None:
                 return _download(self.location)
-            with _open(self.location) as stream:  # a pipe that has a name
+            with _open(self.location) as stream:  # a named pipe
                 return _read_stream(stream, self.name)
         except CondgenError as error:
             return error
@@ -115,7 +121,7 @@ def is_url(argument: str) -> bool:
 
 
 def stem(source: str) -> str:
-    """A name for files made from an input: the last part of its path or URL without its suffix."""
+    """A name for files made from an input: the last component of its path or URL, without suffix."""
     if source == STDIN:
         return "stdin"
     path = urlsplit(source).path if is_url(source) else source
@@ -123,7 +129,7 @@ def stem(source: str) -> str:
 
 
 def near_names(path: str) -> str | None:
-    """A hint with the names beside a path that look like it, if there are any."""
+    """A hint with similar names in the same folder, if there are any."""
     from condgen_cli.terminal import suggestions
 
     folder, name = os.path.split(path)
@@ -156,7 +162,7 @@ def _read_stdin() -> bytes:
 
 
 def _read_stream(stream: IO[bytes], name: str) -> bytes:
-    """All that comes, which may never end."""
+    """All bytes of a stream, up to a limit, since it may never end."""
     try:
         data = stream.read(MAX_DOWNLOAD + 1)
     except OSError as error:

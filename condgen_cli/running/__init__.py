@@ -1,1 +1,1 @@
-"""From a model's name and items to results: files and config, the pipeline, decoding."""
+"""Running a model by name on items: its files and config, the pipeline, decoding, results."""

@@ -1,4 +1,4 @@
-"""The device that a model runs on, and moving a batch there."""
+"""Choosing the device of a model, and moving batches to it."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ __all__ = ["Movable", "find_device", "move"]
 
 @runtime_checkable
 class Movable(Protocol):
-    """A tensor, or a batch that says itself which of its parts move."""
+    """A tensor, or a batch that moves its parts itself."""
 
     def to(self, device: torch.device, *, non_blocking: bool) -> Any: ...
 
 
 def find_device(name: str) -> torch.device:
-    """The device ``cpu``, ``cuda`` or ``mps``; ``auto`` is the fastest that is there.
+    """The device ``cpu``, ``cuda`` or ``mps``; ``auto`` is the fastest available.
 
     Raises:
-        UsageError: if it isn't there.
+        UsageError: if it isn't available.
     """
     has = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if name == "auto":
@@ -35,7 +35,7 @@ def find_device(name: str) -> torch.device:
 
 
 def move(inputs: Any, device: torch.device) -> Any:
-    """What a model collated, on the device: what is ``Movable``, also within mappings, lists and tuples; the rest as it is."""
+    """A collated batch on the device: all ``Movable`` parts, also within mappings, lists and tuples; other parts unchanged."""
     if device.type == "cpu":
         return inputs
     if isinstance(inputs, Movable):

@@ -1,4 +1,4 @@
-"""What numbers of a command line, a recipe or a manifest may be. Apart, since help pages may import no torch."""
+"""Limits of numbers in command lines, recipes and manifests. Separate because help pages may not import torch."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ __all__ = [
 ]
 
 LARGEST_SEED = 2**64 - 1
-"""Seeds are 64 bits, and not negative."""
+"""Seeds are unsigned 64-bit integers."""
 WIDEST_BEAM = 1000
-"""Hypotheses of an input that are searched at once."""
+"""Largest beam: hypotheses per input."""
 MOST_SAMPLES = 10_000
-"""Outputs that are drawn for an input."""
+"""Largest number of samples per input."""
 LONGEST_OUTPUT = 100_000
-"""Tokens."""
+"""In tokens."""
 LARGEST_BATCH = 10_000
-"""Inputs computed at once."""
+"""Largest batch size, in inputs."""
 TEMPERATURES = (0.01, 1000.0)
-"""From greedy to hardly any preference."""
+"""Range of the temperature: from practically greedy to practically uniform."""
 LARGEST_PENALTY = 100.0
-"""Of a length penalty's exponent, either way: with more no score could be told from another."""
+"""Largest absolute exponent of the length penalty: beyond it, scores would all be equal in floating point."""

@@ -1,8 +1,8 @@
-"""Random numbers for sampling: each input, and each sample of it, has a stream of its own.
+"""Random numbers for sampling: each input, and each of its samples, has its own random stream.
 
-A stream depends on the seed, on what the input is and on how many equal inputs came before it: not on the batch that it is run
-in, its place, its padding, or on what else there is. Numbers come from Philox (Salmon et al. 2011), which is a function of a
-key and a counter, so that a stream costs nothing until it is drawn from.
+A stream depends only on the seed, the input's content and the number of equal inputs before it: not on its batch, its position,
+padding, or other inputs. Numbers come from the counter-based generator Philox (Salmon et al. 2011), so that a stream costs
+nothing until it is used.
 """
 
 from __future__ import annotations
@@ -26,35 +26,35 @@ from condgen_cli.item import Content, Item
 __all__ = ["Uniforms", "assign_keys", "fresh_keys", "item_key", "stream_key"]
 
 BLOCK = 64
-"""Numbers that are drawn from a stream at a time."""
+"""Numbers drawn from a stream at a time."""
 ENDS = 1 << 20
-"""Bytes of a long file's beginning and end that tell it from others."""
+"""Bytes at the beginning and end of a file that identify it."""
 
 
 def stream_key(seed: int, content: Any, occurrence: int = 0) -> int:
-    """The key of an input's streams, 128 bits.
+    """The 128-bit key of an input's random streams.
 
     Args:
-        seed: of the run.
-        content: what the input is: text, numbers, arrays, pictures, ``Content``, and collections of these.
-            Equal contents have equal keys, on every machine.
-        occurrence: how many inputs of this content came before.
+        seed: seed of the run.
+        content: the input: text, numbers, arrays, pictures, ``Content``, or collections of these. Equal contents have equal
+            keys on every machine.
+        occurrence: number of earlier inputs with equal content.
     Raises:
-        TypeError: if the content is of another kind.
+        TypeError: if the content has another type.
     """
     return _key(seed, _digest(content), occurrence)
 
 
 def item_key(seed: int, item: Item, occurrence: int = 0) -> int:
-    """The same of an item: of its condition if that is text, else of the text that it comes from, else of its condition, or if
-    that has no bytes of its name."""
+    """The key of an item: of its condition if that is text; else of the item's text; else of its condition's bytes, or of the
+    item's name if those can't be read."""
     return _key(seed, _item_digest(item), occurrence)
 
 
 def assign_keys(items: Iterable[Item | Failure], seed: int) -> Iterator[Item | Failure]:
-    """Items with the keys of their streams. Of equal inputs each has a key of its own: the first, the second, ….
+    """Items with the keys of their random streams. Equal inputs get different keys, by their order.
 
-    A number of 64 bits is kept for each different input.
+    Memory: 64 bits for each distinct input.
     """
     seen: Counter[int] = Counter()
     for item in items:
@@ -68,17 +68,17 @@ def assign_keys(items: Iterable[Item | Failure], seed: int) -> Iterator[Item | F
 
 
 def fresh_keys(count: int) -> list[int]:
-    """Keys drawn from torch's own generator, as training wants: what follows is then part of its state."""
+    """Keys drawn from torch's generator, as needed in training: the samples then depend on that generator's state."""
     drawn: list[int] = torch.randint(2**63 - 1, (count,)).tolist()
     return drawn
 
 
 class Uniforms:
-    """A number in [0, 1) for each row at each step.
+    """Uniform random numbers in [0, 1), one for each row at each step.
 
     Args:
-        keys: of the inputs.
-        samples: rows of each input; sample number n has the same numbers however many there are.
+        keys: keys of the inputs.
+        samples: rows per input; sample n gets the same numbers whatever the number of samples.
     """
 
     def __init__(self, keys: Sequence[int], samples: int) -> None:
@@ -89,7 +89,7 @@ class Uniforms:
         self._used = 0
 
     def draw(self) -> NDArray[np.float64]:
-        """The next number of each row, (rows,)."""
+        """The next number for each row, (rows,)."""
         if self._used == self._block.shape[1]:
             self._block = np.stack([stream.random(BLOCK) for stream in self._streams])
             self._used = 0
@@ -98,20 +98,20 @@ class Uniforms:
         return numbers
 
     def keep(self, rows: Sequence[int]) -> None:
-        """Go on with some rows, by index."""
+        """Keep only the rows of these indices."""
         self._streams = [self._streams[row] for row in rows]
         self._block = self._block[list(rows)]
 
 
 def _item_digest(item: Item) -> bytes:
-    """Of what an item is, with the number of its part, and what it is a part of."""
+    """Digest of an item's content, its part's index, and the text that it is a part of."""
     condition: Any = item.condition
     if not _is_text(condition) and item.text is not None:
         condition = item.text
     place = (item.part, item.text if item.parts > 1 else None)
     try:
         return _digest((condition, place))
-    except (TypeError, CondgenError, OSError):  # it can't be read here: reading it will tell
+    except (TypeError, CondgenError, OSError):  # unreadable here: the error is reported when it is read
         return _digest((item.source or item.id, place))
 
 
@@ -131,10 +131,10 @@ def _key(seed: int, digest: bytes, occurrence: int) -> int:
 
 
 def _serialize(value: Any) -> Iterator[bytes]:
-    """A value as bytes that no other value has.
+    """Serialize a value injectively: different values give different bytes.
 
     Raises:
-        TypeError: if it is of a kind that has no bytes.
+        TypeError: if the value has an unsupported type.
     """
     if isinstance(value, np.ndarray | np.generic | Tensor):
         array = np.ascontiguousarray(value.cpu().numpy() if isinstance(value, Tensor) else value)
