@@ -53,9 +53,7 @@ def test_an_argument_that_names_a_file_is_no_text(file: Path) -> None:
     paths = ["nofile.txt", "./a", "../b/c", "/tmp/none", "~/none", "texts/a.de", "Reise-2.PDF", r"C:\texts\a.txt"]
     for one in text_inputs(paths, None):
         assert isinstance(one, Text)
-        assert one.warnings == (
-            f"{one.text} looks like a file name, but is read as a text; did you mean --input {one.text}?",
-        )
+        assert one.warnings == (f"{one.text} looks like a file name, but is read as a text; did you mean --input {one.text}?",)
 
 
 def test_an_argument_that_is_not_utf_8() -> None:

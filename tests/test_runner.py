@@ -262,7 +262,7 @@ def test_a_loop_that_the_input_lacks_is_warned_of() -> None:
         def encode(self, batch: list[str]) -> Memory:
             return super().encode([text * 6 for text in batch])
 
-    told = "the output repeats 'abc' over and over; --no-repeat-ngram 3 keeps it from that"
+    told = "the output repeats 'abc' over and over; --no-repeat-ngram 3 prevents that"
     assert warnings_of(["abc", "abcabcabcabcabc"], Babbler()) == [(told,), ()]
     assert warnings_of(["abcabcabcabcabc"]) == [()]
     assert warnings_of(["abc"], Babbler(), force="abcabcabcabcabcabc") == [()]

@@ -1,7 +1,7 @@
 """Decoding: greedy, beam search and sampling, one implementation for every sequence model.
 
-Rows of one input lie together, so that a decoder reads each memory row for all its rows at once (see ``model.SequenceModel``).
-An input that is finished leaves the batch.
+The rows of one input are adjacent, so that the decoder reads each memory row for all of them at once (see
+``model.SequenceModel``). Finished inputs leave the batch.
 """
 
 from __future__ import annotations
@@ -26,41 +26,42 @@ from condgen_cli.running.randomness import Uniforms, fresh_keys
 __all__ = ["Decoding", "Hypothesis", "Scorer", "decode", "force", "reweight"]
 
 WIDE = 32
-"""A beam from which on inputs are searched one after the other: it is a batch by itself, and several would take memory for
-nothing."""
+"""From this beam on, inputs are searched one at a time: one beam already fills a batch, and several would only take memory."""
 SECOND = 4
-"""Hypotheses of an input that a second pass judges."""
+"""Number of hypotheses per input that the second pass rescores."""
 HOPELESS = 1000.0
-"""A token that scores so much less than another can't be written in its place."""
+"""A token whose score is lower than another's by this much is no alternative to it."""
 BLOCK = 64
-"""Tokens of the vocabulary that the search for the best looks at together."""
+"""Block size, in tokens, of the search for the best tokens of the vocabulary."""
 
 
 @dataclass(frozen=True)
 class Decoding:
-    """How to decode.
+    """Settings of decoding.
 
     Args:
-        method: ``greedy`` is a beam of 1; ``beam``; ``sample`` draws each token.
-        beam: hypotheses kept for each input.
-        nbest: hypotheses returned for each input, best first; with ``sample`` the number drawn.
-        length_penalty: hypotheses are ranked by log-probability / length ** length_penalty, the end token counted. With one,
-            the search ends when a whole beam has finished and the best open hypothesis, as it stands, ranks lower.
-        temperature: of sampling; towards 0 is greedy.
-        top_k: sample among the k likeliest tokens; 0 for all.
-        top_p: sample among the likeliest tokens that together reach this probability.
-        max_length, min_length: in tokens, without the end token.
-        no_repeat_ngram: never write so many tokens in a row that stand in the output already, unless nothing else can be
-            written; 0: no such rule.
-        recombine: of hypotheses with the same last so many tokens only the best one is gone on with, as what is still to come
-            will hardly change their order; 0: no such rule. A beam holds more that is different then.
-        threshold: hypotheses that score so much less than the best one of their input are given up; 0 for none.
-        weights: of the model's further scorers, by their names, its own being 1; those that aren't named have no say.
-        second_pass: a beam goes by these scorers alone, and the model itself judges what they find (Sainath et al. 2019): it
-            adds its log-probability to the scores of the best. For scorers that know better than the model. Without any it
-            searches itself.
+        method: ``greedy`` (a beam of 1), ``beam`` (beam search) or ``sample`` (sampling).
+        beam: number of hypotheses kept for each input.
+        nbest: number of hypotheses returned for each input, best first; with ``sample``, the number of samples.
+        length_penalty: hypotheses are ranked by log-probability / length ** length_penalty, where the length includes the end
+            token. Unless it is 0, the search ends when ``beam`` hypotheses have finished and the best unfinished one currently
+            ranks lower.
+        temperature: temperature of sampling; 0 would be greedy.
+        top_k: sample among the k most likely tokens; 0: all.
+        top_p: sample among the most likely tokens that together reach this probability.
+        max_length, min_length: output length in tokens, without the end token.
+        no_repeat_ngram: n-gram blocking: never repeat an n-gram of this size within an output, unless no other token is
+            possible; 0 disables.
+        recombine: hypothesis recombination: merge hypotheses that share their last n tokens, keeping the best, so that the beam
+            stays diverse; 0 disables.
+        threshold: beam threshold: drop hypotheses that score lower than the best of their input by more than this; 0 disables.
+        weights: scorer weights: weights of the model's further scorers by name; the model's own weight is 1, that of scorers
+            not named 0.
+        second_pass: two-pass search: the further scorers alone run the beam, then the model rescores the best hypotheses by
+            adding its log-probability (Sainath et al. 2019). For scorers that are better than the model. Without scorers, one
+            pass with the model.
     Raises:
-        UsageError: for values outside their range.
+        UsageError: if a value is out of range.
     """
 
     method: Literal["greedy", "beam", "sample"] = "beam"
@@ -90,8 +91,8 @@ class Decoding:
             f"beam must lie between 1 and {WIDEST_BEAM}": not 1 <= self.beam <= WIDEST_BEAM,
             f"nbest must lie between 1 and {most}": not 1 <= self.nbest <= most,
             "nbest can't exceed beam": self.method == "beam" and self.nbest > self.beam,
-            "greedy decoding has one best": self.method == "greedy" and self.nbest > 1,
-            f"length_penalty can't be beyond {LARGEST_PENALTY:g}": not abs(self.length_penalty) <= LARGEST_PENALTY,
+            "nbest must be 1 in greedy decoding": self.method == "greedy" and self.nbest > 1,
+            f"length_penalty must lie within ±{LARGEST_PENALTY:g}": not abs(self.length_penalty) <= LARGEST_PENALTY,
             f"temperature must be above 0, and at most {TEMPERATURES[1]:g}": not 0 < self.temperature <= TEMPERATURES[1],
             "top_k can't be negative": self.top_k < 0,
             "top_p must lie in (0, 1]": not 0 < self.top_p <= 1,
@@ -112,9 +113,9 @@ class Hypothesis:
     """One decoded sequence of T tokens.
 
     Args:
-        ids: the tokens, the end token included if it was written.
-        log_probs: (T,) under the model, whatever the temperature.
-        score: what hypotheses are ranked by.
+        ids: the token ids, including the end token if it was written.
+        log_probs: (T,) natural log-probabilities under the model, whatever the temperature.
+        score: the score that hypotheses are ranked by.
         attention: by name, (T, positions) or (T, heads, positions).
         extras: by name, (T,) or (T, n).
     """
@@ -127,7 +128,7 @@ class Hypothesis:
 
 
 class Scorer(Protocol):
-    """A further judge of hypotheses, such as a language model. Its state is selected by rows as a model's is."""
+    """A further scorer of hypotheses, such as a language model. Rows of its state are selected as those of a model's state."""
 
     def start(self, memory: Memory, rows_per_item: int = 1) -> Any: ...
     def score(self, token: Tensor, state: Any, memory: Memory) -> tuple[Tensor, Any]:
@@ -145,15 +146,17 @@ def decode(
     """Decode every row of a memory.
 
     Args:
-        keys: for sampling, the key of each row's stream of random numbers (``condgen_cli.running.randomness``); None: numbers
-            come from torch's own generator. With the same key a row has the same samples in any batch, as far as the model's
-            probabilities are the same to rounding; the first of several samples is the one that a single one would be.
-        scorers: further scorers with their weights, the model's own weight being 1; None: those that the model brings, with
-            the weights that ``decoding`` gives them.
+        model: the model.
+        memory: the encoded inputs.
+        decoding: the settings.
+        keys: for sampling, the key of each row's random stream (``condgen_cli.running.randomness``); None: torch's generator is
+            used. With the same key a row gets the same samples in any batch, up to rounding of the probabilities; the first of
+            several samples equals a single sample.
+        scorers: further scorers with their weights; None: those of the model, with the weights of ``decoding``.
     Returns:
-        for each memory row its hypotheses, best first.
+        for each memory row, its hypotheses, best first.
     Raises:
-        UsageError: if ``decoding`` weighs a scorer that the model lacks.
+        UsageError: if ``decoding`` has the weight of a scorer that the model lacks.
     """
     if not len(memory):
         return []
@@ -174,7 +177,7 @@ def decode(
 
 
 def reweight(decoding: Decoding, model: Model, weights: Mapping[str, float]) -> Decoding:
-    """The decoding with other weights of some of the model's scorers.
+    """Change the weights of some of the model's scorers.
 
     Raises:
         UsageError: if the model lacks one, or a weight is negative.
@@ -196,10 +199,12 @@ def _select_scorers(scorers: Mapping[str, Scorer], weights: Mapping[str, float])
 
 @torch.inference_mode()
 def force(model: SequenceModel, memory: Memory, ids: Sequence[Sequence[int]]) -> list[Hypothesis]:
-    """What the model looks at when made to write ``ids``, and their log-probabilities.
+    """Forced decoding: the attention and log-probabilities of given outputs.
 
     Args:
-        ids: sequences, as many for each memory row, those of a row together.
+        model: the model.
+        memory: the encoded inputs.
+        ids: token ids of the outputs, the same number for each memory row, grouped by row.
     """
     vocabulary = model.vocabulary
     device = memory.values.device
@@ -224,9 +229,9 @@ def force(model: SequenceModel, memory: Memory, ids: Sequence[Sequence[int]]) ->
 
 
 def _rescore(model: SequenceModel, memory: Memory, found: list[list[Hypothesis]], decoding: Decoding) -> list[list[Hypothesis]]:
-    """What a first pass found, the model's log-probability added to its scores: the best of each input."""
+    """The second pass: add the model's log-probability to the scores of the first pass; returns the best of each input."""
     width = max(map(len, found))
-    rows = [(hypotheses * width)[:width] for hypotheses in found]  # those of an input with fewer come again
+    rows = [(hypotheses * width)[:width] for hypotheses in found]  # inputs with fewer hypotheses are filled up with copies
     forced = force(model, memory, [hypothesis.ids for row in rows for hypothesis in row])
     judged = []
     for number, hypotheses in enumerate(found):
@@ -240,9 +245,9 @@ def _rescore(model: SequenceModel, memory: Memory, found: list[list[Hypothesis]]
 
 
 class _Scoring:
-    """The model, unless its ``own`` judgement isn't asked for yet, and the further scorers as one.
+    """The combined score of the model (unless ``own`` is False) and the further scorers.
 
-    Their states are followed by what has been written, (rows, steps) with ``bos``, if decoding looks back at it.
+    The list of states ends with the tokens so far, (rows, steps) including ``bos``, if decoding needs them.
     """
 
     def __init__(
@@ -280,26 +285,26 @@ class _Scoring:
             added, state = scorer.score(token, state, memory)
             total = total + weight * added
             next_states.append(state)
-        # in place, without scorers in the logits too: what may not be written is never asked for again
+        # in place: without scorers this is also ``logits``, whose forbidden tokens are never used again
         total[:, self.never if can_end else [*self.never, self.eos]] = -torch.inf
         if self.looks_back:
             next_states.append(torch.cat([states[-1], token.unsqueeze(1)], 1))
         if self.no_repeat_ngram:
             written = next_states[-1]
             rows, tokens = _repeated_ngrams(written, self.no_repeat_ngram)
-            ended = tokens == self.eos  # rows that have ended go on with the end token, however often
+            ended = tokens == self.eos  # finished rows repeat the end token
             _forbid_tokens(total, rows[~ended], tokens[~ended])
         return _Scored(total, logits, norm, next_states, step)
 
     def only_end(self, scored: _Scored) -> _Scored:
-        """Scores that leave nothing but the end token."""
+        """The scores with all tokens but the end token forbidden."""
         ended = torch.full_like(scored.total, -torch.inf)
         ended[:, self.eos] = scored.total[:, self.eos]
         return replace(scored, total=ended)
 
 
 def _repeated_ngrams(written: Tensor, size: int) -> tuple[Tensor, Tensor]:
-    """Rows of ``written`` (rows, steps), each with a token that would end an n-gram of that size which it has."""
+    """Tokens that would repeat an n-gram of this size: indices of rows of ``written`` (rows, steps), and for each a token."""
     if written.shape[1] < size:
         nothing = written.new_zeros(0)
         return nothing, nothing
@@ -310,7 +315,7 @@ def _repeated_ngrams(written: Tensor, size: int) -> tuple[Tensor, Tensor]:
 
 
 def _forbid_tokens(total: Tensor, rows: Tensor, tokens: Tensor) -> None:
-    """Take tokens from rows' scores (rows, vocabulary), in place; not from rows that would be left with nothing to write."""
+    """Forbid tokens in rows of the scores (rows, vocabulary), in place, except in rows that would have no token left."""
     if not len(rows):
         return
     best, before = total.amax(1), total[rows, tokens]
@@ -321,14 +326,14 @@ def _forbid_tokens(total: Tensor, rows: Tensor, tokens: Tensor) -> None:
 
 @dataclass(frozen=True)
 class _Scored:
-    """One step's scores. Log-probabilities are never made for a whole vocabulary, of which few tokens are looked at.
+    """The scores of one step. Log-probabilities are computed only for the few tokens that are needed, not the whole vocabulary.
 
     Args:
-        total: (rows, vocabulary) what tokens are ranked by within a row, the scorers included; less ``norm``, the score.
-        logits: (rows, vocabulary) the model's own.
-        norm: (rows,) their log-sum-exp.
-        states: of the model and the scorers.
-        step: the model's.
+        total: (rows, vocabulary) logits plus weighted scorers; minus ``norm`` it is the score of each token.
+        logits: (rows, vocabulary) the model's logits.
+        norm: (rows,) log-sum-exp of the logits.
+        states: next states of the model and the scorers.
+        step: the model's step.
     """
 
     total: Tensor
@@ -338,18 +343,25 @@ class _Scored:
     step: Step
 
     def log_prob(self, rows: Tensor, tokens: Tensor) -> Tensor:
-        """The model's own log-probabilities of some rows' tokens."""
+        """The model's log-probabilities of tokens, one for each index of a row."""
         return self.logits[rows, tokens] - self.norm[rows]
 
 
 class _Trace:
-    """The rows of every step, with pointers to the rows that they continue, from which sequences are read back."""
+    """The rows of every step with back-pointers, from which sequences are reconstructed."""
 
     def __init__(self) -> None:
         self.steps: list[tuple[Any, ...]] = []
 
     def append(self, origin: Tensor, token: Tensor, log_prob: Tensor, step: Step) -> None:
-        """``origin``: for each row that of the step before; ``token``, ``log_prob``: what it read; ``step``: what it gave."""
+        """Add a step.
+
+        Args:
+            origin: (rows,) index of the row of the previous step that each row continues.
+            token: (rows,) token that was read.
+            log_prob: (rows,) its log-probability.
+            step: result of the step.
+        """
 
         def arrays(tensors: Mapping[str, Tensor]) -> dict[str, NDArray[np.float32]]:
             return {name: tensor.float().cpu().numpy() for name, tensor in tensors.items()}
@@ -358,7 +370,7 @@ class _Trace:
         self.steps.append((*read, arrays(step.attention), arrays(step.extras)))
 
     def hypothesis(self, last: int, row: int, token: int, log_prob: float) -> Hypothesis:
-        """The sequence that led to row ``row`` of step ``last`` and there wrote ``token``, scored by its log-probability."""
+        """The sequence that ends with ``token``, written at row ``row`` of step ``last``; its score is its log-probability."""
         ids, log_probs = [token], [log_prob]
         attention: dict[str, list[NDArray[np.float32]]] = {}
         extras: dict[str, list[NDArray[np.float32]]] = {}
@@ -383,7 +395,7 @@ class _Trace:
 
 @dataclass(frozen=True)
 class _Finished:
-    """A finished hypothesis: where its last row stands in the trace, and what it is ranked by."""
+    """A finished hypothesis: the position of its last row in the trace, and its score."""
 
     score: float
     step: int
@@ -393,7 +405,7 @@ class _Finished:
 
 
 def _rank(trace: _Trace, finished: list[list[_Finished]], decoding: Decoding) -> list[list[Hypothesis]]:
-    """The ``nbest`` hypotheses of each input, best first, read back from the trace."""
+    """The ``nbest`` hypotheses of each input, best first, reconstructed from the trace."""
     return [
         [
             replace(trace.hypothesis(end.step, end.row, end.token, end.log_prob), score=end.score)
@@ -406,13 +418,13 @@ def _rank(trace: _Trace, finished: list[list[_Finished]], decoding: Decoding) ->
 def _beam_search(scoring: _Scoring, memory: Memory, decoding: Decoding) -> list[list[Hypothesis]]:
     """Beam search over all inputs at once.
 
-    A candidate that ends is finished if it is among the ``beam`` best of its input; the beam goes on with the best that don't.
-    An input is done when it has ``nbest`` finished hypotheses that nothing alive can beat.
+    A candidate with the end token counts as finished if it is among the ``beam`` best of its input; the beam continues with the
+    best other candidates. An input is done when no unfinished hypothesis can beat its ``nbest`` best finished ones.
     """
     beam = 1 if decoding.method == "greedy" else decoding.beam
     device = memory.values.device
     finished: list[list[_Finished]] = [[] for _ in range(len(memory))]
-    alive = list(range(len(memory)))  # the inputs still being decoded, by memory row at the start
+    alive = list(range(len(memory)))  # memory rows of the inputs that are still being decoded
     token = torch.full((len(memory),), scoring.bos, device=device)
     origin, log_prob = torch.arange(len(memory), device=device), torch.zeros(len(memory), device=device)
     scores = torch.zeros(len(memory), 1, device=device)
@@ -422,7 +434,7 @@ def _beam_search(scoring: _Scoring, memory: Memory, decoding: Decoding) -> list[
         trace.append(origin, token, log_prob, scored.step)
         if position == decoding.max_length:
             scored = scoring.only_end(scored)
-        # with twice the beam's candidates there are enough to go on with even if the best all end
+        # twice as many candidates as the beam suffice even if all the best ones end
         number = beam * (4 if decoding.recombine else 2)
         best, row, chosen = _best_candidates(scored.total, scores - scored.norm.view(scores.shape), number)
         if decoding.recombine:
@@ -453,15 +465,16 @@ def _beam_search(scoring: _Scoring, memory: Memory, decoding: Decoding) -> list[
 
 
 def _best_candidates(logits: Tensor, added: Tensor, number: int) -> tuple[Tensor, Tensor, Tensor]:
-    """The best next tokens of each input over all its rows.
+    """The best next tokens of each input, over all its rows.
 
-    They lie in the ``number`` blocks of the vocabulary with the highest peaks, so that only these are searched.
+    Only the ``number`` blocks of the vocabulary with the highest maxima are searched, since they contain the best tokens.
 
     Args:
         logits: (inputs · width, vocabulary).
-        added: (inputs, width), to a row's logits.
+        added: (inputs, width), added to a row's logits.
+        number: number of tokens per input.
     Returns:
-        scores, rows of ``logits`` and tokens, (inputs, number) each, best first; fewer if there are fewer tokens.
+        scores, row indices of ``logits``, and tokens, (inputs, number) each, best first; fewer if there are fewer tokens.
     """
     count, width, size = *added.shape, logits.shape[1]
     peaks = F.max_pool1d(logits, BLOCK, ceil_mode=True)
@@ -478,12 +491,12 @@ def _best_candidates(logits: Tensor, added: Tensor, number: int) -> tuple[Tensor
 
 
 def _find_duplicates(written: Tensor, chosen: Tensor, size: int) -> Tensor:
-    """Candidates, best first, whose last tokens are those of a better one.
+    """Mark candidates that share their last tokens with a better one, for hypothesis recombination.
 
     Args:
-        written: (inputs, number, steps) before them.
-        chosen: (inputs, number) their own tokens.
-        size: how many of the last tokens count.
+        written: (inputs, number, steps) tokens so far of each candidate, best first.
+        chosen: (inputs, number) next tokens.
+        size: number of last tokens that are compared.
     """
     ends = torch.cat([written[:, :, max(0, written.shape[2] - size + 1) :], chosen.unsqueeze(2)], 2)
     again = []
@@ -496,10 +509,10 @@ def _find_duplicates(written: Tensor, chosen: Tensor, size: int) -> Tensor:
 
 
 def _is_open(finished: list[_Finished], best_alive: float, position: int, beam: int, decoding: Decoding) -> bool:
-    """Whether to go on with an input: its best open hypothesis against the nbest-th finished one.
+    """Whether to continue with an input: whether its best unfinished hypothesis may still beat its nbest-th finished one.
 
-    Without a length penalty a score can only fall, so nothing is missed. With one it may also rise; it is compared as it
-    stands, once a whole beam has finished.
+    Without a length penalty scores can only fall, so the comparison is exact. With one they may also rise; then current scores
+    are compared once ``beam`` hypotheses have finished.
     """
     if best_alive == -np.inf:
         return False
@@ -510,7 +523,7 @@ def _is_open(finished: list[_Finished], best_alive: float, position: int, beam: 
 
 
 def _sample(scoring: _Scoring, memory: Memory, decoding: Decoding, keys: Sequence[int]) -> list[list[Hypothesis]]:
-    """Draw ``nbest`` sequences for each input, best log-probability first."""
+    """Sample ``nbest`` sequences for each input; the best score comes first."""
     count, device = decoding.nbest, memory.values.device
     finished: list[list[_Finished]] = [[] for _ in range(len(memory))]
     alive = list(range(len(memory)))
@@ -544,18 +557,20 @@ def _sample(scoring: _Scoring, memory: Memory, decoding: Decoding, keys: Sequenc
 
 
 def _draw_tokens(probabilities: Tensor, numbers: NDArray[np.float64]) -> Tensor:
-    """The token of each row (rows,) where the sum of the probabilities (rows, vocabulary) up to it passes the row's number."""
+    """Sample a token for each row (rows,) by inverting the cumulative distribution of the probabilities (rows, vocabulary) at
+    the row's number (rows,)."""
     exact = torch.float32 if probabilities.device.type == "mps" else torch.float64
     sums = probabilities.to(exact).cumsum(1)
     total = sums[:, -1:]
     wanted = torch.from_numpy(numbers).to(exact).to(total.device).unsqueeze(1) * total
-    # a number just below 1 may be rounded up to the whole sum, which no token passes
+    # a number just below 1 may be rounded to the total, which no cumulative sum exceeds
     wanted = wanted.minimum(torch.nextafter(total, torch.zeros_like(total)))
     return torch.searchsorted(sums, wanted, right=True).squeeze(1)
 
 
 def _truncate(logits: Tensor, decoding: Decoding) -> Tensor:
-    """Probabilities (rows, vocabulary) after top-k, then top-p (Holtzman et al. 2020): the likeliest token always stays."""
+    """Probabilities (rows, vocabulary) after top-k, then top-p (Holtzman et al. 2020), not normalised; the most likely
+    token always stays."""
     if decoding.top_k and decoding.top_k < logits.shape[1]:
         smallest = logits.topk(decoding.top_k, 1).values[:, -1:]
         logits = logits.masked_fill(logits < smallest, -torch.inf)

@@ -1,4 +1,4 @@
-"""A batch through a model: it is encoded and decoded, or predicted, and each item gets its result."""
+"""Running a model on a batch: encoding and decoding, or prediction, and a result for each item."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ class Execution:
 
     Args:
         model: on ``device``, in evaluation mode.
-        device: that batches are moved to.
-        collator: makes batches of single items, where a whole batch fails.
-        request: what results hold.
-        decoding: how outputs are found.
-        forced: ids of the output that is forced, the end token last; None: the model decodes.
-        purpose: what the model is for, such as ``nic is for: photos``; empty if that isn't known.
-        warned: whether the user has been told that an input is unlike the training data.
+        device: device that batches are moved to.
+        collator: makes batches of single items when a whole batch fails.
+        request: the contents of results.
+        decoding: the decoding settings.
+        forced: token ids of the forced output, including the end token; None: the model decodes.
+        purpose: the model's purpose, such as ``nic is for: photos``; empty if unknown.
+        warned: whether the user was already warned of an input unlike the training data.
     """
 
     model: SequenceModel | Predictor
@@ -56,7 +56,7 @@ class Execution:
     warned: bool = False
 
     def results(self, batch: Batch) -> Iterator[Result]:
-        """A result for each entry of the batch, in order; where the model fails, it is run once more for each item alone."""
+        """A result for each entry of the batch, in order. If the model fails, it is run again on each item alone."""
         started = time.perf_counter()
         try:
             with divert_stdout():
@@ -77,16 +77,16 @@ class Execution:
     def _result(self, item: Item, found: Sequence[Generation], seconds: float) -> Result:
         source = item.source or item.id
         if not found or any(math.isnan(one.score) for one in found):
-            # no hypothesis was found: the model's numbers have grown beyond all bounds
+            # no hypothesis was found: the scores overflowed to infinity or NaN
             return Result(
-                item, source, error=CondgenError(f"{source}: the model has no output, since its scores are not numbers")
+                item, source, error=CondgenError(f"{source}: the model has no output, since its scores are infinite or NaN")
             )
         decoded = item.condition.warnings if isinstance(item.condition, Content) else ()
         before = (*item.warnings, *decoded, *self._domain_warning(item, found))
         return Result(item, source, tuple(replace(one, seconds=seconds, warnings=(*before, *one.warnings)) for one in found))
 
     def _domain_warning(self, item: Item, found: Sequence[Generation]) -> tuple[str, ...]:
-        """What the model is for, once, with the first input that is plainly something else."""
+        """A warning, once, for the first input that is clearly unlike the training data."""
         asked = item.parts and found and self.forced is None and self.request.outputs
         if self.warned or not asked or not self.model.is_out_of_domain(item, found[0]):
             return ()
@@ -95,7 +95,7 @@ class Execution:
 
     @torch.inference_mode()
     def _generations(self, batch: Batch) -> list[list[Generation]]:
-        """For each item of the batch its generations, best first."""
+        """The generations of each item of the batch, best first."""
         if not batch.items:
             return []
         inputs = move(batch.inputs, self.device)
@@ -139,13 +139,13 @@ class Execution:
         return generations
 
     def _repetition_warning(self, model: SequenceModel, generation: Generation, item: Item) -> tuple[str, ...]:
-        """A warning if an output repeats itself over and over, though its input doesn't."""
+        """A warning if an output loops, though its input doesn't."""
         if self.forced is not None or model.repeats:
             return ()
         part = repetition(str(generation.output))
         if part is None or repetition(" ".join(_texts(item.condition))) is not None:
             return ()
-        helps = "" if self.decoding.no_repeat_ngram else "; --no-repeat-ngram 3 keeps it from that"
+        helps = "" if self.decoding.no_repeat_ngram else "; --no-repeat-ngram 3 prevents that"
         return (f"the output repeats {part!r} over and over{helps}",)
 
 

@@ -1,4 +1,4 @@
-"""How likely a model finds what people wrote: log-probabilities of references, by teacher forcing."""
+"""Log-probabilities of references under a model, by teacher forcing."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ __all__ = ["reference_log_probs"]
 def reference_log_probs(
     model: Model, memory: Memory, references: Sequence[Sequence[str]]
 ) -> list[tuple[NDArray[np.float32], ...]]:
-    """Log-probabilities of references, all read in one ``forward``.
+    """Log-probabilities of references, computed in one ``forward``.
 
     Args:
         model: a ``SequenceModel``.
-        memory: of the inputs.
-        references: of each input.
+        memory: the encoded inputs.
+        references: references of each input.
     Returns:
-        for each input and reference (T,) in nats, of the tokens that ``SequenceModel.targets`` counts.
+        for each input and reference, log-probabilities in nats (T,) of the tokens of ``SequenceModel.targets``.
     Raises:
-        UsageError: if the model writes no tokens.
+        UsageError: if the model is no ``SequenceModel``.
     """
     if not isinstance(model, SequenceModel):
         raise UsageError("the model gives no probabilities of texts")

@@ -1,4 +1,4 @@
-"""What became of an input, and joining the results of the parts that its reader cut it into."""
+"""The result of an input, and joining the results of the parts that its reader split it into."""
 
 from __future__ import annotations
 
@@ -14,7 +14,14 @@ __all__ = ["Result", "group_by_input", "join_parts"]
 
 @dataclass(frozen=True)
 class Result:
-    """What became of one input: generations, best first, or an error. Of an input in parts, ``item`` is the first."""
+    """The result of one input, or of one part of it.
+
+    Args:
+        item: the item; for a joined input, its first part.
+        source: name of the input.
+        generations: the outputs, best first; empty after an error.
+        error: the reason if it failed.
+    """
 
     item: Item | None
     source: str
@@ -23,28 +30,29 @@ class Result:
 
     @property
     def input(self) -> str:
-        """What was put in: a text, or else the name of what was read."""
+        """The input text, or the input's name if it is no text."""
         text = self.item.text if self.item else None
         return self.source if text is None else text
 
     @property
     def is_empty(self) -> bool:
-        """Whether there was nothing in the input, so that the model was not run."""
+        """Whether the input was empty, so that the model was not run."""
         return self.item is not None and not self.item.parts
 
     @property
     def last(self) -> bool:
-        """Whether no other part of its input follows."""
+        """Whether this is the last part of its input."""
         return self.item is None or self.item.part + 1 >= self.item.parts
 
 
 def group_by_input(results: Iterable[Result]) -> Iterator[Iterator[Result]]:
-    """For each input the results of its parts, as they come; they end with the last part, before the next input is there."""
+    """For each input an iterator of the results of its parts, as they arrive; it ends with the last part, without waiting for
+    the next input."""
     results = iter(results)
     for first in results:
         parts = _parts_from(first, results)
         yield parts
-        for _ in parts:  # those that nobody took
+        for _ in parts:  # skip parts that were not consumed
             pass
 
 
@@ -56,8 +64,8 @@ def _parts_from(result: Result, results: Iterator[Result]) -> Iterator[Result]:
 
 
 def join_parts(parts: Iterable[Result]) -> Result:
-    """One result for the parts of an input; an error if one of them has one."""
-    # what was put in may be large
+    """Join the results of an input's parts into one; an error if any part has one."""
+    # inputs may be large: keep only the first
     first, *others = (replace(part, item=None) if part.item and part.item.part else part for part in parts)
     if not others:
         return first

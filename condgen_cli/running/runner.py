@@ -1,7 +1,7 @@
 """A trained model, ready to run: ``load("sat")("photo.jpg")``.
 
-Inputs flow through a bounded pipeline: one thread reads items, a pool decodes and collates the next batches, and the caller's
-thread runs the model. A few batches are held at a time, whatever the number of inputs.
+Inputs pass through a bounded pipeline: one thread reads items, a thread pool collates the next batches, and the caller's thread
+runs the model. Only a few batches are in memory at a time, whatever the number of inputs.
 """
 
 from __future__ import annotations
@@ -57,22 +57,22 @@ __all__ = [
 ]
 
 AHEAD = 3
-"""Batches that are read and collated while the model runs."""
+"""Number of batches that are read and collated ahead while the model runs."""
 
 WINDOW = 16
-"""Batches whose items are sorted by length, if the model has one."""
+"""Number of batches whose items are sorted by length together, if the model has ``length``."""
 
 
 def load(name: str | os.PathLike[str], device: str = "auto") -> Runner:
-    """A model with its weights.
+    """Load a model with its weights.
 
     Args:
-        name: an id or alias of the zoo, or the folder of a training run.
+        name: id or alias of a zoo model, or the folder of a training run.
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
     Raises:
         NotFoundError: if there is no such model.
-        PluginError: if no plugin brings its architecture, or the plugin can't build it.
-        IntegrityError: if its files don't fit its architecture.
+        PluginError: if no plugin provides its architecture, or the plugin can't build it.
+        IntegrityError: if its files are damaged or don't match its architecture.
         NetworkError: if files are missing and can't be fetched.
     """
     target = find_device(device)
@@ -87,8 +87,8 @@ class Runner:
 
     Args:
         model: a ``condgen_cli.model.SequenceModel`` or ``Predictor``, in evaluation mode.
-        bundle: what it was built from.
-        device: where the model is.
+        bundle: the bundle that it was built from.
+        device: the model's device.
     """
 
     def __init__(self, model: Any, bundle: Bundle, device: torch.device) -> None:
@@ -113,10 +113,10 @@ class Runner:
         """The best generation for one input.
 
         Args:
-            source: an Item, a condition such as a PIL image, or a string that the task reads: a path, a URL, a text.
-            force: the output that the model is made to write.
-            seed: for sampling: the same input and seed give the same sample.
-            options: fields of ``Decoding`` that differ from the model's own.
+            source: an Item, a condition such as a PIL image, or a string that the task's reader reads: a path, a URL, a text.
+            force: forced output; None: the model decodes.
+            seed: seed of sampling: the same input and seed give the same sample.
+            options: fields of ``Decoding`` that replace the model's defaults.
         Raises:
             InputError: if the input can't be read.
         """
@@ -130,14 +130,14 @@ class Runner:
         return result.generations[0]
 
     def stream(self, items: Iterable[Item | Failure], request: Request | None = None) -> Iterator[Result]:
-        """A Result for each input, in order, as soon as it and those before it are done.
+        """Run the model; yields a Result for each input, in order, as soon as it and those before it are done.
 
-        An input is an item, or the items that its reader cut it into. One that fails has an error and harms no other. However
-        many parts an input has, about a batch of them is read before the first is run.
+        An input is an item, or the items that its reader split it into. The result of an input that fails is an error; others
+        are unaffected. Only about a batch of an input's parts is read before the first is run.
 
         Args:
-            items: read lazily, in a thread of their own.
-            request: what to do with them; None: ``Request()``.
+            items: the items, read lazily in a separate thread.
+            request: settings of decoding and results; None: ``Request()``.
         Raises:
             UsageError: if an output is forced that the model can't write.
         """
@@ -163,7 +163,8 @@ class Runner:
     def _batches(
         self, items: Iterable[Item | Failure], request: Request, collator: Collator
     ) -> Iterator[tuple[list[int], list[Item | Failure]]]:
-        """Batches with the places of their items, of like length if the model has one."""
+        """Batches with the places of their items in the input order; items of similar length together if the model has
+        ``length``."""
         by_length = self.model.length is not None
         window = request.batch_size * WINDOW if by_length else request.batch_size
         if request.live:
@@ -175,11 +176,11 @@ class Runner:
 
     @property
     def _purpose(self) -> str:
-        """What the model is for, as the zoo tells it, up to the colon."""
+        """The model's purpose, from its description in the zoo up to the colon."""
         return f"{self.name} is for: {self.entry.description.partition(':')[0]}" if self.entry else ""
 
     def _force(self, text: str | None) -> list[int] | None:
-        """The ids of a text, ended."""
+        """The token ids of a forced output, including the end token."""
         if text is None:
             return None
         if not isinstance(self.model, SequenceModel):
