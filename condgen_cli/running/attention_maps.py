@@ -1,4 +1,4 @@
-"""From a hypothesis to a generation: tokens as text, attention cut to the real positions and laid on the memory's axes."""
+"""From a hypothesis to a generation: token texts, and attention maps with labelled axes and without padding."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ __all__ = ["Positions", "make_generation", "row_positions"]
 
 @dataclass(frozen=True)
 class Positions:
-    """Where one memory row's positions lie.
+    """The positions of one memory row.
 
     Args:
-        axes: of the real positions.
-        count: of all positions, padding included.
-        mask: (count,), True where a position is real; None if all are.
+        axes: axes of the real positions.
+        count: number of positions including padding.
+        mask: (count,), True for real positions; None if all are real.
     """
 
     axes: tuple[Axis, ...]
@@ -31,10 +31,10 @@ class Positions:
     mask: NDArray[np.bool_] | None
 
     def map(self, weights: NDArray[np.float32], steps: Axis) -> AttentionMap:
-        """Weights (steps, positions) or (steps, heads, positions) with the row's axes."""
+        """The map of weights (steps, positions) or (steps, heads, positions), without padding."""
         heads = (Axis.numbered("head", "heads", weights.shape[1]),) if weights.ndim == 3 else ()
         axes = self.axes
-        if weights.shape[-1] != self.count:  # it looks at something else than the memory
+        if weights.shape[-1] != self.count:  # attention over something other than the memory
             axes = ()
         elif self.mask is not None:
             weights = weights[..., self.mask]
@@ -43,7 +43,7 @@ class Positions:
 
 
 def row_positions(memory: Memory) -> Iterator[Positions]:
-    """Of each row of a memory."""
+    """The positions of each row of a memory."""
     masks = None if memory.mask is None else memory.mask.cpu().numpy()
     for row in range(len(memory)):
         axes = tuple(memory.axes[row]) if memory.axes else ()
@@ -56,10 +56,11 @@ def make_generation(
     """The generation of a hypothesis.
 
     Args:
+        hypothesis: the decoded sequence.
         output: its text.
-        vocabulary: of its tokens.
-        positions: that its attention weights lie on.
-        condition: what attention is drawn on.
+        vocabulary: vocabulary of its tokens.
+        positions: positions of its memory row.
+        condition: background that attention is drawn on.
     """
     tokens = tuple(vocabulary.token(index) for index in hypothesis.ids)
     steps = Axis("token", "tokens", tokens)

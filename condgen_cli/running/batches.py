@@ -1,4 +1,4 @@
-"""Items on their way into a model: cut into windows and batches, collated in threads, each failure kept with its item."""
+"""Forming batches: windows of items, collation in threads, and failures kept in the place of their items."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ __all__ = ["Batch", "Collator", "is_part", "make_failure", "windows"]
 
 @dataclass(frozen=True)
 class Batch:
-    """What a model runs at once.
+    """A batch for a model.
 
     Args:
-        entries: items in order, those that can't be read replaced by failures.
-        inputs: what the model collated of ``items``; None without any.
-        conditions: of each of ``items``, what attention is drawn on.
-        seconds: of wall clock that reading and collating took.
+        entries: items in order, with failures in place of those that can't be read.
+        inputs: the collated ``items``; None if there are none.
+        conditions: backgrounds that attention is drawn on, one for each of ``items``.
+        seconds: wall-clock time of reading and collating, in seconds.
     """
 
     entries: list[Item | Failure]
@@ -36,7 +36,7 @@ class Batch:
 
     @property
     def items(self) -> list[Item]:
-        """The entries that the model runs on: neither failures nor empty inputs."""
+        """The entries that the model runs on, without failures and empty inputs."""
         return [entry for entry in self.entries if isinstance(entry, Item) and entry.parts]
 
 
@@ -45,9 +45,9 @@ class Collator:
     """Makes batches of items.
 
     Args:
-        model: collates them.
-        conditions: whether batches hold what attention is drawn on.
-        forced: whether an output is forced, which an input in several parts can't have.
+        model: model that collates them.
+        conditions: whether batches hold the backgrounds that attention is drawn on.
+        forced: whether an output is forced, which is refused for inputs in several parts.
     """
 
     model: Model
@@ -55,17 +55,17 @@ class Collator:
     forced: bool
 
     def length(self, entry: Item | Failure) -> int:
-        """The number that entries are sorted by; 0 where the model does nothing."""
+        """The length that entries are sorted by; 0 for entries that the model isn't run on."""
         measure = self.model.length
         if measure is None or isinstance(entry, Failure) or not entry.parts:
             return 0
         try:
             return int(measure(entry))
-        except Exception:  # collating it will tell
+        except Exception:  # the error is reported when it is collated
             return 0
 
     def prepare(self, entries: list[Item | Failure]) -> Batch:
-        """Read and collate; where that fails, once more without the items at fault."""
+        """Read and collate; if that fails, again without the failing items."""
         try:
             return self._collate(entries)
         except Exception as error:
@@ -79,7 +79,7 @@ class Collator:
             return batch
         started = time.perf_counter()
         if self.forced and any(item.parts > 1 for item in batch.items):
-            raise InputError("the input is cut into parts, and an output can be forced for one only")
+            raise InputError("the input is split into parts; an output can be forced only for an input of one part")
         conditions = [self.model.condition(item) if self.conditions else None for item in batch.items]
         inputs = self.model.collate(batch.items)
         return replace(batch, inputs=inputs, conditions=conditions, seconds=time.perf_counter() - started)
@@ -94,7 +94,7 @@ class Collator:
 
 
 def windows(items: Iterable[Item | Failure], size: int, parts: int) -> Iterator[list[Item | Failure]]:
-    """Lists of at most ``size`` items, among them at most ``parts`` parts of longer inputs: these are large, and alike."""
+    """Lists of at most ``size`` items, with at most ``parts`` parts of split inputs, which are large and of similar length."""
     window: list[Item | Failure] = []
     held = 0
     for item in items:
@@ -108,7 +108,7 @@ def windows(items: Iterable[Item | Failure], size: int, parts: int) -> Iterator[
 
 
 def is_part(entry: Item | Failure) -> bool:
-    """Whether it is one of several that an input is cut into."""
+    """Whether an entry is one of several parts of an input."""
     return isinstance(entry, Item) and entry.parts > 1
 
 
@@ -116,7 +116,7 @@ def make_failure(entry: Item | Failure, error: Exception) -> Failure:
     """The failure of an entry that can't be read or run.
 
     Raises:
-        Exception: the error itself, if it is none of condgen's and ``--debug`` is set.
+        Exception: the error itself, if it is no CondgenError and ``--debug`` is set.
     """
     if isinstance(entry, Failure):
         return entry

@@ -1,4 +1,4 @@
-"""From a bundle to a model: its plugin builds it without drawing initial weights, and the files' weights are loaded."""
+"""Building a model from a bundle, without initialising weights, and loading its weights."""
 
 from __future__ import annotations
 
@@ -25,8 +25,9 @@ def build_model(bundle: Bundle) -> Model:
     """The model with its weights, in evaluation mode, on the CPU and in 32-bit floats.
 
     Raises:
-        PluginError: if no plugin brings its architecture, the plugin can't build it, or what it builds is no model.
-        IntegrityError: if the weights are damaged or don't fit the architecture.
+        PluginError: if no plugin provides its architecture, the plugin can't build it, or it builds something else than a
+            model.
+        IntegrityError: if the weights are damaged or don't match the architecture.
     """
     spec = manager().models.get(bundle.architecture)
     if spec is None:
@@ -65,7 +66,8 @@ def _check_contract(model: Any, bundle: Bundle) -> None:
 
 
 class _WithoutInitialisation(TorchFunctionMode):
-    """Leaves parameters as allocated: weights replace them, and drawing millions of random numbers takes as long as a photo."""
+    """Skips the initialisation of parameters, which are replaced anyway: drawing millions of random numbers takes as long as
+    running the model on a photo."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}

@@ -1,4 +1,4 @@
-"""From a model's name to its files and configuration: an entry of the zoo, or the folder of a training run."""
+"""Finding a model's files and configuration by its name: in the zoo, or in the folder of a training run."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ if TYPE_CHECKING:
 __all__ = ["Bundle", "Description", "default_decoding", "describe", "find_bundle", "initial_bundle", "initial_files"]
 
 RUN_FILE = "model.json"
-"""What a training run writes about its model."""
+"""The file in which a training run describes its model."""
 
 
 @dataclass(frozen=True)
 class Bundle:
-    """What is needed to rebuild a model, from a zoo or from a training run.
+    """All that is needed to rebuild a model, from a zoo or a training run.
 
     Args:
-        name: as the user knows it.
-        task: the name of its task.
-        architecture: the name that a plugin registered.
-        config: for the architecture's builder.
+        name: the name shown to users.
+        task: name of its task.
+        architecture: name of its architecture.
+        config: configuration for the architecture's ``build``.
         decoding: arguments of ``Decoding``.
-        files: local files by name; weights are those that end in ``.safetensors``, of which a later one wins.
-        entry: the zoo's entry, if it comes from a zoo.
+        files: local paths by file name. Files ending in ``.safetensors`` hold weights; of a weight in several, the last counts.
+        entry: entry in the zoo; None for a training run.
     """
 
     name: str
@@ -46,14 +46,14 @@ class Bundle:
 
 
 class Description(NamedTuple):
-    """What is known of a model before its weights are read: its task, and how it decodes by default."""
+    """A model's task and default decoding, known without reading its weights."""
 
     task: str
     decoding: Decoding
 
 
 def describe(name: str | os.PathLike[str]) -> Description:
-    """A model's description; nothing is fetched or built.
+    """A model's description; nothing is downloaded or built.
 
     Raises:
         NotFoundError: if there is no such model.
@@ -64,12 +64,13 @@ def describe(name: str | os.PathLike[str]) -> Description:
 
 
 def initial_files(name: str) -> Mapping[str, Path]:
-    """The files, by name, of a model that training starts from; see ``initial_bundle``."""
+    """The files by name of a model that training starts from; see ``initial_bundle``."""
     return initial_bundle(name).files
 
 
 def initial_bundle(name: str) -> Bundle:
-    """A model that training starts from: a zoo's entry, the folder of a run, or a recipe's name, which means its run.
+    """The bundle of a model that training starts from, given as a zoo model, the folder of a run, or the name of a recipe,
+    which stands for its run.
 
     Raises:
         NotFoundError, IntegrityError, NetworkError: as ``condgen_cli.load``.
@@ -86,9 +87,9 @@ def find_bundle(name: str, files: bool = True) -> Bundle:
     """The bundle of a model.
 
     Args:
-        name: the folder of a training run; an id or alias of the zoo; or, where the zoo has none of that name, that of a recipe
-            that was trained in the folder ``runs``.
-        files: verify the zoo's files and fetch those that are missing; False leaves ``Bundle.files`` of an entry empty.
+        name: folder of a training run; id or alias of a zoo model; or else the name of a recipe that was trained in the folder
+            ``runs``.
+        files: whether to verify a zoo model's files and fetch missing ones; False leaves its ``Bundle.files`` empty.
     Raises:
         NotFoundError: if there is no such model.
         IntegrityError: if its description is malformed or its files don't match the manifest.
@@ -122,10 +123,10 @@ def find_bundle(name: str, files: bool = True) -> Bundle:
 
 
 def default_decoding(bundle: Bundle) -> Decoding:
-    """How the model decodes by default.
+    """The model's default decoding settings.
 
     Raises:
-        IntegrityError: if the bundle's settings are no arguments of ``Decoding``.
+        IntegrityError: if the bundle's settings are no valid arguments of ``Decoding``.
     """
     try:
         return Decoding(**bundle.decoding)

@@ -1,4 +1,4 @@
-"""Looking inside models, by their contract alone, and weight files: parts, shapes, costs, and attention in numbers."""
+"""Reports about models, weight files and results: modules, shapes, costs, and attention in numbers."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from condgen_cli.zoo.safetensors_header import read_header
 __all__ = ["Cost", "Part", "Trace", "model_report", "parts", "read_arguments", "result_report", "trace", "weights_report"]
 
 SMALL_VOCABULARY = 250
-"""Up to so many tokens a report has them all."""
+"""Vocabularies up to this size are listed completely."""
 
 Shape = tuple[int, ...]
 
@@ -35,10 +35,10 @@ class Part:
     """A module of a model.
 
     Args:
-        name: dotted, as in the weights; empty for the whole model.
-        type: its class.
-        parameters: numbers in it and in the parts below; what parts share is counted once.
-        output: shapes of what it gave for one item; empty if it was not called as a module.
+        name: dotted name, as in the weights; empty for the whole model.
+        type: name of its class.
+        parameters: number of parameters, including those of submodules; shared ones are counted once.
+        output: shapes of its output for one item; empty if it was not called as a module.
     """
 
     name: str
@@ -56,8 +56,8 @@ class Cost:
     """Floating-point operations of convolutions and matrix products, a multiplication and an addition counted as two.
 
     Args:
-        encode: for one input.
-        step: for one decoding step of one hypothesis; None for a model that predicts without steps.
+        encode: operations to encode one input.
+        step: operations of one decoding step of one hypothesis; None for a ``Predictor``.
     """
 
     encode: int
@@ -66,14 +66,14 @@ class Cost:
 
 @dataclass(frozen=True)
 class Trace:
-    """What one item does in a model.
+    """Shapes and costs of running a model on one item.
 
     Args:
-        outputs: shapes by the names of the modules that were called, at their first call.
-        memory: shapes by name.
+        outputs: output shapes of the modules that were called, by module name, at their first call.
+        memory: shapes of the memory's tensors by name.
         step: shapes of a step's logits, attention and extras, by name.
-        positions: size of each axis that the memory's positions lie on, by the axis's name.
-        cost: of the item.
+        positions: size of each axis of the memory's positions, by the axis's name.
+        cost: operations for the item.
     """
 
     outputs: Mapping[str, tuple[Shape, ...]]
@@ -84,14 +84,14 @@ class Trace:
 
 
 def trace(model: SequenceModel | Predictor) -> Trace | None:
-    """Run the model's own example through it, on the CPU; None if it has none (``Model.example``)."""
+    """Run the model on its example (``Model.example``), on the CPU; None if it has none."""
     example = model.example()
     if example is None:
         return None
     outputs: dict[str, tuple[Shape, ...]] = {}
     hooks = [module.register_forward_hook(_recorder(outputs, name)) for name, module in model.named_modules()]
     try:
-        # oneDNN's fused LSTM is opaque to the counter; allow_tf32=None leaves a setting alone that warns when it is touched
+        # oneDNN's fused LSTM is invisible to the counter; allow_tf32=None avoids a setting that warns when it is changed
         with torch.no_grad(), torch.backends.mkldnn.flags(enabled=False, allow_tf32=None):
             return _run(model, model.collate([example]), outputs)
     finally:
@@ -147,7 +147,7 @@ def _shapes(value: Any) -> Iterator[Shape]:
 
 
 def parts(model: nn.Module, outputs: Mapping[str, tuple[Shape, ...]]) -> list[Part]:
-    """The model and its modules, each before those in it."""
+    """The model and its modules, each before its submodules."""
     return [
         Part(name, type(module).__name__, sum(parameter.numel() for parameter in module.parameters()), outputs.get(name, ()))
         for name, module in model.named_modules()
@@ -155,7 +155,7 @@ def parts(model: nn.Module, outputs: Mapping[str, tuple[Shape, ...]]) -> list[Pa
 
 
 def model_report(runner: Runner) -> dict[str, Any]:
-    """Everything that can be said of a model without an input, fit for JSON."""
+    """The report about a model, ready for JSON."""
     traced = trace(runner.model)
     found = parts(runner.model, traced.outputs if traced else {})
     bundle = runner.bundle
@@ -189,7 +189,7 @@ def _vocabulary(model: Model) -> dict[str, Any] | None:
 
 
 def weights_report(path: Path) -> dict[str, Any]:
-    """What the header of a safetensors file says; no model is built and no tensor is read.
+    """The report about a safetensors file from its header, ready for JSON; no tensor is read.
 
     Raises:
         NotFoundError: if there is no such file.
@@ -216,7 +216,7 @@ def weights_report(path: Path) -> dict[str, Any]:
 
 
 def read_arguments(task: str, arguments: Sequence[str]) -> Iterator[Item | Failure]:
-    """The items of a command line's arguments, which are taken as the task's own command takes them."""
+    """The items of command-line arguments, interpreted as the task's command does."""
     spec = manager().tasks.get(task)
     if spec and spec.reads_files:
         return _read_files(task, expand(arguments, spec.suffixes, spec.kinds))
@@ -229,7 +229,7 @@ def _read_files(task: str, files: Inputs) -> Iterator[Item | Failure]:
 
 
 def result_report(result: Result) -> dict[str, Any]:
-    """What a model wrote for an input and what it looked at, step by step, fit for JSON."""
+    """The report about a result: output and attention at each step, ready for JSON."""
     if result.error:
         return {"input": result.input, "output": None, "error": result.error.as_json()}
     best = result.generations[0]
@@ -246,7 +246,7 @@ def result_report(result: Result) -> dict[str, Any]:
 def _step(generation: Generation, index: int) -> dict[str, Any]:
     log_probs = generation.log_probs
     extras = {name: float(values[index]) for name, values in generation.extras.items() if index < len(values)}
-    # a map of another number of steps, such as hops, is told of as a whole
+    # a map with another number of steps, such as hops, is only reported as a whole
     maps = {name: map for name, map in generation.attention.items() if len(map.steps) == len(generation.tokens)}
     looked = {name: _heads(map, index) for name, map in maps.items()}
     log_prob = float(log_probs[index]) if index < len(log_probs) else None
@@ -254,7 +254,7 @@ def _step(generation: Generation, index: int) -> dict[str, Any]:
 
 
 def _heads(map: AttentionMap, step: int) -> list[dict[str, Any]]:
-    """For each head: entropy in bits, and the strongest positions by their labels."""
+    """For each head: entropy in bits, and the labels of the strongest positions."""
     entropy = map.entropy()
     return [
         {

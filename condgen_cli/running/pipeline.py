@@ -1,4 +1,4 @@
-"""Batches, and work done ahead of its consumer: in threads, in order, a bounded number of steps ahead."""
+"""Batching, and prefetching in threads: in order, a bounded number of steps ahead of the consumer."""
 
 from __future__ import annotations
 
@@ -24,12 +24,14 @@ def batched(values: Iterable[T], size: int) -> Iterator[list[T]]:
 
 
 def batch_available(values: Iterable[T], size: int, weigh: Callable[[T], int] = lambda value: 1) -> Iterator[list[T]]:
-    """Lists of values that weigh at most ``size`` together: waits for one, then takes those that have come by now.
+    """Lists of values of total weight at most ``size``: waits for one value, then takes those that have arrived.
 
-    A thread of its own reads ``values``, at most ``size`` beyond those that were given.
+    A separate thread reads ``values``, at most a weight of ``size`` ahead.
 
     Args:
-        weigh: what a value weighs, 1 to ``size``.
+        values: the values.
+        size: largest total weight of a list.
+        weigh: returns the weight of a value, 1 to ``size``.
     """
     arrived: SimpleQueue[list[T]] = SimpleQueue()  # one value each; an empty list ends it
     free, stopped = threading.Semaphore(size), threading.Event()
@@ -46,7 +48,7 @@ def batch_available(values: Iterable[T], size: int, weigh: Callable[[T], int] = 
             failed.append(error)
         arrived.put([])
 
-    # a daemon: it may hang in reading a pipe that nobody writes to
+    # a daemon, since it may block on a pipe forever
     threading.Thread(target=contextvars.copy_context().run, args=(feed,), daemon=True).start()
     try:
         last = False
@@ -69,12 +71,12 @@ def batch_available(values: Iterable[T], size: int, weigh: Callable[[T], int] = 
 def sorted_batches(
     windows: Iterable[list[T]], size: int, key: Callable[[T], int] | None
 ) -> Iterator[tuple[list[int], list[T]]]:
-    """Batches of values that are alike, with the values' places in the whole.
+    """Batches of values of similar size, with the values' places in the original order.
 
     Args:
-        windows: the values; those of one window are sorted among themselves.
-        size: of a batch; the last of each window may be smaller.
-        key: what to sort by, largest first; None keeps the order.
+        windows: lists of values; each list is sorted separately.
+        size: number of values in a batch; the last of each window may be smaller.
+        key: sort key, largest first; None: keep the order.
     """
     start = 0
     for window in windows:
@@ -88,7 +90,7 @@ def sorted_batches(
 
 
 def restore_order(placed: Iterable[tuple[int, T]]) -> Iterator[T]:
-    """Values in the order of their places 0, 1, 2, …, each as soon as those before it are there."""
+    """Values in the order of their places 0, 1, 2, …, each as soon as those before it have arrived."""
     waiting: dict[int, T] = {}
     following = 0
     for place, value in placed:
@@ -99,10 +101,10 @@ def restore_order(placed: Iterable[tuple[int, T]]) -> Iterator[T]:
 
 
 def prefetch(function: Callable[[T], R], values: Iterable[T], *, ahead: int) -> Iterator[R]:
-    """``map(function, values)``, computed while the consumer does something else.
+    """``map(function, values)``, computed in threads ahead of the consumer.
 
-    A thread of its own reads ``values`` and ``ahead`` threads apply ``function``. At most ``ahead`` values are read beyond the
-    one that the consumer works on. An exception, of ``values`` or of ``function``, is raised where its result would have been.
+    A separate thread reads ``values``, and ``ahead`` threads apply ``function``. At most ``ahead`` values are read beyond the
+    one that the consumer works on. An exception of ``values`` or ``function`` is raised in place of its result.
     """
     futures: SimpleQueue[Future[R] | None] = SimpleQueue()
     free, stopped = threading.Semaphore(ahead), threading.Event()
@@ -115,7 +117,7 @@ def prefetch(function: Callable[[T], R], values: Iterable[T], *, ahead: int) -> 
                 value = next(iterator, _END)
                 if isinstance(value, _End):
                     break
-                # a thread starts without the settings of the one that made it
+                # threads don't inherit context variables, which hold the settings
                 futures.put(pool.submit(contextvars.copy_context().run, function, value))
         except BaseException as error:
             failed: Future[R] = Future()
@@ -123,7 +125,7 @@ def prefetch(function: Callable[[T], R], values: Iterable[T], *, ahead: int) -> 
             futures.put(failed)
         futures.put(None)
 
-    # a daemon: it may hang in reading a pipe that nobody writes to
+    # a daemon, since it may block on a pipe forever
     threading.Thread(target=contextvars.copy_context().run, args=(feed,), daemon=True).start()
     try:
         while (future := futures.get()) is not None:
@@ -136,7 +138,7 @@ def prefetch(function: Callable[[T], R], values: Iterable[T], *, ahead: int) -> 
 
 
 class _End:
-    """What no iterable of a caller yields."""
+    """Marks the end of the values."""
 
 
 _END = _End()

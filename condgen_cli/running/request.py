@@ -1,4 +1,4 @@
-"""What a runner is asked for: how to decode, and what each result has to hold."""
+"""Settings of a run: how to decode, and what each result contains."""
 
 from __future__ import annotations
 
@@ -13,20 +13,21 @@ __all__ = ["Request"]
 
 @dataclass(frozen=True)
 class Request:
-    """What ``Runner.stream`` does with every item.
+    """Settings of ``Runner.stream`` for all items.
 
     Args:
-        decoding: how outputs are searched or drawn; None: the model's default.
-        batch_size: items that the model runs at once.
-        force: the output that the model is made to write for every item; None: it decodes.
-        seed: of sampling. What is drawn for an input depends on the seed, on what the input is, and on how many equal inputs
-            came before: on no batch, place or other input.
-        conditions: whether generations hold what attention is drawn on; without it nothing is read a second time.
-        live: whether items come as somebody writes them: a batch is then run with the items that are there, rather than
-            when it is full.
-        join_parts: whether an input that was cut into parts has one result; False gives a result for each part.
-        outputs: whether outputs are written; False leaves each output empty.
-        likelihoods: whether generations hold the log-probabilities of their items' references.
+        decoding: decoding settings; None: the model's default.
+        batch_size: number of items per batch.
+        force: forced output for every item; None: the model decodes.
+        seed: seed of sampling. The samples of an input depend only on the seed, the input's content and the number of equal
+            inputs before it, not on batches, order or other inputs.
+        conditions: whether generations hold the background that attention is drawn on, which may require reading the input
+            again.
+        live: whether items arrive interactively: a batch is then run with the available items instead of waiting until it is
+            full.
+        join_parts: whether the parts of an input are joined into one result; False: a result for each part.
+        outputs: whether outputs are decoded; False: every output is empty.
+        likelihoods: whether generations hold the log-probabilities of the items' references.
     """
 
     decoding: Decoding | None = None

@@ -1,4 +1,4 @@
-"""Signs that an output is worth little: it repeats itself, or the model can hardly read, or hear, what it was given."""
+"""Signs of a bad output: it loops, or the model can read little of its input."""
 
 from __future__ import annotations
 
@@ -7,19 +7,20 @@ import numpy as np
 __all__ = ["repetition", "unread_doubt"]
 
 LONGEST = 120
-"""Characters that a part which is repeated may have."""
+"""Longest repeated part that is looked for, in characters."""
 PHRASE = 12
-"""Characters from which on a part is a phrase, of which three in a row are no style."""
+"""Length in characters from which on a repeated part counts as a phrase."""
 TIMES, PHRASES = 5, 3
-"""How often in a row a part is written, or a phrase, before that is a loop."""
+"""Repetitions in a row that make a loop: of a short part, and of a phrase."""
 SHORTEST = 12
-"""Characters that a loop has at least: a thousand is no loop of zeros."""
+"""Shortest loop, in characters; the zeros of a number are no loop."""
 _SHOWN = 24
 
 
 def repetition(text: str) -> str | None:
-    """What a text repeats over and over, such as ``un`` of ``un un un un un``, cut to fit a line; None if nothing."""
-    # the last of "so so so so so" is one of them, though no blank follows
+    """The part that a text repeats in a loop, such as ``un`` in ``un un un un un``, shortened to fit a line; None if there is
+    none."""
+    # a trailing space, so that the last "so" of "so so so so so" counts too
     codes = np.frombuffer(f" {' '.join(text.split())} ".encode("utf-32-le", "surrogatepass"), np.uint32)
     for period in range(1, min(LONGEST, len(codes) // PHRASES) + 1):
         first, length = _longest_run(codes[period:] == codes[:-period])
@@ -32,15 +33,15 @@ def repetition(text: str) -> str | None:
 
 
 def unread_doubt(unread: int, characters: int) -> str:
-    """What is to be doubted (``Generation.doubt``) where a model can't read so many of a text's characters; empty where it can
-    read half of them."""
+    """The doubt (``Generation.doubt``) about a text of which a model can't read ``unread`` of ``characters`` characters; empty
+    if it can read at least half."""
     if 2 * unread <= characters:
         return ""
     return f"a guess: the model can read {characters - unread} of {characters} characters"
 
 
 def _longest_run(same: np.ndarray) -> tuple[int, int]:
-    """Where the longest run of True begins, and its length."""
+    """Start and length of the longest run of True in a boolean array (n,)."""
     edges = np.flatnonzero(np.diff(np.concatenate([[False], same, [False]]).astype(np.int8)))
     starts, ends = edges[::2], edges[1::2]
     if not len(starts):
