@@ -88,7 +88,7 @@ def test_condgen_itself_is_not_replaced_by_the_way(arrive, tmp_path):
 def test_two_plugins_that_come_together_have_modules_of_their_own(arrive, tmp_path):
     entry_points = "[condgen]\nsame = same\n"
     wheels = [make_wheel(tmp_path, name, ["same.py"], entry_points) for name in ("one", "two")]
-    with pytest.raises(PluginError, match=r"two 1\.0 brings a module same, which is that of one"):
+    with pytest.raises(PluginError, match=r"two 1\.0 contains a module same, which is that of one"):
         arrive(*wheels)
 
 
@@ -107,7 +107,7 @@ def test_install_refuses_before_anything_is_installed(condgen, tmp_path):
     wheel = make_wheel(tmp_path, "condgen_odd", ["condgen_caption/__init__.py"], "[condgen]\nodd = condgen_caption\n")
     done = condgen("plugin", "install", str(wheel), "--", "--no-index", "--no-deps", "--target", str(tmp_path / "target"))
     assert (done.returncode, done.stdout) == (5, "")
-    assert "error: nothing was installed: condgen-odd 1.0 brings a module condgen_caption" in done.stderr
+    assert "error: nothing was installed: condgen-odd 1.0 contains a module condgen_caption" in done.stderr
     assert not (tmp_path / "target").exists()
 
 

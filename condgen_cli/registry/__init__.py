@@ -1,1 +1,1 @@
-"""Finding plugins, running their code safely, checking what they register."""
+"""Finding plugins, running their code safely, and checking what they register."""

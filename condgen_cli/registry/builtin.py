@@ -1,4 +1,4 @@
-"""The core's own match functions and metrics, registered as a plugin's would be."""
+"""The core's own match functions and metrics, registered like those of a plugin."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is wrong with a plugin's specs: names that nobody brings, parts that can't be called, files that can't be read."""
+"""Checks of a plugin's specs: unregistered names, parts that can't be called, files that can't be read."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ from condgen_cli.specs import (
 
 __all__ = ["file_of", "missing_modules", "name_problems", "part_problems"]
 
-# Names that nobody registers
+# Names that no plugin registers
 
 
 def name_problems(plugin: Plugin, plugins: Plugins) -> Iterator[Problem]:
-    """Tasks, metrics and architectures that a plugin's specs name and that no plugin brings."""
+    """Problems of names: tasks, metrics and architectures that a plugin's specs name but no plugin registers."""
     for spec, hook in _specs(plugin, plugins):
         label = _label(spec)
         if isinstance(spec, ModelSpec | DatasetSpec | RecipeSpec | ExperimentSpec) and spec.task not in plugins.tasks:
@@ -51,11 +51,17 @@ def name_problems(plugin: Plugin, plugins: Plugins) -> Iterator[Problem]:
         yield _problem(plugin, "", f"{plugin.entry.value} registers nothing")
 
 
-# Parts that a spec names
+# References of specs
 
 
 def part_problems(plugin: Plugin, plugins: Plugins, doing: Callable[[str], None] = lambda doing: None) -> Iterator[Problem]:
-    """What comes out when everything that a plugin's specs name is imported and read."""
+    """Problems of references and files: imports and calls all references of a plugin's specs, and reads their files.
+
+    Args:
+        plugin: the plugin.
+        plugins: all plugins.
+        doing: callback with the name of each part before it is checked.
+    """
     modules: set[str] = {plugin.entry.value}
     for spec, hook in _specs(plugin, plugins):
         label = _label(spec)
@@ -77,7 +83,7 @@ def part_problems(plugin: Plugin, plugins: Plugins, doing: Callable[[str], None]
 
 
 def _late_imports(plugin: Plugin, module: str) -> Iterator[Problem]:
-    """What a module's functions import and what isn't there: it would be missed only as they run."""
+    """Problems of imports inside a module's functions, which would fail only when they run."""
     import ast
     from importlib.util import find_spec
 
@@ -102,7 +108,7 @@ def _late_imports(plugin: Plugin, module: str) -> Iterator[Problem]:
 
 
 def _target_fault(spec: Any, field: str, reference: str) -> str:
-    """What is wrong with what a reference names; empty if nothing is.
+    """The fault of a reference's target; empty if there is none.
 
     Raises:
         PluginError: if it can't be imported.
@@ -132,7 +138,7 @@ def _target_fault(spec: Any, field: str, reference: str) -> str:
 
 
 def _arguments(spec: Any, field: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """What the core calls a part with: names of positional arguments, and of others."""
+    """The arguments that the core calls a part with: names of positional and of keyword arguments."""
     if isinstance(spec, DatasetSpec):
         return ("root", "split"), tuple(spec.options)
     if isinstance(spec, MetricSpec):
@@ -156,7 +162,7 @@ def _arguments(spec: Any, field: str) -> tuple[tuple[str, ...], tuple[str, ...]]
 def _takes(target: Any, given: tuple[str, ...], named: tuple[str, ...]) -> bool:
     try:
         signature = inspect.signature(target)
-    except (ValueError, TypeError):  # C code doesn't tell
+    except (ValueError, TypeError):  # C code has no signature
         return True
     try:
         signature.bind(*given, **dict.fromkeys(named))
@@ -166,7 +172,8 @@ def _takes(target: Any, given: tuple[str, ...], named: tuple[str, ...]) -> bool:
 
 
 def _built_fault(spec: Any, target: Any, named: tuple[str, ...]) -> str:
-    """What is wrong with a metric or a match function as built; nothing else can be built without data."""
+    """The fault of a built metric, match function or generated data set; empty if there is none, or it can't be built without
+    data."""
     if isinstance(spec, MetricSpec):
         from condgen_cli.metrics import Metric
 
@@ -188,7 +195,7 @@ def _built_fault(spec: Any, target: Any, named: tuple[str, ...]) -> str:
 
 
 def _first_item_fault(spec: DatasetSpec, target: Any) -> str:
-    """What is wrong with the first item of a data set that needs no files."""
+    """The fault of the first item of a generated data set; empty if there is none."""
     from condgen_cli.data.store import check_options
     from condgen_cli.item import Item
 
@@ -198,7 +205,7 @@ def _first_item_fault(spec: DatasetSpec, target: Any) -> str:
 
 
 def _file_faults(spec: Any, plugins: Plugins) -> Iterator[str]:
-    """What is wrong with a file that a spec names."""
+    """The faults of a spec's files."""
     checks: dict[type, Callable[[Any, Plugins], Iterator[str]]] = {
         RecipeSpec: _recipe_faults,
         ExperimentSpec: _experiment_faults,
@@ -280,7 +287,7 @@ def _archive_faults(spec: DatasetSpec, plugins: Plugins) -> Iterator[str]:
 
 
 def missing_modules(plugin: Plugin, plugins: Plugins) -> Iterator[Problem]:
-    """Of condgen's own plugins only that their modules are there; their own tests import them."""
+    """Problems of missing modules: the only check of condgen's own plugins, which have tests of their own."""
     from importlib.machinery import PathFinder
     from importlib.util import find_spec
 
@@ -309,7 +316,7 @@ def _problem(plugin: Plugin, hook: str, message: str) -> Problem:
 
 
 def file_of(plugin: Plugin) -> str:
-    """Of a plugin's module; empty if it could not be imported."""
+    """Path of a plugin's module; empty if it could not be imported."""
     return getattr(plugin.module, "__file__", None) or ""
 
 
@@ -320,10 +327,10 @@ def _label(spec: Any) -> str:
 
 
 def _specs(plugin: Plugin, plugins: Plugins) -> Iterator[tuple[Any, str]]:
-    """A plugin's specs, each once, with the hook that registered it."""
+    """A plugin's specs, each once, with the hook that registered them."""
     for hook in HOOKS:
         specs: Mapping[str, Any] = getattr(plugins, hook.removeprefix(PREFIX))
         names = plugin.registered.get(hook, [])
-        # a metric is there once for each of its keys
+        # a metric is registered once for each of its keys
         distinct = {id(specs[name]): specs[name] for name in names}
         yield from ((spec, hook) for spec in distinct.values())

@@ -1,4 +1,4 @@
-"""Installing and removing plugins' distributions with pip, so that none takes away what is condgen's or another plugin's."""
+"""Installing and removing plugins with pip, refusing those that would overwrite modules of condgen or of another plugin."""
 
 from __future__ import annotations
 
@@ -44,20 +44,20 @@ _SHARED_VALUES = {
         "--only-binary",
     ),
 }
-"""Options of ``pip install`` that ``pip wheel`` has too, and that say where distributions come from and how they are built."""
+"""Options of ``pip install`` that ``pip wheel`` also has: about the source of distributions and how they are built."""
 
 
 _PLACES = ("purelib", "platlib", "site-packages", "dist-packages")
-"""Folders within a wheel's ``.data`` whose content goes to where modules lie."""
+"""Folders within a wheel's ``.data`` folder that are installed as modules."""
 
 
 class Contents(NamedTuple):
-    """What a wheel brings.
+    """The contents of a wheel.
 
     Args:
-        modules: outermost modules and packages.
-        scripts: commands.
-        is_plugin: whether it has entry points of condgen's.
+        modules: names of top-level modules and packages.
+        scripts: names of commands.
+        is_plugin: whether it has entry points for condgen.
     """
 
     modules: frozenset[str]
@@ -66,12 +66,13 @@ class Contents(NamedTuple):
 
 
 def run_pip(*arguments: str, quiet: bool = False) -> None:
-    """Run this interpreter's pip, its output on stderr.
+    """Run this interpreter's pip, with its output on stderr.
 
     Args:
-        quiet: only what goes wrong is shown.
+        arguments: arguments of pip.
+        quiet: whether to show errors only.
     Raises:
-        CondgenError: if there is no pip, or if it fails.
+        CondgenError: if there is no pip, or it fails.
     """
     from importlib.util import find_spec
 
@@ -84,14 +85,14 @@ def run_pip(*arguments: str, quiet: bool = False) -> None:
 
 
 def check_arrivals(arguments: Sequence[str]) -> list[str]:
-    """Look into what ``pip install`` would install, without installing it.
+    """Check what ``pip install`` would install, without installing it.
 
     Args:
-        arguments: of ``pip install``.
+        arguments: arguments of ``pip install``.
     Returns:
-        the names of the distributions, normalised; none if everything is there already.
+        the normalised names of the distributions; empty if everything is installed already.
     Raises:
-        PluginError: if one of them would overwrite something of condgen's or of another plugin's.
+        PluginError: if one of them would overwrite a module or command of condgen or of another plugin.
         CondgenError: if pip fails.
     """
     with tempfile.TemporaryDirectory() as folder:
@@ -117,7 +118,7 @@ def check_arrivals(arguments: Sequence[str]) -> list[str]:
 
 
 def installed_modules(distribution: str) -> frozenset[str]:
-    """The outermost modules that a distribution has installed, in lower case."""
+    """The top-level modules of an installed distribution, in lower case."""
     try:
         files = metadata.distribution(distribution).files or ()
     except metadata.PackageNotFoundError:
@@ -127,7 +128,8 @@ def installed_modules(distribution: str) -> frozenset[str]:
 
 
 def owned_modules() -> dict[str, str]:
-    """What no distribution may overwrite: the outermost modules of condgen and of plugins, in lower case, with their owners."""
+    """Modules that no other distribution may overwrite: the top-level modules of condgen and of plugins, in lower case, with
+    their owners."""
     owned: dict[str, str] = {}
     for entry in sorted(discover(GROUP), key=lambda entry: entry.distribution != DISTRIBUTION):
         modules = {entry.value.partition(".")[0].lower()}
@@ -139,7 +141,7 @@ def owned_modules() -> dict[str, str]:
 
 
 class _Arrival(NamedTuple):
-    """A distribution that pip would install: from where, and for one that lies in a folder, which."""
+    """A distribution that pip would install, its source, and the folder if it is a local one."""
 
     name: str
     version: str
@@ -160,7 +162,7 @@ class _Arrival(NamedTuple):
 
 @contextmanager
 def _remove_build_files(folder: Path | None) -> Iterator[None]:
-    """Take away what setuptools leaves in a folder of sources."""
+    """Remove the build files that setuptools leaves in a source folder."""
     found = set(folder.iterdir()) if folder else set()
     try:
         yield
@@ -176,11 +178,11 @@ def _check(arrival: _Arrival, contents: Contents, owned: Mapping[str, str]) -> N
         if owner != arrival.name:
             whose = "condgen's own" if owner == DISTRIBUTION else f"that of {owner}"
             raise PluginError(
-                f"nothing was installed: {arrival.name} {arrival.version} brings a module {module}, which is {whose}",
+                f"nothing was installed: {arrival.name} {arrival.version} contains a module {module}, which is {whose}",
                 "its author has to give the package another name",
             )
     if DISTRIBUTION in contents.scripts:
-        message = f"nothing was installed: {arrival.name} {arrival.version} brings a command {DISTRIBUTION}, condgen's own"
+        message = f"nothing was installed: {arrival.name} {arrival.version} contains condgen's own command {DISTRIBUTION}"
         raise PluginError(message, "its author has to give the command another name")
 
 
@@ -201,7 +203,7 @@ def _contents(wheel: Path) -> Contents:
 
 
 def _modules(files: Iterable[str]) -> Iterator[str]:
-    """The outermost modules among files that are relative to where packages lie, or within a wheel."""
+    """The top-level modules among files given relative to site-packages, or within a wheel."""
     for file in files:
         parts = file.split("/")
         if parts[0].endswith(".data"):
@@ -215,7 +217,7 @@ def _modules(files: Iterable[str]) -> Iterator[str]:
 
 
 def _shared_options(arguments: Sequence[str]) -> list[str]:
-    """The options of ``pip install`` that hold for ``pip wheel`` as well."""
+    """Those options of ``pip install`` that apply to ``pip wheel`` as well."""
     found: list[str] = []
     rest = list(arguments)
     while rest:
@@ -229,7 +231,7 @@ def _shared_options(arguments: Sequence[str]) -> list[str]:
 
 
 def _pip_hint() -> str:
-    """What helps where the environment was made without pip."""
+    """The hint for an environment without pip."""
     if Path(sys.prefix, "uv-receipt.toml").exists():
         return "uv tool install condgen --with PLUGIN"
     return f"{sys.executable} -m ensurepip"

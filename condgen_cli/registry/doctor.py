@@ -1,6 +1,6 @@
-"""What is wrong with plugins, found before somebody uses them: by ``condgen plugin doctor``, and by plugins' own tests.
+"""Finding the problems of plugins before they are used, for ``condgen plugin doctor`` and the tests of plugins.
 
-A stranger's plugin is looked at in a process of its own: it may end it, or never return.
+Third-party plugins are checked in a separate process, since they may end it or never return.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from condgen_cli.registry.plugins import HEAVY, SLOW, Plugins
 __all__ = ["checkup", "plugin_problems"]
 
 PATIENCE = 120.0
-"""Seconds that a plugin may take to be looked at."""
+"""Time limit in seconds for checking a plugin."""
 
 
 def checkup(entries: Iterable[EntryPoint]) -> tuple[Plugins, list[Problem]]:
-    """Load plugins, call every hook, and look for whatever is wrong.
+    """Load plugins, call every hook, and collect all problems.
 
     Returns:
-        the plugins that can be loaded without ending the process, and all problems.
+        the plugins that can be loaded safely, and all problems.
     """
     sound: list[EntryPoint] = []
     found: list[Problem] = []
@@ -51,7 +51,7 @@ def checkup(entries: Iterable[EntryPoint]) -> tuple[Plugins, list[Problem]]:
 
 
 def plugin_problems(entry: EntryPoint) -> list[Problem]:
-    """What is wrong with one plugin, beside all others that are installed; its modules are imported in this process."""
+    """The problems of one plugin among all installed ones; its modules are imported in this process."""
     others = [one for one in discover(GROUP) if one.value != entry.value]
     plugins = Plugins([*others, entry])
     plugins.all()
@@ -60,12 +60,12 @@ def plugin_problems(entry: EntryPoint) -> list[Problem]:
     return [*problems, *name_problems(plugin, plugins), *part_problems(plugin, plugins), *_import_problems(entry)]
 
 
-# In the process of its own
+# In a separate process
 
 
 def _probe(entry: EntryPoint) -> tuple[bool, list[Problem]]:
-    """Whether a plugin can be loaded and asked in this process, and what is wrong with its parts."""
-    # a fork spares each of them the start of Python; elsewhere than on Linux it isn't safe
+    """Whether a plugin can be loaded safely in this process, and the problems of its parts."""
+    # fork saves starting Python for each plugin, but is safe on Linux only
     context: Any = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "report")
@@ -93,7 +93,7 @@ def _probe(entry: EntryPoint) -> tuple[bool, list[Problem]]:
 
 
 def _report(entry: EntryPoint, path: Path) -> None:
-    """Look at a plugin, and write what is being done and what was found as lines of JSON."""
+    """Check a plugin, and write each step and each problem as a line of JSON."""
     with open(os.devnull, "r+b") as nothing, path.open("w", encoding="utf-8") as file:
         for descriptor in (0, 1, 2):
             os.dup2(nothing.fileno(), descriptor)
@@ -109,7 +109,7 @@ def _report(entry: EntryPoint, path: Path) -> None:
             write(problem=problem)
         lasting = [one for one in threading.enumerate() if not one.daemon and one is not threading.current_thread()]
         for thread in lasting:
-            message = f"its import leaves a thread running, for which every command waits at its end: {thread.name}"
+            message = f"its import leaves a thread running, which delays the end of every command: {thread.name}"
             write(problem=Problem(entry.name, message, "make it a daemon", file_of(plugin), False, entry.distribution))
         write(doing="hooks")
         plugins.all()
@@ -123,7 +123,7 @@ def _report(entry: EntryPoint, path: Path) -> None:
             os._exit(0)
 
 
-# What a plugin's import costs
+# The cost of a plugin's import
 
 
 def _import_problems(entry: EntryPoint) -> list[Problem]:
@@ -133,7 +133,7 @@ def _import_problems(entry: EntryPoint) -> list[Problem]:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     if done.returncode:
-        return []  # that it fails has been found already
+        return []  # the failure was reported already
     modules, seconds = json.loads(done.stdout.splitlines()[-1])
     problems = _weight_problems(entry, modules, "")
     return [*problems, slow_import_problem(entry, seconds, "")] if seconds > SLOW else problems

@@ -1,8 +1,8 @@
 """Entry points of installed distributions, read from their files.
 
 ``importlib.metadata`` would make ``condgen --help`` a sixth slower. It also raises if any distribution's file is not UTF-8, and
-takes whichever of two copies it meets first, where an interrupted upgrade has left both: a stranger's broken installation may
-cost its own plugin and nothing else.
+takes an arbitrary one of two copies that an interrupted upgrade has left. Here a broken installation affects only its own
+plugin.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ class EntryPoint(NamedTuple):
     """One line ``name = value`` of a distribution's entry_points.txt.
 
     Args:
-        name: left of the equals sign.
-        value: right of it, extras cut off.
+        name: text left of the equals sign.
+        value: text right of it, without extras.
         distribution: normalised name of the distribution.
-        version: of the distribution; empty where its folder doesn't tell.
+        version: version of the distribution; empty if unknown.
     """
 
     name: str
@@ -33,10 +33,10 @@ class EntryPoint(NamedTuple):
 
 
 def discover(group: str, path: Iterable[str] | None = None) -> list[EntryPoint]:
-    """Entry points of a group in the folders of ``path`` (default: ``sys.path``), by name.
+    """Entry points of a group in the folders of ``path`` (default: ``sys.path``), sorted by name.
 
-    Of a distribution found in two folders the first counts, as it does for imports; of two in one folder the newest, since the
-    other is what an interrupted upgrade left behind.
+    If a distribution is in two folders, the first counts, as for imports; if it is twice in one folder, the newest version,
+    since the other is left from an interrupted upgrade.
     """
     seen: set[str] = set()
     found: list[EntryPoint] = []
@@ -74,7 +74,7 @@ def _identity(metadata: str) -> tuple[str, str]:
 
 
 def _newest(folder: str, versions: list[tuple[str, str]]) -> tuple[str, str]:
-    """The highest version among those whose metadata are there; an upgrade that was interrupted deletes them first."""
+    """The highest version among complete ones; an interrupted upgrade deletes the metadata of the old version first."""
     from packaging.version import InvalidVersion, Version
 
     def rank(found: tuple[str, str]) -> tuple[bool, bool, Version]:

@@ -1,4 +1,4 @@
-"""Running a plugin's code so that it can end nothing but itself, and so that stdout stays the results'."""
+"""Running a plugin's code so that it can't end the process or write to stdout."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _interrupts = 0
 
 
 class EscapeError(Exception):
-    """What a plugin did that would have ended the process, such as ``sys.exit(3)``."""
+    """A plugin tried to end the process, for instance by ``sys.exit(3)``."""
 
 
 class _ExitError(BaseException):
@@ -27,10 +27,10 @@ class _ExitError(BaseException):
 
 @contextmanager
 def guard() -> Iterator[None]:
-    """Run a plugin's code: what it raises is an Exception, whatever it was, and what it prints goes to stderr.
+    """Run a plugin's code: whatever it raises becomes an Exception, and what it prints goes to stderr.
 
     Raises:
-        EscapeError: if it would have ended the process.
+        EscapeError: if the code tried to end the process.
         KeyboardInterrupt: if the user interrupts it.
     """
     with divert_stdout(), _forbid_exit(), _count_interrupts() as interrupted:
@@ -52,10 +52,10 @@ def guard() -> Iterator[None]:
 
 @contextmanager
 def divert_stdout() -> Iterator[None]:
-    """What is written to stdout within goes to stderr, what C code writes too: stdout is for results.
+    """Redirect stdout to stderr within the block, for C code too, since stdout is for results.
 
-    In other threads than the main one it does nothing: standard output is never theirs (``condgen_cli.terminal.stdout``), and
-    the main one may be writing results.
+    It does nothing in threads other than the main one: they never write to stdout (``condgen_cli.terminal.stdout``), and the
+    main thread may be writing results.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -64,12 +64,12 @@ def divert_stdout() -> Iterator[None]:
         redirect_stdout(sys.stderr),
         redirect_stderr(sys.stderr),
         _divert_descriptor(),
-    ):  # the second puts back what is replaced
+    ):  # the second one restores what is replaced
         yield
 
 
 def describe_error(error: BaseException) -> str:
-    """An exception on one line: its type and what it says, if it can say anything."""
+    """An exception on one line: its type, and its message if there is one."""
     name = type(error).__name__
     try:
         text = " ".join(str(error).split())
@@ -82,10 +82,11 @@ def describe_error(error: BaseException) -> str:
 
 @contextmanager
 def _count_interrupts() -> Iterator[Callable[[], bool]]:
-    """Yields what tells whether the user has interrupted: by a signal, not by an exception that a plugin raises."""
+    """Yields a function that tells whether the user interrupted the process by a signal, unlike a KeyboardInterrupt that a
+    plugin raises itself."""
     before = _interrupts
     if threading.current_thread() is not threading.main_thread():
-        yield lambda: False  # none arrives there
+        yield lambda: False  # signals arrive in the main thread only
     elif signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
         outer = signal.getsignal(signal.SIGINT) is _on_interrupt
         yield lambda: not outer or _interrupts > before
@@ -105,7 +106,7 @@ def _on_interrupt(number: int, frame: Any) -> NoReturn:
 
 @contextmanager
 def _forbid_exit() -> Iterator[None]:
-    """``os._exit`` raises in this process; one that was forked from it, it ends as ever."""
+    """Make ``os._exit`` raise in this process; in forked processes it works as usual."""
     global _guards
     process = os.getpid()
 
@@ -125,7 +126,7 @@ def _forbid_exit() -> Iterator[None]:
 
 @contextmanager
 def _divert_descriptor() -> Iterator[None]:
-    """File descriptor 1 is a copy of 2."""
+    """Make file descriptor 1 a copy of 2 within the block."""
     try:
         kept = os.dup(1)
         os.dup2(2, 1)
@@ -147,10 +148,10 @@ def _is_extension(module: str) -> bool:
 
 
 def _flush_c() -> None:
-    """Write what C code has printed and its library holds back."""
+    """Flush the buffered output of C code."""
     try:
         import ctypes
 
         ctypes.CDLL(None).fflush(None)
-    except (ImportError, OSError, TypeError, AttributeError):  # there is no such library by that name, as on Windows
+    except (ImportError, OSError, TypeError, AttributeError):  # no such library, as on Windows
         return

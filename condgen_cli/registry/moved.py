@@ -1,4 +1,4 @@
-"""Where modules are that plugins written for API 1 import from other places."""
+"""New locations of modules that plugins for API 1 import from their old ones."""
 
 from __future__ import annotations
 
@@ -36,6 +36,6 @@ _MOVED = {
 
 
 def new_place(error: ImportError) -> str:
-    """Advice where a module of condgen is imported from where it was in API 1; empty if it isn't."""
+    """Advice for an import of a module from its location in API 1; empty if the module was not moved."""
     name = (error.name or "").removeprefix("condgen_cli.")
     return f"import it from condgen_cli.{_MOVED[name]}, where it is in API 2" if name in _MOVED else ""

@@ -1,4 +1,4 @@
-"""What is wrong with a plugin: a line of advice, and the place in its code."""
+"""Plugins and their problems, with advice and the location in the code."""
 
 from __future__ import annotations
 
@@ -45,15 +45,15 @@ CORE_PACKAGE = "condgen_cli"
 
 
 class Problem(NamedTuple):
-    """What is wrong with a plugin.
+    """A problem of a plugin.
 
     Args:
-        plugin: its entry point's name.
+        plugin: name of its entry point.
         message: one line.
         advice: what its author or user can do.
-        location: ``file:line`` where known.
-        fatal: True if none of the plugin can be used.
-        distribution: that brings it; two may bring plugins of one name.
+        location: ``file:line``; empty if unknown.
+        fatal: whether the whole plugin is unusable.
+        distribution: name of its distribution, since plugins of two distributions may have the same name.
     """
 
     plugin: str
@@ -66,13 +66,13 @@ class Problem(NamedTuple):
 
 @dataclass
 class Plugin:
-    """A plugin as found.
+    """A discovered plugin.
 
     Args:
         entry: its entry point.
-        module: None if it could not be loaded.
-        api: the API version that it was written for, if it says so.
-        registered: hook's name to the names that it registered, filled as hooks are called.
+        module: its module; None if it could not be loaded.
+        api: API version that it was written for; None if unknown.
+        registered: names registered by each hook, by the hook's name; filled as hooks are called.
     """
 
     entry: EntryPoint
@@ -86,7 +86,7 @@ class Plugin:
 
     @property
     def label(self) -> str:
-        """What messages call it, where several plugins may have its name."""
+        """Unambiguous name for messages, since several plugins may have the same name."""
         return f"plugin {self.name!r} of {self.entry.distribution}"
 
     @property
@@ -94,12 +94,18 @@ class Plugin:
         return self.entry.distribution == DISTRIBUTION
 
     def has(self, problem: Problem) -> bool:
-        """Whether the problem is this plugin's."""
+        """Whether a problem is one of this plugin."""
         return (problem.plugin, problem.distribution) == (self.name, self.entry.distribution)
 
 
 class RejectedError(Exception):
-    """A plugin breaks the contract: what is wrong, what to do, and where."""
+    """A plugin breaks the contract.
+
+    Args:
+        message: one line.
+        advice: what its author can do.
+        location: ``file:line``; empty if unknown.
+    """
 
     def __init__(self, message: str, advice: str, location: str = "") -> None:
         super().__init__(message)
@@ -108,7 +114,7 @@ class RejectedError(Exception):
 
 
 def older_api_problem(plugin: Plugin) -> Problem:
-    """The note that a plugin was written for an older API, of which most goes on to work."""
+    """The problem of a plugin written for an older API version, most of which still works."""
     message = (
         f"it was written for API {plugin.api}, this is {API_VERSION}, in which models and metrics derive from base classes"
     )
@@ -117,12 +123,12 @@ def older_api_problem(plugin: Plugin) -> Problem:
 
 
 def slow_import_problem(entry: EntryPoint, seconds: float, where: str) -> Problem:
-    """The problem of a plugin whose import takes long."""
+    """The problem of a slow import."""
     return Problem(entry.name, f"every command waits {seconds:.1f} s for its import", LIGHTER, where)
 
 
 def duplicate_problem(plugin: Plugin, hook: str, name: str, taker: Plugin | None) -> Problem:
-    """The problem of a name that another plugin has registered before; None as its ``taker``: condgen itself has it."""
+    """The problem of a name that is registered already, by the plugin ``taker``, or by condgen itself if that is None."""
     kind = hook.removeprefix(PREFIX).replace("_", " ").removesuffix("s")
     by = "condgen" if taker is None else "itself" if taker is plugin else taker.label
     location = definition_location(getattr(plugin.module, hook, None))
@@ -131,11 +137,13 @@ def duplicate_problem(plugin: Plugin, hook: str, name: str, taker: Plugin | None
 
 
 def failure_problem(plugin: Plugin, doing: str, error: Exception, fatal: bool) -> Problem:
-    """The problem that an exception of a plugin is, with what its user can do.
+    """The problem of an exception raised by a plugin.
 
     Args:
-        doing: ``import``, or the hook that was called.
-        fatal: none of the plugin can be used.
+        plugin: the plugin.
+        doing: ``import``, or the name of the hook that was called.
+        error: the exception.
+        fatal: whether the whole plugin is unusable.
     """
     if isinstance(error, RejectedError):
         return Problem(plugin.name, str(error), error.advice, error.location, fatal)
@@ -156,7 +164,7 @@ def failure_problem(plugin: Plugin, doing: str, error: Exception, fatal: bool) -
 
 
 def reinstall_command(entry: EntryPoint) -> str:
-    """The command that installs what a plugin needs and can't import."""
+    """The command that reinstalls a plugin with what it needs."""
     return REINSTALL if entry.distribution == DISTRIBUTION else f"condgen plugin install {entry.distribution}"
 
 
@@ -167,7 +175,7 @@ def definition_location(value: Any) -> str:
 
 
 def error_location(error: BaseException, entry: EntryPoint) -> str:
-    """``file:line`` in a plugin's own code where an error was raised, if it was there; for a syntax error where it is."""
+    """``file:line`` in a plugin's own code where an error was raised, or of a syntax error; empty if unknown."""
     if isinstance(error, SyntaxError) and error.filename:
         return f"{error.filename}:{error.lineno}"
     found = list(frames(error))
@@ -180,7 +188,7 @@ def error_location(error: BaseException, entry: EntryPoint) -> str:
 
 
 def frames(error: BaseException) -> Iterator[FrameType]:
-    """Of the traceback, the innermost first."""
+    """Frames of an exception's traceback, innermost first."""
     return (one.tb_frame for one in reversed(_trace(error)))
 
 
@@ -203,5 +211,5 @@ def _is_machinery(frame: FrameType) -> bool:
 
 
 def package_of(entry: EntryPoint) -> str:
-    """The outermost package of a plugin's module."""
+    """Top-level package of a plugin's module."""
     return entry.value.partition(".")[0]

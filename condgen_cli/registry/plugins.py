@@ -1,7 +1,7 @@
-"""Finding plugins, and keeping a broken one from harming the rest.
+"""Loading plugins, and isolating broken ones.
 
-Each plugin is imported, checked and asked inside its own guard. What goes wrong becomes a ``Problem``: one warning,
-explained by ``condgen plugin doctor``. Hooks are called when somebody needs what they register, and never before.
+Each plugin's code runs inside a guard. A failure becomes a ``Problem``: one warning, which ``condgen plugin doctor`` explains.
+A hook is called only when its specs are needed.
 """
 
 from __future__ import annotations
@@ -60,10 +60,10 @@ __all__ = ["HEAVY", "HOOKS", "SLOW", "Plugins", "failed_plugin", "manager", "plu
 
 
 HEAVY = ("torch", "numpy", "pydantic", "PIL", "matplotlib", "rich")
-"""What importing a plugin may not import, since every help page would wait for it."""
+"""Modules that importing a plugin may not import, since every help page would wait for them."""
 
 SLOW = 1.0
-"""Seconds of an import that every user of a plugin is told of."""
+"""Import time in seconds above which a plugin's users are warned."""
 
 HOOKS: dict[str, type] = {
     "condgen_register_tasks": TaskSpec,
@@ -77,15 +77,15 @@ HOOKS: dict[str, type] = {
     "condgen_register_manifests": ManifestSpec,
     "condgen_register_commands": CommandSpec,
 }
-"""What each hook returns a list of."""
+"""The class of the specs that each hook returns."""
 
 
 class Plugins:
-    """Everything that plugins register, by name. Each mapping is made on first use.
+    """All specs that plugins register, by name. Each mapping is computed on first use.
 
     Args:
-        entries: the plugins to load; those of condgen itself come first, so that their names win.
-        report: called with every problem as it is found.
+        entries: plugins to load; those of condgen itself are loaded first, so that their names take precedence.
+        report: callback for each problem when it is found.
     """
 
     def __init__(self, entries: Iterable[EntryPoint], report: Callable[[Problem], None] = lambda problem: None) -> None:
@@ -141,7 +141,7 @@ class Plugins:
         return self._collect("condgen_register_commands", {**CORE, **self.tasks})
 
     def all(self) -> dict[str, Mapping[str, Any]]:
-        """Every mapping, by what it holds: all hooks are called."""
+        """All mappings, by kind; calls all hooks."""
         return {hook.removeprefix(PREFIX): getattr(self, hook.removeprefix(PREFIX)) for hook in HOOKS}
 
     def broken(self, name: str) -> PluginError | None:
@@ -166,7 +166,7 @@ class Plugins:
                 self._add(plugin, older_api_problem(plugin))
 
     def _register(self, plugin: Plugin) -> bool:
-        """Import the plugin and give its hooks to pluggy; True, or an exception of whatever kind."""
+        """Import the plugin and register its hooks with pluggy; returns True, or raises any exception."""
         module = _import(plugin.entry.value)
         plugin.module = module
         _check_contract(plugin, module)
@@ -182,7 +182,7 @@ class Plugins:
         return True
 
     def _collect(self, hook: str, reserved: Mapping[str, Any] | None = None) -> dict[str, Any]:
-        """What all plugins register with a hook, by name; the first plugin that takes a name keeps it."""
+        """The specs that all plugins register with a hook, by name; the first plugin to use a name keeps it."""
         found: dict[str, Any] = {}
         takers: dict[str, Plugin | None] = dict.fromkeys(reserved or ())
         if hook == "condgen_register_commands":
@@ -200,7 +200,7 @@ class Plugins:
         return found
 
     def _call(self, plugin: Plugin, hook: str) -> Iterator[Any]:
-        """The plugin's well-formed specs; each of the others is a problem of its own."""
+        """The plugin's valid specs; each invalid one becomes a problem."""
         for implementation in getattr(self._hooks.hook, hook).get_hookimpls():
             if implementation.plugin is plugin.module:
                 call = implementation.function
@@ -210,7 +210,7 @@ class Plugins:
                         yield checked
 
     def _guard(self, plugin: Plugin, doing: str, action: Callable[[], Any], fatal: bool = False) -> Any:
-        """``action()``, or None and a problem: whatever a plugin raises, and even if it would end the process."""
+        """``action()``; if it raises anything or tries to end the process, None, and a problem is added."""
         try:
             with guard():
                 return action()
@@ -225,7 +225,7 @@ class Plugins:
 
 
 def manager() -> Plugins:
-    """The plugins of this process; the built-in ones alone under ``--no-plugins``. Problems are warned of once."""
+    """The plugins of this process; only the built-in ones under ``--no-plugins``. Each problem is warned of once."""
     return _manager(settings.plugins_enabled())
 
 
@@ -242,18 +242,18 @@ def _manager(third_party: bool) -> Plugins:
 
 
 def spec_names(spec: Any) -> tuple[str, ...]:
-    """The names that a spec takes: a metric's keys, anything else's name."""
+    """The names that a spec registers: the keys of a metric, else its name."""
     return spec.keys if isinstance(spec, MetricSpec) else (spec.name,)
 
 
 def plugin_of_module(module: str) -> EntryPoint | None:
-    """The plugin that a module belongs to, by its outermost package; none of them is loaded for it."""
+    """The plugin that a module belongs to, by its top-level package; no plugin is loaded."""
     package = module.partition(".")[0]
     return next((entry for entry in discover(GROUP) if package_of(entry) == package), None)
 
 
 def failed_plugin(error: ImportError) -> PluginError | None:
-    """What a plugin imports as it runs and what isn't there, as the plugin's error; None if no plugin imports it."""
+    """The PluginError for a failed import inside a plugin's running code; None if no plugin's code raised it."""
     entries = {package_of(entry): entry for entry in discover(GROUP)}
     packages = (str(frame.f_globals.get("__name__")).partition(".")[0] for frame in frames(error))
     entry = entries.get(next((package for package in packages if package in entries or package == CORE_PACKAGE), CORE_PACKAGE))
@@ -263,7 +263,7 @@ def failed_plugin(error: ImportError) -> PluginError | None:
 def _folder() -> str:
     try:
         return os.getcwd()
-    except OSError:  # it is gone
+    except OSError:  # the folder was deleted
         return ""
 
 
@@ -272,15 +272,15 @@ def _import(reference: str) -> ModuleType:
         raise RejectedError(f"the entry point must name a module, not {reference!r}", "see docs/plugins.md")
     module = importlib.import_module(reference)
     if not isinstance(module, ModuleType):
-        raise RejectedError(f"{reference} has put something else than a module in its place", "see docs/plugins.md")
+        raise RejectedError(f"{reference} has replaced itself by something that is no module", "see docs/plugins.md")
     return module
 
 
 def _check_contract(plugin: Plugin, module: ModuleType) -> None:
-    """What in a plugin module breaks the contract before any hook is called.
+    """Check a plugin module before any hook is called.
 
     Raises:
-        RejectedError: if anything does.
+        RejectedError: if it breaks the contract.
     """
     api = getattr(module, "CONDGEN_API", None)
     where = getattr(module, "__file__", None) or ""

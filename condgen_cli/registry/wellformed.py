@@ -1,4 +1,4 @@
-"""Whether a spec holds what its fields say, so that a wrong one is left out where it is registered and harms nothing later."""
+"""Validation of specs when they are registered, so that an invalid one is left out and causes no errors later."""
 
 from __future__ import annotations
 
@@ -28,18 +28,18 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _MODULE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
 _REQUIRED = ("reader", "build", "open", "run", "file")
 _INSPECT = ("device", "format", "help", "inputs", "inspectors", "save-attention", "target")
-"""What ``condgen inspect`` has already."""
+"""Names of parameters of ``condgen inspect``."""
 
 
 class MalformedError(Exception):
-    """What is wrong with a spec, or with what a hook returned."""
+    """A spec, or the return value of a hook, is invalid."""
 
 
 def check_spec(spec: Any) -> Any:
-    """The spec with lists in place of tuples made tuples, if each field is of its type and says what it can mean.
+    """Check the types and values of a spec's fields; returns the spec with lists converted to tuples.
 
     Raises:
-        MalformedError: if one isn't or doesn't.
+        MalformedError: if a field is invalid.
     """
     label = _label(spec)
     if isinstance(spec, TaskSpec) and isinstance(spec.details, Mapping):
@@ -148,7 +148,7 @@ def _label(spec: Any) -> str:
 
 
 def _fit(value: Any, hint: Any, where: str) -> Any:
-    """The value, or the tuple that is meant by a list."""
+    """Check a value against a type hint; returns the value, with lists converted to tuples."""
     origin, arguments = get_origin(hint), get_args(hint)
     if origin in (Union, UnionType):
         for one in arguments:
@@ -194,7 +194,7 @@ def _wrong_type(value: Any, where: str, kind: str) -> MalformedError:
 
 
 def _kind(hint: Any) -> str:
-    """What to call a type in a message."""
+    """The description of a type in messages."""
     origin, arguments = get_origin(hint), get_args(hint)
     if origin is tuple:
         return f"a tuple, each member {_kind(arguments[0])}"
