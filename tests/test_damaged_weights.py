@@ -70,9 +70,9 @@ def _scale_of_nothing(weights: Arrays) -> None:
 
 
 CHANGES = [
-    (_with_nan, "holds what is no number"),
-    (_with_infinity, "holds what is no number"),
-    (_of_64_bits, "holds what is no number"),
+    (_with_nan, "holds a value that is no finite number"),
+    (_with_infinity, "holds a value that is no finite number"),
+    (_of_64_bits, "holds a value that is no finite number"),
     (_whole, "of another kind of number"),
     (_boolean, "of another kind of number"),
     (_one_scale, "but its scale is 1 of float32"),

@@ -1,4 +1,4 @@
-"""Whatever touches a disk for a command: what it reads is never overwritten, what it writes is whole under its final name."""
+"""Files of a command: inputs are never overwritten, and outputs appear under their final name only when they are complete."""
 
 from condgen_cli.files.inputs import protect, protect_where, refuse_input
 from condgen_cli.files.writing import OutputFile, check_output, replacement, storage_error, write_atomically, write_whole

@@ -1,7 +1,7 @@
-"""What a command reads, so that it never writes over it.
+"""The files that a command reads, so that it never overwrites them.
 
-Whoever opens a file that the user named calls ``protect``; whoever is about to replace a file calls ``refuse_input``. Files are
-compared by what the file system says they are, so a link, another spelling of the path or another case is the same file.
+Code that opens a file named by the user calls ``protect``; code that is about to replace a file calls ``refuse_input``. Files
+are compared by device and inode, so that links and other spellings of a path are recognised.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ _inputs: ContextVar[_Inputs | None] = ContextVar("condgen_inputs", default=None)
 
 
 def forget_inputs() -> None:
-    """Begin a command, which has read nothing so far."""
+    """Start a command, with no inputs yet."""
     _inputs.set(_Inputs())
 
 
 def identity(path: str | os.PathLike[str]) -> tuple[int, int] | None:
-    """Device and number of the regular file or folder that a path leads to; None if there is none."""
+    """Device and inode of the file or folder that a path leads to; None if there is none."""
     try:
         found = os.stat(path)
     except (OSError, ValueError):  # ValueError: a name with a null character
@@ -41,7 +41,7 @@ def identity(path: str | os.PathLike[str]) -> tuple[int, int] | None:
 
 
 def protect(path: str | os.PathLike[str]) -> None:
-    """Note a file that the running command reads. Nothing is noted outside of a command, or if the file isn't there.
+    """Register a file that the running command reads. Does nothing outside of a command, or if the file doesn't exist.
 
     Raises:
         InputError: if it is a device, see ``refuse_device``.
@@ -53,19 +53,19 @@ def protect(path: str | os.PathLike[str]) -> None:
 
 
 def refuse_device(file: str | os.PathLike[str] | int, name: str) -> None:
-    """Make sure that an input is none of the devices that never end, such as /dev/zero; terminals and /dev/null do.
+    """Refuse devices that never end, such as /dev/zero, as inputs; terminals and /dev/null are accepted.
 
     Args:
-        file: a path, which may not exist, or the number of an open file.
-        name: for the message.
+        file: path, which may not exist, or descriptor of an open file.
+        name: name for the message.
     Raises:
-        InputError: if it is.
+        InputError: if it is such a device.
     """
     try:
         mode, number = (found := os.stat(file)).st_mode, found.st_rdev
         if not (stat.S_ISCHR(mode) or stat.S_ISBLK(mode)) or number == os.stat(os.devnull).st_rdev or _is_terminal(file):
             return
-    except (OSError, ValueError):  # opening it will tell
+    except (OSError, ValueError):  # reported when it is opened
         return
     raise InputError(f"{name} is a device, not a file")
 
@@ -81,20 +81,20 @@ def _is_terminal(file: str | os.PathLike[str] | int) -> bool:
 
 
 def protect_where(includes: Callable[[str], bool]) -> None:
-    """Note inputs that are found as they are needed: ``includes`` says whether an existing path is one of them."""
+    """Register inputs that are found lazily: ``includes`` tells whether an existing path is one of them."""
     inputs = _inputs.get()
     if inputs is not None:
         inputs.groups.append(includes)
 
 
 def refuse_input(path: str | os.PathLike[str]) -> None:
-    """Make sure that a file which is about to be written is none that the running command reads.
+    """Refuse to write a file that the running command reads.
 
     Raises:
-        UsageError: if it is.
+        UsageError: if it is one.
     """
     inputs, found = _inputs.get(), identity(path)
     if inputs is None or found is None:
         return
     if found in inputs.identities or any(includes(os.fspath(path)) for includes in inputs.groups):
-        raise UsageError(f"{os.fspath(path)} is an input: writing it would destroy what is read", "choose another name")
+        raise UsageError(f"{os.fspath(path)} is an input and would be overwritten", "choose another name")

@@ -1,4 +1,4 @@
-"""What pydantic finds wrong, as people are told it."""
+"""Validation errors of pydantic as one-line messages."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ if TYPE_CHECKING:
 __all__ = ["plain_message", "validation_message"]
 
 _PREFIXES = ("Value error, ", "Assertion failed, ")
-"""Of what a validator says itself."""
+"""Prefixes of the messages of validators."""
 
 
 def plain_message(message: str) -> str:
-    """A message of pydantic's as half a sentence of one line."""
+    """A message of pydantic on one line, beginning in lower case."""
     for prefix in _PREFIXES:
         message = message.removeprefix(prefix)
     message = " ".join(message.split())
@@ -22,7 +22,7 @@ def plain_message(message: str) -> str:
 
 
 def validation_message(error: ValidationError) -> str:
-    """The first problem as one line, with the place it is at."""
+    """The first error on one line, with the path of the field."""
     first = error.errors(include_url=False, include_input=False)[0]
     place = ".".join(str(part) for part in first["loc"])
     message = plain_message(first["msg"])

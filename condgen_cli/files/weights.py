@@ -1,4 +1,4 @@
-"""Files of weights, which may hold matrices in 8 bits: each row as whole numbers from -127 to 127, and a scale for it."""
+"""Weight files, in which matrices may be quantized to 8 bits: integers from -127 to 127 with one scale per row."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ if TYPE_CHECKING:
 __all__ = ["check_finite", "load_weights", "quantize_to_8_bits", "read_weights", "save_weights"]
 
 SCALE = ".scale"
-"""Added to a matrix's name: (rows,), what its whole numbers are multiplied by."""
+"""Suffix of the name of a quantized matrix's scales, (rows,)."""
 LARGEST = 127
 LEAST = 1024
-"""Numbers that a matrix must have: smaller ones save nothing."""
+"""Smallest matrix that is quantized, in elements; smaller ones would save nothing."""
 
 
 def read_weights(files: Mapping[str, Path], model: str) -> dict[str, Tensor]:
-    """All the weights of a model; of a name that two files have, the later one's.
+    """All weights of a model; of a weight in several files, the last counts.
 
     Args:
-        files: the model's files by name; weights are those that end in ``.safetensors``.
-        model: its name, for errors.
+        files: the model's files by name; those ending in ``.safetensors`` hold weights.
+        model: name of the model, for errors.
     Raises:
         IntegrityError: if a file can't be read or is damaged.
     """
@@ -47,18 +47,18 @@ def read_weights(files: Mapping[str, Path], model: str) -> dict[str, Tensor]:
 
 
 def load_weights(path: Path) -> dict[str, Tensor]:
-    """The weights of a safetensors file; matrices in 8 bits come as 32-bit floats.
+    """The weights of a safetensors file; quantized matrices are converted to 32-bit floats.
 
     Raises:
         OSError, safetensors.SafetensorError: if it can't be read.
-        IntegrityError: if a weight is no number, as after a training that diverged, or a matrix and its scale don't fit.
+        IntegrityError: if a weight is infinite or NaN, as after diverged training, or a matrix and its scale don't match.
     """
     from safetensors.torch import load_file
 
     weights = load_file(path)
     for name in [name for name in weights if name.endswith(SCALE)]:
         matrix = name.removesuffix(SCALE)
-        # a parameter of floats may happen to be called so
+        # a float parameter may have such a name, too
         if matrix in weights and not weights[matrix].is_floating_point():
             weights[matrix] = _dequantize(weights[matrix], weights.pop(name), f"{path.name}: {matrix:.80}")
     check_finite(weights, path.name)
@@ -66,7 +66,7 @@ def load_weights(path: Path) -> dict[str, Tensor]:
 
 
 def _dequantize(whole: Tensor, scale: Tensor, place: str) -> Tensor:
-    """A matrix of whole numbers, (rows, …), as floats; each row times its number of ``scale``, (rows,)."""
+    """A quantized matrix (rows, …) as floats: each row times its ``scale`` (rows,)."""
     if str(whole.dtype) != "torch.int8" or whole.dim() < 2:
         raise IntegrityError(f"{place} has a scale, but is not a matrix of 8 bits")
     if not scale.is_floating_point() or scale.shape != whole.shape[:1]:
@@ -78,10 +78,10 @@ def _dequantize(whole: Tensor, scale: Tensor, place: str) -> Tensor:
 
 
 def save_weights(weights: Mapping[str, Tensor], path: Path) -> None:
-    """Write a safetensors file as any other file is written: whoever the umask lets may read it, which ``save_file``'s can't.
+    """Write a safetensors file with the permissions of the umask, unlike ``save_file``.
 
     Raises:
-        IntegrityError: if a weight is no number.
+        IntegrityError: if a weight is infinite or NaN.
         OSError: if it can't be written.
     """
     from safetensors.torch import save
@@ -91,21 +91,23 @@ def save_weights(weights: Mapping[str, Tensor], path: Path) -> None:
 
 
 def check_finite(weights: Mapping[str, Tensor], place: str) -> None:
-    """Make sure that weights are numbers.
+    """Check that all weights are finite.
 
     Args:
-        place: what holds them, for the error.
+        weights: tensors by name.
+        place: where they are from, for the error.
     Raises:
-        IntegrityError: if one is infinite or not a number; it names the first tensor.
+        IntegrityError: if one is infinite, NaN or complex; the message names the first such tensor.
     """
     for name, tensor in weights.items():
-        # 64 bits may hold numbers that 32 don't; a complex number is none that any model here has
+        # checked in 32 bits, whose range is smaller than that of 64; no model has complex weights
         if tensor.is_complex() or (tensor.is_floating_point() and not tensor.float().isfinite().all()):
-            raise IntegrityError(f"{place}: {name:.80} holds what is no number", "train it anew, or take another model")
+            raise IntegrityError(f"{place}: {name:.80} holds a value that is no finite number", "train it again")
 
 
 def quantize_to_8_bits(weights: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-    """Weights with their large matrices in 8 bits, each number off by half a step at most: its row's largest by 254."""
+    """Quantize large matrices to 8 bits. The error of an element is at most half a step: the largest absolute value of its row
+    / 254."""
     found: dict[str, NDArray[Any]] = {}
     for name, value in weights.items():
         if value.dtype not in (np.float32, np.float16) or value.ndim < 2 or value.size < LEAST:

@@ -1,4 +1,4 @@
-"""Files that commands write: they grow beside their final name, and take it when they are whole."""
+"""Writing output files: to a temporary file in the same folder, renamed when it is complete."""
 
 from __future__ import annotations
 
@@ -19,25 +19,25 @@ __all__ = ["OutputFile", "check_output", "replacement", "storage_error", "write_
 R = TypeVar("R")
 
 LONGEST_NAME = 255
-"""Bytes that a file name may have on the file systems in use."""
+"""Longest file name of common file systems, in bytes."""
 
 
 def storage_error(path: str | os.PathLike[str], error: OSError | ValueError) -> CondgenError:
-    """What is told when a file can't be written; it names the file."""
+    """The error for a file that can't be written."""
     return CondgenError(f"cannot write {os.fspath(path)}: {reason_of(error)}")
 
 
 def check_output(path: Path) -> None:
-    """Find out before any work whether a file may be written: it is no input, no folder, and lies in one.
+    """Check before any work that a file may be written.
 
     Raises:
         UsageError: if it is an input of the running command, or a folder.
-        NotFoundError: if the folder that it lies in doesn't exist.
+        NotFoundError: if its parent folder doesn't exist.
     """
     refuse_input(path)
     try:
         if path.is_dir():
-            raise UsageError(f"{path} is a folder", f"name a file in it, or {path}/{{stem}}.txt for a file of each input")
+            raise UsageError(f"{path} is a folder", f"name a file in it, or {path}/{{stem}}.txt for one file per input")
         if not path.absolute().parent.is_dir():
             raise NotFoundError(
                 f"cannot write {path}: the folder {path.parent} does not exist", f"mkdir -p {shlex.quote(str(path.parent))}"
@@ -47,13 +47,13 @@ def check_output(path: Path) -> None:
 
 
 class OutputFile:
-    """A file, of text unless ``write_bytes`` is used, that replaces an older one when ``commit`` is called, and not before.
+    """An output file, of text unless ``write_bytes`` is used, that replaces an older file only when ``commit`` is called.
 
-    Until then what is written lies beside it under a hidden name. A device or a pipe is written directly. The new file has the
-    old one's permissions, or those that the umask gives; a link stays a link to the new content.
+    Until then, content is in a hidden file in the same folder. A device or a pipe is written directly. The new file gets the
+    permissions of the old one, or those of the umask; a link is kept and leads to the new content.
 
     Args:
-        path: the final name.
+        path: final path.
     Raises:
         UsageError: if the path is an input of the running command, or a folder.
         NotFoundError: if its folder doesn't exist.
@@ -72,20 +72,20 @@ class OutputFile:
         return _name_file_in_errors(self.path, lambda: self._file.write(text))
 
     def write_bytes(self, content: bytes) -> None:
-        """Append bytes, for a file that is not text."""
+        """Append bytes, for a binary file."""
         self.written = self.written or bool(content)
         self.flush()
         _name_file_in_errors(self.path, lambda: self._file.buffer.write(content))
 
     def flush(self) -> None:
-        """Hand what was written to the operating system."""
+        """Flush written content to the operating system."""
         _name_file_in_errors(self.path, self._file.flush)
 
     def commit(self) -> None:
-        """Give the file its final name.
+        """Replace the older file.
 
         Raises:
-            UsageError: if an input of the running command has that name by now.
+            UsageError: if the path has become an input of the running command.
         """
         try:
             refuse_input(self.path)
@@ -95,7 +95,7 @@ class OutputFile:
             raise
 
     def discard(self) -> None:
-        """Leave the older file as it is."""
+        """Drop the written content and leave the older file unchanged."""
         with suppress(OSError):
             self._file.close()
         if self._partial is not None:
@@ -103,8 +103,8 @@ class OutputFile:
                 self._partial.unlink()
 
     def keep(self) -> Path | None:
-        """Leave the older file as it is, and what was written beside it as ``NAME.part``: the path of that, None if nothing
-        was written."""
+        """Leave the older file unchanged, and keep the written content in ``NAME.part`` beside it. Returns that path; None if
+        nothing was written."""
         if self._partial is None or not self.written:
             self.discard()
             return None
@@ -119,10 +119,10 @@ class OutputFile:
 
 @contextmanager
 def replacement(path: Path) -> Iterator[Path]:
-    """A path for a file's new content: it takes the file's name at the end of the block, or is deleted after an error.
+    """Replace a file atomically: yields a temporary path, which is renamed to the file at the end of the block, or deleted
+    after an error.
 
-    A reader sees the old file or the new one, never a part. The new one has the old one's permissions, or those that the umask
-    gives; a link stays a link to the new content.
+    The new file gets the permissions of the old one, or those of the umask; a link is kept and leads to the new content.
 
     Raises:
         UsageError: if the file is an input of the running command.
@@ -141,7 +141,7 @@ def replacement(path: Path) -> Iterator[Path]:
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file as ``replacement`` does, for files of condgen's own; the folder is made if there is none.
+    """Write a file of condgen's own atomically; its folder is made if necessary.
 
     Raises:
         UsageError: if the file is an input of the running command.
@@ -153,7 +153,7 @@ def write_atomically(path: Path, content: bytes) -> None:
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Write a file that the user has named as ``replacement`` does; a device or a pipe is written directly.
+    """Write a file named by the user atomically; a device or a pipe is written directly.
 
     Raises:
         UsageError: if the path is an input of the running command, or a folder.
@@ -193,7 +193,7 @@ def _rename(partial: Path, target: Path) -> None:
 
 
 def _is_special(path: Path) -> bool:
-    """Whether it is a device, a pipe or a socket, which can't be replaced."""
+    """Whether a path is a device, a pipe or a socket, which can't be replaced."""
     return path.exists() and not path.is_file()
 
 
@@ -207,13 +207,13 @@ def _partial(target: Path) -> Path:
 
 
 def _fit_name(before: str, name: str, after: str) -> str:
-    """The name between two texts, cut so that the whole is not too long for a file system."""
+    """A file name with a prefix and a suffix, the name cut so that the whole is not too long for a file system."""
     room = LONGEST_NAME - len(before) - len(after)
     return before + os.fsdecode(os.fsencode(name)[:room]) + after
 
 
 def _name_file_in_errors(path: Path, function: Callable[[], R]) -> R:
-    """What the function gives, its errors naming the file."""
+    """Call a function and make its errors name the file."""
     try:
         return function()
     except BrokenPipeError:

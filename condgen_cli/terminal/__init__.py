@@ -1,1 +1,1 @@
-"""What a person reads at a terminal: lines, progress, escapes, suggestions."""
+"""Output for people at a terminal: messages, progress, escapes, suggestions."""

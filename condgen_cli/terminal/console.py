@@ -1,4 +1,4 @@
-"""Messages to people: everything here goes to stderr, so that stdout holds results alone."""
+"""Messages for people, all on stderr, so that stdout holds only results."""
 
 from __future__ import annotations
 
@@ -29,17 +29,17 @@ _RED, _YELLOW, _CYAN = 31, 33, 36
 
 
 def warn(message: str) -> None:
-    """One line ``warning: …``."""
+    """Print one line ``warning: …``."""
     _line("warning", _YELLOW, message)
 
 
 def info(message: str) -> None:
-    """Lines that are neither."""
+    """Print lines without a label."""
     _write(printable(message, lines=True))
 
 
 def fail(error: CondgenError) -> None:
-    """``error: …`` and, if the error has one, ``hint: …``."""
+    """Print ``error: …`` and, if the error has a hint, ``hint: …``."""
     _line("error", _RED, error.message)
     if error.hint:
         _line("hint", _CYAN, error.hint)
@@ -54,32 +54,32 @@ def stderr_is_terminal() -> bool:
 
 
 def use_color(stream: TextIO | None = None) -> bool:
-    """Whether to colour a stream (default: stdout): it is a terminal, and neither NO_COLOR nor TERM=dumb objects."""
+    """Whether to use colours on a stream (default: stdout): it is a terminal, and neither NO_COLOR nor TERM=dumb is set."""
     if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
         return False
     return _is_terminal(sys.stdout if stream is None else stream)
 
 
 def encoding() -> str:
-    """What stdout is written in."""
+    """Encoding of stdout."""
     return getattr(sys.stdout, "encoding", None) or "utf-8"
 
 
 def width() -> int:
-    """Columns of the terminal; 80 where there is none and COLUMNS is not set."""
+    """Width of the terminal in columns; 80 if there is none and COLUMNS is not set."""
     return shutil.get_terminal_size((80, 24)).columns
 
 
 @contextmanager
 def progress(total: float | None, description: str, *, unit: str = "items") -> Iterator[Callable[[float], None]]:
-    """A bar on stderr if that is a terminal, nothing otherwise.
+    """A progress bar on stderr, if that is a terminal.
 
     Args:
-        total: how much there is to do; None if unknown.
-        description: what stands before the bar.
+        total: total amount of work; None if unknown.
+        description: text before the bar.
         unit: ``items`` or ``bytes``.
     Yields:
-        ``advance(amount)``, to be called as work is done.
+        ``advance(amount)``, to be called when work is done.
     """
     if not stderr_is_terminal():
         yield lambda amount: None
@@ -105,12 +105,12 @@ def progress(total: float | None, description: str, *, unit: str = "items") -> I
 
 @contextmanager
 def progress_in_time(description: str) -> Iterator[Callable[[float | None, float | None], None]]:
-    """A bar on stderr, if that is a terminal, of how much of a recording is done; it appears when the first of it is.
+    """A progress bar on stderr, if that is a terminal, of the time within a recording; it appears with the first progress.
 
     Args:
-        description: what stands before the bar.
+        description: text before the bar.
     Yields:
-        ``show(done, total)``, in seconds; done: None takes the bar away; total: None if unknown.
+        ``show(done, total)``, times in seconds. A ``done`` of None removes the bar; ``total`` is None if unknown.
     """
     if not stderr_is_terminal():
         yield lambda done, total: None
@@ -147,7 +147,7 @@ def _line(label: str, color: int, message: str) -> None:
 
 
 def _write(message: str) -> None:
-    # a closed stderr means that nobody is listening, which must not fail the command
+    # a closed stderr must not fail the command
     with suppress(OSError, ValueError):
         print(message, file=sys.stderr, flush=True)
 

@@ -1,4 +1,4 @@
-"""Text from outside as it may be printed: a terminal obeys control characters, and a line of text must stay one."""
+"""Escaping text from outside before it is printed, since terminals obey control characters and a line must stay one line."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import re
 __all__ = ["ESCAPES", "escape_controls", "printable"]
 
 ESCAPES = "condgen-escape"
-"""An error handler for files: what the encoding lacks is written as JSON escapes it, so that a document stays one."""
+"""An error handler for text files: characters that the encoding lacks are written as JSON escapes, so that JSON stays valid."""
 
 _BIDI = "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"
 _ENDS = "\u2028\u2029\x85"
@@ -19,14 +19,14 @@ _BUT_COLORS = re.compile(rf"\x1b\[[0-9;]*m|{_LINES.pattern}")
 
 
 def printable(text: str, *, lines: bool = False) -> str:
-    """Text whose control characters are escapes: ``\\x1b`` for ESC, ``\\n`` for the end of a line.
+    """Text with its control characters escaped: ``\\x1b`` for ESC, ``\\n`` for a line break.
 
-    Characters that change the direction of writing are control characters too. A byte of a file name that is no UTF-8, which
-    Python keeps as a surrogate, is written as that byte.
+    Characters that change the direction of writing count as control characters. An invalid UTF-8 byte of a file name, which
+    Python represents as a surrogate, is escaped as that byte.
 
     Args:
-        text: from a file name, an input, a manifest, a model.
-        lines: ends of lines and tabs stay.
+        text: text of a file name, an input, a manifest or a model.
+        lines: whether line breaks and tabs are kept.
     """
     return (_LINES if lines else _LINE).sub(_escape, text)
 
@@ -39,13 +39,13 @@ def _escape(match: re.Match[str]) -> str:
 
 
 def escape_controls(text: str, *, colors: bool) -> str:
-    """Text that a terminal can't be steered with, whatever wrote it: the last net behind ``printable``.
+    """Escape all control characters in output: a safety net behind ``printable``.
 
-    Escapes are those of JSON, so that a document keeps its meaning.
+    Escapes are those of JSON, so that JSON documents keep their meaning.
 
     Args:
-        text: lines of text.
-        colors: sequences that only set colours stay.
+        text: text of any number of lines.
+        colors: whether sequences that only set colours are kept.
     """
     return (_BUT_COLORS if colors else _LINES).sub(_escape_for_json, text)
 

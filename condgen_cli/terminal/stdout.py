@@ -1,4 +1,4 @@
-"""The three standard streams of the process, whatever whoever started it left of them."""
+"""The standard streams of the process, made safe even if some are closed."""
 
 from __future__ import annotations
 
@@ -18,9 +18,8 @@ NAME = "standard output"
 
 
 class _Stdout(io.TextIOWrapper):
-    """Standard output that no text can steer a terminal through, and whose failures are told as those of a file; one whose
-    reader has gone stays a broken pipe. It is the main thread's, which writes the results: what a library prints in another
-    goes to stderr."""
+    """Standard output with control characters escaped, and with write errors raised as CondgenError, except broken pipes. It
+    belongs to the main thread, which writes the results: what libraries print in other threads goes to stderr."""
 
     def write(self, text: str, /) -> int:
         if threading.current_thread() is not threading.main_thread():
@@ -42,7 +41,7 @@ class _Stdout(io.TextIOWrapper):
 
 
 class _ClosedStdout(io.TextIOBase):
-    """Stands for a standard output that was closed from the beginning: nothing can be written, and so nothing is lost."""
+    """Replaces a standard output that was closed from the start: writing fails, so that no result is lost silently."""
 
     encoding = "utf-8"
 
@@ -53,14 +52,14 @@ class _ClosedStdout(io.TextIOBase):
 def prepare_streams() -> None:
     """Make stdout and stderr safe to write to.
 
-    Closed descriptors are taken, so that no file which is opened later gets their numbers and the messages of some library
-    with them. What stdout's encoding lacks is written as escapes.
+    Closed descriptors are opened on /dev/null, so that no file opened later gets their numbers, and with them the messages of
+    libraries. Characters that stdout's encoding lacks are escaped.
     """
     for descriptor in (0, 1, 2):
         try:
             os.fstat(descriptor)
         except OSError:
-            os.open(os.devnull, os.O_RDWR)  # the lowest number that is free
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest free number
     if sys.stderr is None:
         sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 (it lasts as long as the process)
     if sys.stdout is None:
@@ -68,10 +67,10 @@ def prepare_streams() -> None:
     elif isinstance(sys.stdout, io.TextIOWrapper):
         encoding, lines = sys.stdout.encoding, sys.stdout.line_buffering
         sys.stdout = _Stdout(sys.stdout.detach(), encoding, ESCAPES, line_buffering=lines)
-        sys.__stdout__ = sys.stdout  # type: ignore[misc]  # whose terminal tells how wide it is
+        sys.__stdout__ = sys.stdout  # type: ignore[misc]  # asked for the terminal's width
 
 
 def silence_stdout() -> None:
-    """Drop what could not be written, so that the interpreter doesn't try once more as it ends."""
+    """Discard unwritten output, so that the interpreter doesn't try to write it again at exit."""
     with suppress(OSError, ValueError):  # it is in memory, or closed
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

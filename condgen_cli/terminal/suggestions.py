@@ -1,4 +1,4 @@
-"""Names that are there, offered in place of one that is not."""
+"""Suggestions of similar names for one that doesn't exist."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from collections.abc import Iterable
 __all__ = ["near_names", "suggestion"]
 
 MOST_NAMES = 60
-"""That a hint lists."""
+"""Largest number of names in a hint."""
 
 
 def near_names(name: str, names: Iterable[str]) -> list[str]:
-    """At most three of the names that are spelt most like ``name``, the nearest first; case doesn't count."""
+    """The at most three names most similar to ``name``, most similar first, ignoring case."""
     import difflib
 
     of_folded: dict[str, list[str]] = {}
@@ -22,10 +22,10 @@ def near_names(name: str, names: Iterable[str]) -> list[str]:
 
 
 def suggestion(name: str, names: Iterable[str], otherwise: str | None = None) -> str | None:
-    """A hint for a name that is not among ``names``: the nearest ones.
+    """A hint for a name that is not among ``names``: similar ones.
 
     Args:
-        otherwise: the hint where none is near; None: all the names, or no hint if there are none.
+        otherwise: hint if none is similar; None: list the names, if there are any.
     """
     known = list(names)
     if near := near_names(name, known):

@@ -46,7 +46,7 @@ class InitialModel:
         """All weights; those in 8 or 16 bits as floats.
 
         Raises:
-            IntegrityError: if a file can't be read, or holds what is no number.
+            IntegrityError: if a file can't be read, or holds a value that is no finite number.
         """
         found = read_weights(self.files, self.name)
         return {key: tensor.float() if tensor.is_floating_point() else tensor for key, tensor in found.items()}

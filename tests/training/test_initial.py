@@ -67,5 +67,5 @@ def test_damaged_weights_end_every_command_with_one_line(
     for command in (["inspect", "run"], ["ntm", "copy", "-m", "run"], ["train", "ntm-copy", *small, "init=run", "-o", "other"]):
         capsys.readouterr()
         assert run(command) == 6
-        assert f"model.safetensors: {first} holds what is no number" in capsys.readouterr().err
+        assert f"model.safetensors: {first} holds a value that is no finite number" in capsys.readouterr().err
     assert not Path("other").exists()

@@ -146,7 +146,7 @@ def test_files_may_be_read_by_whom_the_umask_lets(umask: int, tmp_path: Path) ->
 def test_what_is_no_number_is_not_published(tmp_path: Path) -> None:
     run = run_dir(tmp_path / "run")
     save_file({"w": np.array([1.0, np.nan], np.float32)}, run / "decoder.safetensors")
-    with pytest.raises(IntegrityError, match=r"decoder\.safetensors: w holds what is no number"):
+    with pytest.raises(IntegrityError, match=r"decoder\.safetensors: w holds a value that is no finite number"):
         publish(run, "sat", tmp_path / "zoo", metadata=METADATA)
     assert not (tmp_path / "zoo").exists()
 
