@@ -342,7 +342,7 @@ def test_what_a_plugin_lacks_as_it_runs_is_told_as_its_error(condgen, make_plugi
     make_plugin("command", FAULTY["command"][0])
     for name, message in {
         "needs": "plugin 'needs': ModuleNotFoundError: No module named 'no_such_dependency'",
-        "command": "the command command can't be made of plug_command:command",
+        "command": "the command command can't be made from plug_command:command",
     }.items():
         done = condgen(name)
         assert (done.returncode, done.stdout) == (5, "")

@@ -1,1 +1,1 @@
-"""The process and the command tree: a command line becomes calls, and what goes wrong one line and an exit code."""
+"""The command line: running commands, and turning errors into one line and an exit code."""

@@ -1,4 +1,4 @@
-"""Runs a command line, and turns whatever goes wrong into one line and an exit code."""
+"""Runs a command line, and turns errors into one line and an exit code."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from condgen_cli.terminal.stdout import silence_stdout
 __all__ = ["run"]
 
 GLOBAL = ("--debug", "--no-plugins", "--offline", "--trust-code", "--zoo")
-"""Options of condgen itself."""
+"""Global options, which go before the command."""
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Run one command line and return its exit code; settings that it makes end with it."""
+    """Run one command line and return its exit code; its settings are dropped afterwards."""
     return contextvars.copy_context().run(_run, list(arguments))
 
 
@@ -36,7 +36,7 @@ def _run(arguments: list[str]) -> int:
         sys.stdout.flush()
     except KeyboardInterrupt:
         return 130
-    except BrokenPipeError:  # whoever reads stdout has gone, as `head` does
+    except BrokenPipeError:  # the reader of stdout has closed it, as `head` does
         silence_stdout()
         return 1
     except Exception as error:
@@ -49,7 +49,7 @@ def _run(arguments: list[str]) -> int:
 
 
 def _command(arguments: list[str]) -> object:
-    if arguments == ["--version"]:  # a fifth of the time without typer
+    if arguments == ["--version"]:  # takes a fifth of the time without typer
         print(f"condgen {__version__}")
         return 0
     import typer
@@ -58,7 +58,7 @@ def _command(arguments: list[str]) -> object:
 
     try:
         return typer.main.get_command(app).main(arguments, prog_name="condgen", standalone_mode=False)
-    except typer.Abort:  # what typer makes of control-C, and of control-D at a question
+    except typer.Abort:  # typer's exception for control-C, and for control-D at a prompt
         raise KeyboardInterrupt from None
 
 
@@ -69,17 +69,17 @@ def _fail(error: Exception, arguments: list[str]) -> int:
     failure = _as_condgen_error(error)
     console.fail(failure)
     try:
-        # what was done when some inputs failed has been printed, failures included
+        # after a PartialFailure the document was printed already, failures included
         if _wants_json(arguments) and not isinstance(failure, PartialFailure) and not failure.printed:
             _print_document({"error": failure.as_json()}, _output_path(arguments))
         sys.stdout.flush()
-    except (CondgenError, OSError):  # stdout is what failed
+    except (CondgenError, OSError):  # stdout itself failed
         silence_stdout()
     return failure.exit_code
 
 
 def _print_document(document: dict[str, object], path: Path | None) -> None:
-    """Print a document where results would have gone, but never in place of an older file."""
+    """Print a document to where the results would have gone, but never over an older file."""
     import json
 
     line = json.dumps(document, ensure_ascii=False) + "\n"
@@ -90,7 +90,7 @@ def _print_document(document: dict[str, object], path: Path | None) -> None:
 
 
 def _is_help(error: Exception) -> bool:
-    """Groups that need a subcommand raise their help page."""
+    """Whether an error is the help page that a group without subcommand raises."""
     import typer
 
     context = getattr(error, "ctx", None)
@@ -124,13 +124,13 @@ def _as_condgen_error(error: Exception) -> CondgenError:
 
 
 def _wants_json(arguments: list[str]) -> bool:
-    """Read off the command line, because parsing it may be what failed."""
+    """Whether JSON is requested, read directly from the arguments, since parsing them may have failed."""
     options = arguments[: arguments.index("--")] if "--" in arguments else arguments
     return "--format=json" in options or ("--format", "json") in pairwise(options)
 
 
 def _output_path(arguments: list[str]) -> Path | None:
-    """The one file that a task's results would have gone to; None for stdout, for a file of each input, for other commands."""
+    """The single output file of a task's results; None for stdout, for one file per input, and for other commands."""
     from condgen_cli.registry.plugins import manager
 
     options = arguments[: arguments.index("--")] if "--" in arguments else arguments

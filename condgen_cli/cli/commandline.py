@@ -1,4 +1,4 @@
-"""The commands: the core's and the plugins', each imported when it runs, and the options before them."""
+"""The command tree: commands of the core and of plugins, imported when they run, and the global options."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ __all__ = ["app", "build"]
 
 
 class Group(TyperGroup):
-    """Spares help the import of pydantic, with which typer checks every option that is not a plain False, even None."""
+    """A group whose help page doesn't import pydantic, with which typer checks every default other than False."""
 
     def get_help_option(self, ctx: Any) -> Any:
         option = super().get_help_option(ctx)
@@ -33,10 +33,10 @@ class Group(TyperGroup):
 
 
 class Commands(Group):
-    """The core's commands and the plugins', each built when it is named."""
+    """The commands of the core and of plugins, each built when it is used."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Reads ``--zoo VALUE`` itself, for the same reason."""
+        """Parse ``--zoo VALUE`` here, so that typer doesn't import pydantic for it."""
         flags: list[str] = []
         zoos: list[str] = []
         rest = list(args)
@@ -61,7 +61,7 @@ class Commands(Group):
         """The command, or None if there is none.
 
         Raises:
-            PluginError: if it belongs to a plugin that is broken.
+            PluginError: if it belongs to a broken plugin.
         """
         if spec := CORE.get(cmd_name):
             target = resolve_name(spec.command)
@@ -97,7 +97,7 @@ class Commands(Group):
 
 
 def build(spec: TaskSpec | CommandSpec, target: Any) -> Any:
-    """A command from a function or a ``typer.Typer``, with plain help."""
+    """A command made from a function or a ``typer.Typer``, with a plain-text help page."""
     wrapper = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
     if not isinstance(target, typer.Typer):
         wrapper.command(spec.name)(target)
@@ -107,9 +107,10 @@ def build(spec: TaskSpec | CommandSpec, target: Any) -> Any:
 
 
 def _plugin_command(spec: TaskSpec | CommandSpec) -> Any:
-    """
+    """The command of a plugin.
+
     Raises:
-        PluginError: if the command can't be imported, or has arguments that can't be made options of a command line.
+        PluginError: if it can't be imported, or Typer doesn't support its parameters.
     """
     try:
         with guard():
@@ -118,11 +119,11 @@ def _plugin_command(spec: TaskSpec | CommandSpec) -> Any:
         raise
     except Exception as error:
         reference = spec.command or (spec.inputs if isinstance(spec, TaskSpec) else "")
-        raise PluginError(f"the command {spec.name} can't be made of {reference}: {describe_error(error)}", DOCTOR) from error
+        raise PluginError(f"the command {spec.name} can't be made from {reference}: {describe_error(error)}", DOCTOR) from error
 
 
 def _target(spec: TaskSpec | CommandSpec) -> Any:
-    """What a plugin's command is for Typer."""
+    """The function or ``typer.Typer`` of a plugin's command."""
     if spec.command:
         return resolve(spec.command)
     assert isinstance(spec, TaskSpec)
@@ -144,8 +145,8 @@ def _version(value: bool) -> None:
         raise typer.Exit
 
 
-# commands are looked up before a group's own function runs, and which there are depends on these options: so each takes
-# effect as it is read
+# commands are looked up before a group's own function runs, and which ones exist depends on these options: so each option
+# takes effect when it is parsed
 def _offline(value: bool) -> None:
     if value:
         settings.use(replace(settings.current(), offline=True))
@@ -183,16 +184,16 @@ def condgen(
     offline: Annotated[
         bool, typer.Option("--offline", callback=_offline, is_eager=True, help="Never use the network.")
     ] = False,
-    zoo: Annotated[bool, typer.Option("--zoo", help="A further manifest of models.")] = False,
+    zoo: Annotated[bool, typer.Option("--zoo", help="A further manifest of models, searched first; repeatable.")] = False,
     no_plugins: Annotated[
         bool, typer.Option("--no-plugins", callback=_no_plugins, is_eager=True, help="Built-in tasks only.")
     ] = False,
     trust_code: Annotated[
         bool,
-        typer.Option("--trust-code", callback=_trust_code, is_eager=True, help="Run code that a recipe or a model names."),
+        typer.Option("--trust-code", callback=_trust_code, is_eager=True, help="Run code that recipes and models name."),
     ] = False,
     debug: Annotated[bool, typer.Option("--debug", callback=_debug, is_eager=True, help="Show tracebacks.")] = False,
 ) -> None:
-    """Conditional generation with RNNs and attention: run, look inside, evaluate and retrain."""
+    """Conditional generation with RNNs and attention: run, inspect, evaluate and train models."""
     if ctx.invoked_subcommand is None:
         print(ctx.get_help())

@@ -159,7 +159,7 @@ def test_what_comes_from_outside_is_printed_escaped(place: Path, capsys: pytest.
 
 def test_an_option_that_changes_no_score_is_refused(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert evaluate("./good", "--beam", "3") == 2
-    assert capsys.readouterr().err == "error: --beam can't change these scores: good searches nothing\n"
+    assert capsys.readouterr().err == "error: --beam can't change these scores: good doesn't search\n"
     assert evaluate("./good", "--no-repeat-ngram", "3", "--beam", "2") == 2
     assert "--beam and --no-repeat-ngram can't change" in capsys.readouterr().err
     assert evaluate("./good", "--tokenize", "zh") == 2

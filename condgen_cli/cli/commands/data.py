@@ -1,4 +1,4 @@
-"""``condgen data``: which data sets there are, fetching them, and what is in one."""
+"""``condgen data``: list, download and show data sets."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ NameArg = Annotated[str, typer.Argument(metavar="NAME", help="A data set; see co
 
 @app.command("ls")
 def ls(data_dir: DataDirOpt = None, format: ReportFormatOpt = ReportFormat.text) -> None:
-    """List the data sets, and which of them are on this machine."""
+    """List the data sets, and where they are on this machine."""
     from condgen_cli.data.store import present_root
     from condgen_cli.registry.plugins import manager
 
@@ -37,7 +37,7 @@ def ls(data_dir: DataDirOpt = None, format: ReportFormatOpt = ReportFormat.text)
 
 @app.command("pull")
 def pull(name: NameArg, settings: SetOpt = None) -> None:
-    """Fetch a data set from its publisher, verified, into the store; an interrupted download goes on where it stopped."""
+    """Download a data set from its publisher into the store, verified; an interrupted download resumes where it stopped."""
     from condgen_cli.data.store import dataset_spec, parse_options, pull_dataset
 
     spec = dataset_spec(name)
@@ -50,7 +50,7 @@ def pull(name: NameArg, settings: SetOpt = None) -> None:
 def show(
     name: NameArg, data_dir: DataDirOpt = None, settings: SetOpt = None, format: ReportFormatOpt = ReportFormat.text
 ) -> None:
-    """Licence, homepage, splits, options and files of a data set; if it is here, also how large it is and one item."""
+    """Show licence, homepage, splits, options and files of a data set; if it is on this machine, also its size and an item."""
     from condgen_cli.data.store import check_options, dataset_spec, find_dataset_root, parse_options, present_root
 
     spec = dataset_spec(name)
@@ -71,8 +71,8 @@ def _summary(spec: DatasetSpec) -> dict[str, Any]:
 
 
 def _content(spec: DatasetSpec, folder: Path, options: dict[str, str]) -> dict[str, Any]:
-    """Sizes of the splits that tell them without being read through, the first item of the last one that can be read, and what
-    keeps the others unread."""
+    """Sizes of splits (where known without reading them), the first item of the last readable split, and the errors of
+    unreadable ones."""
     from collections.abc import Sized
 
     from condgen_cli.data.store import open_dataset

@@ -1,4 +1,4 @@
-"""``condgen eval``: models scored on a data set, beside what others report."""
+"""``condgen eval``: score models on a data set, beside published results."""
 
 from __future__ import annotations
 
@@ -76,14 +76,14 @@ def evaluate(
     ] = False,
     alignments: AlignmentsOpt = None,
     errors: Annotated[
-        Path | None, typer.Option("--errors", metavar="FILE", help="Write every item's output and scores, as JSONL.")
+        Path | None, typer.Option("--errors", metavar="FILE", help="Write the output and scores of every item, as JSONL.")
     ] = None,
     worst: Annotated[
-        int, typer.Option("--worst", min=0, metavar="N", help="Show the N worst items with what the model looked at.")
+        int, typer.Option("--worst", min=0, metavar="N", help="Show the N worst items with the model's attention.")
     ] = 0,
     format: ReportFormatOpt = ReportFormat.text,
 ) -> None:
-    """Score models on a data set, with intervals and references."""
+    """Score models on a data set, with intervals, beside published results."""
     if paired and len(models) < 2:
         raise UsageError("--paired compares models: name at least two")
     weights = edit_costs(alignments)
@@ -102,7 +102,7 @@ def evaluate(
     def items() -> Iterator[Item]:
         return islice(open_dataset(dataset, part, data_dir, options), limit)
 
-    # before the models are loaded: a data set that isn't there should take no time to say so
+    # before the models are loaded, so that a missing data set is reported at once
     total = _size(open_dataset(dataset, part, data_dir, options), limit)
     if next(items(), None) is None:
         raise InputError(f"split {part} of data set {dataset} has no items")
@@ -142,7 +142,7 @@ def evaluate(
 
 
 def _size(items: Iterable[Item], limit: int | None) -> int | None:
-    """How many items there will be; None if only reading them tells."""
+    """Number of items; None if not known without reading them."""
     if not isinstance(items, Sized):
         return limit
     return len(items) if limit is None else min(len(items), limit)
@@ -161,10 +161,10 @@ def _runners(models: Sequence[str], device: Device, dataset: DatasetSpec) -> lis
 def _decoding(
     runner: Runner, suite: Suite, beam: int | None, no_repeat_ngram: int | None, weights: Mapping[str, float]
 ) -> Decoding:
-    """The model's own settings with what the user changed.
+    """The model's default decoding with the user's changes.
 
     Raises:
-        UsageError: if nothing is searched that they could change.
+        UsageError: if the changes have no effect on the scores.
     """
     from condgen_cli.metrics.evaluation import searches
     from condgen_cli.running.decoding import reweight
@@ -173,7 +173,7 @@ def _decoding(
     options = {"--beam": beam, "--no-repeat-ngram": no_repeat_ngram, "--weight": weights or None}
     given = [name for name, value in options.items() if value is not None]
     if given and not searches(runner, suite):
-        why = f"{runner.name} searches nothing" if suite.reads_output else "the metrics look at no output"
+        why = f"{runner.name} doesn't search" if suite.reads_output else "the metrics don't use outputs"
         raise UsageError(f"{' and '.join(given)} can't change these scores: {why}")
     if no_repeat_ngram is not None:
         decoding = replace(decoding, no_repeat_ngram=no_repeat_ngram)
@@ -243,9 +243,9 @@ def _print_json(
 
 
 def _references(spec: DatasetSpec, split: str, options: Mapping[str, str], runners: Iterable[Runner]) -> list[Reference]:
-    """What the zoo's entries say that others report on this split with these options, each once.
+    """Published results in the zoo's entries on this split with these options, each once.
 
-    Nothing where no model is at home on the data set: beside a model of another language they would say nothing.
+    None if no model is meant for the data set: results in another language would not be comparable.
     """
     from condgen_cli.zoo import open_zoo
 
@@ -263,7 +263,8 @@ def _references(spec: DatasetSpec, split: str, options: Mapping[str, str], runne
 
 
 def _is_at_home(runner: Runner, dataset: str) -> bool:
-    """Whether a model is meant for a data set, as far as its entry tells: one of a zoo has results or references on it."""
+    """Whether a model is meant for a data set: it is no zoo model, or its entry has results or references on it, or none at
+    all."""
     if runner.entry is None:
         return True
     known = {score.dataset for score in runner.entry.results} | {score.dataset for score in runner.entry.references}

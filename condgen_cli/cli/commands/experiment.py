@@ -1,4 +1,4 @@
-"""``condgen experiment``: one file, one command, one table."""
+"""``condgen experiment``: list, print and run comparisons of model variants."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ __all__ = ["app"]
 app = typer.Typer(no_args_is_help=True)
 
 CURVES, SERIES = "curves.png", "series.png"
-"""In the folder of the runs."""
+"""Files in the folder of the runs."""
 
-NameArg = Annotated[str, typer.Argument(metavar="NAME|FILE", help="An experiment, see condgen experiment ls, or a TOML file.")]
+NameArg = Annotated[str, typer.Argument(metavar="NAME|FILE", help="An experiment of condgen experiment ls, or a TOML file.")]
 
 
 class PageFormat(StrEnum):
-    """How the tables are printed."""
+    """Output format of an experiment."""
 
     text = "text"
     json = "json"
@@ -64,18 +64,18 @@ def run(
     name: NameArg,
     overrides: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[KEY.PATH=VALUE…]", help="Settings of all variants, such as training.epochs=1."),
+        typer.Argument(metavar="[KEY.PATH=VALUE…]", help="Settings for all variants, such as training.epochs=1."),
     ] = None,
     data_dir: DataDirOpt = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", metavar="DIR", help="The runs' folder.  [default: runs/experiments/NAME]")
     ] = None,
-    only: Annotated[list[str] | None, typer.Option("--only", metavar="LABEL", help="This variant alone; repeatable.")] = None,
+    only: Annotated[list[str] | None, typer.Option("--only", metavar="LABEL", help="Only this variant; repeatable.")] = None,
     limit: LimitOpt = None,
     device: DeviceOpt = Device.auto,
-    format: Annotated[PageFormat, typer.Option("--format", help="How the tables are printed.")] = PageFormat.text,
+    format: Annotated[PageFormat, typer.Option("--format", help="Output format.")] = PageFormat.text,
 ) -> None:
-    """Train and score every variant, print the table and draw the curves; called again, it goes on where it was interrupted."""
+    """Train and score every variant, print the table and draw the curves; run again, it continues where it was interrupted."""
     from condgen_cli.comparisons import report
     from condgen_cli.comparisons.curves import draw_curves
     from condgen_cli.comparisons.definition import find_experiment, parse_experiment
@@ -109,7 +109,7 @@ def run(
 
 
 def _command(name: str, overrides: Sequence[str], only: Sequence[str], limit: int | None, device: Device) -> str:
-    """The command line, without what differs from machine to machine and changes no score: folders, and how it is printed."""
+    """The command line without options that depend on the machine and change no score: folders and output format."""
     words = ["condgen", "experiment", "run", name, *overrides]
     for label in only:
         words += ["--only", label]
@@ -133,7 +133,7 @@ def _report_failures(outcomes: Sequence[Outcome]) -> None:
         first = failed[0][1]
         if len(failed) == len(outcomes):
             failure = PartialFailure(f"all of {len(outcomes)} runs failed, {failed[0][0]}: {first.message}", first.hint)
-            failure.exit_code = first.exit_code  # nothing was done: what is wrong with the first is wrong with the command
+            failure.exit_code = first.exit_code  # nothing succeeded: the first error is the command's
             raise failure
         raise PartialFailure(f"{len(failed)} of {len(outcomes)} runs failed: {names}")
     incomplete = sum(outcome.record["result"].get("failed", 0) for outcome in outcomes if outcome.record)

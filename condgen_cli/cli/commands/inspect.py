@@ -1,4 +1,4 @@
-"""``condgen inspect``: a model's architecture, a weight file's tensors, or what a model looks at for an input."""
+"""``condgen inspect``: a model's architecture, the tensors of a weight file, or a model's attention for an input."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ if TYPE_CHECKING:
 __all__ = ["inspect", "make"]
 
 TREE_DEPTH = 3
-"""Levels of modules that the text report shows; JSON has all."""
+"""Levels of submodules in the text report; JSON has all."""
 
 TargetArg = Annotated[str, typer.Argument(metavar="MODEL|RUN|FILE", help="A model, a training run, or a .safetensors file.")]
 InputsArg = Annotated[
-    list[str] | None, typer.Argument(metavar="INPUT", help="What the model's task reads: its attention is shown.")
+    list[str] | None, typer.Argument(metavar="INPUT", help="Inputs of the model's task, to show its attention for.")
 ]
 
 
@@ -65,12 +65,13 @@ def inspect(
     format: ReportFormatOpt = ReportFormat.text,
     inspectors: Sequence[InspectorSpec] = (),
 ) -> None:
-    """Look inside a model: its parts, costs and results; with inputs, its attention step by step; or as a flag says."""
+    """Inspect a model: its modules, costs and results; with inputs, its attention at each step; or an analysis chosen by a
+    flag."""
     if inspectors:
         _inspect_with(inspectors, target, inputs or [], save_attention, device, format)
         return
     if save_attention is not None:
-        raise UsageError("--save-attention draws what an inspector finds: it goes with its flag", "condgen inspect --help")
+        raise UsageError("--save-attention needs the flag of an analysis", "condgen inspect --help")
     if target.endswith(".safetensors"):
         _inspect_weights(Path(target), inputs or [], format)
         return
@@ -93,9 +94,9 @@ def _inspect_with(
     device: Device,
     format: ReportFormat,
 ) -> None:
-    """Draw what inspectors find."""
+    """Run an inspector and print its attention maps."""
     if inputs or len(inspectors) > 1:
-        raise UsageError("an inspector looks at a model alone: one flag, no inputs")
+        raise UsageError("give one analysis at a time, and no inputs with it")
     (spec,) = inspectors
     from condgen_cli.render import save_attention
     from condgen_cli.render.files import as_json
@@ -103,7 +104,7 @@ def _inspect_with(
 
     runner: Runner = load(target, device)
     if runner.bundle.architecture != spec.architecture:
-        raise UsageError(f"--{spec.name} looks inside models of the architecture {spec.architecture}, not {target}")
+        raise UsageError(f"--{spec.name} applies to models of the architecture {spec.architecture}, not to {target}")
     found = resolve(spec.run)(runner)
     title = f"{runner.name} · {spec.name}"
     if path is not None:
@@ -166,8 +167,8 @@ def _result_text(result: Result, task: str) -> str:
     encoding = console.encoding()
     maps = attention_text(best, width=width, color=color, encoding=encoding)
     if not best.attention:
-        told = look_up(manager().tasks, "task", task).steps
-        steps = resolve(told)(best, width, color, encoding) if told else ""
+        reference = look_up(manager().tasks, "task", task).steps
+        steps = resolve(reference)(best, width, color, encoding) if reference else ""
         return f"{heading}\n\n{steps or maps}"
     return f"{heading}\n\n{maps}\n\n{entropy_table(best, width=width, color=color, encoding=encoding)}"
 
@@ -200,7 +201,7 @@ def _card(report: Mapping[str, Any]) -> str:
 
 
 def _tree(parts: Sequence[Mapping[str, Any]]) -> str:
-    """Indented names, classes, shapes for a batch of one, parameters."""
+    """A table of modules: indented names, classes, output shapes for a batch of one, numbers of parameters."""
     rows = [("part", "class", "output", "parameters")]
     for part in parts:
         depth = part["name"].count(".") + 1 if part["name"] else 0

@@ -1,4 +1,4 @@
-"""``condgen plugin``: what is installed, what is wrong with it, and how to write, install and remove one."""
+"""``condgen plugin``: list, check, create, install and remove plugins."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ if TYPE_CHECKING:
 app = typer.Typer(no_args_is_help=True)
 
 _RESERVED = ("condgen", "core", "plugin", "plugins", "test", "tests")
-"""What no plugin is called: condgen's own one, and packages that hold tests."""
+"""Names that no plugin may have: condgen's own, and those of test packages."""
 
 _TEMPLATE_ENDINGS = ("-distance", "-words")
-"""What the template appends to a plugin's name for its match function and its data set."""
+"""Suffixes of a new plugin's name for its match function and its data set."""
 
-SpecsArg = Annotated[list[str], typer.Argument(metavar="SPEC... [-- PIP OPTION...]", help="As pip takes them.")]
+SpecsArg = Annotated[list[str], typer.Argument(metavar="SPEC... [-- PIP OPTION...]", help="Requirements as for pip.")]
 
 
 @app.command("list")
 def list_plugins(format: ReportFormatOpt = ReportFormat.text) -> None:
-    """Plugins, what they register, and whether they work."""
+    """List plugins, what they register, and whether they work."""
     plugins = _load_all()
     if format == ReportFormat.json:
         _print_json({"plugins": [_as_json(plugin, plugins) for plugin in plugins.plugins]})
@@ -47,7 +47,7 @@ def list_plugins(format: ReportFormatOpt = ReportFormat.text) -> None:
 
 @app.command()
 def doctor(format: ReportFormatOpt = ReportFormat.text) -> None:
-    """Explain what is wrong with plugins; exit code 5 if anything is."""
+    """Explain the problems of plugins; exit code 5 if there are any."""
     from condgen_cli.registry.doctor import checkup
 
     plugins, problems = checkup(_entries())
@@ -69,9 +69,9 @@ def doctor(format: ReportFormatOpt = ReportFormat.text) -> None:
 @app.command()
 def new(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Lower-case letters, digits, hyphens; also its task's name.")],
-    path: Annotated[Path, typer.Option("--path", metavar="DIR", help="Where the package's folder is made.")] = Path(),
+    path: Annotated[Path, typer.Option("--path", metavar="DIR", help="Folder to create the package in.")] = Path(),
 ) -> None:
-    """Write a small plugin that works, with its tests."""
+    """Create a small working plugin, with tests."""
     import keyword
     import re
 
@@ -92,7 +92,7 @@ def new(
 
 @app.command()
 def install(specs: SpecsArg) -> None:
-    """Install plugins with this Python's pip; what would overwrite condgen or another plugin is refused before."""
+    """Install plugins with this Python's pip; refuses those that would overwrite condgen or another plugin."""
     from condgen_cli.registry.distributions import check_arrivals, run_pip
 
     offline = ["--no-index", "--no-build-isolation"] if settings.current().offline else []
@@ -108,14 +108,12 @@ def install(specs: SpecsArg) -> None:
     if not appeared:
         console.warn("no new plugin appeared (condgen plugin list)")
     if Path(sys.prefix, "pipx_metadata.json").exists():
-        console.info(
-            "pipx doesn't know of it and leaves it out when it installs condgen anew; to keep it: pipx inject condgen …"
-        )
+        console.info("pipx doesn't know about it and drops it when it reinstalls condgen; to keep it: pipx inject condgen …")
 
 
 @app.command()
 def uninstall(specs: SpecsArg) -> None:
-    """Remove plugins, by their own name or their distribution's."""
+    """Remove plugins, by name of the plugin or of its distribution."""
     from condgen_cli.registry.distributions import run_pip
 
     installed = _third_party()
@@ -133,7 +131,7 @@ def uninstall(specs: SpecsArg) -> None:
 
 
 def _distribution_of(spec: str, installed: Sequence[EntryPoint]) -> str:
-    """The one distribution that a user's name stands for.
+    """The distribution that a name given by the user stands for.
 
     Raises:
         NotFoundError: if there is none.
@@ -155,9 +153,10 @@ def _distribution_of(spec: str, installed: Sequence[EntryPoint]) -> str:
 
 
 def _check_removal(distribution: str) -> None:
-    """
+    """Refuse to remove a distribution whose files include condgen's own modules.
+
     Raises:
-        PluginError: if a distribution has condgen's own modules among its files, which would go with it.
+        PluginError: if it has such files.
     """
     from condgen_cli.errors import PluginError
     from condgen_cli.registry.distributions import installed_modules, owned_modules
@@ -170,7 +169,7 @@ def _check_removal(distribution: str) -> None:
 
 
 def _name_conflict(name: str) -> str:
-    """What a new plugin's names would collide with; empty: nothing."""
+    """The conflict of a new plugin's names with existing ones; empty if there is none."""
     from importlib import metadata
     from importlib.util import find_spec
 
@@ -202,7 +201,7 @@ def _name_conflict(name: str) -> str:
 
 
 def _load_all() -> Plugins:
-    """All plugins with every hook called; problems are for the report, not for warnings on the way."""
+    """All plugins with every hook called; problems are only reported at the end, without warnings."""
     from condgen_cli.registry.plugins import Plugins
 
     plugins = Plugins(_entries())
@@ -271,7 +270,7 @@ def _problem_as_json(problem: Problem) -> dict[str, str]:
 
 
 def _zoos(plugins: Plugins) -> Iterator[Problem]:
-    """Zoos of plugins that can't be read, and models that nobody can reach."""
+    """Problems of plugins' zoos: unreadable manifests, and models whose names are taken."""
     from condgen_cli.zoo.conflicts import zoo_problems
 
     return zoo_problems(plugins)
@@ -284,7 +283,7 @@ def _write_template(target: Path, name: str) -> None:
     names = {"condgen_example": f"condgen_{name.replace('-', '_')}", "example": name}
 
     def renamed(text: str) -> str:
-        # at once: the new name may hold "example" too; and a model's method example() is the core's name for it
+        # in one pass, since the new name may contain "example"; the method example() of a model keeps its name
         return re.sub(r"condgen_example|example(?!\()", lambda found: names[found.group()], text)
 
     target.mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""``condgen recipe``: the recipes that plugins bring."""
+"""``condgen recipe``: list, print, copy and check recipes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ RecipeArg = Annotated[
     str, typer.Argument(metavar="RECIPE", help="A TOML file, a run's folder, or a name; see condgen recipe ls.")
 ]
 OverridesArg = Annotated[
-    list[str] | None, typer.Argument(metavar="[KEY.PATH=VALUE…]", help="Settings that differ, such as training.epochs=20.")
+    list[str] | None, typer.Argument(metavar="[KEY.PATH=VALUE…]", help="Settings to change, such as training.epochs=20.")
 ]
 
 
@@ -56,7 +56,7 @@ def copy(
     name: RecipeArg,
     path: Annotated[Path | None, typer.Argument(metavar="[PATH]", help="The new file.  [default: ./NAME.toml]")] = None,
 ) -> None:
-    """Copy a recipe, to be changed and given to condgen train."""
+    """Copy a recipe to a file, to edit it and pass it to condgen train."""
     from condgen_cli.training import find_recipe
 
     text, file = find_recipe(name)
@@ -77,7 +77,7 @@ def check(
     settings: SetOpt = None,
     format: ReportFormatOpt = ReportFormat.text,
 ) -> None:
-    """Find out before training whether the data, the settings, the sizes and the memory of each stage fit."""
+    """Check before training that the data and settings of each stage are valid, and print its sizes and memory."""
     from dataclasses import asdict
 
     from condgen_cli.data.store import parse_options
@@ -110,6 +110,6 @@ def check(
         )
     head = ["stage", "train / dev", "parameters", "memory", "batches an epoch", "steps"]
     print(table(head, rows, color=console.use_color(), width=console.width()))
-    console.info("memory: weights, gradients, optimizer and average; activations come on top")
+    console.info("memory: of weights, gradients, optimizer and weight average; activations come on top")
     if not all(one.exact for one in checks):
-        console.info(f"each stage was built on the first {LIMIT} items, and its vocabulary is theirs")
+        console.info(f"each stage was checked on the first {LIMIT} items only, including its vocabulary")

@@ -38,10 +38,12 @@ _STDIN = "-"
 
 def score(
     metrics: Annotated[list[str], typer.Argument(metavar="METRIC", help="Such as bleu4, cider, rouge_l, bleu, chrf, wer.")],
-    hypotheses: Annotated[str, typer.Option("--hyp", metavar="FILE", help="The system's output, a line each; - is stdin.")],
+    hypotheses: Annotated[
+        str, typer.Option("--hyp", metavar="FILE", help="The system's output, a line per item; - for stdin.")
+    ],
     references: Annotated[
         list[str],
-        typer.Option("--ref", metavar="FILE", help="References, a line each; repeatable. An empty line is no reference."),
+        typer.Option("--ref", metavar="FILE", help="References, a line per item; repeatable. An empty line is no reference."),
     ],
     paired: Annotated[
         str | None, typer.Option("--paired", metavar="FILE", help="Another system's output, compared with the first.")
@@ -52,7 +54,7 @@ def score(
     alignments: AlignmentsOpt = None,
     format: ReportFormatOpt = ReportFormat.text,
 ) -> None:
-    """Score any system's output, a line each."""
+    """Score any system's output, a line per item."""
     weights = edit_costs(alignments)
     paths = [hypotheses, *references, *([paired] if paired else [])]
     if paths.count(_STDIN) > 1:
@@ -90,7 +92,7 @@ def score(
 
 
 def read_lines(path: str) -> list[str]:
-    """The lines of a UTF-8 file, or of standard input for ``-``; ends of lines are ``\\n`` or ``\\r\\n`` and no others.
+    """The lines of a UTF-8 file, or of standard input for ``-``; only ``\\n`` and ``\\r\\n`` end lines.
 
     Raises:
         NotFoundError: if there is no such file.
@@ -119,10 +121,10 @@ def _decode_line(row: bytes, name: str, number: int) -> str:
 
 
 def _read_all(paths: Sequence[str]) -> list[list[str]]:
-    """The lines of files that have as many as the first.
+    """The lines of files.
 
     Raises:
-        UsageError: if they haven't.
+        UsageError: if their numbers of lines differ.
     """
     lines = [read_lines(path) for path in paths]
     for path, rows in zip(paths, lines, strict=True):
@@ -132,7 +134,7 @@ def _read_all(paths: Sequence[str]) -> list[list[str]]:
 
 
 def _items(references: Sequence[Sequence[str]]) -> list[Item]:
-    """An item for each line; where all its references are empty, the first one stands."""
+    """An item for each line. Empty references are dropped; if all are empty, the first is kept."""
     from condgen_cli.item import Item
 
     rows = zip(*references, strict=True)
@@ -148,7 +150,7 @@ def _generations(lines: Iterable[str]) -> list[Generation]:
 def _alignments_json(
     items: Sequence[Item], systems: Iterable[Sequence[Generation]], weights: Weights | None, words: Words
 ) -> list[dict[str, Any]]:
-    """What ``--alignments`` adds to each system's result."""
+    """The JSON members that ``--alignments`` adds to each system's result."""
     if weights is None:
         return [{} for _ in systems]
     from condgen_cli.metrics.alignments import closest_alignment

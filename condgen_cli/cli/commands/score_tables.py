@@ -1,4 +1,4 @@
-"""What ``condgen eval`` and ``condgen score`` have in common: options, tables, and warnings about scores."""
+"""Options, tables and warnings shared by ``condgen eval`` and ``condgen score``."""
 
 from __future__ import annotations
 
@@ -53,14 +53,14 @@ def edit_costs(name: str | None) -> Weights | None:
 
 
 def print_table(content: tuple[Sequence[str], Sequence[Sequence[str]]], title: str) -> None:
-    """A table and an empty line."""
+    """Print a table and an empty line."""
     from condgen_cli.render.tables import table
 
     print(table(*content, title=title, color=console.use_color(), width=console.width()), end="\n\n")
 
 
 def print_undefined(reports: Iterable[Report]) -> None:
-    """Below a table, why scores in it are none, each reason once."""
+    """Print below a table the reasons for undefined scores in it, each once."""
     from condgen_cli.metrics.report import UNDEFINED
     from condgen_cli.metrics.suite import remark_lines
 
@@ -70,16 +70,16 @@ def print_undefined(reports: Iterable[Report]) -> None:
 
 
 def warn_remarks(report: Report, name: str) -> None:
-    """Warn of scores that say little."""
+    """Warn of scores that mean little."""
     from condgen_cli.metrics.suite import remark_lines
 
-    told = {key: remark for key, remark in report.remarks.items() if key not in report.undefined}
-    for line in remark_lines(told):
+    remarks = {key: remark for key, remark in report.remarks.items() if key not in report.undefined}
+    for line in remark_lines(remarks):
         console.warn(f"{name}: {line}")
 
 
 def warn_few(n: int) -> None:
-    """Warn of a comparison on so few items that its p-values can't be small."""
+    """Warn if there are too few items for a p-value of at most 0.05."""
     from condgen_cli.metrics.significance import least_p
 
     if least_p(n) > 0.05:

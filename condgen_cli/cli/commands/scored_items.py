@@ -1,4 +1,4 @@
-"""Single items of an evaluation: the worst of them with what the model looked at, alignments, and warnings about inputs."""
+"""Single items of an evaluation: the worst ones with attention, alignments, and warnings about inputs."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 __all__ = ["MOST_WARNINGS", "items_json", "print_items", "warn_of_items"]
 
 MOST_WARNINGS = 5
-"""Failures of items, and warnings about them, that are printed."""
+"""Largest number of failures, and of warnings about items, that are printed."""
 
 
 def items_json(suite: Suite, evaluations: Iterable[Evaluation], worst: int, weights: Weights | None) -> list[dict[str, Any]]:
-    """The members that ``--worst`` and ``--alignments`` add to each result in JSON."""
+    """The JSON members that ``--worst`` and ``--alignments`` add to each result."""
     from condgen_cli.metrics.evaluation import aligned, records, worst_rows
 
     details = []
@@ -53,7 +53,7 @@ def print_items(
     worst: int,
     weights: Weights | None,
 ) -> None:
-    """The worst items with what the model looked at, and alignments: theirs, or all if none were asked for."""
+    """Print the worst items with attention, and alignments: of these, or of all items without ``--worst``."""
     from condgen_cli.metrics.evaluation import aligned, records, worst_rows
     from condgen_cli.metrics.report import UNDEFINED
 
@@ -85,7 +85,7 @@ def _print_attention(generation: Generation) -> None:
 
 
 def _conditions(runner: Runner, items: Iterable[Item], wanted: set[str]) -> dict[str, Any]:
-    """What attention is drawn on, read again for the few items that are shown."""
+    """The backgrounds that attention is drawn on, read again for the few items that are shown."""
     conditions: dict[str, Any] = {}
     if not wanted:
         return conditions
@@ -98,7 +98,7 @@ def _conditions(runner: Runner, items: Iterable[Item], wanted: set[str]) -> dict
 
 
 def warn_of_items(evaluation: Evaluation) -> None:
-    """What readers and the model told about inputs: the first few lines, and how many there are beside them."""
+    """Print the first warnings about inputs, and the number of the others."""
     pairs = zip(evaluation.items, evaluation.generations, strict=True)
     told = [f"{item.source or item.id}: {warning}" for item, one in pairs for warning in dict.fromkeys(one.warnings)]
     for warning in told[:MOST_WARNINGS]:

@@ -1,4 +1,4 @@
-"""``condgen train``."""
+"""``condgen train``: train a model from a recipe."""
 
 from __future__ import annotations
 
@@ -23,14 +23,15 @@ def train(
     recipe: RecipeArg,
     overrides: OverridesArg = None,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on from the run's last checkpoint; what is done is not done again.")
+        bool, typer.Option("--resume", help="Continue from the run's last checkpoint; finished work is not repeated.")
     ] = False,
-    force: Annotated[bool, typer.Option("--force", help="Start anew where a run has been.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Start over, replacing an existing run.")] = False,
     stage: Annotated[
-        str | None, typer.Option("--stage", metavar="NAME|N", help="Train one stage of the recipe, from what is there.")
+        str | None,
+        typer.Option("--stage", metavar="NAME|N", help="Train only this stage, from those done before."),
     ] = None,
     processes: Annotated[
-        int, typer.Option("--processes", min=1, help="Train in so many processes on this machine.", show_default=False)
+        int, typer.Option("--processes", min=1, help="Number of training processes on this machine.", show_default=False)
     ] = 1,
     data_dir: DataDirOpt = None,
     settings: SetOpt = None,
@@ -40,7 +41,7 @@ def train(
     device: DeviceOpt = Device.auto,
     format: ReportFormatOpt = ReportFormat.text,
 ) -> None:
-    """Train a model from a recipe, all of its stages; interrupted, it goes on with --resume as if nothing had happened."""
+    """Train a model from a recipe, with all of its stages. An interrupted run continues exactly with --resume."""
     from condgen_cli.data.store import parse_options
     from condgen_cli.training import find_recipe, is_main_process, parse_stages, train_stages
 
@@ -69,7 +70,7 @@ def train(
 def _train_single(
     recipe: Recipe, run_dir: Path, resume: bool, force: bool, device: str, data_dir: Path | None
 ) -> tuple[dict[str, Any], str]:
-    """Train what has no stages: the summary as JSON and as text."""
+    """Train a recipe without stages; returns the summary as JSON and as text."""
     from condgen_cli.training import RunDirectory, build_experiment
     from condgen_cli.training import train as run_training
 
@@ -83,7 +84,7 @@ def _train_single(
 
 
 def _global_options() -> list[str]:
-    """The options before the command that a worker needs too; what comes from the environment, it has."""
+    """The global options to pass to worker processes; environment variables are inherited."""
     from condgen_cli import settings
 
     current = settings.current()
@@ -99,7 +100,7 @@ def _global_options() -> list[str]:
 
 def _facts(summary: Mapping[str, Any]) -> dict[str, str]:
     metric = summary["metric"]
-    reasons = {"epochs": "all epochs are done", "patience": f"{metric} had stopped getting better"}
+    reasons = {"epochs": "all epochs are done", "patience": f"{metric} had stopped improving"}
     best = "never a number" if summary["best"] is None else f"{summary['best']:.4g} at step {summary['best_step']}"
     dev = (f"{name} {'nan' if value is None else format(value, '.4g')}" for name, value in summary["dev"].items())
     return {

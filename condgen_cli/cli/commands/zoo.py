@@ -1,4 +1,4 @@
-"""``condgen list | show | pull | verify | rm``: the models of the zoo, and those of them that are on this machine."""
+"""``condgen list | show | pull | verify | rm``: the models of the zoo, and their files on this machine."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ ModelArg = Annotated[str, typer.Argument(metavar="MODEL", help="A model of the z
 ModelsArg = Annotated[list[str], typer.Argument(metavar="MODEL…", help="Models of the zoo; see condgen list.")]
 AnyModelsArg = Annotated[list[str] | None, typer.Argument(metavar="[MODEL…]", help="Models of the zoo.  [default: all]")]
 
-RecipeOpt = Annotated[bool, typer.Option("--recipe", help="Print the recipe that made the model instead.")]
+RecipeOpt = Annotated[bool, typer.Option("--recipe", help="Print the recipe that the model was trained with.")]
 
 
 def list_models(format: ReportFormatOpt = ReportFormat.text) -> None:
-    """List the models of the zoo, where their files are, and which zoo each comes from."""
+    """List the models of the zoo, with the state of their files and the zoo they come from."""
     from condgen_cli.zoo import open_zoo
     from condgen_cli.zoo.fetch import human_size
 
@@ -58,7 +58,7 @@ def show(model: ModelArg, recipe: RecipeOpt = False, format: ReportFormatOpt = R
     if recipe:
         training = zoo.recipe(entry)
         text = training.to_json() if format is ReportFormat.json else training.to_toml()
-        print(escape_controls(text.rstrip(), colors=False))  # with the escapes of JSON, which are TOML's too
+        print(escape_controls(text.rstrip(), colors=False))  # JSON escapes are valid in TOML, too
         return
     card = _card(zoo, entry)
     if format is ReportFormat.json:
@@ -125,10 +125,11 @@ def verify(models: AnyModelsArg = None, format: ReportFormatOpt = ReportFormat.t
 
 
 def _for_each(zoo: Zoo, names: Sequence[str], action: Callable[[Entry], dict[str, Any]], format: ReportFormat) -> None:
-    """Apply an action to every model, whether others fail or not, and print a line for each.
+    """Apply an action to each model, even if others fail, and print a line for each.
 
     Raises:
-        CondgenError: the only model's error, or PartialFailure.
+        CondgenError: the error, if there is only one model.
+        PartialFailure: if some models failed.
     """
     documents, failed = [], 0
     for name in names:
@@ -204,7 +205,7 @@ def _file_rows(entry: Entry) -> list[list[Any]]:
 
 
 def _result_rows(entry: Entry) -> list[list[Any]]:
-    """Our scores, then published ones."""
+    """The model's results, then published ones."""
     ours = [
         [entry.id, f"{row.dataset} {row.split}", row.metric, row.value, _interval(row.interval), row.n] for row in entry.results
     ]
