@@ -110,6 +110,6 @@ def check(
         )
     head = ["stage", "train / dev", "parameters", "memory", "batches an epoch", "steps"]
     print(table(head, rows, color=console.use_color(), width=console.width()))
-    console.info("memory: of weights, gradients, optimizer and weight average; activations come on top")
+    console.info("memory counts weights, gradients, optimizer and weight average, but not activations")
     if not all(one.exact for one in checks):
         console.info(f"each stage was checked on the first {LIMIT} items only, including its vocabulary")

@@ -1,4 +1,4 @@
-"""What the plugin registers. Heavy parts are named as "module:attribute" and imported when they are used."""
+"""The specs that the plugin registers. Heavy parts are "module:attribute" references, imported when they are used."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def condgen_register_datasets() -> list[DatasetSpec]:
         DatasetSpec(
             name="example-words",
             task="example",
-            help="Made words and their capitals.",
+            help="Random words and their capitals.",
             open="condgen_example.data:words",
             licence="CC0-1.0",
             generated=True,
@@ -57,5 +57,7 @@ def condgen_register_recipes() -> list[RecipeSpec]:
 @hookimpl
 def condgen_register_match_functions() -> list[MatchFunctionSpec]:
     return [
-        MatchFunctionSpec("example-distance", "condgen_example.match:DistanceMatch", "-|h - z|², the nearest position wins")
+        MatchFunctionSpec(
+            "example-distance", "condgen_example.match:DistanceMatch", "-|h - z|², the nearest position scores highest"
+        )
     ]

@@ -13,7 +13,8 @@ COUNTS = {"train": 4000, "dev": 100, "test": 100}
 
 
 def words(root: Path, split: str) -> Iterator[Item]:
-    """Made as it is opened (``generated``); a real one would read lazily from ``root``, the folder that --data-dir names."""
+    """Generate the items (``generated`` in the spec); a real data set would read them lazily from ``root``, the folder of
+    --data-dir."""
     random = Random(split)
     for _ in range(COUNTS[split]):
         word = "".join(random.choices(ascii_lowercase, k=random.randint(2, 8)))

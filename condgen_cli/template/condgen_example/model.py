@@ -1,4 +1,4 @@
-"""The model: a recurrent encoder reads a word's letters, and a recurrent decoder with attention writes it."""
+"""The model: a recurrent encoder of a word's letters, and a recurrent decoder with attention."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SPECIALS = ("<pad>", "<bos>", "<eos>", "<unk>")
 
 
 class Letters:
-    """The vocabulary: letters, large and small."""
+    """The vocabulary: capital and small letters."""
 
     pad, bos, eos, unk = range(4)
     tokens = (*SPECIALS, *ascii_uppercase, *ascii_lowercase)
@@ -29,7 +29,7 @@ class Letters:
         return len(self.tokens)
 
     def encode(self, text: str) -> list[int]:
-        """Ids of the letters; anything else is left out."""
+        """Ids of the letters; other characters are dropped."""
         return [self.tokens.index(letter) for letter in text if letter in self.tokens]
 
     def decode(self, ids: Sequence[int]) -> str:
@@ -43,7 +43,7 @@ class SpellerConfig(BaseModel):
     """``[model]`` of a recipe.
 
     Args:
-        size: of embeddings and states.
+        size: size of embeddings and states.
         match: name of the match function.
     """
 
@@ -54,7 +54,7 @@ class SpellerConfig(BaseModel):
 
 
 class Speller(DecoderModel):
-    """Writes what it reads in other letters. ``DecoderModel`` has ``start``, ``step`` and ``forward``."""
+    """Writes a word in capitals. ``DecoderModel`` provides ``start``, ``step`` and ``forward``."""
 
     vocabulary = Letters()
 
@@ -68,12 +68,12 @@ class Speller(DecoderModel):
         self.decoder = RecurrentDecoder(len(self.vocabulary), size, size, size, attention, cell="gru")
 
     def collate(self, items: Sequence[Item]) -> Tensor:
-        """Ids of the letters (batch, positions), the end last, padded."""
+        """Ids of the letters and the end token (batch, positions), padded."""
         rows = [torch.tensor([*self.vocabulary.encode(item.condition), self.vocabulary.eos]) for item in items]
         return pad_sequence(rows, batch_first=True, padding_value=self.vocabulary.pad)
 
     def encode(self, batch: Tensor) -> Memory:
-        """The memory of words (batch, positions): a vector (size,) for each letter."""
+        """The memory of words (batch, positions): values (batch, positions, size), one for each letter."""
         mask = batch != self.vocabulary.pad
         values, last = run(self.encoder, self.embedding(batch), mask.sum(1).cpu())
         labels = [tuple(map(self.vocabulary.token, row[real].tolist())) for row, real in zip(batch, mask, strict=True)]
@@ -82,10 +82,10 @@ class Speller(DecoderModel):
         return Memory(values, self.decoder.attention.keys(values), mask, axes, vector=last)
 
     def example(self) -> Item:
-        """An input that ``condgen inspect`` runs through the model for shapes and costs."""
+        """An item with which ``condgen inspect`` measures shapes and costs."""
         return Item(id="letters", condition="letters", source="letters")
 
 
 def build(config: Mapping[str, object], files: Mapping[str, Path]) -> Speller:
-    """The model of a run or of a manifest's entry, without its weights."""
+    """Build the model from its configuration, without its weights."""
     return Speller(check(SpellerConfig, config, source="model"))

@@ -1,4 +1,4 @@
-"""What one text of the command line, or one line of --input, holds."""
+"""Reads the items of one text of the command line, or of one line of --input."""
 
 from __future__ import annotations
 
@@ -8,5 +8,5 @@ from condgen_cli.model import Item
 
 
 def read(source: str) -> Iterator[Item]:
-    """The word itself."""
+    """One item: the word itself."""
     yield Item(id=source, condition=source, source=source)

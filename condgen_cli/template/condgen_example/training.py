@@ -1,4 +1,4 @@
-"""How the model is trained: its data, a batch, the loss. The epochs, the scores and the files are the core's."""
+"""Training of the model: its data, a batch, the loss. Epochs, scores and files are handled by the core."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class CrossEntropy(Objective):
 
 
 class SpellerExperiment(Experiment):
-    """Trained on words of like length."""
+    """Trains on batches of words of similar length."""
 
     unit = "words"
 
