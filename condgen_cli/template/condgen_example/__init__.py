@@ -56,8 +56,4 @@ def condgen_register_recipes() -> list[RecipeSpec]:
 
 @hookimpl
 def condgen_register_match_functions() -> list[MatchFunctionSpec]:
-    return [
-        MatchFunctionSpec(
-            "example-distance", "condgen_example.match:DistanceMatch", "-|h - z|², the nearest position scores highest"
-        )
-    ]
+    return [MatchFunctionSpec("example-distance", "condgen_example.match:DistanceMatch", "-|Wh - z|²: nearest scores highest")]
