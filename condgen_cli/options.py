@@ -102,7 +102,7 @@ def _within(low: float, high: float, above: bool = False) -> Callable[[Any, Any]
 
 
 ModelOpt = Annotated[
-    str | None, typer.Option("--model", "-m", metavar="NAME", help="A model of the zoo, or the folder of a training run.")
+    str | None, typer.Option("--model", "-m", metavar="NAME", help="A model of the zoo, or a training run's folder.")
 ]
 DeviceOpt = Annotated[Device, typer.Option("--device", help="Device to compute on.")]
 SeedOpt = Annotated[

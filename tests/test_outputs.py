@@ -175,7 +175,7 @@ def test_an_interruption_keeps_what_was_done_beside(run: Run, tmp_path: Path) ->
         code, out, err = run("translate", "eins", "zwei", "interrupt", "-o", name, "--batch-size", "1")
         assert (code, out) == (130, "")
         assert Path(name).read_text() == "yesterday\n"
-        assert f"what was done until then is in {name}.part" in err
+        assert f"the results so far are in {name}.part" in err
     rows = json.loads(Path("res.json.part").read_text())
     assert [row["output"] for row in rows] == ["eins", "zwei"]
     assert Path("res.txt.part").read_text() == "eins\nzwei\n"
@@ -220,7 +220,7 @@ def test_an_input_that_fails_leaves_no_file_and_no_other_name(run: Run, photos: 
 def test_inputs_of_one_name_are_told_apart(run: Run, photos: list[str]) -> None:
     code, _, err = run("caption", "a.png", "a.jpg", "-o", "{stem}.txt")
     assert code == 0
-    assert err == "warning: a.jpg: a.txt is of a.png, so this one goes to a-2.txt\n"
+    assert err == "warning: a.jpg: a.txt holds the result of a.png, so this result goes to a-2.txt\n"
     assert (Path("a.txt").read_text(), Path("a-2.txt").read_text()) == ("a.png\n", "a.jpg\n")
 
 
