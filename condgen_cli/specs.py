@@ -72,7 +72,7 @@ def package_file(package: str, file: str) -> Any:
         with guard():
             return files(package).joinpath(file)
     except Exception as error:
-        raise _unusable(package, f"cannot look into {package}: {describe_error(error)}") from error
+        raise _unusable(package, f"cannot open the package {package}: {describe_error(error)}") from error
 
 
 def package_text(package: str, file: str, what: str) -> str:

@@ -130,7 +130,7 @@ def _check_steps(model: Any, memory: Any, targets: Any) -> None:
         step = model.step(targets[:, t], state, memory)
         assert step.logits.shape == (rows, len(model.vocabulary)), "logits must be (rows, vocabulary)"
         again = model.step(targets[:, t], state, memory)
-        assert torch.equal(step.logits, again.logits), "the same step twice differs: keep what changes in the state"
+        assert torch.equal(step.logits, again.logits), "repeating a step changes its result: keep all state in the state"
         for name, weights in step.attention.items():
             _check_attention(name, weights, memory, rows)
         state = step.state
@@ -150,7 +150,7 @@ def _check_attention(name: str, weights: Any, memory: Any, rows: int) -> None:
         padding = ~memory.mask.repeat_interleave(rows // len(memory), 0)
         if weights.dim() == 3:
             padding = padding.unsqueeze(1).expand_as(weights)
-        assert not weights[padding].any(), f"{name}: looks at padding"
+        assert not weights[padding].any(), f"{name}: attends to padding"
 
 
 def _check_selection(model: Any, memory: Any, token: Any) -> None:

@@ -132,7 +132,7 @@ def test_plugins_of_one_name_are_told_apart(condgen):
     )
     done = condgen("plugin", "uninstall", "same")
     assert (done.returncode, done.stdout) == (2, "")
-    assert "error: condgen-one and condgen-two each bring a plugin 'same': say which" in done.stderr
+    assert "error: condgen-one and condgen-two each provide a plugin 'same': name one of them" in done.stderr
     assert "hint: condgen plugin uninstall condgen-one or condgen plugin uninstall condgen-two" in done.stderr
 
 

@@ -96,7 +96,7 @@ BROKEN = {
     ),
     "twocommands": (
         HEADER + "@hookimpl\ndef condgen_register_tasks(): return [TaskSpec('a', 'b', 'c:d', 'e:f', options=['search'])]",
-        "'a' has a command of its own: options would do nothing",
+        "'a' has its own command, so options has no effect",
         False,
     ),
     "noreference": (
@@ -181,7 +181,7 @@ FAULTY = {
     ),
     "nowhere": (
         hook("models", "ModelSpec('d', 'captoin', 'plug_nowhere:build')") + "def build(config, files): pass",
-        "model d is for the task 'captoin', which no plugin brings",
+        "model d is for the task 'captoin', which no plugin provides",
     ),
     "score": (
         hook("datasets", "DatasetSpec('d', 'caption', '', 'plug_score:read', metrics=('bleurgh',))")
@@ -217,7 +217,7 @@ FAULTY = {
         "Can't instantiate abstract class Half",
     ),
     "recipe": (hook("recipes", "RecipeSpec('r', 'caption', 'json', 'absent.toml')"), "json holds no absent.toml"),
-    "single": (hook("manifests", "ManifestSpec('one', 'plug_single')"), "cannot look into plug_single"),
+    "single": (hook("manifests", "ManifestSpec('one', 'plug_single')"), "cannot open the package plug_single"),
     "empty": (hook("manifests", "ManifestSpec('two', 'package_without_init')"), "package_without_init/manifest.json"),
     "explodes": (hook("manifests", "ManifestSpec('three', 'package_that_raises')"), "ZeroDivisionError"),
     "flag": (
@@ -321,7 +321,7 @@ def test_faulty_parts_cost_the_commands_that_need_none_nothing(condgen):
     done = condgen("list", "--format", "json")
     assert done.returncode == 0, done.stderr
     assert "sat" in {model["id"] for model in json.loads(done.stdout)["models"]}
-    assert "cannot look into plug_single" in done.stderr
+    assert "cannot open the package plug_single" in done.stderr
     assert condgen("inspect", "--help").returncode == 0
     assert condgen("data", "ls").returncode == 0
 
@@ -511,7 +511,7 @@ def test_the_built_in_plugin_keeps_the_contract():
             "import numpy" + HEADER + "@hookimpl\ndef condgen_register_manifests(): return [ManifestSpec('a', url='http://x')]",
             "imports numpy",
         ),
-        (hook("models", "ModelSpec('d', 'nowhere', 'json:loads')"), "task 'nowhere', which no plugin brings"),
+        (hook("models", "ModelSpec('d', 'nowhere', 'json:loads')"), "task 'nowhere', which no plugin provides"),
         (hook("models", "ModelSpec('d', 'caption', 'json:absent')"), "json has no absent"),
         (hook("metrics", "MetricSpec('d', 'json:loads')"), "keys of metric 'd' is not a tuple"),
     ],

@@ -560,7 +560,7 @@ def test_a_later_weights_file_wins(run: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "error", "message"),
     [
-        ({"architecture": {"name": "unheard-of", "config": {}}}, PluginError, "'unheard-of', which no plugin brings"),
+        ({"architecture": {"name": "unheard-of", "config": {}}}, PluginError, "'unheard-of', which no plugin provides"),
         ({"architecture": {"name": "caption"}}, IntegrityError, "is not a model's description"),
         ({"architecture": {"name": "caption", "config": {"kind": "?"}}}, UsageError, "kind"),
         ({"files": ["../secret"]}, IntegrityError, "secret"),

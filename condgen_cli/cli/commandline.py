@@ -69,7 +69,7 @@ class Commands(Group):
         plugins = manager()
         if found := plugins.tasks.get(cmd_name) or plugins.commands.get(cmd_name):
             return _plugin_command(found)
-        if broken := plugins.broken(cmd_name):
+        if broken := plugins.error_of(cmd_name):
             raise broken
         return None
 

@@ -20,7 +20,7 @@ def read_items(task: str, source: str) -> Iterator[Item]:
 
     spec = manager().tasks.get(task)
     if spec is None:
-        raise PluginError(f"no plugin brings the task {task!r}", "condgen plugin doctor")
+        raise PluginError(f"no plugin provides the task {task!r}", "condgen plugin doctor")
     yield from resolve(spec.reader)(source)
 
 

@@ -40,9 +40,9 @@ def name_problems(plugin: Plugin, plugins: Plugins) -> Iterator[Problem]:
     for spec, hook in _specs(plugin, plugins):
         label = _label(spec)
         if isinstance(spec, ModelSpec | DatasetSpec | RecipeSpec | ExperimentSpec) and spec.task not in plugins.tasks:
-            yield _problem(plugin, hook, f"{label} is for the task {spec.task!r}, which no plugin brings")
+            yield _problem(plugin, hook, f"{label} is for the task {spec.task!r}, which no plugin provides")
         if isinstance(spec, InspectorSpec) and spec.architecture not in plugins.models:
-            yield _problem(plugin, hook, f"{label} is for the architecture {spec.architecture!r}, which no plugin brings")
+            yield _problem(plugin, hook, f"{label} is for the architecture {spec.architecture!r}, which no plugin provides")
         for field in ("metrics", "passing"):
             for key in getattr(spec, field, ()):
                 if key not in plugins.metrics:
@@ -103,7 +103,12 @@ def _late_imports(plugin: Plugin, module: str) -> Iterator[Problem]:
                 message = f"{module} imports {name}, which is not installed"
                 where = f"{file}:{node.lineno}"  # type: ignore[attr-defined]
                 yield Problem(
-                    plugin.name, message, f"pip install {package}, or what brings it", where, False, plugin.entry.distribution
+                    plugin.name,
+                    message,
+                    f"pip install {package}, or what contains it",
+                    where,
+                    False,
+                    plugin.entry.distribution,
                 )
 
 
@@ -229,9 +234,9 @@ def _recipe_faults(spec: RecipeSpec, plugins: Plugins) -> Iterator[str]:
     if recipes[0].task != spec.task:
         yield f"{spec.file} is for the task {recipes[0].task!r}, not {spec.task!r}"
     for architecture in sorted({recipe.model.architecture for recipe in recipes} - plugins.models.keys()):
-        yield f"{spec.file} names the architecture {architecture!r}, which no plugin brings"
+        yield f"{spec.file} names the architecture {architecture!r}, which no plugin provides"
     for dataset in sorted({recipe.data.dataset for recipe in recipes} - plugins.datasets.keys()):
-        yield f"{spec.file} names the data set {dataset!r}, which no plugin brings"
+        yield f"{spec.file} names the data set {dataset!r}, which no plugin provides"
 
 
 def _experiment_faults(spec: ExperimentSpec, plugins: Plugins) -> Iterator[str]:
@@ -239,14 +244,14 @@ def _experiment_faults(spec: ExperimentSpec, plugins: Plugins) -> Iterator[str]:
 
     experiment = parse_experiment(package_text(spec.package, spec.file, "it"), spec.file)
     if experiment.evaluate.dataset not in plugins.datasets:
-        yield f"{spec.file} names the data set {experiment.evaluate.dataset!r}, which no plugin brings"
+        yield f"{spec.file} names the data set {experiment.evaluate.dataset!r}, which no plugin provides"
     for recipe in sorted(
         {variant.recipe or experiment.recipe or "" for variant in experiment.variants} - plugins.recipes.keys()
     ):
-        yield f"{spec.file} names the recipe {recipe!r}, which no plugin brings"
+        yield f"{spec.file} names the recipe {recipe!r}, which no plugin provides"
     for key in experiment.evaluate.metrics:
         if key not in plugins.metrics:
-            yield f"{spec.file} names the metric {key!r}, which no plugin brings"
+            yield f"{spec.file} names the metric {key!r}, which no plugin provides"
 
 
 def _manifest_faults(spec: ManifestSpec, plugins: Plugins) -> Iterator[str]:
@@ -261,9 +266,9 @@ def _manifest_faults(spec: ManifestSpec, plugins: Plugins) -> Iterator[str]:
         source = local_source(path, spec.name, "plugin")
         for entry in source.manifest.entries:
             if entry.task not in plugins.tasks:
-                yield f"its model {entry.id!r} is for the task {entry.task!r}, which no plugin brings"
+                yield f"its model {entry.id!r} is for the task {entry.task!r}, which no plugin provides"
             if entry.architecture.name not in plugins.models:
-                yield f"its model {entry.id!r} needs the architecture {entry.architecture.name!r}, which no plugin brings"
+                yield f"its model {entry.id!r} needs the architecture {entry.architecture.name!r}, which no plugin provides"
             for file in entry.all_files:
                 here = [one for one in source.places(file) if one.is_file()]
                 if not here and not source.urls(file):

@@ -37,7 +37,7 @@ __all__ = [
 DISTRIBUTION = "condgen"
 DOCTOR = "condgen plugin doctor"
 REINSTALL = "pip install --force-reinstall condgen"
-LIGHTER = "name heavy parts as module:attribute, and import what is heavy inside functions"
+LIGHTER = "give heavy parts as module:attribute references, and import heavy modules inside functions"
 
 PREFIX = "condgen_register_"
 

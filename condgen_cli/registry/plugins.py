@@ -144,8 +144,8 @@ class Plugins:
         """All mappings, by kind; calls all hooks."""
         return {hook.removeprefix(PREFIX): getattr(self, hook.removeprefix(PREFIX)) for hook in HOOKS}
 
-    def broken(self, name: str) -> PluginError | None:
-        """Why a plugin ``name`` doesn't bring what it should; None if it has no problem, or if there is no such plugin."""
+    def error_of(self, name: str) -> PluginError | None:
+        """The error of the plugin ``name``; None if it has no problem, or there is no such plugin."""
         for problem in sorted(self.problems, key=lambda problem: not problem.fatal):
             if problem.plugin == name:
                 return PluginError(f"plugin {name!r} can't be used: {problem.message}", DOCTOR)

@@ -73,7 +73,7 @@ def _check_task(spec: TaskSpec, label: str) -> None:
             raise MalformedError(f"option_help of {label}: it has no option {name!r}")
     for name in ("inputs", "options", "option_help") if spec.command else ():
         if getattr(spec, name):
-            raise MalformedError(f"{label} has a command of its own: {name} would do nothing")
+            raise MalformedError(f"{label} has its own command, so {name} has no effect")
     for field, suffixes in (("suffixes", spec.suffixes), ("files", spec.files)):
         for suffix in suffixes:
             if not suffix.startswith(".") or suffix != suffix.lower():

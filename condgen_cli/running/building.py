@@ -33,7 +33,7 @@ def build_model(bundle: Bundle) -> Model:
     if spec is None:
         plugin = bundle.entry.requires.plugin if bundle.entry else ""
         hint = f"condgen plugin install {plugin}" if plugin else "condgen plugin doctor"
-        raise PluginError(f"{bundle.name} needs the architecture {bundle.architecture!r}, which no plugin brings", hint)
+        raise PluginError(f"{bundle.name} needs the architecture {bundle.architecture!r}, which no plugin provides", hint)
     builder = resolve(spec.build)
     try:
         with guard(), _WithoutInitialisation():

@@ -35,7 +35,7 @@ def load_model(task: str, options: TaskOptions) -> tuple[Runner, Decoding]:
         options: the command's options.
     Raises:
         UsageError: if options contradict one another.
-        CondgenError: if the model can't be had.
+        CondgenError: if the model can't be loaded.
     """
     spec = look_up(manager().tasks, "task", task)
     options = complete(spec, options)
@@ -52,7 +52,7 @@ class Session:
         live: whether inputs arrive interactively, as from a pipe.
         choose: returns the model's name for an item; None: ``options.model`` is used for all inputs, and loaded at once.
     Raises:
-        CondgenError: if the model can't be had.
+        CondgenError: if the model can't be loaded.
     """
 
     def __init__(

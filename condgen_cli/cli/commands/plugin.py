@@ -148,7 +148,7 @@ def _distribution_of(spec: str, installed: Sequence[EntryPoint]) -> str:
         hints = [
             f"condgen plugin uninstall {one}" if one != name else f"{sys.executable} -m pip uninstall {one}" for one in found
         ]
-        raise UsageError(f"{' and '.join(found)} each bring a plugin {spec!r}: say which", " or ".join(hints))
+        raise UsageError(f"{' and '.join(found)} each provide a plugin {spec!r}: name one of them", " or ".join(hints))
     return found[0]
 
 
@@ -282,7 +282,7 @@ def _write_template(target: Path, name: str) -> None:
 
     names = {"condgen_example": f"condgen_{name.replace('-', '_')}", "example": name}
 
-    def renamed(text: str) -> str:
+    def rename(text: str) -> str:
         # in one pass, since the new name may contain "example"; the method example() of a model keeps its name
         return re.sub(r"condgen_example|example(?!\()", lambda found: names[found.group()], text)
 
@@ -290,9 +290,9 @@ def _write_template(target: Path, name: str) -> None:
     with as_file(files("condgen_cli").joinpath("template")) as template:
         for source in sorted(template.rglob("*")):
             if source.is_file() and "__pycache__" not in source.parts:
-                destination = target / renamed(str(source.relative_to(template)))
+                destination = target / rename(str(source.relative_to(template)))
                 destination.parent.mkdir(parents=True, exist_ok=True)
-                destination.write_text(renamed(source.read_text(encoding="utf-8")), encoding="utf-8")
+                destination.write_text(rename(source.read_text(encoding="utf-8")), encoding="utf-8")
 
 
 def _print_json(document: dict[str, Any]) -> None:

@@ -97,7 +97,7 @@ def rm(models: ModelsArg, format: ReportFormatOpt = ReportFormat.text) -> None:
     def remove_one(entry: Entry) -> dict[str, Any]:
         freed = zoo.remove(entry)
         if not freed and zoo.state(entry) in ("bundled", "local"):
-            console.info(f"{entry.id} lies beside its manifest; nothing to remove from the store")
+            console.info(f"the files of {entry.id} are beside its manifest, not in the store: nothing was removed")
         return {"state": zoo.state(entry), "freed": freed}
 
     _for_each(zoo, models, remove_one, format)
