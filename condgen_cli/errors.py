@@ -24,7 +24,7 @@ class CondgenError(Exception):
 
     Args:
         message: one line without a final full stop, starting in lower case.
-        hint: a command or a change that helps, if one is known.
+        hint: a command or a change that helps; None: none known.
     """
 
     exit_code = 1

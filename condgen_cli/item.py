@@ -45,7 +45,7 @@ class Item:
 
     Args:
         id: stable identifier, unique within its data set.
-        condition: what the model's front end reads: an image, a sentence, samples of sound.
+        condition: the model's input: an image, a sentence, samples of sound.
         references: correct outputs.
         source: origin of the item, as shown to the user.
         group: group of the data set for which ``eval`` reports separate scores; empty: none.

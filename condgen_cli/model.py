@@ -75,9 +75,9 @@ class Step:
     """The result of one decoding step.
 
     Args:
-        logits: (rows, vocabulary).
+        logits: (rows, vocabulary), unnormalised scores of the next token.
         state: the next state.
-        attention: by name, (rows, positions) or (rows, heads, positions).
+        attention: attention weights by name, (rows, positions) or (rows, heads, positions).
         extras: by name, (rows,): numbers to show, such as a gate; those of shape (rows, n) are only passed to
             ``SequenceModel.finish``.
     """
@@ -93,7 +93,7 @@ class Tokens(Protocol):
 
     def __len__(self) -> int: ...
     def token(self, index: int) -> str:
-        """One token as shown beside its attention."""
+        """The token as text, for display."""
 
 
 class Vocabulary(Tokens, Protocol):

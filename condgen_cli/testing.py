@@ -154,7 +154,7 @@ def _check_attention(name: str, weights: Any, memory: Any, rows: int) -> None:
 
 
 def _check_selection(model: Any, memory: Any, token: Any) -> None:
-    """Reversing the inputs reverses the outputs."""
+    """Check that reversing the inputs reverses the outputs."""
     import torch
 
     from condgen_cli.model import repeat_state, select_state

@@ -113,7 +113,7 @@ class Plugins:
 
     @cached_property
     def metrics(self) -> Mapping[str, MetricSpec]:
-        """By each of a metric's keys."""
+        """Metrics by key; one with several keys is listed under each."""
         return self._collect("condgen_register_metrics")
 
     @cached_property

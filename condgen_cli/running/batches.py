@@ -85,7 +85,7 @@ class Collator:
         return replace(batch, inputs=inputs, conditions=conditions, seconds=time.perf_counter() - started)
 
     def _check(self, entry: Item | Failure) -> Item | Failure:
-        """The entry, or a failure if it can't be collated."""
+        """The entry, or a failure in its place if it can't be collated."""
         try:
             self._collate([entry])
         except Exception as error:

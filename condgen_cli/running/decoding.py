@@ -116,8 +116,8 @@ class Hypothesis:
         ids: the token ids, including the end token if it was written.
         log_probs: (T,) natural log-probabilities under the model, whatever the temperature.
         score: the score that hypotheses are ranked by.
-        attention: by name, (T, positions) or (T, heads, positions).
-        extras: by name, (T,) or (T, n).
+        attention: attention weights by name, (T, positions) or (T, heads, positions).
+        extras: further numbers by name, (T,) or (T, n).
     """
 
     ids: list[int]

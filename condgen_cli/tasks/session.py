@@ -144,7 +144,7 @@ def _load(spec: TaskSpec, options: TaskOptions) -> tuple[Runner, Decoding]:
 
 
 def _decoding(runner: Runner, options: TaskOptions, weights: dict[str, float]) -> Decoding:
-    """The model's own settings with what the user changed."""
+    """The model's default decoding with the user's changes."""
     from condgen_cli.running.decoding import reweight
 
     default = reweight(runner.decoding, runner.model, weights) if weights else runner.decoding
