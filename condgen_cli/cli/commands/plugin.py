@@ -270,7 +270,7 @@ def _problem_as_json(problem: Problem) -> dict[str, str]:
 
 
 def _zoos(plugins: Plugins) -> Iterator[Problem]:
-    """Problems of plugins' zoos: unreadable manifests, and models whose names are taken."""
+    """Problems of plugins' zoos: unreadable manifests and unreachable models."""
     from condgen_cli.zoo.conflicts import zoo_problems
 
     return zoo_problems(plugins)

@@ -28,7 +28,7 @@ def train(
     force: Annotated[bool, typer.Option("--force", help="Start over, replacing an existing run.")] = False,
     stage: Annotated[
         str | None,
-        typer.Option("--stage", metavar="NAME|N", help="Train only this stage, from those done before."),
+        typer.Option("--stage", metavar="NAME|N", help="Train only this stage, from what the run has so far."),
     ] = None,
     processes: Annotated[
         int, typer.Option("--processes", min=1, help="Number of training processes on this machine.", show_default=False)
