@@ -174,7 +174,7 @@ def _taken(name: str) -> str:
     from importlib import metadata
     from importlib.util import find_spec
 
-    from condgen_cli.cli.commands import CORE
+    from condgen_cli.registry.core_commands import CORE
     from condgen_cli.registry.entry_points import normalized
 
     if name in CORE:
