@@ -271,7 +271,7 @@ def test_other_scoring_scores_anew_but_trains_nothing(place: Path, capsys: pytes
 
 def test_a_model_that_has_changed_is_scored_anew(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert experiment() == 0
-    model = place / "runs" / "experiments" / "mistakes" / "many" / "model.json"
+    model = place / "runs" / "comparisons" / "mistakes" / "many" / "model.json"
     model.write_text(model.read_text().replace('"errors": 2', '"errors": 4'))
     capsys.readouterr()
     assert experiment("--format", "json") == 0
@@ -465,7 +465,7 @@ def test_experiments_of_plugins(place: Path, capsys: pytest.CaptureFixture[str])
     assert experiment("--only", "few", "training.epochs=1", name="named") == 0
     assert (place / "runs/comparisons/named/few/evaluation.json").is_file()
     assert run(["experiment", "show", "lost"]) == 5
-    assert "cannot read the experiment lost" in capsys.readouterr().err
+    assert "cannot read the comparison lost" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -483,7 +483,7 @@ def test_experiments_of_plugins(place: Path, capsys: pytest.CaptureFixture[str])
             'settings = ["training.lr',
             'seeds = [1]\nsettings = ["seed=3", "training.lr',
             2,
-            "variant many: the experiment gives",
+            "variant many: the comparison gives",
         ),
         ('recipe = "copier.toml"', "", 2, "mistakes.toml: variant 'many' has no recipe"),
         ("copier.toml", "missing.toml", 3, "no recipe missing.toml"),
@@ -521,7 +521,7 @@ def test_wrong_arguments(place: Path, capsys: pytest.CaptureFixture[str]) -> Non
     assert experiment("--only", "fw") == 3
     assert "no variant named 'fw'" in capsys.readouterr().err
     assert run(["experiment", "run", "missing.toml"]) == 3
-    assert "no experiment missing.toml" in capsys.readouterr().err
+    assert "no comparison missing.toml" in capsys.readouterr().err
     assert run(["experiment", "run", "naned"]) == 3
     assert "did you mean: named" in capsys.readouterr().err
     assert run(["experiment", "run", "mistakes.toml", "--data-dir", "nowhere"]) == 3
