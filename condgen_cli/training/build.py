@@ -46,7 +46,7 @@ def build_experiment(recipe: Recipe, data_dir: Path | None, run_dir: Path) -> Ex
 
 
 def _check_task(init: str, task: str) -> None:
-    from condgen_cli.running.runner import initial_bundle
+    from condgen_cli.training.library import initial_bundle
 
     found = initial_bundle(init).task
     if found != task:

@@ -18,6 +18,7 @@ from typing import Any
 
 from condgen_cli.errors import NotFoundError, UsageError
 from condgen_cli.files import replacement, write_atomically
+from condgen_cli.files.names import safe_path
 from condgen_cli.terminal.console import info
 from condgen_cli.training.build import build_experiment
 from condgen_cli.training.loop import train
@@ -25,7 +26,6 @@ from condgen_cli.training.recipe import Recipe, check
 from condgen_cli.training.run import MAY_CHANGE, RunDirectory, differing_keys
 from condgen_cli.training.stages import REFERENCE, Stage, Stages, parse_stages, read_text
 from condgen_cli.training.together import is_main_process
-from condgen_cli.zoo.names import safe_path
 
 __all__ = ["StagesSummary", "check_names", "train_stages"]
 
@@ -266,8 +266,8 @@ def check_names(recipe: Recipe) -> None:
     """
     from condgen_cli.data.store import check_options, dataset_spec
     from condgen_cli.registry.plugins import manager
-    from condgen_cli.running.runner import initial_bundle
     from condgen_cli.specs import named
+    from condgen_cli.training.library import initial_bundle
 
     spec = named(manager().models, "architecture", recipe.model.architecture)
     if spec.task != recipe.task:

@@ -14,6 +14,7 @@ import typer
 from condgen_cli.errors import PartialFailure
 from condgen_cli.files import protect, refuse_input
 from condgen_cli.options import DataDirOpt, Device, DeviceOpt, LimitOpt, ReportFormat, ReportFormatOpt
+from condgen_cli.settings import RUNS
 from condgen_cli.terminal import console
 
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ def run(
     from condgen_cli.comparisons.series import draw_series
 
     comparison = parse_comparison(*find_comparison(name))
-    folder = output or Path("runs") / "comparisons" / comparison.name
+    folder = output or RUNS / "comparisons" / comparison.name
     if data_dir is not None:
         protect(data_dir)
     refuse_input(folder)

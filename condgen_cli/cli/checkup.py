@@ -267,7 +267,7 @@ def _manifest_faults(spec: ManifestSpec, plugins: Plugins) -> Iterator[str]:
 
 
 def _archive_faults(spec: DatasetSpec, plugins: Plugins) -> Iterator[str]:
-    from condgen_cli.zoo.names import safe_path
+    from condgen_cli.files.names import safe_path
 
     for archive in spec.archives:
         try:
