@@ -12,7 +12,7 @@ def main() -> None:
     # imports create hundreds of thousands of permanent objects: garbage collection among them takes a fifth of `import torch`
     gc.set_threshold(400_000)
     from condgen_cli.cli.app import run
-    from condgen_cli.terminal.stdout import prepare_streams
+    from condgen_cli.files.stdout import prepare_streams
 
     prepare_streams()
     code = run(sys.argv[1:])

@@ -12,7 +12,7 @@ import pytest
 
 from condgen_cli import __version__
 from condgen_cli.cli.app import run
-from condgen_cli.cli.commands import CORE
+from condgen_cli.registry.core_commands import CORE
 from condgen_cli.terminal import console
 
 HEAVY = {"torch", "numpy", "pydantic", "rich", "PIL", "matplotlib", "pandas"}

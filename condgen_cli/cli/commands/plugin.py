@@ -47,8 +47,8 @@ def list_plugins(format: ReportFormatOpt = ReportFormat.text) -> None:
 
 @app.command()
 def doctor(format: ReportFormatOpt = ReportFormat.text) -> None:
-    """Explain the problems of plugins; exit code 5 if there are any."""
-    from condgen_cli.registry.doctor import checkup
+    """Explain what is wrong with plugins; exit code 5 if anything is."""
+    from condgen_cli.cli.doctor import checkup
 
     plugins, problems = checkup(_entries())
     problems = [*problems, *_zoos(plugins)]
@@ -173,8 +173,8 @@ def _name_conflict(name: str) -> str:
     from importlib import metadata
     from importlib.util import find_spec
 
-    from condgen_cli.cli.commands import CORE
-    from condgen_cli.registry.entry_points import normalize_name
+    from condgen_cli.registry.core_commands import CORE
+    from condgen_cli.registry.entry_points import normalized
 
     if name in CORE:
         return "it is a command of condgen already"
