@@ -61,7 +61,7 @@ def condgen_register_recipes() -> list[RecipeSpec]:  # type: ignore[empty-body]
 
 @hookspec
 def condgen_register_comparisons() -> list[ComparisonSpec]:  # type: ignore[empty-body]
-    """Comparisons of variants that ship with the plugin."""
+    """Comparisons of model variants that ship with the plugin."""
 
 
 @hookspec

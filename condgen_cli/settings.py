@@ -12,12 +12,12 @@ from condgen_cli.errors import CondgenError, UsageError
 __all__ = [
     "RUNS",
     "Settings",
+    "clear_command_cache",
+    "command_cache",
     "current",
     "debugging",
-    "expanded",
-    "forget_shared",
+    "expand_home",
     "plugins_enabled",
-    "shared",
     "store_folder",
     "use",
 ]

@@ -22,7 +22,7 @@ from condgen_cli.data.video import load_clip
 from condgen_cli.errors import InputError, NotFoundError, UsageError
 from condgen_cli.files.inputs import forget_inputs, refuse_input
 from condgen_cli.files.sources import Failure, Source
-from condgen_cli.inputs.expansion import expand, natural
+from condgen_cli.inputs.expansion import expand, natural_key
 from condgen_cli.inputs.lines import text_inputs
 
 JPEG = (".jpg", ".jpeg")

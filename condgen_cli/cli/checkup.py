@@ -40,7 +40,7 @@ def name_problems(plugin: Plugin, plugins: Plugins) -> Iterator[Problem]:
     for spec, hook in _specs(plugin, plugins):
         label = _label(spec)
         if isinstance(spec, ModelSpec | DatasetSpec | RecipeSpec | ComparisonSpec) and spec.task not in plugins.tasks:
-            yield _problem(plugin, hook, f"{label} is for the task {spec.task!r}, which no plugin brings")
+            yield _problem(plugin, hook, f"{label} is for the task {spec.task!r}, which no plugin provides")
         if isinstance(spec, InspectorSpec) and spec.architecture not in plugins.models:
             yield _problem(plugin, hook, f"{label} is for the architecture {spec.architecture!r}, which no plugin provides")
         for field in ("metrics", "passing"):
@@ -244,11 +244,11 @@ def _comparison_faults(spec: ComparisonSpec, plugins: Plugins) -> Iterator[str]:
 
     comparison = parse_comparison(package_text(spec.package, spec.file, "it"), spec.file)
     if comparison.evaluate.dataset not in plugins.datasets:
-        yield f"{spec.file} names the data set {comparison.evaluate.dataset!r}, which no plugin brings"
+        yield f"{spec.file} names the data set {comparison.evaluate.dataset!r}, which no plugin provides"
     for recipe in sorted(
         {variant.recipe or comparison.recipe or "" for variant in comparison.variants} - plugins.recipes.keys()
     ):
-        yield f"{spec.file} names the recipe {recipe!r}, which no plugin brings"
+        yield f"{spec.file} names the recipe {recipe!r}, which no plugin provides"
     for key in comparison.evaluate.metrics:
         if key not in plugins.metrics:
             yield f"{spec.file} names the metric {key!r}, which no plugin provides"

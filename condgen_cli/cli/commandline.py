@@ -13,7 +13,7 @@ from typer.core import TyperGroup
 from condgen_cli import __version__, settings
 from condgen_cli.errors import PluginError, UsageError
 from condgen_cli.registry.core_commands import ALIASES, CORE, SECTIONS
-from condgen_cli.registry.guard import guard, told
+from condgen_cli.registry.guard import describe_error, guard
 from condgen_cli.registry.plugin_problems import DOCTOR
 from condgen_cli.registry.plugins import manager
 from condgen_cli.specs import CommandSpec, TaskSpec, resolve

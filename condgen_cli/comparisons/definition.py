@@ -105,7 +105,7 @@ def find_comparison(source: str) -> tuple[str, str]:
             raise UsageError(f"cannot read {path}: {error}") from None
     from condgen_cli.registry.plugins import manager
 
-    spec = named(manager().comparisons, "comparison", source)
+    spec = look_up(manager().comparisons, "comparison", source)
     return package_text(spec.package, spec.file, f"the comparison {source}"), spec.file
 
 

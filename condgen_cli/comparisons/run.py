@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 from condgen_cli import settings
 from condgen_cli.comparisons.definition import ComparisonFile, Evaluate
-from condgen_cli.errors import CondgenError, InputError, UsageError, out_of_memory
-from condgen_cli.specs import named
+from condgen_cli.errors import CondgenError, InputError, UsageError, memory_error
+from condgen_cli.specs import look_up
 from condgen_cli.terminal import console
 from condgen_cli.training.library import find_recipe
 from condgen_cli.training.overrides import parse_override

@@ -1,4 +1,4 @@
-"""The core's commands, listed here so that `condgen --help` needs to import none of them."""
+"""The commands of the core, listed here so that `condgen --help` imports none of them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ SECTIONS: dict[str, tuple[CommandSpec, ...]] = {
         CommandSpec("list", "The models of the zoo.", "condgen_cli.cli.commands.zoo:list_models"),
         CommandSpec("show", "A model's card: training, licence, results.", "condgen_cli.cli.commands.zoo:show"),
         CommandSpec(
-            "inspect", "A model's architecture, or what it looks at for an input.", "condgen_cli.cli.commands.inspect:make"
+            "inspect", "A model's architecture, or its attention for an input.", "condgen_cli.cli.commands.inspect:make"
         ),
         CommandSpec("pull", "Download models, verified.", "condgen_cli.cli.commands.zoo:pull"),
         CommandSpec("verify", "Check stored models against the manifest.", "condgen_cli.cli.commands.zoo:verify"),
@@ -19,9 +19,9 @@ SECTIONS: dict[str, tuple[CommandSpec, ...]] = {
     ),
     "Evaluation": (
         CommandSpec(
-            "eval", "Score models on a data set, with intervals and references.", "condgen_cli.cli.commands.evaluate:evaluate"
+            "eval", "Score models on a data set, beside published results.", "condgen_cli.cli.commands.evaluate:evaluate"
         ),
-        CommandSpec("score", "Score any system's output, a line each.", "condgen_cli.cli.commands.score:score"),
+        CommandSpec("score", "Score any system's output, a line per item.", "condgen_cli.cli.commands.score:score"),
     ),
     "Training": (
         CommandSpec("train", "Train a model from a recipe.", "condgen_cli.cli.commands.train:train"),
@@ -33,7 +33,7 @@ SECTIONS: dict[str, tuple[CommandSpec, ...]] = {
         CommandSpec("plugin", "Plugins: list, doctor, new, install, uninstall.", "condgen_cli.cli.commands.plugin:app"),
     ),
 }
-"""In the order of the help page. A command that depends on what plugins register is ``make(plugins)``."""
+"""Sections of the help page, in order. A reference to ``make`` is called with the plugins and returns the command."""
 
 CORE: dict[str, CommandSpec] = {command.name: command for section in SECTIONS.values() for command in section}
 

@@ -182,7 +182,7 @@ def _check(arrival: _Arrival, contents: Contents, owned: Mapping[str, str]) -> N
                 "its author has to give the package another name",
             )
     if DISTRIBUTION in contents.scripts:
-        message = f"nothing was installed: {arrival.name} {arrival.version} contains condgen's own command {DISTRIBUTION}"
+        message = f"nothing was installed: {arrival.name} {arrival.version} contains a command {DISTRIBUTION}, condgen's own"
         raise PluginError(message, "its author has to give the command another name")
 
 

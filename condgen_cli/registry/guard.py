@@ -54,8 +54,8 @@ def guard() -> Iterator[None]:
 def divert_stdout() -> Iterator[None]:
     """Redirect stdout to stderr within the block, for C code too, since stdout is for results.
 
-    In other threads than the main one it does nothing: standard output is never theirs (``condgen_cli.files.stdout``), and
-    the main one may be writing results.
+    It does nothing in threads other than the main one: they never write to stdout (``condgen_cli.files.stdout``), and the main
+    thread may be writing results.
     """
     if threading.current_thread() is not threading.main_thread():
         yield

@@ -272,7 +272,7 @@ def _import(reference: str) -> ModuleType:
         raise RejectedError(f"the entry point must name a module, not {reference!r}", "see docs/plugins.md")
     module = importlib.import_module(reference)
     if not isinstance(module, ModuleType):
-        raise RejectedError(f"{reference} has replaced itself by something that is no module", "see docs/plugins.md")
+        raise RejectedError(f"{reference} has put something else than a module in its place", "see docs/plugins.md")
     return module
 
 
@@ -295,7 +295,7 @@ def _check_contract(plugin: Plugin, module: ModuleType) -> None:
         raise RejectedError(message, "upgrade the plugin or condgen, whichever is older", where)
     for attribute, value in list(vars(module).items()):
         if attribute.startswith(PREFIX):
-            location = definition(value)
+            location = definition_location(value)
             if attribute == "condgen_register_experiments":
                 raise RejectedError(f"{attribute} is another hook's name in API 2", "condgen_register_comparisons", location)
             if attribute not in HOOKS:

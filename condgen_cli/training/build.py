@@ -42,7 +42,7 @@ def find_experiment(recipe: Recipe) -> type[Experiment]:
         PluginError: if the plugin gives something else than an experiment.
     """
     from condgen_cli.registry.plugins import manager
-    from condgen_cli.specs import named, resolve
+    from condgen_cli.specs import look_up, resolve
 
     spec = look_up(manager().models, "architecture", recipe.model.architecture)
     if spec.task != recipe.task:

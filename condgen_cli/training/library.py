@@ -10,7 +10,7 @@ from condgen_cli.errors import NotFoundError
 from condgen_cli.files import protect
 from condgen_cli.registry.plugins import manager
 from condgen_cli.settings import RUNS
-from condgen_cli.specs import RecipeSpec, named, package_text
+from condgen_cli.specs import RecipeSpec, look_up, package_text
 from condgen_cli.terminal.suggestions import near_names
 from condgen_cli.training.stages import read_description, read_text
 

@@ -1,1 +1,1 @@
-"""The core's commands, a module for each group; ``condgen_cli.registry.core_commands`` lists them."""
+"""The commands of the core, one module per group; ``condgen_cli.registry.core_commands`` lists them."""

@@ -1,4 +1,4 @@
-"""``condgen comparison``: one file, one command, one table."""
+"""``condgen comparison``: list, print and run comparisons of model variants."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ app = typer.Typer(no_args_is_help=True)
 CURVES, SERIES = "curves.png", "series.png"
 """Files in the folder of the runs."""
 
-NameArg = Annotated[str, typer.Argument(metavar="NAME|FILE", help="A comparison, see condgen comparison ls, or a TOML file.")]
+NameArg = Annotated[str, typer.Argument(metavar="NAME|FILE", help="A comparison of condgen comparison ls, or a TOML file.")]
 
 
 class PageFormat(StrEnum):
-    """Output format of an experiment."""
+    """Output format of a comparison."""
 
     text = "text"
     json = "json"
@@ -110,7 +110,7 @@ def run(
 
 
 def _command(name: str, overrides: Sequence[str], only: Sequence[str], limit: int | None, device: Device) -> str:
-    """The command line, without what differs from machine to machine and changes no score: folders, and how it is printed."""
+    """The command line without options that depend on the machine and change no score: folders and output format."""
     words = ["condgen", "comparison", "run", name, *overrides]
     for label in only:
         words += ["--only", label]

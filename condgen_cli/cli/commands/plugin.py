@@ -47,7 +47,7 @@ def list_plugins(format: ReportFormatOpt = ReportFormat.text) -> None:
 
 @app.command()
 def doctor(format: ReportFormatOpt = ReportFormat.text) -> None:
-    """Explain what is wrong with plugins; exit code 5 if anything is."""
+    """Explain the problems of plugins; exit code 5 if there are any."""
     from condgen_cli.cli.doctor import checkup
 
     plugins, problems = checkup(_entries())
@@ -174,7 +174,7 @@ def _name_conflict(name: str) -> str:
     from importlib.util import find_spec
 
     from condgen_cli.registry.core_commands import CORE
-    from condgen_cli.registry.entry_points import normalized
+    from condgen_cli.registry.entry_points import normalize_name
 
     if name in CORE:
         return "it is a command of condgen already"

@@ -26,7 +26,7 @@ RecipeOpt = Annotated[bool, typer.Option("--recipe", help="Print the recipe that
 
 
 def list_models(format: ReportFormatOpt = ReportFormat.text) -> None:
-    """List the models of the zoo, where their files are, and which zoo each comes from."""
+    """List the models of the zoo, with the state of their files and the zoo they come from."""
     from condgen_cli.files.fetch import human_size
     from condgen_cli.zoo import open_zoo
 
