@@ -238,7 +238,7 @@ FAULTY = {
     ),
     "thread": (
         "import threading\nthreading.Thread(target=threading.main_thread().join, name='lasting').start()\n" + HEADER,
-        "every command waits at its end: lasting",
+        "delays the end of every command: lasting",
     ),
     "address": (hook("manifests", "ManifestSpec('four', url='nonsense')"), "url of 'four' is no URL: 'nonsense'"),
     "idle": (HEADER, "plug_idle registers nothing"),
