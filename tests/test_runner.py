@@ -381,7 +381,7 @@ def test_a_part_that_fails_fails_its_input_alone() -> None:
 def test_an_output_is_forced_for_one_part_only() -> None:
     failed, alone = runner().stream([*parts("long", "a", "b"), *items("ab")], Request(force="ab"))
     assert failed.error
-    assert "forced for one only" in failed.error.message
+    assert "forced only for an input of one part" in failed.error.message
     assert alone.generations[0].output == "ab"
 
 
