@@ -332,7 +332,8 @@ def test_a_terminal_tells_how_wide_it_is(condgen_env):
 
     main, terminal = pty.openpty()
     fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 123, 0, 0))
-    code = "from condgen_cli.files import stdout; from condgen_cli.terminal import console; stdout.prepare_streams(); print(console.width())"
+    imports = "from condgen_cli.files import stdout; from condgen_cli.terminal import console"
+    code = f"{imports}; stdout.prepare_streams(); print(console.width())"
     env = {name: value for name, value in condgen_env.items() if name != "COLUMNS"}
     subprocess.run([sys.executable, "-c", code], stdin=terminal, stdout=terminal, stderr=terminal, env=env, check=True)
     assert os.read(main, 100).split() == [b"123"]
