@@ -88,7 +88,7 @@ class MovingPhotos(ClipSource):
     def duration(self) -> float:
         return FRAME_SECONDS * len(self.positions)
 
-    def shown(self, most: int) -> tuple[tuple[int, int], ...]:
+    def select_positions(self, most: int) -> tuple[tuple[int, int], ...]:
         """The scenes and positions of at most so many frames."""
         return tuple(self.positions[index] for index in evenly(self.times, self.duration, most))
 
@@ -119,7 +119,7 @@ class PhotoClips(Sequence[Item]):
         self.seed = seed
         self.epoch = epoch
 
-    def redrawn(self, epoch: int) -> PhotoClips:
+    def redraw(self, epoch: int) -> PhotoClips:
         """Other clips of the same photos."""
         return PhotoClips(self.photos, self.scenes, self.seed, epoch)
 
@@ -156,7 +156,7 @@ class PhotoClips(Sequence[Item]):
         return Item(
             "+".join(photo.id for photo in photos),
             MovingPhotos(tuple(PhotoPath(photo.id, photo.condition) for photo in photos), tuple(positions)),
-            tuple(f" {THEN} ".join(map(_unended, captions)) for captions in references),
+            tuple(f" {THEN} ".join(map(_strip_end, captions)) for captions in references),
             source=" + ".join(photo.source for photo in photos),
             group=f"{count} scene{'s' * (count > 1)}",
             meta={"scenes": tuple(scene for scene, _ in positions)},
@@ -177,7 +177,7 @@ def _walk(rng: np.random.Generator) -> list[int]:
     return places
 
 
-def _unended(caption: str) -> str:
+def _strip_end(caption: str) -> str:
     return caption.strip().rstrip(" .")
 
 

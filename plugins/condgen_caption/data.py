@@ -48,8 +48,8 @@ def flickr8k(root: Path, split: str) -> Sequence[Item]:
         IntegrityError: if a zip is damaged or a line isn't as published.
     """
     root = root / "flickr8k" if (root / "flickr8k").is_dir() else root
-    photos = _first(root, PHOTOS, "the photos")
-    texts = _first(root, TEXTS, "the captions", holding=CAPTIONS)
+    photos = _find_tree(root, PHOTOS, "the photos")
+    texts = _find_tree(root, TEXTS, "the captions", holding=CAPTIONS)
     captions = _flickr8k_captions(_text(texts, CAPTIONS))
     names = _text(texts, f"Flickr_8k.{split}Images.txt").split()
     members = _photos_by_stem(photos)
@@ -66,7 +66,7 @@ def flickr8k(root: Path, split: str) -> Sequence[Item]:
     ]
 
 
-def _first(root: Path, places: Sequence[str], what: str, holding: str = "") -> Tree:
+def _find_tree(root: Path, places: Sequence[str], what: str, holding: str = "") -> Tree:
     """The first place below ``root`` that exists and, if it is a folder, holds that file."""
     if not root.is_dir():
         raise NotFoundError(f"no folder {root}", PULL)

@@ -24,7 +24,7 @@ from condgen_cli.files import replacement
 from condgen_cli.model import Item
 from condgen_cli.terminal.console import progress
 
-__all__ = ["Filmed", "cached_maps", "cached_vectors"]
+__all__ = ["FrameSource", "cached_maps", "cached_vectors"]
 
 BATCH = 16
 
@@ -42,10 +42,10 @@ def cached_maps(
     """
     before = [encoder.stem, *encoder.stages[:cut]]
     key = _key(before, f"{cut} {image_size} {mirrored}", (f"{item.id}\0{item.source}\0" for item in items))
-    return _cached(key, lambda path: _compute(encoder, cut, image_size, items, mirrored, path, description))
+    return _load_or_compute(key, lambda path: _compute(encoder, cut, image_size, items, mirrored, path, description))
 
 
-class Filmed(Protocol):
+class FrameSource(Protocol):
     """Something to take frames from; the id tells all that they depend on."""
 
     @property
@@ -54,17 +54,17 @@ class Filmed(Protocol):
 
 
 def cached_vectors(
-    encoder: EfficientNetLite, image_size: int, sources: Sequence[Filmed], description: str
+    encoder: EfficientNetLite, image_size: int, sources: Sequence[FrameSource], description: str
 ) -> NDArray[np.float16]:
     """The means of the encoder's maps for the frames of every source: (sources, most frames, 1280), NaN where there are fewer.
 
     Cached as ``cached_maps``. A frame is resized to the square of ``image_size``.
     """
     key = _key([encoder], f"vectors {image_size}", (f"{source.id}\0" for source in sources))
-    return _cached(key, lambda path: _compute_vectors(encoder, image_size, sources, path, description))
+    return _load_or_compute(key, lambda path: _compute_vectors(encoder, image_size, sources, path, description))
 
 
-def _cached(key: str, compute: Callable[[Path], None]) -> NDArray[np.float16]:
+def _load_or_compute(key: str, compute: Callable[[Path], None]) -> NDArray[np.float16]:
     path = settings.store_folder() / "features" / f"{key}.npy"
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -107,7 +107,7 @@ def _compute(
 
 @torch.inference_mode()
 def _compute_vectors(
-    encoder: EfficientNetLite, image_size: int, sources: Sequence[Filmed], path: Path, description: str
+    encoder: EfficientNetLite, image_size: int, sources: Sequence[FrameSource], path: Path, description: str
 ) -> None:
     device = next(encoder.parameters()).device
     rows = []

@@ -133,11 +133,11 @@ class CaptionModel(Captioner):
         if kept:
             maps = torch.from_numpy(np.stack([one.maps for one in kept]))
             return FeatureMaps(maps.permute(0, 3, 1, 2), kept[0].stage)
-        return torch.stack([torch.as_tensor(resize(_photo(item), self.config.image_size)) for item in items])
+        return torch.stack([torch.as_tensor(resize(_load_photo(item), self.config.image_size)) for item in items])
 
     def condition(self, item: Item) -> Any:
         """The photo that the maps are drawn on."""
-        return _photo(item)
+        return _load_photo(item)
 
     def encode(self, batch: Tensor | FeatureMaps) -> Memory:
         """Photos as bytes, or what is kept of them, to a memory of the feature map's cells, row by row."""
@@ -163,7 +163,7 @@ class CaptionModel(Captioner):
         return Memory(values, self.decoder.attention.keys(values), axes=[axes] * batch, vector=vector)
 
 
-def _photo(item: Item) -> Image.Image:
+def _load_photo(item: Item) -> Image.Image:
     # the first frame of a picture that moves may pass for a photo
     if isinstance(item.condition, ClipSource) and not (isinstance(item.condition, Source) and is_picture(item.condition)):
         raise InputError(f"{item.source or item.id} is a video, and this model describes photos", "--model sat-video")

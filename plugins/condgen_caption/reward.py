@@ -63,7 +63,7 @@ class CiderReward:
 
 def bleu_reward(references: Sequence[Tokens], captions: Sequence[Tokens]) -> list[float]:
     """BLEU-4 of each caption of one photo or clip, one added to the counts of 2- to 4-grams (Lin & Och 2004); 1 at most."""
-    most = _most(map(_ngrams, references))
+    most = _max_counts(map(_ngrams, references))
     lengths = [len(reference) for reference in references]
     return [_sentence_bleu(most, lengths, caption) for caption in captions]
 
@@ -81,7 +81,7 @@ def _sentence_bleu(most: Counter[tuple[int, ...]], lengths: Sequence[int], capti
     return math.exp(sum(logs) / ORDERS + min(0.0, 1.0 - closest / len(caption)))
 
 
-def _most(counts: Iterable[Counter[tuple[int, ...]]]) -> Counter[tuple[int, ...]]:
+def _max_counts(counts: Iterable[Counter[tuple[int, ...]]]) -> Counter[tuple[int, ...]]:
     """The greatest count of each n-gram in any of the references."""
     most: Counter[tuple[int, ...]] = Counter()
     for reference in counts:

@@ -123,13 +123,15 @@ class VideoModel(Captioner):
         real = torch.arange(features.vectors.shape[1], device=counts.device) < counts.unsqueeze(1)
         vectors = torch.where(real.unsqueeze(2), features.vectors.float(), 0.0)
         if self.decoder.attention is None:
-            vector = self._ordered(self.project(vectors.sum(1, keepdim=True) / counts.view(-1, 1, 1)), torch.ones_like(counts))
+            vector = self._add_context(
+                self.project(vectors.sum(1, keepdim=True) / counts.view(-1, 1, 1)), torch.ones_like(counts)
+            )
             return Memory(vector, vector=vector.squeeze(1))
-        values = self._ordered(self.project(vectors), features.counts)
+        values = self._add_context(self.project(vectors), features.counts)
         vector = (values * real.unsqueeze(2)).sum(1) / counts.unsqueeze(1)
         return Memory(values, self.decoder.attention.keys(values), real, vector=vector)
 
-    def _ordered(self, values: Tensor, counts: Tensor) -> Tensor:
+    def _add_context(self, values: Tensor, counts: Tensor) -> Tensor:
         """Values (clips, frames, value_size) with what the frames before and after each of them tell."""
         if self.recurrent is None or self.merge is None:
             return values

@@ -14,7 +14,7 @@ from PIL import Image
 from pydantic import Field
 
 from condgen_caption.clips import MovingPhotos, PhotoClips
-from condgen_caption.features import Filmed, cached_vectors
+from condgen_caption.features import FrameSource, cached_vectors
 from condgen_caption.model import VOCABULARY_FILE
 from condgen_caption.objective import ObjectiveOptions, TrainingBatch, make_objective
 from condgen_caption.video import FrameVectors, VideoConfig, VideoModel
@@ -107,7 +107,7 @@ class VideoExperiment(Experiment):
 
     def plan(self, epoch: int, rng: np.random.Generator) -> Sequence[_Part]:
         """Clips whose captions are of like length; those made of photos are made anew in each epoch."""
-        items = list(self.train.redrawn(epoch) if isinstance(self.train, PhotoClips) else self.train)
+        items = list(self.train.redraw(epoch) if isinstance(self.train, PhotoClips) else self.train)
         captions = [self.captions(item) for item in items]
         fewest = min(map(len, captions))
         captions = [some[:fewest] for some in captions]
@@ -174,7 +174,7 @@ class VideoExperiment(Experiment):
 
     def _vectors(self, items: Sequence[Item], what: str) -> _Vectors:
         config = self.model.config
-        sources: Sequence[Filmed]
+        sources: Sequence[FrameSource]
         sources = items.paths() if isinstance(items, PhotoClips) else [_Video(item, config.frames) for item in items]
         cached = cached_vectors(self.model.encoder, config.image_size, sources, what)
         return _Vectors(cached, {source.id: row for row, source in enumerate(sources)}, config.frames)
@@ -218,7 +218,7 @@ class _Vectors:
         clip: Any = item.condition
         if isinstance(clip, MovingPhotos):
             rows = [self.rows[path.id] for path in clip.paths]
-            chosen = clip.shown(self.most)
+            chosen = clip.select_positions(self.most)
             return self.cached[[rows[scene] for scene, _ in chosen], [position for _, position in chosen]]
         frames = self.cached[self.rows[_Video(item, self.most).id]]
         return np.array(frames[np.isfinite(frames[:, 0])])

@@ -14,7 +14,7 @@ from condgen_cli.generation import AttentionMap, Axis
 from condgen_cli.model import Memory
 from condgen_cli.nn import Attention, MatchFunction
 
-__all__ = ["TurnWordAttention", "continued", "turn_weights"]
+__all__ = ["TurnWordAttention", "append_turn", "turn_weights"]
 
 
 class TurnWordAttention(Attention):
@@ -34,7 +34,7 @@ class TurnWordAttention(Attention):
         self.turn_match = turn
         self.turns = turns
 
-    def joined(self, keys: Tensor, contexts: Tensor) -> Tensor:
+    def join_keys(self, keys: Tensor, contexts: Tensor) -> Tensor:
         """Keys of both levels.
 
         Args:
@@ -79,7 +79,7 @@ def turn_weights(map: AttentionMap, end: str, label: Callable[[str], str]) -> At
     return AttentionMap(weights, (map.axes[0], turns))
 
 
-def continued(memory: Memory, new: Memory, places: int, kept: int) -> Memory:
+def append_turn(memory: Memory, new: Memory, places: int, kept: int) -> Memory:
     """What was attended to, followed by one new place, of which so many are kept.
 
     Args:
@@ -95,21 +95,22 @@ def continued(memory: Memory, new: Memory, places: int, kept: int) -> Memory:
     new_length = new.values.shape[1] // places if places else 1
     length = max(old_length, new_length)
 
-    def joined(old: Tensor, fresh: Tensor) -> Tensor:
+    def join(old: Tensor, fresh: Tensor) -> Tensor:
         parts = [
             F.pad(part.view(len(part), -1, own, part.shape[2]), (0, 0, 0, length - own))
             for part, own in ((old, old_length), (fresh, new_length))
         ]
         return torch.cat([parts[0], parts[1][:, -1:]], 1)[:, -kept:].flatten(1, 2)
 
-    mask = joined(memory.mask.unsqueeze(2), new.mask.unsqueeze(2)).squeeze(2)
+    mask = join(memory.mask.unsqueeze(2), new.mask.unsqueeze(2)).squeeze(2)
     axes = [
-        _last(old, fresh, int(count)) for old, fresh, count in zip(memory.axes, new.axes, mask.sum(1).tolist(), strict=True)
+        _keep_last_labels(old, fresh, int(count))
+        for old, fresh, count in zip(memory.axes, new.axes, mask.sum(1).tolist(), strict=True)
     ]
-    return replace(new, values=joined(memory.values, new.values), keys=joined(memory.keys, new.keys), mask=mask, axes=axes)
+    return replace(new, values=join(memory.values, new.values), keys=join(memory.keys, new.keys), mask=mask, axes=axes)
 
 
-def _last(old: Sequence[Axis], new: Sequence[Axis], count: int) -> tuple[Axis, ...]:
+def _keep_last_labels(old: Sequence[Axis], new: Sequence[Axis], count: int) -> tuple[Axis, ...]:
     axis = old[0]
     labels = (*axis.labels, *new[0].labels)
     return (Axis(axis.name, axis.kind, labels[len(labels) - count :]),)

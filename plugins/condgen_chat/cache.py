@@ -15,7 +15,7 @@ from condgen_cli.generation import AttentionMap, Axis
 from condgen_cli.model import Memory
 from condgen_cli.nn import CACHE
 
-__all__ = ["Entries", "joined", "last_real", "recalled", "remembered", "remembering"]
+__all__ = ["Entries", "entries_of", "find_last_real", "join_entries", "make_cache_map", "with_entries"]
 
 
 SHOWN = 0.01
@@ -36,17 +36,17 @@ class Entries(NamedTuple):
     mask: Tensor
 
 
-def joined(parts: Sequence[Entries], most: int) -> Entries:
+def join_entries(parts: Sequence[Entries], most: int) -> Entries:
     """Entries one after the other, those that are real moved to the end; of more than so many the last."""
     mask = torch.cat([part.mask for part in parts], 1)
-    order = last_real(mask, most)
+    order = find_last_real(mask, most)
     keys = torch.cat([part.keys for part in parts], 1)
     tokens = torch.cat([part.tokens for part in parts], 1)
     rows = torch.arange(len(mask), device=mask.device).unsqueeze(1)
     return Entries(keys[rows, order], tokens[rows, order], mask[rows, order])
 
 
-def last_real(mask: Tensor, most: int) -> Tensor:
+def find_last_real(mask: Tensor, most: int) -> Tensor:
     """(rows, n) positions of a mask (rows, positions): a row's real ones in their order, at the end; of more than so many the
     last. n is what the longest row needs.
     """
@@ -54,17 +54,17 @@ def last_real(mask: Tensor, most: int) -> Tensor:
     return mask.int().argsort(dim=1, stable=True)[:, -needed:]
 
 
-def remembered(memory: Memory) -> Entries:
+def entries_of(memory: Memory) -> Entries:
     """The entries of a memory."""
     return Entries(*(memory.auxiliary[name] for name in CACHE))
 
 
-def remembering(memory: Memory, entries: Entries) -> Memory:
+def with_entries(memory: Memory, entries: Entries) -> Memory:
     """The memory with these entries."""
     return replace(memory, auxiliary={**memory.auxiliary, **dict(zip(CACHE, entries, strict=True))})
 
 
-def recalled(shares: NDArray[np.float32], steps: Axis, words: Sequence[str]) -> dict[str, AttentionMap]:
+def make_cache_map(shares: NDArray[np.float32], steps: Axis, words: Sequence[str]) -> dict[str, AttentionMap]:
     """The map ``cache``: how much of each step's probability comes from which word of the dialogue. Words that never give more
     than a hundredth are left out; if all are, there is no map.
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from condgen_chat.filter import masked
+from condgen_chat.filter import mask_listed
 from condgen_cli.generation import Generation
 from condgen_cli.item import Item
 from condgen_cli.model import Memory, SequenceModel, Step
@@ -46,7 +46,7 @@ class Conversation:
         decoding = self.decoding
         return decoding.method == "greedy" or (decoding.beam if decoding.method == "beam" else decoding.nbest) == 1
 
-    def reply(self, turn: str, tell: Callable[[str], None] = lambda text: None) -> str:
+    def reply(self, turn: str, emit: Callable[[str], None] = lambda text: None) -> str:
         """The reply to a turn. If this is interrupted, the turn has been taken back.
 
         Args:
@@ -55,13 +55,13 @@ class Conversation:
         """
         self.turns.append(turn)
         try:
-            reply = self._written(_Teller(self.runner.model, tell) if self.streams else None)
+            reply = self._write_reply(_StreamingModel(self.runner.model, emit) if self.streams else None)
         except BaseException:
             self.turns.pop()
             self._forget()
             raise
         if not self.streams:
-            tell(reply)
+            emit(reply)
         self.turns.append(reply)
         return reply
 
@@ -70,7 +70,7 @@ class Conversation:
         turns = self.turns[: len(self.turns) - 1 + len(self.turns) % 2]
         return Item("conversation", tuple(turns), source="conversation")
 
-    def explained(self) -> Generation | None:
+    def explain(self) -> Generation | None:
         """The last reply with what the model looked at; None before there is one."""
         return self.runner(self.item(), force=self.turns[-1]) if self.turns else None
 
@@ -90,17 +90,17 @@ class Conversation:
         self._memory, self._read = None, 0
 
     @torch.inference_mode()
-    def _written(self, teller: _Teller | None) -> str:
+    def _write_reply(self, streaming: _StreamingModel | None) -> str:
         model = self.runner.model
         going_on = self._memory is not None and model.continues
         new = self.turns[self._read :] if going_on else self.turns
         batch = model.collate([Item("conversation", tuple(new))])
         self._memory = model.extend(self._memory, batch) if going_on else model.encode(batch)
         self._read = len(self.turns)
-        ((best, *_),) = decode(model if teller is None else teller, self._memory, self.decoding, [self._key()])
-        text = masked(model.vocabulary.decode(best.ids))
-        if teller is not None:
-            teller.tell_rest(text)
+        ((best, *_),) = decode(model if streaming is None else streaming, self._memory, self.decoding, [self._key()])
+        text = mask_listed(model.vocabulary.decode(best.ids))
+        if streaming is not None:
+            streaming.emit_rest(text)
         return text
 
     def _key(self) -> int:
@@ -110,17 +110,17 @@ class Conversation:
         return item_key(self.seed, Item("conversation", turns), self._replied[turns] - 1)
 
 
-class _Teller(SequenceModel):
+class _StreamingModel(SequenceModel):
     """The model, which tells the words of its only hypothesis as they are chosen: a step reads the token before it."""
 
-    def __init__(self, model: SequenceModel, tell: Callable[[str], None]) -> None:
+    def __init__(self, model: SequenceModel, emit: Callable[[str], None]) -> None:
         super().__init__()
         self.model = model
         self.vocabulary = model.vocabulary
         self.copies_unknown = model.copies_unknown
-        self._tell = tell
+        self._emit = emit
         self._ids: list[int] = []
-        self._told = 0
+        self._emitted = 0
 
     def collate(self, items: Sequence[Item]) -> Any:
         return self.model.collate(items)
@@ -134,17 +134,17 @@ class _Teller(SequenceModel):
     def step(self, token: torch.Tensor, state: Any, memory: Memory) -> Step:
         if int(token[0]) != self.vocabulary.bos:
             self._ids.append(int(token[0]))
-            text = masked(self.vocabulary.decode(self._ids))
-            self._tell_until(text, text.rfind(" "))  # the last word may go on
+            text = mask_listed(self.vocabulary.decode(self._ids))
+            self._emit_until(text, text.rfind(" "))  # the last word may go on
         return self.model.step(token, state, memory)
 
     def scorers(self) -> Mapping[str, Scorer]:
         return self.model.scorers()
 
-    def tell_rest(self, text: str) -> None:
-        self._tell_until(text, len(text))
+    def emit_rest(self, text: str) -> None:
+        self._emit_until(text, len(text))
 
-    def _tell_until(self, text: str, end: int) -> None:
-        if end > self._told:
-            self._tell(text[self._told : end])
-            self._told = end
+    def _emit_until(self, text: str, end: int) -> None:
+        if end > self._emitted:
+            self._emit(text[self._emitted : end])
+            self._emitted = end

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from condgen_chat.filter import is_listed
-from condgen_chat.turns import alternating, cleaned, parsed
+from condgen_chat.turns import merge_turns, parse_dialogue, remove_private
 from condgen_cli.data.packed import find_file, read_lines
 from condgen_cli.data.splits import hash_text, split_by_hash
 from condgen_cli.errors import InputError, NotFoundError, UsageError
@@ -51,7 +51,7 @@ def self_dialogue(root: Path, split: str, replies: str = "10", filter: str = "ye
         InputError: if a line is wrong; the message begins with its file and number.
         IntegrityError: if the file is damaged.
     """
-    return _published(root, "self_dialogue.jsonl", ("self_dialogue", "self-dialogue"), split, replies, filter)
+    return _read_published(root, "self_dialogue.jsonl", ("self_dialogue", "self-dialogue"), split, replies, filter)
 
 
 def chitchat(root: Path, split: str, replies: str = "10", filter: str = "yes") -> Sequence[Item]:
@@ -62,7 +62,7 @@ def chitchat(root: Path, split: str, replies: str = "10", filter: str = "yes") -
 
     Args, Raises: as of ``self_dialogue``.
     """
-    return _published(root, "chitchat_dataset.jsonl", ("chitchat",), split, replies, filter)
+    return _read_published(root, "chitchat_dataset.jsonl", ("chitchat",), split, replies, filter)
 
 
 def dialogues(root: Path, split: str, file: str = "{split}.jsonl", replies: str = "10", filter: str = "yes") -> Sequence[Item]:
@@ -83,7 +83,7 @@ def dialogues(root: Path, split: str, file: str = "{split}.jsonl", replies: str 
     return _items(path, split, replies, filter, divided="{split}" not in file)
 
 
-def _published(root: Path, name: str, folders: Sequence[str], split: str, replies: str, filter: str) -> Sequence[Item]:
+def _read_published(root: Path, name: str, folders: Sequence[str], split: str, replies: str, filter: str) -> Sequence[Item]:
     path = find_file(*(root / folder / name for folder in (".", *folders)))
     if path is None:
         raise NotFoundError(f"{root} holds no {name}", "name its folder with --data-dir")
@@ -100,26 +100,26 @@ def _items(path: Path, split: str, replies: str, filter: str, divided: bool) -> 
         if key in seen or (divided and split_by_hash(text, 50, dev=[0], test=[1]) != split):
             continue
         seen.add(key)
-        turns = _fit(turns, filter)
+        turns = _prepare_turns(turns, filter)
         items += [
             Item(f"{split}/{number}/{place}", turns[:place], (turns[place],), source=turns[place - 1], text=turns[place - 1])
-            for place in _places(len(turns), int(replies))
+            for place in _reply_places(len(turns), int(replies))
         ]
     return items
 
 
-def _places(turns: int, most: int) -> Sequence[int]:
+def _reply_places(turns: int, most: int) -> Sequence[int]:
     """Which turns are replies to be written: 1 to turns − 1, or so many of them."""
     if not most or turns - 1 <= most:
         return range(1, turns)
     return [turns - 1 - (most - 1 - index) * (turns - 2) // max(1, most - 1) for index in range(most)]
 
 
-def _fit(turns: Sequence[str], filter: str) -> tuple[str, ...]:
+def _prepare_turns(turns: Sequence[str], filter: str) -> tuple[str, ...]:
     """What is used of a dialogue."""
     if filter != "no" and is_listed("\n".join(turns)):
         turns = turns[: next(place for place, turn in enumerate(turns) if is_listed(turn))]
-    return tuple(map(cleaned, turns))
+    return tuple(map(remove_private, turns))
 
 
 def _dialogues(path: Path) -> Iterator[_Dialogue]:
@@ -127,11 +127,11 @@ def _dialogues(path: Path) -> Iterator[_Dialogue]:
         if not line.strip():
             continue
         try:
-            messages = parsed(json.loads(line))
+            messages = parse_dialogue(json.loads(line))
         except (ValueError, RecursionError):
             raise InputError(f"{path}:{number}: no JSON") from None
         except InputError as error:
             raise InputError(f"{path}:{number}: {error.message}", error.hint) from None
-        turns = alternating(messages)
+        turns = merge_turns(messages)
         if len(turns) > 1:
             yield _Dialogue(number, tuple(turns))

@@ -11,7 +11,7 @@ import re
 from functools import cache, lru_cache
 from importlib.resources import files
 
-__all__ = ["digest", "is_listed", "masked"]
+__all__ = ["digest", "is_listed", "mask_listed"]
 
 _WORD = re.compile(r"\w+")
 
@@ -23,16 +23,16 @@ def digest(word: str) -> str:
 
 def is_listed(text: str) -> bool:
     """Whether a text holds a word of the list."""
-    return any(map(_listed, _WORD.findall(text)))
+    return any(map(_is_listed_word, _WORD.findall(text)))
 
 
-def masked(text: str) -> str:
+def mask_listed(text: str) -> str:
     """The text with stars for the letters of listed words."""
-    return _WORD.sub(lambda found: "*" * len(found[0]) if _listed(found[0]) else found[0], text)
+    return _WORD.sub(lambda found: "*" * len(found[0]) if _is_listed_word(found[0]) else found[0], text)
 
 
 @lru_cache(maxsize=1 << 16)
-def _listed(word: str) -> bool:
+def _is_listed_word(word: str) -> bool:
     return digest(word) in _digests()
 
 

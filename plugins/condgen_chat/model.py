@@ -17,12 +17,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from condgen_chat.attention import TurnWordAttention, continued, turn_weights
+from condgen_chat.attention import TurnWordAttention, append_turn, turn_weights
 from condgen_chat.blandness import REPLIES, AntiLanguageModel
-from condgen_chat.cache import Entries, joined, last_real, recalled, remembered, remembering
+from condgen_chat.cache import Entries, entries_of, find_last_real, join_entries, make_cache_map, with_entries
 from condgen_chat.config import ChatConfig
 from condgen_chat.dialogues import Dialogues, make_batch, make_labels, shorten, turns_of
-from condgen_chat.filter import masked
+from condgen_chat.filter import mask_listed
 from condgen_cli.data.subwords import SubwordVocabulary
 from condgen_cli.errors import UsageError
 from condgen_cli.generation import Axis, Generation
@@ -43,7 +43,7 @@ from condgen_cli.running.decoding import Hypothesis, Scorer
 from condgen_cli.running.signs import unread_doubt
 from condgen_cli.training import check
 
-__all__ = ["VOCABULARY_FILE", "ChatConfig", "ChatModel", "Dialogues", "build", "turns_of"]
+__all__ = ["VOCABULARY_FILE", "ChatModel", "build"]
 
 VOCABULARY_FILE = "vocabulary.json"
 CHUNK = 256
@@ -141,7 +141,7 @@ class ChatModel(DecoderModel):
         if self.dialogue_rnn is not None:
             states, _ = run(self.dialogue_rnn, states, batch.counts.clamp(min=1))
         memory = self._memory(batch, words, states)
-        return remembering(memory, self._entries(batch, words, states)) if self.config.cache else memory
+        return with_entries(memory, self._entries(batch, words, states)) if self.config.cache else memory
 
     def extend(self, memory: Memory, batch: Dialogues) -> Memory:
         """The memory after further turns, at the cost of reading these.
@@ -162,10 +162,10 @@ class ChatModel(DecoderModel):
                 counts=torch.ones_like(batch.counts),
                 rows=torch.stack([rows, torch.ones_like(rows)], 1),
             )
-            memory = self._extended(memory, turn, words, codes)
+            memory = self._extend_by_turn(memory, turn, words, codes)
         return memory
 
-    def _extended(self, memory: Memory, turn: Dialogues, words: Tensor, codes: Tensor) -> Memory:
+    def _extend_by_turn(self, memory: Memory, turn: Dialogues, words: Tensor, codes: Tensor) -> Memory:
         """The memory after one further turn of each dialogue, given what RNN 1 makes of them."""
         assert self.dialogue_rnn is not None
         assert memory.vector is not None
@@ -173,12 +173,12 @@ class ChatModel(DecoderModel):
         states, _ = run(self.dialogue_rnn, codes[texts], turn.counts, RecurrentState(memory.vector))
         new = self._memory(turn, words, states)
         if new.keys is not None:
-            new = continued(memory, new, self.config.turns if self.config.attention == "words" else 0, self._slots())
+            new = append_turn(memory, new, self.config.turns if self.config.attention == "words" else 0, self._slots())
         if self.config.cache:
-            keys, lengths = self._written(memory, turn, texts[:, 0])
+            keys, lengths = self._force_texts(memory, turn, texts[:, 0])
             mask = torch.arange(keys.shape[1], device=keys.device) < lengths.unsqueeze(1)
             fresh = Entries(keys, turn.tokens.to(keys.device)[texts[:, 0]], mask)
-            new = remembering(new, joined([remembered(memory), fresh], self.config.cache))
+            new = with_entries(new, join_entries([entries_of(memory), fresh], self.config.cache))
         return new
 
     def scorers(self) -> Mapping[str, Scorer]:
@@ -221,8 +221,8 @@ class ChatModel(DecoderModel):
             attention["turns"] = turn_weights(attention["attention"], end, shorten)
         if "cache_shares" in hypothesis.extras:
             steps = Axis("token", "tokens", generation.tokens)
-            attention |= recalled(hypothesis.extras["cache_shares"], steps, self._words(item))
-        return replace(generation, output=masked(generation.output), attention=attention, warnings=self.warnings(item))
+            attention |= make_cache_map(hypothesis.extras["cache_shares"], steps, self._words(item))
+        return replace(generation, output=mask_listed(generation.output), attention=attention, warnings=self.warnings(item))
 
     def warnings(self, item: Item) -> tuple[str, ...]:
         """What the user should be told of the last turn, a line each: whether it is too long to be read whole."""
@@ -287,7 +287,7 @@ class ChatModel(DecoderModel):
         mask = (torch.arange(words.shape[1], device=states.device) < lengths.unsqueeze(2)) & real.unsqueeze(2)
         keys = attention.keys(words)[texts]  # projected before it is copied
         if isinstance(attention, TurnWordAttention):
-            keys = attention.joined(keys, after)
+            keys = attention.join_keys(keys, after)
         values = words[texts].flatten(1, 2)
         axes = batch.axes("word", "tokens", self._slots())
         return Memory(values, keys.flatten(1, 2), mask.flatten(1), axes, vector=vector)
@@ -304,7 +304,7 @@ class ChatModel(DecoderModel):
         mask = (positions < batch.lengths.to(device)[texts].unsqueeze(2)) & (places >= 0).unsqueeze(2)
         # which position of which text, before anything of their size is copied
         found = (texts.unsqueeze(2) * length + positions).flatten(1)
-        order = last_real(mask.flatten(1), self.config.cache)
+        order = find_last_real(mask.flatten(1), self.config.cache)
         found, mask = found.gather(1, order), mask.flatten(1).gather(1, order)
         features = self._features(batch, words, states).flatten(0, 1)
         return Entries(features[found], batch.tokens.to(device).flatten()[found], mask)
@@ -316,10 +316,10 @@ class ChatModel(DecoderModel):
         features = []
         for texts in torch.split(torch.arange(len(before), device=states.device), CHUNK):
             rows = batch._replace(rows=before[texts.cpu()], labels=((), ()))
-            features.append(self._written(self._memory(rows, words, states), batch, texts)[0])
+            features.append(self._force_texts(self._memory(rows, words, states), batch, texts)[0])
         return torch.cat(features)
 
-    def _written(self, memory: Memory, batch: Dialogues, texts: Tensor) -> tuple[Tensor, Tensor]:
+    def _force_texts(self, memory: Memory, batch: Dialogues, texts: Tensor) -> tuple[Tensor, Tensor]:
         """Output vectors (n, positions, size) and lengths (n,) of texts (n,), each written for its row of a memory."""
         tokens = batch.tokens.to(texts.device)[texts]
         lengths = batch.lengths[texts.cpu()]

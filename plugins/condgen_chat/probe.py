@@ -47,17 +47,17 @@ def context_probe(root: Path, split: str) -> Sequence[Item]:
         root: unused.
         split: ``test``, the only one.
     """
-    drawn = random.Random(2017)
-    items = [*_drawn(drawn, _greeting_turns(), 100, "greeting"), *_drawn(drawn, _first(), 50, "first")]
-    return [*items, *_drawn(drawn, _topic(), 50, "topic")]
+    rng = random.Random(2017)
+    items = [*_draw(rng, _greeting_turns(), 100, "greeting"), *_draw(rng, _first(), 50, "first")]
+    return [*items, *_draw(rng, _topic(), 50, "topic")]
 
 
 _Probe = tuple[tuple[str, ...], str, str]
 """Turns, a good reply, and words of which it has one."""
 
 
-def _drawn(drawn: random.Random, probes: Iterator[_Probe], count: int, kind: str) -> Iterator[Item]:
-    for number, (turns, reply, words) in enumerate(drawn.sample(list(probes), count), 1):
+def _draw(rng: random.Random, probes: Iterator[_Probe], count: int, kind: str) -> Iterator[Item]:
+    for number, (turns, reply, words) in enumerate(rng.sample(list(probes), count), 1):
         meta = {"probe": kind, "words": tuple(words.split())}
         yield Item(f"{kind}/{number}", turns, (reply,), source=turns[-1], meta=meta, text=turns[-1])
 

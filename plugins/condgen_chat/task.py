@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from condgen_chat.turns import alternating, parsed
+from condgen_chat.turns import merge_turns, parse_dialogue
 from condgen_cli.errors import InputError
 from condgen_cli.item import Item
 
@@ -28,7 +28,7 @@ def read(source: str) -> Iterator[Item]:
     if document is None:
         yield Item(source, (text,), source=source, parts=1 if text else 0)
         return
-    turns = alternating(parsed(document))
+    turns = merge_turns(parse_dialogue(document))
     if not turns:
         raise InputError("the dialogue has no turn to reply to")
     yield Item(source, tuple(turns), source=source)

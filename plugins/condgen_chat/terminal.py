@@ -123,7 +123,7 @@ class _Session:
     def _show(self) -> None:
         from condgen_cli.render import attention_text
 
-        generation = self.conversation.explained()
+        generation = self.conversation.explain()
         if generation is None:
             raise UsageError("there is no reply yet")
         if not generation.attention:

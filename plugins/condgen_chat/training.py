@@ -15,7 +15,9 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from condgen_chat.model import VOCABULARY_FILE, ChatConfig, ChatModel, turns_of
+from condgen_chat.config import ChatConfig
+from condgen_chat.dialogues import turns_of
+from condgen_chat.model import VOCABULARY_FILE, ChatModel
 from condgen_chat.objective import CrossEntropy, Replies, TrainingBatch
 from condgen_cli import training
 from condgen_cli.data.subwords import SubwordVocabulary

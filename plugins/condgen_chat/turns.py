@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from condgen_cli.errors import InputError
 
-__all__ = ["Message", "alternating", "cleaned", "parsed"]
+__all__ = ["Message", "merge_turns", "parse_dialogue", "remove_private"]
 
 _PRIVATE = re.compile(
     r"""
@@ -32,7 +32,7 @@ class Message(NamedTuple):
     text: str
 
 
-def parsed(document: Any) -> list[Message]:
+def parse_dialogue(document: Any) -> list[Message]:
     """The messages of a dialogue in JSON.
 
     It is a list of turns, or an object that holds one as ``turns``, ``dialogue`` or ``messages``. A turn is a string, two
@@ -64,7 +64,7 @@ def _messages(turn: Any, number: int) -> list[Message]:
     raise InputError(f"turn {number + 1} is neither a text nor an object with a text")
 
 
-def alternating(messages: Iterable[Message]) -> list[str]:
+def merge_turns(messages: Iterable[Message]) -> list[str]:
     """Turns: the messages that a speaker wrote one after another joined by blanks, empty ones left out."""
     turns: list[str] = []
     last = None
@@ -80,7 +80,7 @@ def alternating(messages: Iterable[Message]) -> list[str]:
     return turns
 
 
-def cleaned(text: str) -> str:
+def remove_private(text: str) -> str:
     """The text with addresses of web and mail and long numbers, such as a telephone's, replaced by ``…``.
 
     Other numbers stay, and are written digit by digit; names stay, as subwords.

@@ -33,8 +33,8 @@ def known_pixels(item: Item, shape: tuple[int, int], palette: Sequence[str]) -> 
     known = np.full(shape, UNKNOWN, np.int64)
     condition = item.condition
     if isinstance(condition, Prompt):
-        if condition.asked:
-            raise UsageError(f"the model writes pictures: it goes without {', '.join(condition.asked)}", "-m poem")
+        if condition.flags:
+            raise UsageError(f"the model writes pictures: it goes without {', '.join(condition.flags)}", "-m poem")
         if condition == Prompt(exact=condition.exact, simplified=condition.simplified):
             return known
     if condition is None:

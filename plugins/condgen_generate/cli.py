@@ -18,7 +18,7 @@ from condgen_cli.options import InputOpt
 from condgen_cli.running.limits import LONGEST_OUTPUT, MOST_SAMPLES
 from condgen_cli.tasks.job import Job, TaskOptions
 from condgen_generate.prompt import Prompt
-from condgen_generate.verse import form_named
+from condgen_generate.verse import parse_form
 
 __all__ = ["Script", "generate"]
 
@@ -93,13 +93,13 @@ def generate(
     asked |= {"--length": length, "--stop": stop}
     given = tuple(flag for flag, value in asked.items() if value not in (None, False))
     prompt = Prompt(
-        form=form_named(form) if form is not None else None,
+        form=parse_form(form) if form is not None else None,
         acrostic=acrostic or "",
         exact=exact,
         length=length or (0 if exact else LOOSE),
         stop=stop or "",
         simplified=script is not Script.traditional,
-        asked=given,
+        flags=given,
     )
     options = replace(options, sample=True, nbest=number, max_length=max(length or 0, LONGEST))
     if complete:

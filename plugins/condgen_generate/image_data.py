@@ -80,7 +80,7 @@ def binarized_mnist(root: Path, split: str) -> PictureItems:
         raise NotFoundError(f"{root} holds neither {published[0].name} nor {PACKED}", "condgen data show binarized-mnist")
     protect(path)
     try:
-        bits = _packed(path, split) if path == packed else np.loadtxt(path, np.uint8, ndmin=2)
+        bits = _read_packed(path, split) if path == packed else np.loadtxt(path, np.uint8, ndmin=2)
         digits = bits[:, : SIDE * SIDE].reshape(-1, SIDE, SIDE)
     except (OSError, ValueError, KeyError, StopIteration) as error:
         raise InputError(f"{path} is damaged: {error}") from None
@@ -89,7 +89,7 @@ def binarized_mnist(root: Path, split: str) -> PictureItems:
     return PictureItems(digits, ("000000", "ffffff"), split)
 
 
-def _packed(path: Path, split: str) -> NDArray[np.uint8]:
+def _read_packed(path: Path, split: str) -> NDArray[np.uint8]:
     with np.load(path, allow_pickle=False) as arrays:
         return np.unpackbits(arrays[next(name for name in FILE_SPLITS[split] if name in arrays.files)], axis=1)
 
@@ -146,7 +146,9 @@ def pictures(root: Path, split: str, size: str = "20", colors: str = "16", tile:
         NotFoundError: if there is no picture.
         InputError: if one can't be read.
     """
-    side, count, cut = (_whole(value, name) for value, name in ((size, "size"), (colors, "colors"), (tile or "0", "tile")))
+    side, count, cut = (
+        _parse_number(value, name) for value, name in ((size, "size"), (colors, "colors"), (tile or "0", "tile"))
+    )
     if not 1 <= side <= LARGEST or not 2 <= count <= 256:
         raise UsageError(f"size {size} and colors {colors}: at most {LARGEST} pixels a side, and 2 to 256 colours")
     found: dict[str, list[Image.Image]] = {name: [] for name in SPLITS}
@@ -157,13 +159,13 @@ def pictures(root: Path, split: str, size: str = "20", colors: str = "16", tile:
     if not found["train"] or not found[split]:
         raise NotFoundError(f"{root} holds too few pictures ({', '.join(SUFFIXES)}) for a split {split}")
     palette = _palette(found["train"], count)
-    painted = np.stack([np.asarray(_painted(picture, palette)) for picture in found[split]])
+    painted = np.stack([np.asarray(_paint(picture, palette)) for picture in found[split]])
     entries = bytes(palette.getpalette() or ())
     names = [entries[3 * index : 3 * index + 3].hex() for index in range(count)]
     return PictureItems(painted.astype(np.uint8), names, split)
 
 
-def _whole(value: str, name: str) -> int:
+def _parse_number(value: str, name: str) -> int:
     if not value.isdecimal():
         raise UsageError(f"{name} can't be {value!r}", "a whole number")
     return int(value)
@@ -197,7 +199,7 @@ def _tiles(sheet: Image.Image, tile: int) -> Iterator[tuple[str, Image.Image]]:
             yield f":{top // step}:{left // step}", sheet.crop((left, top, left + tile, top + tile))
 
 
-def _painted(picture: Image.Image, palette: Image.Image) -> Image.Image:
+def _paint(picture: Image.Image, palette: Image.Image) -> Image.Image:
     from PIL import Image
 
     return picture.quantize(palette=palette, dither=Image.Dither.NONE)

@@ -204,7 +204,7 @@ class ImageModel(SequenceModel):
         features, network = self.network.step(place, pixels, state.network)  # type: ignore[arg-type]
         logits = self.readout(features)
         known = memory.auxiliary["known"][:, place].repeat_interleave(len(pixels) // len(memory))
-        return Step(self._logits(_only(logits, known)), ImageState(following, pixels, network))
+        return Step(self._logits(_fix_known(logits, known)), ImageState(following, pixels, network))
 
     def forward(self, memory: Memory, targets: Tensor) -> Tensor:
         rows, steps = targets.shape
@@ -212,7 +212,7 @@ class ImageModel(SequenceModel):
         pixels = F.pad(read, (0, self.places - read.shape[1]))
         logits = self.pixel_logits(pixels)
         known = memory.auxiliary["known"].repeat_interleave(rows // len(memory), 0)
-        logits = self._logits(_only(logits, known))
+        logits = self._logits(_fix_known(logits, known))
         if steps > self.places:
             end = self._logits(logits.new_zeros(rows, 0), ended=True)
             logits = torch.cat([logits, end.unsqueeze(1).expand(-1, steps - self.places, -1)], 1)
@@ -242,7 +242,7 @@ class ImageModel(SequenceModel):
         return whole
 
 
-def _only(logits: Tensor, known: Tensor) -> Tensor:
+def _fix_known(logits: Tensor, known: Tensor) -> Tensor:
     """Logits (…, colors) that leave nothing but the known colour (…), where there is one."""
     fixed = torch.full_like(logits, -torch.inf).scatter_(-1, known.clamp(min=0).unsqueeze(-1), 0.0)
     return torch.where((known >= 0).unsqueeze(-1), fixed, logits)

@@ -42,7 +42,7 @@ def influence(runner: Runner) -> Generation:
     height, width = model.config.height, model.config.width
     above, beside = min(ABOVE, height - 1), min(BESIDE, (width - 1) // 2)
     places = [(row, column) for row in range(above, height, STRIDE) for column in range(beside, width - beside, STRIDE)]
-    pixels = _drawn(runner, model)
+    pixels = _draw_pictures(runner, model)
     colors = F.one_hot(pixels, model.vocabulary.colors).to(torch.float32).requires_grad_()
     with torch.enable_grad():
         chosen = -F.cross_entropy(model.color_logits(colors).transpose(1, 2), pixels, reduction="none")
@@ -63,7 +63,7 @@ def influence(runner: Runner) -> Generation:
     )
 
 
-def _drawn(runner: Runner, model: ImageModel) -> torch.Tensor:
+def _draw_pictures(runner: Runner, model: ImageModel) -> torch.Tensor:
     """Pictures (count, places) from the model."""
     memory = model.encode(model.collate([model.example()]).to(runner.device))
     with torch.inference_mode():

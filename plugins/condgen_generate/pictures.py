@@ -24,7 +24,7 @@ from condgen_cli.render.template import fill_page, script_json
 if TYPE_CHECKING:
     from condgen_cli.generation import Generation
 
-__all__ = ["drawn", "film", "page", "picture", "sheet", "stages"]
+__all__ = ["draw", "draw_stages", "film", "page", "sheet", "to_image"]
 
 UNKNOWN = -1
 GROUND = (96, 125, 171)
@@ -38,31 +38,35 @@ FRAMES = 60
 Rows = NDArray[np.int64]
 
 
-def picture(rows: Rows, palette: Sequence[str]) -> Image.Image:
+def to_image(rows: Rows, palette: Sequence[str]) -> Image.Image:
     """Numbers of colours (height, width) as a picture."""
     colors = np.array([*(tuple(bytes.fromhex(color)) for color in palette), GROUND], np.uint8)
     return Image.fromarray(colors[rows])
 
 
-def drawn(generation: Generation, color: bool) -> str:
+def draw(generation: Generation, color: bool) -> str:
     """The picture for the terminal: half blocks in its colours, else two signs for a pixel, the heavier the brighter."""
     table = _rows(generation)
-    return _text(half_blocks(_even(picture(table, generation.details["palette"])))) if color else _shaded(generation, table)
+    return (
+        _text(half_blocks(_make_even(to_image(table, generation.details["palette"])))) if color else _shade(generation, table)
+    )
 
 
-def stages(generation: Generation, width: int, color: bool) -> str:
+def draw_stages(generation: Generation, width: int, color: bool) -> str:
     """The picture as it was after each sixth of its pixels."""
     whole = _rows(generation)
-    tables = [_until(whole, math.ceil(whole.size * stage / STAGES)) for stage in range(1, STAGES + 1)]
+    tables = [_hide_after(whole, math.ceil(whole.size * stage / STAGES)) for stage in range(1, STAGES + 1)]
     if color:
-        return _text(side_by_side([half_blocks(_even(picture(one, generation.details["palette"]))) for one in tables], width))
-    return "\n\n".join(_shaded(generation, one) for one in tables)
+        return _text(
+            side_by_side([half_blocks(_make_even(to_image(one, generation.details["palette"]))) for one in tables], width)
+        )
+    return "\n\n".join(_shade(generation, one) for one in tables)
 
 
 def sheet(inputs: Sequence[Sequence[Generation]]) -> bytes:
     """A PNG with a row for each input, what was given of it before its samples; free samples fill a square."""
     buffer = io.BytesIO()
-    _arranged(inputs).save(buffer, "PNG")
+    _arrange(inputs).save(buffer, "PNG")
     return buffer.getvalue()
 
 
@@ -70,7 +74,7 @@ def film(inputs: Sequence[Sequence[Generation]]) -> bytes:
     """The sheet as a GIF in which the pixels appear in the order in which they were written."""
     places = _rows(inputs[0][0]).size
     step = math.ceil(places / (FRAMES - 1))
-    first, *others = (_arranged(inputs, place) for place in [*range(0, places, step), places])
+    first, *others = (_arrange(inputs, place) for place in [*range(0, places, step), places])
     buffer = io.BytesIO()
     durations = [60] * len(others) + [3000]
     first.save(buffer, "GIF", save_all=True, append_images=others, duration=durations, loop=0)
@@ -89,14 +93,14 @@ def page(inputs: Sequence[Sequence[Generation]]) -> bytes:
     return fill_page("condgen_generate", "film.html", {"data": script_json(data)}).encode()
 
 
-def _until(rows: Rows, place: int) -> Rows:
+def _hide_after(rows: Rows, place: int) -> Rows:
     """The picture as it was when ``place`` pixels had been written."""
     written = rows.copy()
     written.reshape(-1)[place:] = UNKNOWN
     return written
 
 
-def _even(image: Image.Image) -> Image.Image:
+def _make_even(image: Image.Image) -> Image.Image:
     """With a further line if it has an odd number of them: half blocks come in pairs."""
     if image.height % 2 == 0:
         return image
@@ -105,7 +109,7 @@ def _even(image: Image.Image) -> Image.Image:
     return taller
 
 
-def _shaded(generation: Generation, rows: Rows) -> str:
+def _shade(generation: Generation, rows: Rows) -> str:
     colors = np.array([tuple(bytes.fromhex(color)) for color in generation.details["palette"]])
     brightness = np.append(colors @ (0.299, 0.587, 0.114) / 255, 0.0)
     return "\n".join(line.rstrip() for line in shades(brightness[rows], 2))
@@ -119,7 +123,7 @@ def _rows(generation: Generation, name: str = "rows") -> Rows:
     return np.array(generation.details[name], np.int64)
 
 
-def _arranged(inputs: Sequence[Sequence[Generation]], place: int | None = None) -> Image.Image:
+def _arrange(inputs: Sequence[Sequence[Generation]], place: int | None = None) -> Image.Image:
     """The sheet, with pixels as far as ``place`` in raster order."""
     table = [_cells(samples, place) for samples in inputs]
     if not any(samples and samples[0].details.get("given") for samples in inputs):
@@ -138,6 +142,6 @@ def _arranged(inputs: Sequence[Sequence[Generation]], place: int | None = None) 
 
 def _cells(samples: Sequence[Generation], place: int | None) -> list[Image.Image]:
     palette = samples[0].details["palette"]
-    tables = [_rows(one) if place is None else _until(_rows(one), place) for one in samples]
+    tables = [_rows(one) if place is None else _hide_after(_rows(one), place) for one in samples]
     given = [_rows(samples[0], "given")] if samples[0].details.get("given") else []
-    return [picture(table, palette) for table in [*given, *tables]]
+    return [to_image(table, palette) for table in [*given, *tables]]

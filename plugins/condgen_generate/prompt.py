@@ -30,4 +30,4 @@ class Prompt(NamedTuple):
     length: int = 0
     stop: str = ""
     simplified: bool = False
-    asked: tuple[str, ...] = ()
+    flags: tuple[str, ...] = ()

@@ -26,9 +26,9 @@ def read(source: str) -> Iterator[Item]:
 def text(generation: Generation, color: bool) -> str:
     """A text as it is, a poem with a couplet in each line, a picture in blocks."""
     if generation.details.get("rows"):
-        from condgen_generate.pictures import drawn
+        from condgen_generate.pictures import draw
 
-        return drawn(generation, color)
+        return draw(generation, color)
     output = str(generation.output)
     return re.sub("。(?=.)", "。\n", output) if _POEM.fullmatch(output) else output
 
@@ -37,9 +37,9 @@ def steps_text(generation: Generation, width: int, color: bool, encoding: str) -
     """A row for each step: the token, its probability, its surprise as a bar with a sign for each bit, the likeliest tokens. Of
     a picture the stages in which its pixels appeared."""
     if generation.details.get("rows"):
-        from condgen_generate.pictures import stages
+        from condgen_generate.pictures import draw_stages
 
-        return stages(generation, width, color)
+        return draw_stages(generation, width, color)
     from condgen_cli.render.pieces import label
     from condgen_cli.render.tables import Cell, table
 

@@ -11,7 +11,7 @@ from condgen_cli.data.splits import SPLITS, split_by_hash
 from condgen_cli.errors import InputError, NotFoundError, UsageError
 from condgen_cli.item import Item
 from condgen_generate.prompt import Prompt
-from condgen_generate.verse import form_of, lines_of, normalised
+from condgen_generate.verse import form_of, lines_of, normalise
 
 __all__ = [
     "CONTEXT",
@@ -89,7 +89,7 @@ def chinese_poetry(root: Path, split: str) -> Iterator[Item]:
         NotFoundError: if the file isn't there.
         InputError, IntegrityError: if it isn't UTF-8, or is packed and damaged.
     """
-    poems = split_poems([poem for poem in map(normalised, _poems(root)) if poem])[split]
+    poems = split_poems([poem for poem in map(normalise, _poems(root)) if poem])[split]
     for number, poem in enumerate(poems):
         form = form_of(poem)
         assert form is not None

@@ -27,7 +27,7 @@ from condgen_cli.nn.language_model import LanguageModelState
 from condgen_cli.running.decoding import Hypothesis
 from condgen_cli.training import check
 from condgen_generate.prompt import Prompt
-from condgen_generate.verse import COMMA, FORMS, PERIOD, guessed, plan
+from condgen_generate.verse import COMMA, FORMS, PERIOD, guess_form, plan
 from condgen_generate.vocabulary import CharacterVocabulary
 
 __all__ = ["VOCABULARY_FILE", "Prompts", "TextConfig", "TextModel", "TextState", "build"]
@@ -161,11 +161,11 @@ class TextModel(SequenceModel):
         read = [self._read(prompt) for prompt in prompts]
         stops = [self.vocabulary.encode(prompt.stop) for prompt in prompts]
         return Prompts(
-            _padded([ids[:-1] for ids in read], self.vocabulary.pad),
+            _pad([ids[:-1] for ids in read], self.vocabulary.pad),
             torch.tensor([len(ids) - 1 for ids in read]),
             torch.tensor([ids[-1] for ids in read]),
-            _padded([self._places(prompt) for prompt in prompts], self.vocabulary.eos),
-            _padded([ids[::-1] for ids in stops], _ANY).flip(1),
+            _pad([self._places(prompt) for prompt in prompts], self.vocabulary.eos),
+            _pad([ids[::-1] for ids in stops], _ANY).flip(1),
         )
 
     def encode(self, batch: Prompts) -> Memory:
@@ -213,10 +213,10 @@ class TextModel(SequenceModel):
         rows = torch.arange(len(token), device=token.device) // max(1, times)
         places = memory.auxiliary["places"]
         codes = places[rows, state.position.clamp(max=places.shape[1] - 1)]
-        codes = self._stopped(codes, tail, memory.auxiliary["stop"][rows])
+        codes = self._apply_stop(codes, tail, memory.auxiliary["stop"][rows])
         norm = logits.logsumexp(1, keepdim=True)
         likeliest = logits.topk(min(LIKELIEST, logits.shape[1]), 1)
-        masked = self._masked(logits, codes)
+        masked = self._mask(logits, codes)
         extras = {
             "likeliest": likeliest.indices,
             "likeliest_log_probs": likeliest.values - norm,
@@ -237,11 +237,11 @@ class TextModel(SequenceModel):
         codes = places[:, at]
         if stop.shape[1]:
             tails = torch.cat([state.tail, targets[:, 1:]], 1).unfold(1, stop.shape[1], 1)
-            codes = self._stopped(codes, tails, stop.unsqueeze(1))
+            codes = self._apply_stop(codes, tails, stop.unsqueeze(1))
         logits = self.network.logits(features)
         if bool((codes == _FREE).all()):
             return logits
-        return self._masked(logits.flatten(0, 1), codes.flatten()).view(logits.shape)
+        return self._mask(logits.flatten(0, 1), codes.flatten()).view(logits.shape)
 
     def write(self, hypothesis: Hypothesis, item: Item) -> str:
         """The text, a prompt before it; characters that are given stand there although the model may not know them."""
@@ -250,7 +250,7 @@ class TextModel(SequenceModel):
         if self.config.kind == "stream":
             text = vocabulary.decode(ids)
             return prompt.text + (text.removesuffix(prompt.stop) if prompt.stop else text)
-        given = self._given(prompt)
+        given = self._given_characters(prompt)
         asked = [*given, *[None] * (len(ids) - len(given))]
         text = "".join(one or vocabulary.decode([index]) for one, index in zip(asked, ids, strict=False))
         return to_simplified(text) if prompt.simplified else text
@@ -308,7 +308,7 @@ class TextModel(SequenceModel):
         if not verse:
             if prompt.form or prompt.acrostic:
                 raise UsageError("the model knows no forms: it writes no poems", "-m poem")
-            if "--script" in prompt.asked:
+            if "--script" in prompt.flags:
                 raise UsageError("the model writes no poems: it goes without --script", "-m poem")
             if prompt.stop and (unknown := self.vocabulary.unknown(prompt.stop)):
                 raise InputError(f"the model never writes {''.join(unknown)!r}, so that the stop would not come")
@@ -318,7 +318,7 @@ class TextModel(SequenceModel):
         opening, acrostic = ("".join(one.split()) for one in (prompt.text, prompt.acrostic))
         if prompt.simplified:
             opening, acrostic = to_traditional(opening), to_traditional(acrostic)
-        return prompt._replace(text=opening, acrostic=acrostic, form=prompt.form or guessed(opening, acrostic))
+        return prompt._replace(text=opening, acrostic=acrostic, form=prompt.form or guess_form(opening, acrostic))
 
     def _read(self, prompt: Prompt) -> list[int]:
         """What stands before the first token that is written; not empty."""
@@ -327,7 +327,7 @@ class TextModel(SequenceModel):
             return [self.vocabulary.control(prompt.form.name)]
         return self.vocabulary.encode("\n" + prompt.text)
 
-    def _given(self, prompt: Prompt) -> list[str | None]:
+    def _given_characters(self, prompt: Prompt) -> list[str | None]:
         """What stands at the places of a poem by the prompt, as far as it tells."""
         if not prompt.exact:
             return [*prompt.text]
@@ -339,19 +339,19 @@ class TextModel(SequenceModel):
         vocabulary = self.vocabulary
         if self.config.kind == "stream":
             return [*[_INSIDE] * prompt.length, vocabulary.eos] if prompt.length else [_FREE]
-        given = [_SYLLABLE if one is None else vocabulary.encode(one)[0] for one in self._given(prompt)]
+        given = [_SYLLABLE if one is None else vocabulary.encode(one)[0] for one in self._given_characters(prompt)]
         if prompt.exact:
             return [*given, vocabulary.eos]
         return [*given, *[_OPEN] * (prompt.length - len(given)), vocabulary.eos] if prompt.length else [_FREE]
 
-    def _stopped(self, codes: Tensor, tails: Tensor, stop: Tensor) -> Tensor:
+    def _apply_stop(self, codes: Tensor, tails: Tensor, stop: Tensor) -> Tensor:
         """Nothing but the end where the latest tokens are the stop."""
         if not stop.shape[-1]:
             return codes
         real = stop != _ANY
         return torch.where(((tails == stop) | ~real).all(-1) & real.any(-1), self.vocabulary.eos, codes)
 
-    def _masked(self, logits: Tensor, codes: Tensor) -> Tensor:
+    def _mask(self, logits: Tensor, codes: Tensor) -> Tensor:
         """Logits (rows, vocabulary) without what codes (rows,) don't allow."""
         allowed = self.allowed[(codes - _FREE).clamp(max=_SYLLABLE - _FREE)]
         certain = codes >= 0
@@ -359,7 +359,7 @@ class TextModel(SequenceModel):
         return logits.masked_fill(~torch.where(certain.unsqueeze(1), one, allowed), _FORBIDDEN)
 
 
-def _padded(rows: Sequence[Sequence[int]], pad: int) -> Tensor:
+def _pad(rows: Sequence[Sequence[int]], pad: int) -> Tensor:
     """(rows, longest)."""
     tokens = torch.full((len(rows), max(map(len, rows), default=0)), pad)
     for row, ids in enumerate(rows):

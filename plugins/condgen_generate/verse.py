@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from condgen_cli.errors import UsageError
 
-__all__ = ["COMMA", "FORMS", "PERIOD", "Form", "form_named", "form_of", "guessed", "lines_of", "normalised", "plan"]
+__all__ = ["COMMA", "FORMS", "PERIOD", "Form", "form_of", "guess_form", "lines_of", "normalise", "parse_form", "plan"]
 
 COMMA, PERIOD = "，", "。"
 
@@ -46,7 +46,7 @@ FORMS = (Form(5, 4), Form(7, 4), Form(5, 8), Form(7, 8))
 _NAMES = {"五絕": FORMS[0], "五绝": FORMS[0], "七絕": FORMS[1], "七绝": FORMS[1], "五律": FORMS[2], "七律": FORMS[3]}
 
 
-def form_named(name: str) -> Form:
+def parse_form(name: str) -> Form:
     """The form that is called ``7x4``, ``7×4`` or 七绝.
 
     Raises:
@@ -59,7 +59,7 @@ def form_named(name: str) -> Form:
     raise UsageError(f"no form named {name!r}", f"syllables x lines: {', '.join(form.name for form in FORMS)}")
 
 
-def guessed(opening: str, acrostic: str) -> Form:
+def guess_form(opening: str, acrostic: str) -> Form:
     """The form that a poem has by its beginning, as far as that tells: seven syllables, four lines if it tells nothing."""
     first, *marked = _MARKS.split("".join(opening.split()))
     syllables = 5 if len(first) == 5 else 7
@@ -67,18 +67,18 @@ def guessed(opening: str, acrostic: str) -> Form:
     return Form(syllables, 8 if len(acrostic) > 4 or given > 4 * syllables else 4)
 
 
-def normalised(text: str) -> str | None:
+def normalise(text: str) -> str | None:
     """A poem with a comma after odd lines and a full stop after even ones, whatever stood there; None if it isn't in a form."""
     lines = [line for line in _MARKS.split("".join(text.split())) if line]
-    form = _form(lines)
-    return _joined(lines) if form in FORMS and all(map(_CHARACTERS.fullmatch, lines)) else None
+    form = _form_of_lines(lines)
+    return _join_lines(lines) if form in FORMS and all(map(_CHARACTERS.fullmatch, lines)) else None
 
 
 def form_of(text: str) -> Form | None:
     """The form that a poem is in exactly, marks included; None if it is in none of ``FORMS``."""
     lines = lines_of(text)
-    form = _form(lines)
-    return form if form in FORMS and _joined(lines) == text and all(map(_CHARACTERS.fullmatch, lines)) else None
+    form = _form_of_lines(lines)
+    return form if form in FORMS and _join_lines(lines) == text and all(map(_CHARACTERS.fullmatch, lines)) else None
 
 
 def lines_of(text: str) -> list[str]:
@@ -116,9 +116,9 @@ def plan(form: Form, opening: str = "", acrostic: str = "") -> list[str | None]:
     return whole
 
 
-def _form(lines: Sequence[str]) -> Form | None:
+def _form_of_lines(lines: Sequence[str]) -> Form | None:
     return Form(len(lines[0]), len(lines)) if lines and len(set(map(len, lines))) == 1 else None
 
 
-def _joined(lines: Iterable[str]) -> str:
+def _join_lines(lines: Iterable[str]) -> str:
     return "".join(f"{line}{PERIOD if number % 2 else COMMA}" for number, line in enumerate(lines))

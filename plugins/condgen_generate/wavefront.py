@@ -44,7 +44,7 @@ def diagonals(height: int, width: int) -> tuple[tuple[Diagonal, ...], Tensor, Te
         start = offsets[number] - tops[number]
         return slice(start + first, start + max(first, last))
 
-    def made() -> Iterator[Diagonal]:
+    def list_diagonals() -> Iterator[Diagonal]:
         for number in range(height + width - 1):
             top, end = tops[number], ends[number]
             first = max(top, tops[number + 1])  # above it the row has no further column
@@ -59,7 +59,7 @@ def diagonals(height: int, width: int) -> tuple[tuple[Diagonal, ...], Tensor, Te
 
     order = [row * width + number - row for number in range(height + width - 1) for row in range(tops[number], ends[number])]
     places = torch.tensor(order)
-    return tuple(made()), places, places.argsort()
+    return tuple(list_diagonals()), places, places.argsort()
 
 
 def wavefront(

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from condgen_cli.nn import match_function
 
-__all__ = ["TINY", "Emitted", "FullAddressing", "SimpleAddressing", "interpolate", "sharpen", "shift"]
+__all__ = ["TINY", "AddressingParameters", "FullAddressing", "SimpleAddressing", "interpolate", "sharpen", "shift"]
 
 TINY = 1e-16
 """A weight of 0 has no logarithm."""
@@ -41,7 +41,7 @@ def sharpen(weights: Tensor, exponent: Tensor) -> Tensor:
     return (exponent * (weights + TINY).log()).softmax(-1)
 
 
-class Emitted(NamedTuple):
+class AddressingParameters(NamedTuple):
     """What the controller emits for addressing, as it comes out of its layer.
 
     Args:
@@ -76,7 +76,7 @@ class SimpleAddressing(nn.Module):
         """How many numbers of each part of ``Emitted``."""
         return self.heads * self.slot_size, 0, 0, 0
 
-    def forward(self, emitted: Emitted, memory: Tensor, previous: Tensor) -> Tensor:
+    def forward(self, emitted: AddressingParameters, memory: Tensor, previous: Tensor) -> Tensor:
         """Weightings of all heads.
 
         Args:
@@ -110,7 +110,7 @@ class FullAddressing(SimpleAddressing):
     def sizes(self) -> tuple[int, int, int, int]:
         return self.heads * self.slot_size, self.heads, 2 * self.heads, self.heads * (2 * self.shifts + 1)
 
-    def forward(self, emitted: Emitted, memory: Tensor, previous: Tensor) -> Tensor:
+    def forward(self, emitted: AddressingParameters, memory: Tensor, previous: Tensor) -> Tensor:
         strength, exponent = F.softplus(emitted.positive).view(-1, 2, self.heads, 1).unbind(1)
         content = (strength * self.scores(emitted.keys, memory)).softmax(-1)
         weights = interpolate(content, previous, emitted.gate.sigmoid().unsqueeze(-1))

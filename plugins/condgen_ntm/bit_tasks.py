@@ -22,7 +22,7 @@ from condgen_ntm.sequences import (
     repeat_copy,
 )
 
-__all__ = ["LARGEST", "TASKS", "BitTask", "check_sizes", "find_sizes", "random_sizes", "smallest"]
+__all__ = ["LARGEST", "TASKS", "BitTask", "check_sizes", "draw_sizes", "find_sizes", "smallest_size"]
 
 LARGEST = 1000
 """Vectors, items or repeats of a sequence."""
@@ -173,7 +173,7 @@ TASKS: Mapping[str, BitTask] = {
 """By name."""
 
 
-def random_sizes(task: BitTask, ranges: Mapping[str, tuple[int, int]], rng: np.random.Generator) -> dict[str, int]:
+def draw_sizes(task: BitTask, ranges: Mapping[str, tuple[int, int]], rng: np.random.Generator) -> dict[str, int]:
     """Sizes of one batch, each drawn from its range, both ends included; the task's own where ``ranges`` has none."""
     drawn = {}
     for name, default in task.sizes.items():
@@ -182,7 +182,7 @@ def random_sizes(task: BitTask, ranges: Mapping[str, tuple[int, int]], rng: np.r
     return drawn
 
 
-def smallest(task: BitTask, size: str) -> int:
+def smallest_size(task: BitTask, size: str) -> int:
     """What there must be of a size: two items to recall one, six bits to predict one."""
     return {"items": 2 if task.name == "associative-recall" else 1, "length": task.rows[1]}.get(size, 1)
 
@@ -208,5 +208,5 @@ def check_sizes(task: BitTask, sizes: Mapping[str, int]) -> None:
     for name, value in sizes.items():
         if name not in task.sizes:
             raise UsageError(f"{task.name} has no --{name}", f"its sizes: {', '.join(f'--{size}' for size in task.sizes)}")
-        if not smallest(task, name) <= value <= LARGEST:
-            raise UsageError(f"--{name} can't be {value}", f"from {smallest(task, name)} to {LARGEST}")
+        if not smallest_size(task, name) <= value <= LARGEST:
+            raise UsageError(f"--{name} can't be {value}", f"from {smallest_size(task, name)} to {LARGEST}")

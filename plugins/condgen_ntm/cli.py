@@ -56,11 +56,11 @@ def ntm(
     """Copy, recall and sort bits through a memory, and show what is written and read where."""
     given = {"length": length, "repeats": repeats, "items": items}
     sizes = {name: value for name, value in given.items() if value is not None}
-    inputs = _random(task, sizes, options.seed) if bits is None else _own(task, sizes, bits, options.seed)
+    inputs = _draw_random(task, sizes, options.seed) if bits is None else _read_own(task, sizes, bits, options.seed)
     return Job(inputs, replace(options, model=options.model or f"ntm-{task}"))
 
 
-def _random(task: str, sizes: dict[str, int], seed: int) -> Texts:
+def _draw_random(task: str, sizes: dict[str, int], seed: int) -> Texts:
     """A random sequence.
 
     Raises:
@@ -78,7 +78,7 @@ def _random(task: str, sizes: dict[str, int], seed: int) -> Texts:
     return Texts([as_item(spec, drawn, 0, str(task))], several=False)
 
 
-def _own(task: str, sizes: dict[str, int], file: str, seed: int) -> Texts:
+def _read_own(task: str, sizes: dict[str, int], file: str, seed: int) -> Texts:
     """The sequences of a file.
 
     Raises:
@@ -96,7 +96,7 @@ def _own(task: str, sizes: dict[str, int], file: str, seed: int) -> Texts:
         lines = source.open().decode("utf-8-sig").splitlines()
     except UnicodeDecodeError:
         raise InputError(f"{source.name} is not text", "a vector a line: 01101001") from None
-    sequences = _parted(lines)
+    sequences = _split_sequences(lines)
     if not sequences:
         raise InputError(f"{source.name} is empty", "a vector a line: 01101001")
     repeats = sizes.get("repeats", spec.sizes.get("repeats", (1, 1))[1])
@@ -111,7 +111,7 @@ def _own(task: str, sizes: dict[str, int], file: str, seed: int) -> Texts:
     return Texts(read, several)
 
 
-def _parted(lines: Sequence[str]) -> list[list[str]]:
+def _split_sequences(lines: Sequence[str]) -> list[list[str]]:
     """Runs of lines between empty ones."""
     sequences: list[list[str]] = [[]]
     for line in lines:

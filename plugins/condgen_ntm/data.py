@@ -12,10 +12,10 @@ import numpy as np
 
 from condgen_cli.errors import UsageError
 from condgen_cli.item import Item
-from condgen_ntm.bit_tasks import LARGEST, TASKS, BitTask, smallest
+from condgen_ntm.bit_tasks import LARGEST, TASKS, BitTask, smallest_size
 from condgen_ntm.sequences import Bits, BitSequence, Floats, Sequences, bit_text, optimal_probabilities
 
-__all__ = ["Generated", "as_item", "generated", "parse_ranges"]
+__all__ = ["GeneratedSet", "as_item", "open_generated", "parse_ranges"]
 
 _SEEDS = {"dev": 1, "test": 2}
 _DRAWN = 100
@@ -40,7 +40,7 @@ def _optimal_bits(inputs: Floats, targets: Bits) -> float:
     return float(-np.log2(np.where(targets[:, 0] == 1, chances, 1 - chances)).sum())
 
 
-class Generated:
+class GeneratedSet:
     """The data set of a task: a group of random sequences for every combination of sizes, the same whenever it is opened.
 
     Args:
@@ -58,7 +58,7 @@ class Generated:
         self.task = task
         self.split = split
         self.count = count
-        values = [parse_ranges(lists[option], option, smallest(task, size)) for size, option in task.lists.items()]
+        values = [parse_ranges(lists[option], option, smallest_size(task, size)) for size, option in task.lists.items()]
         self.groups = [dict(zip(task.lists, combination, strict=True)) for combination in product(*values)]
 
     def __len__(self) -> int:
@@ -75,7 +75,7 @@ class Generated:
                     yield as_item(self.task, drawn, row, f"{self.split}-{name.replace(' ', '-')}-{start + row}", name)
 
 
-def generated(root: Path, split: str, *, task: str, count: str, **lists: str) -> Generated:
+def open_generated(root: Path, split: str, *, task: str, count: str, **lists: str) -> GeneratedSet:
     """Opens ``Generated`` with options as texts.
 
     Raises:
@@ -83,14 +83,14 @@ def generated(root: Path, split: str, *, task: str, count: str, **lists: str) ->
     """
     if not count.isdecimal() or not int(count):
         raise UsageError(f"count can't be {count!r}", "how many sequences of each size: --set count=100")
-    return Generated(TASKS[task], split, int(count), lists)
+    return GeneratedSet(TASKS[task], split, int(count), lists)
 
 
-copy_set = partial(generated, task="copy")
-repeat_copy_set = partial(generated, task="repeat-copy")
-associative_recall_set = partial(generated, task="associative-recall")
-n_grams_set = partial(generated, task="n-grams")
-priority_sort_set = partial(generated, task="priority-sort")
+copy_set = partial(open_generated, task="copy")
+repeat_copy_set = partial(open_generated, task="repeat-copy")
+associative_recall_set = partial(open_generated, task="associative-recall")
+n_grams_set = partial(open_generated, task="n-grams")
+priority_sort_set = partial(open_generated, task="priority-sort")
 
 
 def parse_ranges(text: str, option: str, least: int = 1) -> list[int]:

@@ -8,11 +8,11 @@ import torch
 from torch import Tensor, nn
 
 from condgen_cli.nn.recurrent import StepwiseLinear
-from condgen_ntm.addressing import Emitted, FullAddressing, SimpleAddressing
+from condgen_ntm.addressing import AddressingParameters, FullAddressing, SimpleAddressing
 from condgen_ntm.fused import Layout, run_fused
 from condgen_ntm.memory import read, write
 
-__all__ = ["Machine", "Recorded"]
+__all__ = ["Machine", "MemoryRecord"]
 
 Start = tuple[Tensor, Tensor, Tensor, Tensor, Tensor]
 
@@ -22,7 +22,7 @@ FOCUS = 5.0
 """Logit of slot 0 in the first weightings: slots of a constant memory differ by where heads start alone."""
 
 
-class Recorded(NamedTuple):
+class MemoryRecord(NamedTuple):
     """What happened to the memory, (steps, batch, …) each.
 
     Args:
@@ -100,7 +100,7 @@ class Machine(nn.Module):
         if hasattr(self, "first_memory"):
             nn.init.normal_(self.first_memory, std=0.1)
 
-    def forward(self, inputs: Tensor, record: bool = False) -> tuple[Tensor, Recorded | None]:
+    def forward(self, inputs: Tensor, record: bool = False) -> tuple[Tensor, MemoryRecord | None]:
         """Run over whole sequences.
 
         Args:
@@ -116,7 +116,7 @@ class Machine(nn.Module):
             return run_fused(taken, *weights, start, self.layout, self.read_heads, self.recurrent), None
         return self._stepwise(taken, start, record)
 
-    def _stepwise(self, taken: Tensor, start: Start, record: bool) -> tuple[Tensor, Recorded | None]:
+    def _stepwise(self, taken: Tensor, start: Start, record: bool) -> tuple[Tensor, MemoryRecord | None]:
         hidden, cell, found, weights, memory = start
         steps, batch, _ = taken.shape
         back = StepwiseLinear(self.back.weight, None, [batch] * steps)
@@ -130,13 +130,13 @@ class Machine(nn.Module):
             keys, add, gate, erase, positive, moves = torch.split(emit(hidden), list(self.layout), 1)
             erase = erase.sigmoid().view(batch, self.write_heads, self.slot_size)
             add = add.tanh().view(batch, self.write_heads, self.slot_size)
-            weights = self.addressing(Emitted(keys, gate, positive, moves), memory, weights)
+            weights = self.addressing(AddressingParameters(keys, gate, positive, moves), memory, weights)
             memory = write(memory, weights[:, self.read_heads :], erase, add)
             found = read(memory, weights[:, : self.read_heads])
             outputs.append(torch.cat([hidden, found], 1))
             if record:
                 recorded.append((weights, memory, erase, add))
-        kept = Recorded(*map(torch.stack, zip(*recorded, strict=True))) if record else None
+        kept = MemoryRecord(*map(torch.stack, zip(*recorded, strict=True))) if record else None
         return torch.stack(outputs), kept
 
     def _start(self, batch: int) -> Start:

@@ -18,10 +18,10 @@ from condgen_cli.render.tape import Tape
 from condgen_cli.training import check
 from condgen_ntm.bit_tasks import TASKS, find_sizes
 from condgen_ntm.data import as_item
-from condgen_ntm.machine import Machine, Recorded
+from condgen_ntm.machine import Machine, MemoryRecord
 from condgen_ntm.sequences import BitSequence, Floats, Sequences, bit_text
 
-__all__ = ["NtmConfig", "NtmModel", "Problems", "build"]
+__all__ = ["BitBatch", "NtmConfig", "NtmModel", "build"]
 
 
 class NtmConfig(BaseModel):
@@ -54,7 +54,7 @@ class NtmConfig(BaseModel):
     clip: float = Field(20.0, gt=0)
 
     @model_validator(mode="after")
-    def _possible(self) -> NtmConfig:
+    def _check_options(self) -> NtmConfig:
         if self.addressing == "simple" and self.initial_memory == "constant":
             raise ValueError("simple addressing needs slots that differ: initial_memory must be learned")
         if 2 * self.shifts >= self.slots:
@@ -62,7 +62,7 @@ class NtmConfig(BaseModel):
         return self
 
 
-class Problems(NamedTuple):
+class BitBatch(NamedTuple):
     """A batch of sequences.
 
     Args:
@@ -111,20 +111,20 @@ class NtmModel(Predictor):
         """Logits (steps, batch, outputs) for inputs (steps, batch, channels), at every step."""
         return self._run(inputs, record=False)[0]
 
-    def _run(self, inputs: Tensor, record: bool) -> tuple[Tensor, Recorded | None]:
+    def _run(self, inputs: Tensor, record: bool) -> tuple[Tensor, MemoryRecord | None]:
         if self.config.kind == "lstm":
             found, kept = self.lstm(inputs)[0], None
         else:
             found, kept = self.machine(inputs, record)
         return self.output(found).clamp(-self.config.clip, self.config.clip), kept
 
-    def collate(self, items: Sequence[Item]) -> Problems:
+    def collate(self, items: Sequence[Item]) -> BitBatch:
         """Tensors of the items' sequences.
 
         Raises:
             InputError: if one belongs to another task.
         """
-        sequences = [self._checked(item.condition) for item in items]
+        sequences = [self._check_task(item.condition) for item in items]
         steps = max(len(sequence.inputs) for sequence in sequences)
         inputs = torch.zeros(steps, len(sequences), self.task.inputs)
         for row, sequence in enumerate(sequences):
@@ -133,9 +133,9 @@ class NtmModel(Predictor):
         answers = [len(sequence.targets) for sequence in sequences]
         doubts = [_doubt(sequence) for sequence in sequences]
         targets = [bit_text(sequence.targets).split() for sequence in sequences]
-        return Problems(inputs, read, answers, targets, [self._warnings(sequence) for sequence in sequences], doubts)
+        return BitBatch(inputs, read, answers, targets, [self._warnings(sequence) for sequence in sequences], doubts)
 
-    def _checked(self, sequence: BitSequence) -> BitSequence:
+    def _check_task(self, sequence: BitSequence) -> BitSequence:
         if sequence.task != self.task.name:
             raise InputError(f"the model is for {self.task.name}, not for {sequence.task}", f"condgen ntm {self.task.name}")
         return sequence
@@ -147,7 +147,7 @@ class NtmModel(Predictor):
             return ()
         return (f"{stored} vectors to remember are more than the memory's {self.config.slots} slots",)
 
-    def predict(self, batch: Problems) -> list[Generation]:
+    def predict(self, batch: BitBatch) -> list[Generation]:
         """What is written for each sequence.
 
         ``output`` is a text of bits, ``01101001 11010010``, and ``tokens`` are its vectors. ``details`` has the ``target``, the

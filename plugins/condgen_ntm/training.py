@@ -13,7 +13,7 @@ from condgen_cli import training
 from condgen_cli.data.store import open_dataset
 from condgen_cli.errors import UsageError
 from condgen_cli.training import Experiment, check
-from condgen_ntm.bit_tasks import TASKS, random_sizes
+from condgen_ntm.bit_tasks import TASKS, draw_sizes
 from condgen_ntm.model import NtmConfig, NtmModel
 from condgen_ntm.objective import Objective
 
@@ -69,7 +69,7 @@ class NtmExperiment(Experiment):
     def batch(self, part: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
         """Inputs and targets (steps, batch, bits)."""
         ranges = self.data.sizes[rng.integers(len(self.data.sizes))] if len(self.data.sizes) > 1 else self.data.sizes[0]
-        sizes = random_sizes(self.task, ranges, rng)
+        sizes = draw_sizes(self.task, ranges, rng)
         inputs, targets = self.task.draw(rng, self.recipe.training.batch_size, **sizes)
         return (
             torch.from_numpy(np.ascontiguousarray(inputs.swapaxes(0, 1))),

@@ -48,7 +48,7 @@ def qa(story: StoryArg, question: QuestionOpt = None) -> Texts:
     elif story == STDIN:
         raise UsageError("standard input held the story: no question is left to read there", "--question TEXT")
     else:
-        return _written(name, tuple(sentences))
+        return _read_questions(name, tuple(sentences))
     items = [_item(name, number, tuple(sentences[:before]), one) for number, (before, one) in enumerate(asked, 1)]
     return Texts(items, several=len(items) > 1)
 
@@ -68,7 +68,7 @@ def _story(argument: str) -> tuple[str, str]:
         raise InputError(f"{source.name} is not UTF-8", command_for(kind_of(source), source.location)) from None
 
 
-def _written(name: str, story: tuple[str, ...]) -> Texts:
+def _read_questions(name: str, story: tuple[str, ...]) -> Texts:
     """Questions as somebody writes them, a line each."""
     lines = text_inputs([], STDIN)
     if sys.stdin.isatty():

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from itertools import chain
 
 from condgen_cli.errors import InputError
-from condgen_qa.text import Question, as_written, bare, content_words, listed, names, tokens
+from condgen_qa.text import Question, content_words, find_names, strip_possessive, tokens
 from condgen_qa.vocabulary import StoryVocabulary
 
 __all__ = ["check_question", "find_doubt", "find_warnings"]
@@ -50,15 +50,15 @@ def find_warnings(question: Question, memory_size: int, vocabulary: StoryVocabul
 
 def find_doubt(question: str, story: Sequence[str], vocabulary: StoryVocabulary) -> str:
     """Why an answer is no more than a guess, given the sentences that the memory holds; empty if it need not be one."""
-    mentioned = {bare(word) for sentence in story for word in tokens(sentence)}
+    mentioned = {strip_possessive(word) for sentence in story for word in tokens(sentence)}
     asked = content_words(question)
     if asked and len(vocabulary.unknown(asked)) == len(asked):
-        return f"a guess: the model doesn't know {listed(as_written(asked, question))}"
-    missing = [name for name in names(question) if bare(name.lower()) not in mentioned]
-    if not missing and asked and not mentioned.intersection(map(bare, asked)):
+        return f"a guess: the model doesn't know {join_with_or(restore_case(asked, question))}"
+    missing = [name for name in find_names(question) if strip_possessive(name.lower()) not in mentioned]
+    if not missing and asked and not mentioned.intersection(map(strip_possessive, asked)):
         missing = asked
     if missing:
-        return f"a guess: the story never mentions {listed(as_written(missing, question))}"
+        return f"a guess: the story never mentions {join_with_or(restore_case(missing, question))}"
     words = [word for sentence in story for word in content_words(sentence)]
     unknown = len([word for word in words if vocabulary.unknown([word])])
     if 2 * unknown > len(words):

@@ -25,11 +25,11 @@ from condgen_qa.config import QaConfig
 from condgen_qa.doubts import check_question, find_doubt, find_warnings
 from condgen_qa.match import RestartedMatch
 from condgen_qa.memory import GatheredMemory, SharedMemory, attention_weights
-from condgen_qa.stories import Questions, Stories, padded
+from condgen_qa.stories import Questions, Stories, pad_rows
 from condgen_qa.text import Question, tokens
 from condgen_qa.vocabulary import StoryVocabulary
 
-__all__ = ["VOCABULARY_FILE", "QaConfig", "QaModel", "Questions", "Read", "Stories", "build", "padded"]
+__all__ = ["VOCABULARY_FILE", "QaModel", "Read", "build"]
 
 VOCABULARY_FILE = "vocabulary.json"
 TOP = 5
@@ -89,20 +89,20 @@ class QaModel(Predictor):
         self.vocabulary = vocabulary
         self.sharing = Sharing.of(config.tying, config.hops)
         many, size, sets = config.restarts, config.embedding_size, self.sharing.sets
-        self.embeddings = _normal(many, len(vocabulary), sets, size)
+        self.embeddings = _draw_parameter(many, len(vocabulary), sets, size)
         if config.temporal:
-            self.times = _normal(many, config.memory_size, sets, size)
+            self.times = _draw_parameter(many, config.memory_size, sets, size)
         if config.encoding == "rnn":
-            self.input = _normal(many, sets, size, 3 * size)
-            self.recurrent = _normal(many, sets, size, 3 * size)
+            self.input = _draw_parameter(many, sets, size, 3 * size)
+            self.recurrent = _draw_parameter(many, sets, size, 3 * size)
             self.bias = nn.Parameter(torch.zeros(many, sets, 1, 3 * size))
         if config.tying == "layerwise":
-            self.between = _normal(many, size, size)
+            self.between = _draw_parameter(many, size, size)
         if config.answer_hidden:
-            self.hidden = _normal(many, size, config.answer_hidden)
+            self.hidden = _draw_parameter(many, size, config.answer_hidden)
             self.hidden_bias = nn.Parameter(torch.zeros(many, 1, config.answer_hidden))
         if config.has_answer_matrix:
-            self.answer = _normal(many, config.answer_hidden or size, len(vocabulary.answers))
+            self.answer = _draw_parameter(many, config.answer_hidden or size, len(vocabulary.answers))
         self.match = RestartedMatch(config.match, size, config.match_size, many)
         ramp = torch.arange(1, size + 1) / size
         self.register_buffer("ramp", ramp, persistent=False)
@@ -154,12 +154,12 @@ class QaModel(Predictor):
         indices = words.clamp(min=0)
         embeddings: Tensor = self.embeddings
         if self.config.encoding == "bag":
-            weights = _scattered(known.to(embeddings.dtype), indices, len(self.vocabulary))
+            weights = _sum_by_token(known.to(embeddings.dtype), indices, len(self.vocabulary))
         else:
             count = known.sum(1, keepdim=True).clamp(min=1)
             place = torch.arange(1, words.shape[1] + 1, device=words.device) / count
             parts = 2 * (1 - place) * known, 2 * (2 * place - 1) * known
-            weights = torch.cat([_scattered(part, indices, len(self.vocabulary)) for part in parts], 1)
+            weights = torch.cat([_sum_by_token(part, indices, len(self.vocabulary)) for part in parts], 1)
             embeddings = torch.cat([embeddings, embeddings * self.ramp], 1)
         return (weights @ embeddings.flatten(2)).view(len(embeddings), len(words), *embeddings.shape[2:])
 
@@ -198,9 +198,9 @@ class QaModel(Predictor):
         table: dict[str, int] = {}
         rows = [[table.setdefault(sentence, len(table)) for sentence in reversed(story)] for story in kept]
         asked = [table.setdefault(question.text, len(table)) for question in questions]
-        stories, lengths = padded(rows, 0)
+        stories, lengths = pad_rows(rows, 0)
         times = np.broadcast_to(np.arange(stories.shape[1]), stories.shape)
-        words, _ = padded([self.ids(text) for text in table], -1)
+        words, _ = pad_rows([self.ids(text) for text in table], -1)
         doubts = [find_doubt(one.text, story, self.vocabulary) for one, story in zip(questions, kept, strict=True)]
         warnings = [find_warnings(question, self.config.memory_size, self.vocabulary) for question in questions]
         tensors = (torch.tensor(part) for part in (words, stories, times, lengths, asked))
@@ -261,12 +261,12 @@ class QaModel(Predictor):
         return found
 
 
-def _scattered(weights: Tensor, indices: Tensor, tokens: int) -> Tensor:
+def _sum_by_token(weights: Tensor, indices: Tensor, tokens: int) -> Tensor:
     """Weights (texts, longest) added up by token: (texts, tokens)."""
     return weights.new_zeros(len(weights), tokens).scatter_add_(1, indices, weights)
 
 
-def _normal(*shape: int) -> nn.Parameter:
+def _draw_parameter(*shape: int) -> nn.Parameter:
     return nn.Parameter(nn.init.normal_(torch.empty(shape), std=STD))
 
 

@@ -10,7 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from condgen_cli import training
-from condgen_qa.model import QaModel, Stories
+from condgen_qa.model import QaModel
+from condgen_qa.stories import Stories
 
 __all__ = ["Objective", "TrainingBatch"]
 
@@ -43,7 +44,7 @@ class Objective(training.Objective):
         self.model = model
         if clip:
             for parameter in model.parameters():
-                parameter.register_hook(partial(_clipped, clip))  # type: ignore[no-untyped-call]
+                parameter.register_hook(partial(_clip_gradient, clip))  # type: ignore[no-untyped-call]
         self.memory = memory
         many = model.config.restarts
         self.register_buffer("training_loss", torch.full((many,), float("inf")))
@@ -71,7 +72,7 @@ class Objective(training.Objective):
         return int(self.training_loss.argmin())
 
 
-def _clipped(clip: float, gradient: Tensor) -> Tensor:
+def _clip_gradient(clip: float, gradient: Tensor) -> Tensor:
     """Each restart's part scaled down to the length ``clip`` if it is longer."""
     lengths = gradient.flatten(1).norm(dim=1).view(-1, *[1] * (gradient.dim() - 1))
     return gradient * (clip / lengths.clamp(min=clip))

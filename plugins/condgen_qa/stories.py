@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-__all__ = ["Questions", "Stories", "padded"]
+__all__ = ["Questions", "Stories", "pad_rows"]
 
 
 class Stories(NamedTuple):
@@ -47,7 +47,7 @@ class Questions(NamedTuple):
     doubts: list[str]
 
 
-def padded(rows: Sequence[Iterable[int]], padding: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def pad_rows(rows: Sequence[Iterable[int]], padding: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Rows of different lengths as (rows, longest), and the lengths (rows,)."""
     lists = [list(row) for row in rows]
     lengths = np.array([len(row) for row in lists])

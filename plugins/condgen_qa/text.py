@@ -6,7 +6,17 @@ import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
-__all__ = ["Question", "as_written", "bare", "content_words", "has_words", "listed", "names", "sentences", "tokens"]
+__all__ = [
+    "Question",
+    "content_words",
+    "find_names",
+    "has_words",
+    "join_with_or",
+    "restore_case",
+    "sentences",
+    "strip_possessive",
+    "tokens",
+]
 
 _WORD = re.compile(r"[^\W_]+(?:['’-][^\W_]+)*")
 _SENTENCE = re.compile(r"[^.!?\s][^.!?\n]*(?:[.!?](?=\S)(?![.!?])[^.!?\n]*)*[.!?]*")
@@ -42,23 +52,23 @@ def content_words(text: str) -> list[str]:
     return [word for word in dict.fromkeys(tokens(text)) if word not in _FUNCTION_WORDS]
 
 
-def names(question: str) -> list[str]:
+def find_names(question: str) -> list[str]:
     """The words of a question that are written as names: with a capital, but for its first word; none if it is all capitals."""
     return [] if question.isupper() else list(dict.fromkeys(_NAME.findall(question)))
 
 
-def bare(word: str) -> str:
+def strip_possessive(word: str) -> str:
     """A word without the ``'s`` of an owner."""
     return re.sub("['’]s$", "", word)
 
 
-def as_written(words: Sequence[str], text: str) -> list[str]:
+def restore_case(words: Sequence[str], text: str) -> list[str]:
     """Words as a text has them, capitals included."""
     written = {word.lower(): word for word in _WORD.findall(text)}
     return [written.get(word, word) for word in words]
 
 
-def listed(words: Sequence[str]) -> str:
+def join_with_or(words: Sequence[str]) -> str:
     """Words as one would say them: ``Bob``, ``Bob or Eve``, ``Bob, Eve or Al``."""
     *others, last = words
     return f"{', '.join(others)} or {last}" if others else last

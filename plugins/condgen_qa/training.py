@@ -18,8 +18,10 @@ from condgen_cli.model import Item
 from condgen_cli.training import Experiment, Options, check
 from condgen_cli.training.batches import full_batches
 from condgen_cli.training.export import SavedVocabulary
-from condgen_qa.model import VOCABULARY_FILE, QaConfig, QaModel, Stories, padded
+from condgen_qa.config import QaConfig
+from condgen_qa.model import VOCABULARY_FILE, QaModel
 from condgen_qa.objective import Objective, TrainingBatch
+from condgen_qa.stories import Stories, pad_rows
 from condgen_qa.text import tokens
 from condgen_qa.vocabulary import StoryVocabulary
 
@@ -60,8 +62,8 @@ class QuestionSet:
         number = table.setdefault
         rows = [[number(sentence, len(table)) for sentence in reversed(item.condition.story[-size:])] for item in items]
         self.questions = np.array([number(item.condition.text, len(table)) for item in items])
-        self.words, _ = padded([model.ids(text) for text in table], -1)
-        self.stories, self.lengths = padded(rows, 0)
+        self.words, _ = pad_rows([model.ids(text) for text in table], -1)
+        self.stories, self.lengths = pad_rows(rows, 0)
         places = {answer: place for place, answer in enumerate(model.vocabulary.answers)}
         self.answers = np.array([places.get(item.references[0], -1) for item in items])
         groups = sorted({item.group for item in items})

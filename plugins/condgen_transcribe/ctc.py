@@ -10,7 +10,7 @@ from torch import Tensor
 
 from condgen_cli.model import Memory
 
-__all__ = ["BLANK", "NEVER", "CTCPrefixScorer", "PrefixState", "empty_prefix", "extended", "places"]
+__all__ = ["BLANK", "NEVER", "CTCPrefixScorer", "PrefixState", "align_labels", "empty_prefix", "extend_prefix"]
 
 BLANK = 0
 """The blank's id: the padding's, which no transcript holds."""
@@ -64,21 +64,21 @@ class CTCPrefixScorer:
         log_probs = memory.auxiliary["ctc"].double()
         if int(token[0]) != self.bos:
             rows = torch.arange(len(token), device=token.device)
-            state = extended(token, state, log_probs, rows // (len(token) // len(log_probs)))
+            state = extend_prefix(token, state, log_probs, rows // (len(token) // len(log_probs)))
         return (self._prefixes(state, log_probs) - state.prefix.unsqueeze(1)).float(), state
 
     def _prefixes(self, state: PrefixState, log_probs: Tensor) -> Tensor:
         """log p(g · c …) for every c, (rows, vocabulary); log p(g) for the end token."""
         batch, _, size = log_probs.shape
         whole = torch.logaddexp(state.blank, state.label)
-        ready = _before(whole, state.last)
+        ready = _shift_right(whole, state.last)
         peak = ready.amax(1, keepdim=True)
         summed = (ready - peak).exp().view(batch, -1, ready.shape[1]) @ log_probs.exp()
         scores = summed.view(-1, size).log().clamp(min=NEVER) + peak
         # the last label again counts only after a blank
         rows = torch.arange(len(scores), device=scores.device)
         again = log_probs[rows // (len(scores) // batch), :, state.last]
-        scores[rows, state.last] = (_before(state.blank, state.last) + again).logsumexp(1)
+        scores[rows, state.last] = (_shift_right(state.blank, state.last) + again).logsumexp(1)
         scores[:, self.eos] = whole[:, -1]
         return scores
 
@@ -91,7 +91,7 @@ def empty_prefix(log_probs: Tensor, rows_per_item: int = 1) -> PrefixState:
     return PrefixState(blank, torch.full_like(blank, NEVER), blank.new_zeros(rows), last)
 
 
-def extended(token: Tensor, state: PrefixState, log_probs: Tensor, item: Tensor) -> PrefixState:
+def extend_prefix(token: Tensor, state: PrefixState, log_probs: Tensor, item: Tensor) -> PrefixState:
     """The state of g · token (Watanabe et al. 2017, algorithm 2), all positions at once where there is anything to sum: what is
     written before g can have been, and so much later that g · token would have been written long ago, counts as 0.
 
@@ -102,14 +102,14 @@ def extended(token: Tensor, state: PrefixState, log_probs: Tensor, item: Tensor)
         item: (rows,) the batch's row that each belongs to.
     """
     positions = log_probs.shape[1]
-    ready = _before(_ready(state, token), state.last)
+    ready = _shift_right(_ready(state, token), state.last)
     near = (ready >= ready.amax(1, keepdim=True) - FAR).any(0).nonzero()
     first, end = int(near[0]), int(near[-1]) + AHEAD
     while True:
         span = slice(first, min(end, positions))
         entering, written = ready[:, span], log_probs[item, span, token]
-        label = _run(entering, written)
-        blank = _run(_before(label), log_probs[item, span, BLANK])
+        label = _accumulate(entering, written)
+        blank = _accumulate(_shift_right(label), log_probs[item, span, BLANK])
         if end >= positions or not bool((blank[:, -1] > label.amax(1) - FAR).any()):
             break
         end += AHEAD  # a pause: nothing is over yet
@@ -124,7 +124,7 @@ def _ready(state: PrefixState, token: Tensor) -> Tensor:
     return torch.where(again, state.blank, torch.logaddexp(state.blank, state.label))
 
 
-def _before(values: Tensor, last: Tensor | None = None) -> Tensor:
+def _shift_right(values: Tensor, last: Tensor | None = None) -> Tensor:
     """Each position's value at the position before; before the first one, the empty prefix is certain and others impossible."""
     first = values.new_full((len(values), 1), NEVER)
     if last is not None:
@@ -132,14 +132,14 @@ def _before(values: Tensor, last: Tensor | None = None) -> Tensor:
     return torch.cat([first, values[:, :-1]], 1)
 
 
-def _run(entering: Tensor, staying: Tensor) -> Tensor:
+def _accumulate(entering: Tensor, staying: Tensor) -> Tensor:
     """x[t] = log(exp x[t-1] + exp entering[t]) + staying[t], from x[-1] = log 0, as one cumulative sum."""
     total = staying.cumsum(1)
     return total + (entering - (total - staying)).logcumsumexp(1)
 
 
 @torch.no_grad()
-def places(log_probs: Tensor, labels: Tensor, counts: Tensor) -> Tensor:
+def align_labels(log_probs: Tensor, labels: Tensor, counts: Tensor) -> Tensor:
     """Where CTC hears each label of a transcript: on the likeliest path that is read so (Viterbi's algorithm over the states of
     Graves et al. 2006, section 4.1), the position at which it is likeliest.
 

@@ -15,7 +15,7 @@ from condgen_cli.data.audio import Sound
 from condgen_cli.generation import AttentionMap, Generation
 from condgen_cli.item import Item
 
-__all__ = ["FLAT", "REPEATED", "STEADY", "doubts"]
+__all__ = ["FLAT", "REPEATED", "STEADY", "find_doubts"]
 
 FLAT = "may be no speech: a few words, for which the model listens everywhere at once"
 STEADY = "may be no speech: it sounds the same throughout"
@@ -39,7 +39,7 @@ _DIFFERENT = 0.5
 """Share of the words that are different; in speech it is 0.7 and more, even in long parts."""
 
 
-def doubts(generation: Generation, item: Item) -> tuple[str, ...]:
+def find_doubts(generation: Generation, item: Item) -> tuple[str, ...]:
     """Why the words of a part may not have been said, a line each, without the part's name.
 
     Args:
@@ -53,7 +53,7 @@ def doubts(generation: Generation, item: Item) -> tuple[str, ...]:
 def _signs(generation: Generation, item: Item) -> Iterator[str]:
     seconds = item.meta.get("end", 0.0) - item.meta.get("start", 0.0)
     words = str(generation.output).split()
-    covered = _covered(generation)
+    covered = _covered_seconds(generation)
     flat = covered is not None and (covered > _WIDE or (seconds >= _SHORTEST and covered > _SHARE * seconds))
     if words and isinstance(item.condition, Sound) and 0 <= _variation(item.condition) < _STEADY:
         yield STEADY
@@ -76,7 +76,7 @@ def _variation(sound: Sound) -> float:
     return float(np.median(np.log(bands + 1e-5 * bands.max() + 1e-30).std(0)))
 
 
-def _covered(generation: Generation) -> float | None:
+def _covered_seconds(generation: Generation) -> float | None:
     """Seconds that a piece's attention is spread over, as many as if it was the same over them; the median of the pieces."""
     for map in generation.attention.values():
         if [axis.kind for axis in map.positions] == ["time"] and len(map.steps):

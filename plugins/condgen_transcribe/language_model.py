@@ -102,7 +102,7 @@ class LanguageModelExperiment(Experiment):
 
     def batch(self, part: NDArray[np.int64], rng: np.random.Generator) -> Batch:
         """Sentences as tokens."""
-        return self._padded([self.sentences[index] for index in part])
+        return self._make_batch([self.sentences[index] for index in part])
 
     dev_metrics = ("nats_per_token",)
 
@@ -110,7 +110,7 @@ class LanguageModelExperiment(Experiment):
         """The negative log-likelihood of a token of the dev transcripts."""
         total = tokens = 0.0
         for sentences in batched(sorted(self.dev_sentences, key=len), 50):
-            loss, stats = self.objective(self._padded(sentences))
+            loss, stats = self.objective(self._make_batch(sentences))
             total += loss.item() * stats["tokens"]
             tokens += stats["tokens"]
         return {"nats_per_token": total / tokens}
@@ -121,7 +121,7 @@ class LanguageModelExperiment(Experiment):
     def vocabularies(self) -> Mapping[str, SavedVocabulary]:
         return {VOCABULARY_FILE: self.vocabulary}
 
-    def _padded(self, sentences: Sequence[Sequence[int]]) -> Batch:
+    def _make_batch(self, sentences: Sequence[Sequence[int]]) -> Batch:
         return Batch(*teacher_forcing(sentences, self.vocabulary.bos, self.vocabulary.eos, self.vocabulary.pad))
 
     def _tokens(self, texts: Sequence[str]) -> list[list[int]]:

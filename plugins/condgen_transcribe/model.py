@@ -37,10 +37,10 @@ from condgen_cli.nn import (
 from condgen_cli.running.decoding import Hypothesis, Scorer
 from condgen_cli.training import check
 from condgen_transcribe.ctc import BLANK, NEVER, CTCPrefixScorer
-from condgen_transcribe.doubts import doubts
+from condgen_transcribe.doubts import find_doubts
 from condgen_transcribe.phones import PhoneScorer
 from condgen_transcribe.pronunciation import PHONES
-from condgen_transcribe.subtitles import words
+from condgen_transcribe.subtitles import time_words
 from condgen_transcribe.words import Lexicon, WordModel, WordScorer
 
 __all__ = [
@@ -167,7 +167,7 @@ class Listener(nn.Module):
         )
         bins = config.bins
         for _ in self.convolutions:
-            bins = _halved(bins)
+            bins = _halve(bins)
         self.pyramid = config.pyramid
         sizes = [channels[-1] * bins]
         sizes += [2 * config.listener_size * (2 if self._halves(layer) else 1) for layer in range(1, config.layers)]
@@ -180,17 +180,17 @@ class Listener(nn.Module):
         maps = features.unsqueeze(1)
         for number, convolution in enumerate(self.convolutions):
             if number < self.halvings:
-                lengths = _halved(lengths)
-            maps = _masked(convolution(maps).relu(), lengths, 2)
+                lengths = _halve(lengths)
+            maps = _mask_padding(convolution(maps).relu(), lengths, 2)
         outputs = maps.transpose(1, 2).flatten(2)
         for index, layer in enumerate(self.layers):
             if self._halves(index):
-                lengths = _halved(lengths)
+                lengths = _halve(lengths)
                 outputs = F.pad(outputs, (0, 0, 0, outputs.shape[1] % 2)).reshape(len(outputs), -1, 2 * outputs.shape[2])
             assert isinstance(layer, nn.LSTM)
             outputs = self.norms[index](outputs)
             outputs, _ = run(layer, self.dropout(outputs) if index else outputs, lengths)
-        return _masked(self.norms[-1](outputs), lengths, 1), lengths
+        return _mask_padding(self.norms[-1](outputs), lengths, 1), lengths
 
     def frames_per_position(self) -> int:
         return int(2 ** (self.halvings + sum(map(self._halves, range(len(self.layers))))))
@@ -199,11 +199,11 @@ class Listener(nn.Module):
         return 0 < layer <= self.pyramid
 
 
-def _halved(size: Any) -> Any:
+def _halve(size: Any) -> Any:
     return (size + 1) // 2
 
 
-def _masked(maps: Tensor, lengths: Tensor, dimension: int) -> Tensor:
+def _mask_padding(maps: Tensor, lengths: Tensor, dimension: int) -> Tensor:
     """Zero beyond each row's length, so that a batch gives what its rows give alone."""
     shape = [1] * maps.dim()
     shape[dimension] = -1
@@ -273,8 +273,8 @@ class TranscribeModel(DecoderModel):
 
     def finish(self, generation: Generation, hypothesis: Hypothesis, item: Item) -> Generation:
         """The transcript of an item with the times of its ``words``, and a warning where it may be none."""
-        details = {"words": words(generation, item)}
-        return replace(generation, details=details, warnings=(*generation.warnings, *doubts(generation, item)))
+        details = {"words": time_words(generation, item)}
+        return replace(generation, details=details, warnings=(*generation.warnings, *find_doubts(generation, item)))
 
     def features(self, samples: NDArray[np.float32]) -> Tensor:
         """Normalised filter banks (frames, bins) of samples (n,); one frame of zeros if they are too short for any."""
@@ -294,9 +294,9 @@ class TranscribeModel(DecoderModel):
         vector = values.sum(1) / mask.sum(1, keepdim=True)
         auxiliary = {}
         if self.ctc is not None:
-            auxiliary["ctc"] = _certain_blanks(self.ctc(values).log_softmax(-1), mask)
+            auxiliary["ctc"] = _blank_padding(self.ctc(values).log_softmax(-1), mask)
         if self.phones is not None:
-            auxiliary["phones"] = _certain_blanks(self.phones(values).log_softmax(-1), mask)
+            auxiliary["phones"] = _blank_padding(self.phones(values).log_softmax(-1), mask)
         assert self.decoder.attention is not None
         seconds = SHIFT * self.listener.frames_per_position()
         axes = [
@@ -306,7 +306,7 @@ class TranscribeModel(DecoderModel):
         return Memory(values, self.decoder.attention.keys(values), mask, axes, auxiliary, vector)
 
 
-def _certain_blanks(log_probs: Tensor, mask: Tensor) -> Tensor:
+def _blank_padding(log_probs: Tensor, mask: Tensor) -> Tensor:
     """Padded positions hold a blank for sure."""
     blank = torch.full_like(log_probs[:1, :1], NEVER)
     blank[..., BLANK] = 0.0

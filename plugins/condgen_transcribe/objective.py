@@ -15,7 +15,7 @@ from condgen_cli import training
 from condgen_cli.model import Memory
 from condgen_cli.nn.decoder import TeacherForced
 from condgen_cli.training import sampling_probability
-from condgen_transcribe.ctc import BLANK, places
+from condgen_transcribe.ctc import BLANK, align_labels
 from condgen_transcribe.model import Speech, TranscribeModel
 
 __all__ = ["Objective", "Phones", "TrainingBatch", "pad_phones"]
@@ -128,16 +128,16 @@ class Objective(training.Objective):
         losses = []
         if self.ctc < 1:
             decoder = self.model.decoder
-            forced = decoder(memory, self._sampled(memory, batch) if self.probability else batch.inputs, batch.lengths)
+            forced = decoder(memory, self._sample_inputs(memory, batch) if self.probability else batch.inputs, batch.lengths)
             spelled = decoder.cross_entropy(forced, batch.targets, self.label_smoothing)
             stats["cross_entropy"] = spelled.item()
             losses.append((1 - self.ctc) * spelled)
             if self.guidance:
-                astray = _astray(forced, memory, batch)
+                astray = _guidance_loss(forced, memory, batch)
                 stats["astray"] = astray.item()
                 losses.append((1 - self.ctc) * self.guidance * astray)
             if self.alignment:
-                apart = _apart(forced, memory, batch)
+                apart = _alignment_loss(forced, memory, batch)
                 stats["apart"] = apart.item()
                 losses.append((1 - self.ctc) * self.alignment * apart)
         if self.ctc:
@@ -153,7 +153,7 @@ class Objective(training.Objective):
         return torch.stack(losses).sum(), stats
 
     @torch.no_grad()
-    def _sampled(self, memory: Memory, batch: TrainingBatch) -> Tensor:
+    def _sample_inputs(self, memory: Memory, batch: TrainingBatch) -> Tensor:
         """Inputs of which a share is drawn from what the speller would have written there."""
         decoder = self.model.decoder
         forced = decoder(memory, batch.inputs, batch.lengths)
@@ -174,7 +174,7 @@ def _ctc(log_probs: Tensor, mask: Tensor | None, labels: Tensor, counts: Tensor)
     return F.ctc_loss(log_probs.transpose(0, 1), labels, positions, counts, BLANK, reduction="sum", zero_infinity=True)
 
 
-def _astray(forced: TeacherForced, memory: Memory, batch: TrainingBatch) -> Tensor:
+def _guidance_loss(forced: TeacherForced, memory: Memory, batch: TrainingBatch) -> Tensor:
     """Mean over steps of Σₜ αₙₜ · (1 - exp(-(n/N - t/T)² / 2g²)), the N steps and T positions being an utterance's own."""
     assert forced.weights is not None
     assert memory.mask is not None
@@ -186,13 +186,13 @@ def _astray(forced: TeacherForced, memory: Memory, batch: TrainingBatch) -> Tens
     return (forced.weights * (1 - (-((distance / BAND) ** 2) / 2).exp())).sum(1).mean()
 
 
-def _apart(forced: TeacherForced, memory: Memory, batch: TrainingBatch) -> Tensor:
+def _alignment_loss(forced: TeacherForced, memory: Memory, batch: TrainingBatch) -> Tensor:
     """Mean over steps of -log Σₜ αₙₜ, t being near where CTC hears token n; the end token's place is that of the last one."""
     assert forced.weights is not None
     steps = batch.inputs.shape[1]
     labels = (batch.lengths - 1).to(batch.targets.device)
     beyond = torch.arange(steps, device=labels.device) >= labels.unsqueeze(1)
-    heard = places(memory.auxiliary["ctc"], batch.targets.masked_fill(beyond, BLANK), labels)
+    heard = align_labels(memory.auxiliary["ctc"], batch.targets.masked_fill(beyond, BLANK), labels)
     last = heard.gather(1, (labels - 1).clamp(min=0).unsqueeze(1))
     place = torch.where(beyond, last, heard).flatten()[forced.kept].unsqueeze(1)
     near = (torch.arange(forced.weights.shape[1], device=place.device) - place).abs() <= NEAR

@@ -18,8 +18,8 @@ from torch import Tensor
 from condgen_cli.data.subwords import BLANK as EDGE
 from condgen_cli.data.subwords import SubwordVocabulary
 from condgen_cli.model import Memory
-from condgen_transcribe.ctc import BLANK, NEVER, PrefixState, empty_prefix, extended
-from condgen_transcribe.pronunciation import numbered
+from condgen_transcribe.ctc import BLANK, NEVER, PrefixState, empty_prefix, extend_prefix
+from condgen_transcribe.pronunciation import number_phones
 from condgen_transcribe.words import Lexicon
 
 __all__ = ["PhoneScorer", "PhoneState"]
@@ -31,7 +31,7 @@ SURE = 0.95
 NODES = 20_000
 """Beginnings of words that are kept from one search to the next."""
 
-Said = tuple[int, ...]
+PhoneNumbers = tuple[int, ...]
 
 
 class PhoneState(NamedTuple):
@@ -52,7 +52,7 @@ class _Node(NamedTuple):
     """The beginning of a word, and how that is said: first as a word of its own, if it is one."""
 
     text: str
-    options: tuple[Said, ...]
+    options: tuple[PhoneNumbers, ...]
 
 
 class PhoneScorer:
@@ -71,18 +71,18 @@ class PhoneScorer:
 
     def __init__(self, lexicon: Lexicon, shares: Tensor, vocabulary: SubwordVocabulary) -> None:
         self.words = lexicon.words
-        self.sounds = [[numbered(sound) for sound in word] for word in lexicon.sounds]
+        self.sounds = [[number_phones(sound) for sound in word] for word in lexicon.sounds]
         self.shares: list[float] = shares.tolist()
-        self.letters = _usual(self.words, self.sounds)
+        self.letters = _find_usual_sounds(self.words, self.sounds)
         self.bos, self.eos = vocabulary.bos, vocabulary.eos
         self.texts = vocabulary.tokens
         self.begins = torch.tensor([text.startswith(EDGE) for text in self.texts], device=shares.device)
-        self._forget()
+        self._reset_nodes()
 
     def start(self, memory: Memory, rows_per_item: int = 1) -> PhoneState:
         """Before the first word."""
         if len(self.nodes) > NODES:
-            self._forget()
+            self._reset_nodes()
         empty = empty_prefix(memory.auxiliary["phones"], rows_per_item)
         only = PrefixState(*(part.unsqueeze(1).repeat_interleave(OPTIONS, 1) for part in empty))
         return PhoneState(torch.zeros_like(empty.last), empty, only)
@@ -92,21 +92,24 @@ class PhoneScorer:
         counted = torch.zeros_like(state.before.prefix)
         if int(token[0]) != self.bos:
             counted = torch.where(self.begins[token], state.options.prefix[:, 0], state.options.prefix.amax(1))
-            state = self._extended(token, state, memory.auxiliary["phones"].double())
+            state = self._extend(token, state, memory.auxiliary["phones"].double())
         ended, going = state.options.prefix[:, 0] - counted, state.options.prefix.amax(1) - counted
         scores = torch.where(self.begins, ended.unsqueeze(1), going.unsqueeze(1))
         whole = torch.logaddexp(state.options.blank[:, 0, -1], state.options.label[:, 0, -1])
         scores[:, self.eos] = whole - counted
         return scores.float(), state
 
-    def _extended(self, token: Tensor, state: PhoneState, log_probs: Tensor) -> PhoneState:
+    def _extend(self, token: Tensor, state: PhoneState, log_probs: Tensor) -> PhoneState:
         """The state after one more token."""
         device = token.device
         begins = self.begins[token]
         was = [self.nodes[number] for number in state.node.tolist()]
         numbers = [self._node(self.texts[index], last.text) for index, last in zip(token.tolist(), was, strict=True)]
         before = PrefixState(
-            *(torch.where(_beside(begins, old), word[:, 0], old) for word, old in zip(state.options, state.before, strict=True))
+            *(
+                torch.where(_broadcast(begins, old), word[:, 0], old)
+                for word, old in zip(state.options, state.before, strict=True)
+            )
         )
         plan = _Plan()
         for row, (number, last, first) in enumerate(zip(numbers, was, begins.tolist(), strict=True)):
@@ -130,14 +133,14 @@ class PhoneScorer:
         number = self.numbers.get(text)
         if number is None:
             number = self.numbers[text] = len(self.nodes)
-            self.nodes.append(self._made(text))
+            self.nodes.append(self._make_node(text))
         return number
 
-    def _made(self, text: str) -> _Node:
+    def _make_node(self, text: str) -> _Node:
         words = range(bisect_left(self.words, text), bisect_left(self.words, text + chr(0x10FFFF)))
         if not words:
             return _Node(text, (tuple(chain.from_iterable(self.letters.get(letter, ()) for letter in text)),))
-        shares: defaultdict[Said, float] = defaultdict(float)
+        shares: defaultdict[PhoneNumbers, float] = defaultdict(float)
         for word in words:
             shares[_beginning(self.sounds[word], len(text))] += self.shares[word]
         found, total, covered = [], sum(shares.values()), 0.0
@@ -151,13 +154,13 @@ class PhoneScorer:
                 break
         return _Node(text, tuple(found))
 
-    def _forget(self) -> None:
+    def _reset_nodes(self) -> None:
         """Nothing but the beginning of every word."""
         self.nodes = [_Node("", ((),))]
         self.numbers = {"": 0}
 
 
-def _beginning(sounds: Sequence[Said], letters: int) -> Said:
+def _beginning(sounds: Sequence[PhoneNumbers], letters: int) -> PhoneNumbers:
     """Phones of a word's first letters; of the next one that has any, too, if the last one has none, as the t of th."""
     while letters < len(sounds) and not sounds[letters - 1]:
         letters += 1
@@ -174,10 +177,10 @@ class _Plan:
         """Where it stands among the options of all rows."""
         self.origins: list[int] = []
         """What it goes on from: of its row the option of that number, or, the last number, what was before the word."""
-        self.left: list[Said] = []
+        self.left: list[PhoneNumbers] = []
         """What is to be said."""
 
-    def add(self, row: int, options: Sequence[Said], last: Sequence[Said]) -> None:
+    def add(self, row: int, options: Sequence[PhoneNumbers], last: Sequence[PhoneNumbers]) -> None:
         """Say each option as the one of ``last`` goes on that has the most of it, or, if none has any, from its beginning."""
         for place, said in enumerate(options):
             fitting = [(len(option), number) for number, option in enumerate(last) if said[: len(option)] == option]
@@ -188,25 +191,25 @@ class _Plan:
             self.left.append(said[done:])
 
 
-def _say(left: Sequence[Said], states: PrefixState, log_probs: Tensor, item: Tensor) -> PrefixState:
+def _say(left: Sequence[PhoneNumbers], states: PrefixState, log_probs: Tensor, item: Tensor) -> PrefixState:
     """The states after further phones of each, one by one, those together that have as many."""
     for place in range(max(map(len, left))):
         rows = torch.tensor([row for row, said in enumerate(left) if len(said) > place], device=item.device)
         phones = torch.tensor([said[place] for said in left if len(said) > place], device=item.device)
         part = PrefixState(*(part.index_select(0, rows) for part in states))
-        part = extended(phones, part, log_probs, item[rows])
+        part = extend_prefix(phones, part, log_probs, item[rows])
         states = PrefixState(*(whole.index_copy(0, rows, one) for whole, one in zip(states, part, strict=True)))
     return states
 
 
-def _beside(rows: Tensor, part: Tensor) -> Tensor:
+def _broadcast(rows: Tensor, part: Tensor) -> Tensor:
     """(rows,) for comparison with (rows, …)."""
     return rows.view(-1, *[1] * (part.dim() - 1))
 
 
-def _usual(words: Sequence[str], sounds: Iterable[Sequence[Said]]) -> dict[str, Said]:
+def _find_usual_sounds(words: Sequence[str], sounds: Iterable[Sequence[PhoneNumbers]]) -> dict[str, PhoneNumbers]:
     """Each letter's most frequent sound; silence isn't one, or words of silent letters alone would cost nothing."""
-    counts: defaultdict[str, Counter[Said]] = defaultdict(Counter)
+    counts: defaultdict[str, Counter[PhoneNumbers]] = defaultdict(Counter)
     for word, said in zip(words, sounds, strict=True):
         for letter, sound in zip(word, said, strict=True):
             if sound:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from condgen_cli.errors import InputError, NotFoundError
 
-__all__ = ["PHONES", "LetterToSound", "Pronunciation", "numbered", "read_dictionary"]
+__all__ = ["PHONES", "LetterToSound", "Pronunciation", "number_phones", "read_dictionary"]
 
 PHONES = tuple(
     "AA AE AH AO AW AX AY B CH D DH EH ER EY F G HH IH IY JH K L M N NG OW OY P R S SH T TH UH UW V W Y Z ZH".split()  # noqa: SIM905
@@ -35,7 +35,7 @@ _UNSEEN = (1e-3, 1e-4, 1e-6)
 _EDGE = "#"
 
 
-def numbered(said: Iterable[str]) -> tuple[int, ...]:
+def number_phones(said: Iterable[str]) -> tuple[int, ...]:
     """The numbers of phones, from 1: CTC's blank is 0."""
     return tuple(_NUMBERS[phone] for phone in said)
 

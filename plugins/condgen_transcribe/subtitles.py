@@ -17,7 +17,7 @@ from condgen_cli.errors import InputError
 from condgen_cli.generation import AttentionMap, Generation
 from condgen_cli.item import Item
 
-__all__ = ["Cue", "Word", "align", "cues", "srt", "vtt", "words"]
+__all__ = ["Cue", "Word", "align", "make_cues", "srt", "time_words", "vtt"]
 
 _LINE = 42
 """Characters that a line holds, as broadcasters have it; a longer word has a line of its own."""
@@ -56,7 +56,7 @@ class Cue(NamedTuple):
     text: str
 
 
-def words(generation: Generation, item: Item) -> list[Word]:
+def time_words(generation: Generation, item: Item) -> list[Word]:
     """The words of a transcript with their times, in order, none overlapping another.
 
     A word is said from where its first piece looks to where its last one does, along the best path of ``align``, and no faster
@@ -70,19 +70,19 @@ def words(generation: Generation, item: Item) -> list[Word]:
     if map is None:
         return []
     steps = [step for step, token in enumerate(generation.tokens) if token == SPECIALS[3] or token not in SPECIALS]
-    said = list(_said(generation.tokens[step] for step in steps))
+    said = list(_split_pieces(generation.tokens[step] for step in steps))
     end = float(item.meta.get("end", inf))
     found: list[Word] = []
-    for (letters, begins), (start, stop) in zip(said, _times(map, steps, said, end), strict=True):
+    for (letters, begins), (start, stop) in zip(said, _time_steps(map, steps, said, end), strict=True):
         if begins:
             found.append(Word(word=letters, start=start, end=stop))
         elif letters:
             found[-1] = Word(word=found[-1]["word"] + letters, start=found[-1]["start"], end=stop)
     limits = [*(word["start"] for word in found[1:]), end]
-    return [_lasting(word, limit) for word, limit in zip(found, limits, strict=False)]
+    return [_extend_to_usual(word, limit) for word, limit in zip(found, limits, strict=False)]
 
 
-def _said(pieces: Iterable[str]) -> Iterator[tuple[str, bool]]:
+def _split_pieces(pieces: Iterable[str]) -> Iterator[tuple[str, bool]]:
     """The letters of each piece, and whether a word begins with them."""
     inside = False
     for piece in pieces:
@@ -92,7 +92,7 @@ def _said(pieces: Iterable[str]) -> Iterator[tuple[str, bool]]:
         inside = inside or bool(letters)
 
 
-def _lasting(word: Word, limit: float) -> Word:
+def _extend_to_usual(word: Word, limit: float) -> Word:
     """The word, for as long as it usually takes if there is room before ``limit``."""
     usual = word["start"] + _USUAL[0] + _USUAL[1] * len(word["word"])
     return Word(word=word["word"], start=word["start"], end=round(max(word["end"], min(usual, limit)), 3))
@@ -132,21 +132,23 @@ def align(weights: NDArray[np.floating], least: Sequence[int] | None = None) -> 
     return path
 
 
-def _times(map: AttentionMap, steps: list[int], said: Sequence[tuple[str, bool]], end: float) -> Iterator[tuple[float, float]]:
+def _time_steps(
+    map: AttentionMap, steps: list[int], said: Sequence[tuple[str, bool]], end: float
+) -> Iterator[tuple[float, float]]:
     """Start and end of some steps, in seconds, before the part's ``end``."""
     (axis,) = map.positions
     if not len(axis):
         return
     labels = np.array([float(label) for label in axis.labels])
     width = float(np.diff(labels).mean()) if len(labels) > 1 else 0.0
-    path = align(map.distributions()[steps].mean(1), _least(said, width, len(axis))).tolist()
+    path = align(map.distributions()[steps].mean(1), _min_positions(said, width, len(axis))).tolist()
     for place, same in groupby(path):
         count = len(list(same))
         bounds = labels[place] + width * np.arange(count + 1) / count
         yield from pairwise(bounds.clip(max=end).round(3).tolist())
 
 
-def _least(said: Sequence[tuple[str, bool]], width: float, positions: int) -> list[int]:
+def _min_positions(said: Sequence[tuple[str, bool]], width: float, positions: int) -> list[int]:
     """How many positions of ``width`` seconds each piece takes at least, if the part is long enough for all."""
     seconds = np.array([_FASTEST[0] * begins + _FASTEST[1] * len(letters) for letters, begins in said])
     if not len(seconds) or not width:
@@ -157,7 +159,7 @@ def _least(said: Sequence[tuple[str, bool]], width: float, positions: int) -> li
     return [*least[:-1], max(least[-1], 1)]
 
 
-def cues(transcripts: Iterable[Generation]) -> Iterator[Cue]:
+def make_cues(transcripts: Iterable[Generation]) -> Iterator[Cue]:
     """Words as cues: two lines at most, 7 seconds at most, ended by a pause or a part's end.
 
     Args:
@@ -174,14 +176,14 @@ def cues(transcripts: Iterable[Generation]) -> Iterator[Cue]:
 
 def srt(transcripts: Iterable[Generation]) -> Iterator[str]:
     """A SubRip file of a recording, cue by cue."""
-    for number, cue in enumerate(cues(transcripts), 1):
+    for number, cue in enumerate(make_cues(transcripts), 1):
         yield f"{number}\n{_clock(cue.start, ',')} --> {_clock(cue.end, ',')}\n{cue.text}\n\n"
 
 
 def vtt(transcripts: Iterable[Generation]) -> Iterator[str]:
     """A WebVTT file of a recording, cue by cue."""
     yield "WEBVTT\n\n"
-    for cue in cues(transcripts):
+    for cue in make_cues(transcripts):
         text = cue.text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
         yield f"{_clock(cue.start, '.')} --> {_clock(cue.end, '.')}\n{text}\n\n"
 

@@ -37,7 +37,7 @@ from condgen_transcribe.model import (
     pad_features,
 )
 from condgen_transcribe.objective import Objective, TrainingBatch, pad_phones
-from condgen_transcribe.pronunciation import LetterToSound, numbered, read_dictionary
+from condgen_transcribe.pronunciation import LetterToSound, number_phones, read_dictionary
 from condgen_transcribe.words import Lexicon, WordModel
 
 __all__ = ["TranscribeExperiment", "mask"]
@@ -121,7 +121,7 @@ class TranscribeExperiment(Experiment):
             raise UsageError("recipe: data.dictionary: missing; it tells which phones model.phones are to hear")
         train = self.read("train")
         dev = read_split(self.data.dataset, "dev", self.data_dir, self.data.options)
-        self.dev = [_decode_sound(item) for item in _spread(dev, self.data.dev_limit)]
+        self.dev = [_decode_sound(item) for item in _take_evenly(dev, self.data.dev_limit)]
         language_model = InitialModel(self.data.language_model, "data.language_model")
         folder = self.data_dir or Path()
         self.say = LetterToSound(read_dictionary(folder / self.data.dictionary)) if config.phones else None
@@ -176,8 +176,8 @@ class TranscribeExperiment(Experiment):
             return None, None
         further = read_sentences((self.data_dir or Path()) / options.text) if options.text else []
         transcripts = [item.references[0] for item in train]
-        words, lexicon = WordModel.counted(transcripts + further, options.word_count, options.bigram_count)
-        return words, lexicon if self.say is None else lexicon.said(self.say)
+        words, lexicon = WordModel.count(transcripts + further, options.word_count, options.bigram_count)
+        return words, lexicon if self.say is None else lexicon.with_sounds(self.say)
 
     def _vocabulary(self, train: Sequence[Item], language_model: InitialModel) -> SubwordVocabulary:
         """That of the models to go on from, else learnt from the transcripts."""
@@ -197,11 +197,13 @@ class TranscribeExperiment(Experiment):
                 samples = load_audio(item.condition, RATE)
                 if len(samples) <= self.data.longest * RATE:
                     # halves take half the memory, and their error is far below that of the sound itself
-                    self.features.append([self.model.features(_at(samples, speed)).half() for speed in self.data.speeds])
+                    self.features.append(
+                        [self.model.features(_change_speed(samples, speed)).half() for speed in self.data.speeds]
+                    )
                     self.tokens.append(self.model.vocabulary.encode(item.references[0]))
                     if self.say is not None:
                         said = (sound for word in item.references[0].split() for sound in self.say(word))
-                        self.phones.append(torch.tensor([number for sound in said for number in numbered(sound)]))
+                        self.phones.append(torch.tensor([number for sound in said for number in number_phones(sound)]))
                 advance(1)
         self.sizes = np.array([len(one[0]) for one in self.features])
         seconds = self.sizes * SHIFT * self.data.speeds[0]
@@ -224,7 +226,7 @@ def _check_outputs(config: TranscribeConfig, options: ObjectiveOptions) -> None:
             raise UsageError(f"recipe: objective.{name}: the model has no output for it", f"{hint}, or objective.{name}=0")
 
 
-def _spread(items: Sequence[Item], count: int) -> Sequence[Item]:
+def _take_evenly(items: Sequence[Item], count: int) -> Sequence[Item]:
     """So many, evenly spread, since items come speaker by speaker; 0 or too many: all."""
     if not 0 < count < len(items):
         return items
@@ -236,7 +238,7 @@ def _decode_sound(item: Item) -> Item:
     return replace(item, condition=Sound(load_audio(item.condition, RATE), RATE))
 
 
-def _at(samples: NDArray[np.float32], speed: float) -> NDArray[np.float32]:
+def _change_speed(samples: NDArray[np.float32], speed: float) -> NDArray[np.float32]:
     """Samples heard at a speed, tempo and pitch alike."""
     return samples if speed == 1 else np.asarray(soxr.resample(samples, RATE * speed, RATE), np.float32)
 

@@ -66,7 +66,7 @@ class Lexicon:
         if len(self.words) > MOST:
             raise UsageError(f"a lexicon of {len(self.words)} words is too large", f"{MOST} at most")
 
-    def said(self, say: Callable[[str], Sequence[Pronunciation]]) -> Lexicon:
+    def with_sounds(self, say: Callable[[str], Sequence[Pronunciation]]) -> Lexicon:
         """The same words, and how they are said."""
         return Lexicon(self.words, map(say, self.words))
 
@@ -140,7 +140,7 @@ class WordModel(nn.Module):
         return 256 * self.second[:, 0].long() + self.second[:, 1].long()
 
     @classmethod
-    def counted(cls, texts: Iterable[str], word_count: int, bigram_count: int) -> tuple[WordModel, Lexicon]:
+    def count(cls, texts: Iterable[str], word_count: int, bigram_count: int) -> tuple[WordModel, Lexicon]:
         """Count words and pairs in texts whose words are divided by blanks.
 
         Args:
@@ -222,8 +222,8 @@ class WordScorer:
         self.bytes = np.array([word.encode() for word in lexicon.words])
         device = model.unigram.device
         shares = (model.share.double() / -STEPS).exp()
-        self.bigrams = _cumulative(shares)
-        self.unigrams = _cumulative(model.unigram.double().exp())
+        self.bigrams = _cumulate(shares)
+        self.unigrams = _cumulate(model.unigram.double().exp())
         first = model.first.long()
         histories = torch.arange(self.edge + 1, device=device).repeat_interleave(first.diff())
         self.pairs = histories * (self.edge + 1) + model.successors()
@@ -234,12 +234,12 @@ class WordScorer:
         self.begins[self.eos] = True
         self.spelled = LETTER * torch.tensor([len(text.removeprefix(BLANK)) for text in self.texts], device=device).double()
         self.spelled[self.eos] = 0.0
-        self._forget()
+        self._reset_nodes()
 
     def start(self, memory: Memory, rows_per_item: int = 1) -> WordState:
         """Before the first word."""
         if len(self.nodes) > NODES:
-            self._forget()
+            self._reset_nodes()
         rows = len(memory) * rows_per_item
         node = torch.full((rows,), START, device=memory.values.device)
         return WordState(node, torch.full_like(node, self.edge))
@@ -247,7 +247,7 @@ class WordScorer:
     def score(self, token: Tensor, state: WordState, memory: Memory) -> tuple[Tensor, WordState]:
         """Scores (rows, vocabulary) of what may follow ``token`` (rows,), and the state after it."""
         if int(token[0]) != self.bos:
-            state = self._extended(token, state)
+            state = self._extend(token, state)
         here = self._here(state)
         written = self._mass(state.history, here.low, here.high).log()
         ended = self._mass(state.history, here.low, here.low + 1).log() - written
@@ -262,7 +262,7 @@ class WordScorer:
         fee = torch.where(self.begins, ended + UNKNOWN, torch.where(outside, 0.0, UNKNOWN).unsqueeze(1))
         return torch.where(ahead.isfinite(), within, fee + self.spelled).float(), state
 
-    def _extended(self, token: Tensor, state: WordState) -> WordState:
+    def _extend(self, token: Tensor, state: WordState) -> WordState:
         """The state after one more token."""
         pairs = zip(token.tolist(), state.node.tolist(), strict=True)
         node = torch.tensor([self._node(self.texts[number], before) for number, before in pairs], device=token.device)
@@ -292,14 +292,14 @@ class WordScorer:
             text = self.nodes[before].text + token
         number = self.numbers.get(text)
         if number is None:
-            node = self._made(text)
+            node = self._make_node(text)
             number = OUTSIDE if node.low == node.high else len(self.nodes)
             self.numbers[text] = number
             if number != OUTSIDE:
                 self.nodes.append(node)
         return number
 
-    def _made(self, text: str) -> _Node:
+    def _make_node(self, text: str) -> _Node:
         low, high = self._range([text])
         following = [token.removeprefix(BLANK) if token.startswith(BLANK) else text + token for token in self.texts]
         lows, highs = self._range(following)
@@ -316,9 +316,9 @@ class WordScorer:
         device = self.begins.device
         return node._replace(lows=node.lows.to(device), highs=node.highs.to(device))
 
-    def _forget(self) -> None:
+    def _reset_nodes(self) -> None:
         """Nothing but the two nodes that are no beginnings of words: after them only new words lead into the lexicon."""
-        start = self._made("")
+        start = self._make_node("")
         begins = self.begins
         lows, highs = start.lows * begins, start.highs * begins
         nowhere = _Node("", 0, 0, False, lows, highs)
@@ -326,6 +326,6 @@ class WordScorer:
         self.numbers: dict[str, int] = {}
 
 
-def _cumulative(values: Tensor) -> Tensor:
+def _cumulate(values: Tensor) -> Tensor:
     """Sums of the first 0, 1, 2, … of them."""
     return torch.cat([values.new_zeros(1), values.cumsum(0)])

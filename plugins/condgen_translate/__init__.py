@@ -24,7 +24,7 @@ _MULTI30K_FILES = {
 """Size and SHA-256 of the files as published."""
 
 
-def _other(options: Mapping[str, str]) -> str:
+def _target_language(options: Mapping[str, str]) -> str:
     """The target's language of a data set of Chinese and English."""
     return "en" if options["source"] == "zh" else "zh"
 
@@ -89,7 +89,7 @@ def condgen_register_datasets() -> list[DatasetSpec]:
                 "source": Option("Language to translate from; the other is the target.", "zh", ("zh", "en")),
                 "group": length,
             },
-            language=_other,
+            language=_target_language,
             licence="CC BY 2.0 FR",
             homepage="https://www.manythings.org/anki/",
         ),
@@ -103,7 +103,7 @@ def condgen_register_datasets() -> list[DatasetSpec]:
                 "source": Option("Language to translate from; the other is the target.", "zh", ("zh", "en")),
                 "group": length,
             },
-            language=_other,
+            language=_target_language,
             licence="as each file's publisher states",
         ),
         DatasetSpec(

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from condgen_cli.data.script import to_simplified
 from condgen_cli.data.subwords import BLANK, Piece
 
-__all__ = ["as_written", "plain"]
+__all__ = ["normalise_chinese", "restore_written"]
 
 _ALPHANUMERICS = {
     full: full - 0xFEE0 for first, last in ("09", "AZ", "az") for full in range(ord(first) + 0xFEE0, ord(last) + 0xFEE1)
@@ -20,7 +20,7 @@ _MARK = re.compile(rf"(?<=[{_HAN}])[,.?!:;](?![\w.])", re.ASCII)
 _FULL_MARKS = dict(zip(",.?!:;", "，。？！：；", strict=True))
 
 
-def plain(text: str) -> str:
+def normalise_chinese(text: str) -> str:
     """A Chinese text with traditional characters as simplified ones, full-width letters and digits as ASCII, and an ASCII mark
     after a Chinese character as the full-width one.
     """
@@ -28,7 +28,7 @@ def plain(text: str) -> str:
     return _MARK.sub(lambda mark: _FULL_MARKS[mark[0]], text)
 
 
-def as_written(pieces: Sequence[Piece], read: str, written: str) -> list[Piece]:
+def restore_written(pieces: Sequence[Piece], read: str, written: str) -> list[Piece]:
     """The pieces of a text that was made ``plain``, with the characters of the text as it was written.
 
     Args:

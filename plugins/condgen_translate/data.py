@@ -73,7 +73,7 @@ def multi30k(root: Path, split: str, source: str = "de", target: str = "en", gro
     for folder in _MULTI30K_FOLDERS:
         paths = [path for name in names if (path := find_file(root / folder / name))]
         if len(paths) == 2:
-            return list(_items(_side_by_side(*paths), split, group))
+            return list(_items(_read_line_pairs(*paths), split, group))
     raise NotFoundError(f"{root} lacks {' or '.join(names)} of Multi30k", _MULTI30K_HINT)
 
 
@@ -128,7 +128,7 @@ def zh_en(root: Path, split: str, name: str = "", source: str = "zh", group: str
     for folder in _ZH_EN_FOLDERS:
         file = find_file(root / folder / f"{name}.{split}.tsv")
         if file:
-            pairs = _columns(file, *((2, 1) if source == "zh" else (1, 2)))
+            pairs = _read_columns(file, *((2, 1) if source == "zh" else (1, 2)))
             return list(_items(pairs, split, group))
     raise NotFoundError(f"{root} lacks {name}.{split}.tsv", _ZH_EN_HINT)
 
@@ -164,9 +164,11 @@ def parallel(
         IntegrityError: when it is read, if a file is damaged.
     """
     if tsv and not (source or target):
-        return _items(_columns(_file(root, tsv, split), *_column_numbers(columns)), split, group)
+        return _items(_read_columns(_find_split_file(root, tsv, split), *_column_numbers(columns)), split, group)
     if source and target and not tsv:
-        return _items(_side_by_side(_file(root, source, split), _file(root, target, split)), split, group)
+        return _items(
+            _read_line_pairs(_find_split_file(root, source, split), _find_split_file(root, target, split)), split, group
+        )
     raise UsageError(
         "data set parallel needs source and target, or tsv",
         "--set source={split}.de --set target={split}.en, or --set tsv={split}.tsv",
@@ -198,17 +200,17 @@ def _tatoeba_pairs(root: Path, split: str) -> Iterable[_Pair]:
         files = {name: find_file(root / folder / f"{name}.tsv") for name in SPLITS}
         file = files[split]
         if file:
-            return _columns(file, 1, 2)
+            return _read_columns(file, 1, 2)
         if any(files.values()):
             raise NotFoundError(f"{root / folder} lacks {split}.tsv", _TATOEBA_HINT)
         for name in _TATOEBA_WHOLE:
             path = root / folder / name
             if path.is_file():
-                return _part(list(_columns(path, 1, 2)), split)
+                return _select_split(list(_read_columns(path, 1, 2)), split)
     raise NotFoundError(f"{root} holds no Chinese-English pairs of Tatoeba", _TATOEBA_HINT)
 
 
-def _part(pairs: Sequence[_Pair], split: str) -> list[_Pair]:
+def _select_split(pairs: Sequence[_Pair], split: str) -> list[_Pair]:
     """A split of English and Chinese pairs."""
     later = SPLITS[SPLITS.index(split) + 1 :]
     splits = [split_by_hash(pair.source, 30, dev=[28], test=[29]) for pair in pairs]
@@ -216,7 +218,7 @@ def _part(pairs: Sequence[_Pair], split: str) -> list[_Pair]:
     return [pair for pair, its in zip(pairs, splits, strict=True) if its == split and pair.target not in reserved]
 
 
-def _file(root: Path, name: str, split: str) -> Path:
+def _find_split_file(root: Path, name: str, split: str) -> Path:
     path = split_file(root, name, split)
     found = find_file(path)
     if found is None:
@@ -231,7 +233,7 @@ def _column_numbers(text: str) -> tuple[int, int]:
     return int(match[1]), int(match[2])
 
 
-def _side_by_side(source: Path, target: Path) -> Iterator[_Pair]:
+def _read_line_pairs(source: Path, target: Path) -> Iterator[_Pair]:
     """The lines of two files."""
     for number, (left, right) in enumerate(zip_longest(_lines(source), _lines(target)), 1):
         if left is None or right is None:
@@ -245,7 +247,7 @@ def _side_by_side(source: Path, target: Path) -> Iterator[_Pair]:
             yield pair
 
 
-def _columns(path: Path, source: int, target: int) -> Iterator[_Pair]:
+def _read_columns(path: Path, source: int, target: int) -> Iterator[_Pair]:
     """Two columns of a file, counted from 1."""
     for number, line in enumerate(_lines(path), 1):
         if not line.strip():

@@ -25,7 +25,7 @@ from condgen_cli.nn import DecoderModel, Dropout, RecurrentDecoder, make_attenti
 from condgen_cli.running.decoding import Hypothesis
 from condgen_cli.running.signs import unread_doubt
 from condgen_cli.training import check
-from condgen_translate.chinese import as_written, plain
+from condgen_translate.chinese import normalise_chinese, restore_written
 
 __all__ = ["SOURCE_FILE", "TARGET_FILE", "Sentences", "TranslateConfig", "TranslateModel", "build", "pad_sentences"]
 
@@ -78,14 +78,14 @@ class TranslateConfig(BaseModel):
     plain_chinese: bool = False
 
     @model_validator(mode="after")
-    def _shapes_allow(self) -> TranslateConfig:
+    def _check_sharing(self) -> TranslateConfig:
         if self.share_rnn and (self.encoder_layers > 1 or self.bidirectional):
             raise ValueError("share_rnn needs an encoder of one layer and one direction, as the decoder is")
         return self
 
     def read(self, source: str) -> str:
         """A source sentence as the source's vocabulary gets it."""
-        return plain(source) if self.plain_chinese else source
+        return normalise_chinese(source) if self.plain_chinese else source
 
 
 class Sentences(NamedTuple):
@@ -173,7 +173,7 @@ class TranslateModel(DecoderModel):
     def pieces(self, source: str) -> list[Piece]:
         """A source sentence cut, with the text of each piece as it was written."""
         read = self.config.read(source)
-        return as_written(self.source.pieces(read), read, source)
+        return restore_written(self.source.pieces(read), read, source)
 
     def collate(self, items: Sequence[Item]) -> Sentences:
         """Source sentences as tokens."""

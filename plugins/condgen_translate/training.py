@@ -201,13 +201,13 @@ class Part(NamedTuple):
 def _hide_copied(pair: tuple[str, str], rng: np.random.Generator) -> tuple[str, str]:
     """The pair with a word that stands on both sides, if there is one, made unknown on both."""
     source, target = pair
-    found = [word for word in sorted(set(WORD.findall(target))) if _whole(word).search(source)]
+    found = [word for word in sorted(set(WORD.findall(target))) if _word_pattern(word).search(source)]
     if not found:
         return source, target
-    word = _whole(found[rng.integers(len(found))])
+    word = _word_pattern(found[rng.integers(len(found))])
     return word.sub(UNKNOWN_CHARACTER, source), word.sub(UNKNOWN_CHARACTER, target)
 
 
-def _whole(word: str) -> re.Pattern[str]:
+def _word_pattern(word: str) -> re.Pattern[str]:
     """The word where no further letter or digit of the Latin script is next to it."""
     return re.compile(f"(?<![A-Za-z0-9]){re.escape(word)}(?![A-Za-z0-9])")

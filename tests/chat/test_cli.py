@@ -165,7 +165,7 @@ def test_a_conversation_reads_each_turn_once_and_tells_words_as_they_come(traine
     assert conversation.reply(ASKED[2]) == "blue one"
     conversation.reset()
     assert not conversation.undo()
-    assert conversation.explained() is None
+    assert conversation.explain() is None
 
 
 def test_an_interrupted_reply_takes_the_turn_back(trained: Trained) -> None:

@@ -25,7 +25,7 @@ from condgen_generate.canvas import known_pixels
 from condgen_generate.image_data import PictureItems, binarized_mnist, grey_mnist, pictures
 from condgen_generate.image_model import ImageConfig, ImageModel, PixelVocabulary
 from condgen_generate.influence import influence
-from condgen_generate.pictures import film, page, picture, sheet
+from condgen_generate.pictures import film, page, sheet, to_image
 
 BLACK_WHITE = ("000000", "ffffff")
 
@@ -228,7 +228,7 @@ def test_page_holds_pictures_and_probabilities() -> None:
 
 
 def test_unknown_pixels_have_a_colour_of_their_own() -> None:
-    image = picture(np.array([[0, 1, -1]]), BLACK_WHITE)
+    image = to_image(np.array([[0, 1, -1]]), BLACK_WHITE)
     assert [image.getpixel((x, 0)) for x in range(3)] == [(0, 0, 0), (255, 255, 255), (96, 125, 171)]
 
 

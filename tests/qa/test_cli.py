@@ -16,7 +16,8 @@ from safetensors.torch import save_file
 import condgen_qa
 from condgen_cli.cli import app
 from condgen_cli.testing import check_plugin
-from condgen_qa.model import QaConfig, QaModel
+from condgen_qa.config import QaConfig
+from condgen_qa.model import QaModel
 from condgen_qa.text import tokens
 from condgen_qa.vocabulary import StoryVocabulary
 

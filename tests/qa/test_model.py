@@ -13,7 +13,8 @@ from torch import Tensor
 from condgen_cli.errors import InputError
 from condgen_cli.item import Item
 from condgen_cli.testing import check_model
-from condgen_qa.model import QaConfig, QaModel
+from condgen_qa.config import QaConfig
+from condgen_qa.model import QaModel
 from condgen_qa.text import Question, tokens
 from condgen_qa.vocabulary import StoryVocabulary
 
