@@ -19,6 +19,7 @@ from condgen_cli.nn.language_model import LanguageModelState
 from condgen_cli.training import Experiment, check
 from condgen_cli.training.batches import batches_of_like_length, teacher_forcing
 from condgen_cli.training.export import SavedVocabulary
+from condgen_generate.prompt import Prompt
 from condgen_generate.text_model import VOCABULARY_FILE, TextConfig, TextModel
 from condgen_generate.verse import FORMS
 from condgen_generate.vocabulary import CharacterVocabulary
@@ -188,7 +189,7 @@ class TextExperiment(Experiment):
     def _read_poems(self, items: Sequence[Item]) -> None:
         vocabulary = self.model.vocabulary
         for item in items:
-            if getattr(item.condition, "form", None) is None:
+            if not isinstance(item.condition, Prompt) or item.condition.form is None:
                 raise UsageError(f"{self.data.dataset} has no poems in a form", "model.kind=stream learns any text")
         self.sequences = [vocabulary.encode(item.references[0]) for item in items]
         self.forms = [vocabulary.control(item.condition.form.name) for item in items]

@@ -1,10 +1,10 @@
-"""End-to-end memory networks (Sukhbaatar et al. 2015): a question looks several times at a story's sentences, then is answered.
+"""End-to-end memory networks (Sukhbaatar et al. 2015): several hops of attention over a story's sentences, then an answer.
 
-Many such networks, differing in their first weights alone, are one model: every parameter has a leading dimension
-``restarts``, and they are trained by the same kernels. An exported model has one.
+Several networks that differ only in their initial weights are trained side by side: every parameter has a leading dimension
+``restarts``. An exported model has one.
 
-A batch's sentences and questions are encoded once for each that is different, as one product of word weights and embeddings;
-stories then are rows picked from the result. So the work doesn't grow with how often a sentence is repeated.
+Each different sentence or question of a batch is encoded once, in one product of word weights and embeddings; stories index
+the result. So the cost doesn't grow with how often a sentence is repeated.
 """
 
 from __future__ import annotations
@@ -33,17 +33,17 @@ __all__ = ["VOCABULARY_FILE", "QaModel", "Read", "build"]
 
 VOCABULARY_FILE = "vocabulary.json"
 TOP = 5
-"""Answers that are told with their probabilities."""
+"""Answers reported with their probabilities."""
 STD = 0.1
-"""Of initial weights (Sukhbaatar et al. 2015, section 4.2)."""
+"""Standard deviation of initial weights (Sukhbaatar et al. 2015, section 4.2)."""
 
 
 class Read(NamedTuple):
-    """What the networks make of a batch.
+    """Outputs of the networks for a batch.
 
     Args:
         logits: (restarts, batch, answers).
-        weights: (restarts, batch, hops, sentences) attention, the latest sentence first.
+        weights: (restarts, batch, hops, sentences) attention weights, the latest sentence first.
     """
 
     logits: Tensor
@@ -51,12 +51,12 @@ class Read(NamedTuple):
 
 
 class Sharing(NamedTuple):
-    """Which of the embeddings a hop uses (Sukhbaatar et al. 2015, section 2.2).
+    """Which embedding each part of the network uses (Sukhbaatar et al. 2015, section 2.2).
 
     Args:
-        sets: how many embeddings there are.
-        question: the place of B.
-        inputs, outputs: the places of A and C of each hop.
+        sets: number of embeddings.
+        question: index of the question embedding B.
+        inputs, outputs: indices of the input and output embeddings A and C of each hop.
     """
 
     sets: int
@@ -74,11 +74,11 @@ class Sharing(NamedTuple):
 
 
 class QaModel(Predictor):
-    """The networks.
+    """End-to-end memory networks, one per restart.
 
     Args:
-        config: their options.
-        vocabulary: what they read and answer.
+        config: options.
+        vocabulary: words and answers.
     """
 
     vocabulary: StoryVocabulary
@@ -118,8 +118,8 @@ class QaModel(Predictor):
         """Answer questions.
 
         Args:
-            batch: the questions.
-            linear: the attention is the scores themselves, without softmax (section 4.2, "linear start").
+            batch: questions with their stories.
+            linear: whether attention weights are the scores themselves, without softmax (section 4.2, "linear start").
         """
         config, sharing = self.config, self.sharing
         encoded = self.encode(batch.words)  # (restarts, texts, sets, size)
@@ -128,9 +128,9 @@ class QaModel(Predictor):
         mask = torch.arange(batch.stories.shape[1], device=batch.lengths.device) < batch.lengths[:, None]
         state = encoded[:, :, sharing.question].index_select(1, batch.questions)
         weights = []
-        for given, taken in zip(sharing.inputs, sharing.outputs, strict=True):
-            attention = attention_weights(memory.scores(state, given), mask, linear)
-            found = memory.read(attention, taken)
+        for key, value in zip(sharing.inputs, sharing.outputs, strict=True):
+            attention = attention_weights(memory.scores(state, key), mask, linear)
+            found = memory.read(attention, value)
             state = (state @ self.between if config.tying == "layerwise" else state) + found
             if config.rectified:
                 state = torch.where(self.rectifying, state.relu(), state)
@@ -138,17 +138,18 @@ class QaModel(Predictor):
         return Read(self._logits(state), torch.stack(weights, 2))
 
     def encode(self, words: Tensor) -> Tensor:
-        """Texts (texts, longest) as vectors (restarts, texts, sets, size), by every embedding."""
+        """Vectors (restarts, texts, sets, size) of texts (texts, longest) by every embedding."""
         return self._last_states(words) if self.config.encoding == "rnn" else self._sums(words)
 
     def _sums(self, words: Tensor) -> Tensor:
-        """Weighted sums of words: all 1, or 2 l_kj = 2 ((1 - j/J) - (k/d)(1 - 2j/J)) for the j-th of J words.
+        """Weighted sums of word embeddings.
 
-        That is twice the paper's l_kj (section 4.1), so that weights are 1 on average here too: with half of it the paper's
-        steps of gradient descent are too short for the attention to become sharp.
+        Weights are 1, or with position encoding 2 l_kj = 2 ((1 - j/J) - (k/d)(1 - 2j/J)) for the j-th of J words. That is twice
+        the paper's l_kj (section 4.1), so that weights are 1 on average: with half of it the paper's learning rate is too small
+        for the attention to become sharp.
 
-        l_kj is 1 - j/J plus k/d times a second such number: two matrices (texts, tokens) hold both for every word, whose
-        product with embeddings and embeddings times k/d is the sum for all texts, embeddings and units at once.
+        l_kj is 1 - j/J plus k/d times (2j/J - 1): two matrices (texts, tokens) hold these numbers for every word, and their
+        product with the embeddings and with the embeddings times k/d gives the sums of all texts, embeddings and units at once.
         """
         known = words >= 0
         indices = words.clamp(min=0)
@@ -164,7 +165,7 @@ class QaModel(Predictor):
         return (weights @ embeddings.flatten(2)).view(len(embeddings), len(words), *embeddings.shape[2:])
 
     def _last_states(self, words: Tensor) -> Tensor:
-        """A gated recurrent network (Cho et al. 2014) for each embedding."""
+        """Last states of a gated recurrent network (Cho et al. 2014) for each embedding."""
         many, size = self.config.restarts, self.config.embedding_size
         texts, longest = words.shape
         vectors = self.embeddings.index_select(1, words.clamp(min=0).flatten()).view(many, texts, longest, -1, size)
@@ -186,7 +187,7 @@ class QaModel(Predictor):
         return state @ self.embeddings[:, :, -1].index_select(1, self.answer_ids).transpose(1, 2)
 
     def collate(self, items: Sequence[Item]) -> Questions:
-        """Tensors of the items' questions, and what to tell of each.
+        """Tensors of the items' questions, with warnings and doubts.
 
         Raises:
             InputError: if a story is empty, or no word of a question is known.
@@ -208,7 +209,7 @@ class QaModel(Predictor):
 
     @torch.no_grad()
     def predict(self, batch: Questions) -> list[Generation]:
-        """The likeliest answer to each question, the likeliest five in ``details``, attention by hop and sentence."""
+        """The most probable answer to each question, the five most probable in ``details``, attention by hop and sentence."""
         read = self(batch.stories)
         log_probs = read.logits[0].log_softmax(-1)
         best, answers = (part.cpu().tolist() for part in log_probs.topk(min(TOP, log_probs.shape[-1])))
@@ -243,7 +244,7 @@ class QaModel(Predictor):
         )
 
     def length(self, item: Item) -> int:
-        """Sentences, by which batches are sorted."""
+        """Number of sentences read, by which batches are sorted."""
         return min(len(item.condition.story), self.config.memory_size)
 
     def example(self) -> Item:
@@ -252,7 +253,7 @@ class QaModel(Predictor):
         return Item("example", Question((word,) * self.config.memory_size, word))
 
     def ids(self, text: str) -> list[int]:
-        """Token ids of a text's known words. Texts repeat: they are kept."""
+        """Token ids of a text's known words; cached, since texts repeat."""
         found = self._encoded.get(text)
         if found is None:
             found = self.vocabulary.encode(tokens(text))
@@ -262,7 +263,7 @@ class QaModel(Predictor):
 
 
 def _sum_by_token(weights: Tensor, indices: Tensor, tokens: int) -> Tensor:
-    """Weights (texts, longest) added up by token: (texts, tokens)."""
+    """Weights (texts, longest) summed by token: (texts, tokens)."""
     return weights.new_zeros(len(weights), tokens).scatter_add_(1, indices, weights)
 
 
@@ -271,5 +272,5 @@ def _draw_parameter(*shape: int) -> nn.Parameter:
 
 
 def build(config: Mapping[str, Any], files: Mapping[str, Path]) -> QaModel:
-    """A model as its manifest describes it, without weights."""
+    """The model of a manifest entry or a run, without its weights."""
     return QaModel(check(QaConfig, dict(config), "model"), StoryVocabulary.load(files[VOCABULARY_FILE]))
