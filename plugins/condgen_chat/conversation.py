@@ -1,4 +1,4 @@
-"""A dialogue with a model that goes on: each turn is read once, and the words of a reply come as they are written."""
+"""A continuing dialogue with a model: each turn is read once, and replies are streamed word by word."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ __all__ = ["Conversation"]
 
 
 class Conversation:
-    """The turns so far, and what the model has made of them.
+    """The turns so far and the model's memory of them.
 
-    A model that ``continues`` reads each new turn with ``extend``; another reads its context again, which is bounded.
+    A model that ``continues`` reads only new turns, with ``extend``; any other reads its bounded context again.
 
     Args:
-        runner: a model of the task ``chat``.
-        decoding: how replies are written.
-        seed: for sampling. A reply is drawn as ``condgen chat --once`` draws it for the same turns. Where the same turns come
-            again, as after ``undo``, another one is.
+        runner: runner of a dialogue model.
+        decoding: decoding options of replies.
+        seed: seed of sampling. A reply equals that of ``condgen chat --once`` for the same turns; when the same turns come
+            again, as after ``undo``, another reply is drawn.
     """
 
     def __init__(self, runner: Runner, decoding: Decoding, seed: int = 0) -> None:
@@ -42,16 +42,16 @@ class Conversation:
 
     @property
     def streams(self) -> bool:
-        """Whether a reply can be told while it is written: where there is one hypothesis at a time."""
+        """Whether a reply can be streamed, which needs a search with one hypothesis."""
         decoding = self.decoding
         return decoding.method == "greedy" or (decoding.beam if decoding.method == "beam" else decoding.nbest) == 1
 
     def reply(self, turn: str, emit: Callable[[str], None] = lambda text: None) -> str:
-        """The reply to a turn. If this is interrupted, the turn has been taken back.
+        """Reply to a turn. If this is interrupted, the turn is taken back.
 
         Args:
-            turn: of the user.
-            tell: is given the reply piece by piece, each some whole words with the blank before them.
+            turn: the user's turn.
+            emit: called with each piece of the reply, whole words with the space before them.
         """
         self.turns.append(turn)
         try:
@@ -66,12 +66,12 @@ class Conversation:
         return reply
 
     def item(self) -> Item:
-        """The last turn of the user with what came before it; without a turn an empty one."""
+        """The user's last turn and the turns before it as an item; empty without a turn."""
         turns = self.turns[: len(self.turns) - 1 + len(self.turns) % 2]
         return Item("conversation", tuple(turns), source="conversation")
 
     def explain(self) -> Generation | None:
-        """The last reply with what the model looked at; None before there is one."""
+        """The last reply with its attention; None if there is no reply."""
         return self.runner(self.item(), force=self.turns[-1]) if self.turns else None
 
     def undo(self) -> bool:
@@ -82,7 +82,7 @@ class Conversation:
         return taken
 
     def reset(self) -> None:
-        """Begin anew."""
+        """Start a new dialogue."""
         self.turns.clear()
         self._forget()
 
@@ -92,10 +92,10 @@ class Conversation:
     @torch.inference_mode()
     def _write_reply(self, streaming: _StreamingModel | None) -> str:
         model = self.runner.model
-        going_on = self._memory is not None and model.continues
-        new = self.turns[self._read :] if going_on else self.turns
+        continuing = self._memory is not None and model.continues
+        new = self.turns[self._read :] if continuing else self.turns
         batch = model.collate([Item("conversation", tuple(new))])
-        self._memory = model.extend(self._memory, batch) if going_on else model.encode(batch)
+        self._memory = model.extend(self._memory, batch) if continuing else model.encode(batch)
         self._read = len(self.turns)
         ((best, *_),) = decode(model if streaming is None else streaming, self._memory, self.decoding, [self._key()])
         text = mask_listed(model.vocabulary.decode(best.ids))
@@ -104,14 +104,14 @@ class Conversation:
         return text
 
     def _key(self) -> int:
-        """Of the reply's random numbers."""
+        """Key of the reply's random stream."""
         turns = tuple(self.turns)
         self._replied[turns] += 1
         return item_key(self.seed, Item("conversation", turns), self._replied[turns] - 1)
 
 
 class _StreamingModel(SequenceModel):
-    """The model, which tells the words of its only hypothesis as they are chosen: a step reads the token before it."""
+    """A model that emits the words of its only hypothesis as decoding goes on: each step reads the previous token."""
 
     def __init__(self, model: SequenceModel, emit: Callable[[str], None]) -> None:
         super().__init__()
