@@ -1,7 +1,7 @@
-"""A judge of hypotheses that knows how words are said: the listener's CTC output of phones, read through a lexicon.
+"""A scorer of hypotheses by their pronunciation: the listener's CTC output of phones, read through a lexicon.
 
-What 8 hours of speech can't tell is how English is spelled; a pronouncing dictionary tells it. So the listener also says which
-phones it hears, and a hypothesis is as good as the phones of its words.
+8 hours of speech don't teach English spelling, but a pronouncing dictionary has it. So the listener also predicts phones, and a
+hypothesis is scored by the phones of its words.
 """
 
 from __future__ import annotations
@@ -25,22 +25,22 @@ from condgen_transcribe.words import Lexicon
 __all__ = ["PhoneScorer", "PhoneState"]
 
 OPTIONS = 6
-"""Ways of saying the beginning of a word that are heard beside each other, at most."""
+"""Largest number of pronunciations of a word's beginning that are scored in parallel."""
 SURE = 0.95
-"""Share of the words with a beginning that they make up if they are fewer."""
+"""Share of the words with a beginning whose pronunciations suffice."""
 NODES = 20_000
-"""Beginnings of words that are kept from one search to the next."""
+"""Largest number of word beginnings cached from one search to the next."""
 
 PhoneNumbers = tuple[int, ...]
 
 
 class PhoneState(NamedTuple):
-    """Where a hypothesis stands.
+    """State of a hypothesis.
 
     Args:
-        node: (rows,) what is written of its last word.
-        before: the phones up to that word.
-        options: (rows, options, …) those with each way of saying what is written of it, the word itself first if it is one.
+        node: (rows,) node of the written part of its last word.
+        before: CTC state of the phones before that word.
+        options: (rows, options, …) CTC states with each pronunciation of that part, first as a whole word if it is one.
     """
 
     node: Tensor
@@ -49,24 +49,24 @@ class PhoneState(NamedTuple):
 
 
 class _Node(NamedTuple):
-    """The beginning of a word, and how that is said: first as a word of its own, if it is one."""
+    """The beginning of a word and its pronunciations, first that as a whole word if it is one."""
 
     text: str
     options: tuple[PhoneNumbers, ...]
 
 
 class PhoneScorer:
-    """Judges subwords by phones: implements ``condgen_cli.running.decoding.Scorer``.
+    """Scores subwords by phones; implements ``condgen_cli.running.decoding.Scorer``.
 
-    A token's score is the log of p(what begins with the hypothesis and the token) / p(what begins with the hypothesis), both
-    of the phones in ``memory.auxiliary["phones"]``, (batch, positions, 1 + phones) log-probabilities. A word that goes on
-    is said in that of its ways that is heard best. What a token itself adds is counted with the next one, when it
-    is known: there are too many tokens to hear each after every hypothesis. A word in no lexicon is said letter by letter.
+    A token's score is log p(outputs that begin with hypothesis and token) / p(outputs that begin with the hypothesis), for the
+    phones in ``memory.auxiliary["phones"]``, (batch, positions, 1 + phones) log-probabilities. An unfinished word has its most
+    probable pronunciation. Since there are too many tokens to score each after every hypothesis, a token's own phones are
+    counted one step later. A word outside the lexicon is spelled letter by letter.
 
     Args:
-        lexicon: words and how they are said.
-        shares: (words,) how likely each is.
-        vocabulary: of the tokens; a word begins with ``▁``.
+        lexicon: words with their pronunciations.
+        shares: (words,) probability of each word.
+        vocabulary: vocabulary of the tokens; a word begins with ``▁``.
     """
 
     def __init__(self, lexicon: Lexicon, shares: Tensor, vocabulary: SubwordVocabulary) -> None:
@@ -80,7 +80,7 @@ class PhoneScorer:
         self._reset_nodes()
 
     def start(self, memory: Memory, rows_per_item: int = 1) -> PhoneState:
-        """Before the first word."""
+        """The state before the first word."""
         if len(self.nodes) > NODES:
             self._reset_nodes()
         empty = empty_prefix(memory.auxiliary["phones"], rows_per_item)
@@ -88,7 +88,7 @@ class PhoneScorer:
         return PhoneState(torch.zeros_like(empty.last), empty, only)
 
     def score(self, token: Tensor, state: PhoneState, memory: Memory) -> tuple[Tensor, PhoneState]:
-        """Scores (rows, vocabulary) of what may follow ``token`` (rows,), and the state after it."""
+        """Scores (rows, vocabulary) of the token after ``token`` (rows,), and the state after ``token``."""
         counted = torch.zeros_like(state.before.prefix)
         if int(token[0]) != self.bos:
             counted = torch.where(self.begins[token], state.options.prefix[:, 0], state.options.prefix.amax(1))
@@ -118,7 +118,7 @@ class PhoneScorer:
         said = [torch.cat([word, old.unsqueeze(1)], 1) for word, old in zip(state.options, before, strict=True)]
         found = PrefixState(*(part.flatten(0, 1).index_select(0, origin) for part in said))
         found = _say(plan.left, found, log_probs, item // (len(token) // len(log_probs)))
-        # a row with fewer options has impossible ones
+        # rows with fewer options are filled up with impossible ones
         places = torch.tensor(plan.places, device=device)
         options = []
         for part in found:
@@ -155,33 +155,33 @@ class PhoneScorer:
         return _Node(text, tuple(found))
 
     def _reset_nodes(self) -> None:
-        """Nothing but the beginning of every word."""
+        """Reset the cache to the empty beginning."""
         self.nodes = [_Node("", ((),))]
         self.numbers = {"": 0}
 
 
 def _beginning(sounds: Sequence[PhoneNumbers], letters: int) -> PhoneNumbers:
-    """Phones of a word's first letters; of the next one that has any, too, if the last one has none, as the t of th."""
+    """Phones of a word's first letters; if the last letter is silent, like the t of th, those up to the next that isn't."""
     while letters < len(sounds) and not sounds[letters - 1]:
         letters += 1
     return tuple(chain.from_iterable(sounds[:letters]))
 
 
 class _Plan:
-    """What to say after what, for all options of all rows: lists with an entry for each option."""
+    """Which phones extend which states, for all options of all rows; lists with an entry for each option."""
 
     def __init__(self) -> None:
         self.rows: list[int] = []
-        """The row that it belongs to."""
+        """Row of the option."""
         self.places: list[int] = []
-        """Where it stands among the options of all rows."""
+        """Index of the option among those of all rows."""
         self.origins: list[int] = []
-        """What it goes on from: of its row the option of that number, or, the last number, what was before the word."""
+        """Index of the state that is extended: an option of the row, or, as its last index, the state before the word."""
         self.left: list[PhoneNumbers] = []
-        """What is to be said."""
+        """Phones that are appended."""
 
     def add(self, row: int, options: Sequence[PhoneNumbers], last: Sequence[PhoneNumbers]) -> None:
-        """Say each option as the one of ``last`` goes on that has the most of it, or, if none has any, from its beginning."""
+        """Plan each option as an extension of its longest prefix in ``last``, or from the word's beginning if none is a prefix."""
         for place, said in enumerate(options):
             fitting = [(len(option), number) for number, option in enumerate(last) if said[: len(option)] == option]
             done, number = max(fitting, default=(0, OPTIONS))
@@ -192,7 +192,7 @@ class _Plan:
 
 
 def _say(left: Sequence[PhoneNumbers], states: PrefixState, log_probs: Tensor, item: Tensor) -> PrefixState:
-    """The states after further phones of each, one by one, those together that have as many."""
+    """Extend states by their further phones, one phone at a time for all states that have one left."""
     for place in range(max(map(len, left))):
         rows = torch.tensor([row for row, said in enumerate(left) if len(said) > place], device=item.device)
         phones = torch.tensor([said[place] for said in left if len(said) > place], device=item.device)
@@ -203,12 +203,12 @@ def _say(left: Sequence[PhoneNumbers], states: PrefixState, log_probs: Tensor, i
 
 
 def _broadcast(rows: Tensor, part: Tensor) -> Tensor:
-    """(rows,) for comparison with (rows, …)."""
+    """Rows (rows,) shaped for broadcasting with ``part`` (rows, …)."""
     return rows.view(-1, *[1] * (part.dim() - 1))
 
 
 def _find_usual_sounds(words: Sequence[str], sounds: Iterable[Sequence[PhoneNumbers]]) -> dict[str, PhoneNumbers]:
-    """Each letter's most frequent sound; silence isn't one, or words of silent letters alone would cost nothing."""
+    """Each letter's most frequent sound, silence excluded, since words of silent letters alone would cost nothing."""
     counts: defaultdict[str, Counter[PhoneNumbers]] = defaultdict(Counter)
     for word, said in zip(words, sounds, strict=True):
         for letter, sound in zip(word, said, strict=True):
