@@ -104,8 +104,8 @@ def trace(model: SequenceModel | Predictor) -> Trace | None:
 def _disable_gradients(model: nn.Module) -> Iterator[None]:
     """Compute no gradients, and let no parameter require one.
 
-    ``no_grad`` alone isn't enough: a view of a parameter that is passed to a module then requires a gradient but has no gradient
-    function, and the module tracker of torch's counter asserts that there is one.
+    ``no_grad`` alone isn't enough: with it a view of a parameter requires a gradient but has no gradient function, and the
+    module tracker of torch's counter asserts that every input that requires a gradient has one.
     """
     required = [parameter for parameter in model.parameters() if parameter.requires_grad]
     try:

@@ -19,7 +19,7 @@ PHOTO_MODEL, VIDEO_MODEL = "sat", "sat-video"
 
 InputsArg = Annotated[
     list[str],
-    typer.Argument(metavar="PATH|GLOB|DIR|URL…", help="Photos and videos; directories, with everything below; - for standard input."),
+    typer.Argument(metavar="PATH|GLOB|DIR|URL…", help="Photos and videos; directories with all below; - for standard input."),
 ]
 
 

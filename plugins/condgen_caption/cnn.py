@@ -3,8 +3,8 @@
 Tan & Le 2019, "EfficientNet: Rethinking Model Scaling for CNNs" (https://arxiv.org/abs/1905.11946), in its Lite variant:
 no squeeze-and-excitation, ReLU6 in place of swish, a stem and a head that do not scale.
 
-Batch normalisation is folded into the preceding convolutions. Its statistics stay those of ImageNet, also in fine-tuning, so the
-folded network computes the same function with half the operators.
+Batch normalisation is folded into the preceding convolutions. Its statistics stay those of ImageNet, also in fine-tuning, so
+the folded network computes the same function with half the operators.
 """
 
 from __future__ import annotations

@@ -32,7 +32,7 @@ CAPTIONS = "Flickr8k.token.txt"
 def flickr8k(root: Path, split: str) -> Sequence[Item]:
     """Flickr8k (Hodosh et al. 2013) in its publisher's layout: 6,000 / 1,000 / 1,000 photos with five captions each.
 
-    ``Flickr8k_Dataset.zip`` and ``Flickr8k_text.zip`` are read as they are, or unpacked. Photos are found by their names without
+    ``Flickr8k_Dataset.zip`` and ``Flickr8k_text.zip`` are read as they are, or unpacked. Photos are found by name without
     suffix, so re-encoded copies (PNG, WebP, …) work as well.
 
     The published data has 8,091 photos, of which 91 belong to no split, and captions of one missing photo
@@ -178,7 +178,7 @@ def _lines(root: Path) -> Iterator[_Line]:
     tsv, jsonl = root / "captions.tsv", root / "captions.jsonl"
     present = [path for path in (tsv, jsonl) if path.is_file()]
     if not present:
-        raise NotFoundError(f"{root} holds neither captions.tsv nor captions.jsonl", "each line of captions.tsv: path TAB caption")
+        raise NotFoundError(f"{root} holds neither captions.tsv nor captions.jsonl", "a line of captions.tsv: path TAB caption")
     if len(present) > 1:
         raise UsageError(f"{root} holds both captions.tsv and captions.jsonl; keep one")
     path = present[0]

@@ -29,8 +29,8 @@ def msvd(root: Path, split: str) -> Sequence[Item]:
     """The Microsoft Research Video Description Corpus (Chen & Dolan 2011), English captions.
 
     Clips are the files ``VIDEO_START_END.avi`` (or of another suffix) anywhere below ``root``. Captions are in
-    ``AllVideoDescriptions.txt`` (each line a clip's name, a space and a caption) or in the corpus' CSV file. The split is that of
-    Venugopalan et al. 2015 and Yao et al. 2015: 1,200, 100 and 670 of the captioned clips, by the numbers in
+    ``AllVideoDescriptions.txt`` (each line a clip's name, a space and a caption) or in the corpus' CSV file. The split is that
+    of Venugopalan et al. 2015 and Yao et al. 2015: 1,200, 100 and 670 of the captioned clips, by the numbers in
     ``youtube_mapping.txt`` (each line a name, a space and ``vid1`` etc.), or by name if that file is missing.
 
     Args:

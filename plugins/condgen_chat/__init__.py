@@ -89,7 +89,7 @@ def condgen_register_datasets() -> list[DatasetSpec]:
 @hookimpl
 def condgen_register_metrics() -> list[MetricSpec]:
     blandness = "condgen_chat.metrics:Blandness"
-    help = "distinct n-grams among all n-grams of the replies, percent; words per reply; share of the ten most common replies, percent"
+    help = "distinct n-grams among all of the replies, percent; words per reply; share of the ten most common replies, percent"
     probe = "replies that greet again, recall the first turn, follow the new topic, percent"
     return [
         MetricSpec(_METRICS[1:], blandness, help, text=False),

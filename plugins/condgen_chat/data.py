@@ -56,8 +56,8 @@ def self_dialogue(root: Path, split: str, replies: str = "10", filter: str = "ye
 def chitchat(root: Path, split: str, replies: str = "10", filter: str = "yes") -> Sequence[Item]:
     """The BYU chit-chat dataset (Myers et al. 2020): chats between students, starting from a question.
 
-    The file is ``chitchat_dataset.jsonl``, plain or compressed by gzip or xz, with an object with ``turns`` on each line, each a
-    speaker and messages.
+    The file is ``chitchat_dataset.jsonl``, plain or compressed by gzip or xz, with an object with ``turns`` on each line. A
+    turn is a speaker and messages.
 
     Args, Raises: as for ``self_dialogue``.
     """

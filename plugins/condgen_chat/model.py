@@ -134,7 +134,7 @@ class ChatModel(DecoderModel):
         return make_batch(dialogues, read, self.config, self.vocabulary)
 
     def encode(self, batch: Dialogues) -> Memory:
-        """A memory with a row for each of ``batch.rows``: the context vector after the turns read, and the attended positions."""
+        """A memory with a row for each of ``batch.rows``: the context vector after the turns read, and attended positions."""
         words, codes = self._read(batch)
         states = codes[batch.texts.to(codes.device)]
         if self.dialogue_rnn is not None:
@@ -210,7 +210,7 @@ class ChatModel(DecoderModel):
         return unread_doubt(*self.vocabulary.unread(last))
 
     def finish(self, generation: Generation, hypothesis: Hypothesis, item: Item) -> Generation:
-        """The reply with listed words masked (``condgen_chat.filter``), and a warning if the turn was too long to be read whole.
+        """The reply with listed words masked (``condgen_chat.filter``), and a warning if the turn was too long to be read.
 
         With attention over words of several turns, the map ``turns`` has the sum for each turn; the map ``cache`` has the
         cache's share for each word.

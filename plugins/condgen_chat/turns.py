@@ -45,7 +45,7 @@ def parse_dialogue(document: Any) -> list[Message]:
     if isinstance(document, dict):
         document = next((document[name] for name in _LISTS if name in document), None)
     if not isinstance(document, list):
-        raise InputError("not a dialogue", 'a list of turns, such as ["Hi!", "Hello."], or an object with such a list as "turns"')
+        raise InputError("not a dialogue", 'a list of turns, such as ["Hi!", "Hello."], or an object with one as "turns"')
     return [message for number, turn in enumerate(document) for message in _messages(turn, number)]
 
 

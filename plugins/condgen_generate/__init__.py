@@ -73,7 +73,7 @@ def condgen_register_datasets() -> list[DatasetSpec]:
         DatasetSpec(
             name="tinyshakespeare",
             task="generate",
-            help="1.1 million characters of Shakespeare, split 80/10/10 % in order; segments of 1,000, each after a prompt of 1,000.",
+            help="1.1 million characters of Shakespeare, split 80/10/10 % in order; segments of 1,000 after prompts of 1,000.",
             open="condgen_generate.text_data:tinyshakespeare",
             licence="public domain",
             homepage="https://github.com/karpathy/char-rnn",
@@ -134,9 +134,7 @@ def condgen_register_datasets() -> list[DatasetSpec]:
             task="generate",
             help="Your own text in UTF-8, split like tinyshakespeare.",
             open="condgen_generate.text_data:text_file",
-            options={
-                "file": Option("File in the folder, or a pattern such as *.txt for several, in order.", "input.txt")
-            },
+            options={"file": Option("File in the folder, or a pattern such as *.txt for several, in order.", "input.txt")},
             licence="yours",
             metrics=("nats_per_char", "bits_per_char", "perplexity"),
         ),

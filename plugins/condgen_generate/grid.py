@@ -1,4 +1,4 @@
-"""3-D grid LSTM over pictures (Kalchbrenner et al. 2015), with a second pass from the right as in PixelRNN (van den Oord et al. 2016)."""
+"""3-D grid LSTM over pictures (Kalchbrenner et al. 2015), with a pass from the right as in PixelRNN (van den Oord et al. 2016)."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def neighbourhood(height: int, width: int, radius: int, whole_row: bool) -> Tens
 
 
 class GridLayer(nn.Module):
-    """A layer of cells. Each has three LSTMs, along the row, down the column and up the layers, whose gates read all hidden vectors.
+    """A layer of cells with three LSTMs each, along row, column and layers, whose gates read the hidden vectors of all three.
 
     Args:
         input_size: size of the input from below.

@@ -159,7 +159,7 @@ def pictures(root: Path, split: str, size: str = "20", colors: str = "16", tile:
     for name, picture in _read(root, side, cut):
         found[split_by_hash(name, 10, dev=[8], test=[9])].append(picture)
     if cut and not any(found.values()) and any(path.suffix.lower() in SUFFIXES for path in root.rglob("*")):
-        raise UsageError(f"no picture of {root} is a sheet of pictures of {tile} pixels", "--set tile= uses each file as one picture")
+        raise UsageError(f"{root} has no sheet of pictures of {tile} pixels", "--set tile= uses each file as one picture")
     if not found["train"] or not found[split]:
         raise NotFoundError(f"{root} holds too few pictures ({', '.join(SUFFIXES)}) for a split {split}")
     palette = _palette(found["train"], count)

@@ -55,7 +55,7 @@ class Form(Metric):
 
 
 class Rhyme(Metric):
-    """Poems whose even lines all rhyme, among those in a regular form, percent; by the Mandarin finals of their last characters.
+    """Poems whose even lines all rhyme, percent of those in a regular form; by the Mandarin finals of their last characters.
 
     A character with several readings rhymes with any of them. Many rhymes of Middle Chinese, in which Tang poets wrote, don't
     rhyme in Mandarin, so real poems score below 100. Statistics: whether a poem rhymes, and whether it is in a form.
@@ -97,6 +97,4 @@ def _finals(character: str) -> frozenset[int]:
         pinyin(character, style=style, heteronym=True, strict=True, v_to_u=True)[0] for style in (Style.INITIALS, Style.FINALS)
     )
     sibilant = initials[0] in ("z", "c", "s", "zh", "ch", "sh", "r")
-    return frozenset(
-        _CLASS_OF[name] for final in finals if (name := "-i" if final == "i" and sibilant else final) in _CLASS_OF
-    )
+    return frozenset(_CLASS_OF[name] for final in finals if (name := "-i" if final == "i" and sibilant else final) in _CLASS_OF)

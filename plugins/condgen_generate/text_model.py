@@ -296,7 +296,7 @@ class TextModel(SequenceModel):
         return replace(generation, details={"steps": steps}, warnings=warnings)
 
     def _prompt(self, item: Item) -> Prompt:
-        """The item's prompt with defaults filled in; for verse in traditional characters, on which it is trained, without blanks.
+        """The item's prompt with defaults filled in; for verse without blanks and in traditional characters, as in training.
 
         Raises:
             InputError, UsageError: if the prompt doesn't fit the model.

@@ -68,7 +68,7 @@ def guess_form(opening: str, acrostic: str) -> Form:
 
 
 def normalise(text: str) -> str | None:
-    """A poem with its punctuation replaced by a comma after odd lines and a full stop after even ones; None if it is in no form."""
+    """A poem with a comma after odd lines and a full stop after even ones as its only punctuation; None if it is in no form."""
     lines = [line for line in _MARKS.split("".join(text.split())) if line]
     form = _form_of_lines(lines)
     return _join_lines(lines) if form in FORMS and all(map(_CHARACTERS.fullmatch, lines)) else None

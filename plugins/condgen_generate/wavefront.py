@@ -1,6 +1,6 @@
 """One layer of grid LSTM over a whole picture, one diagonal at a time.
 
-The cells of a diagonal are independent, so the same diagonal of all pictures is one matrix product. Cells are stored in diagonal
+The cells of a diagonal are independent, so a diagonal of all pictures is one matrix product. Cells are stored in diagonal
 order, and a cell's outputs are written where its two neighbours on the next diagonal read them, without padding or gathering.
 The gradient is hand-written; that of the weights is one product.
 """

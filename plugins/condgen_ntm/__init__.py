@@ -61,8 +61,14 @@ def condgen_register_datasets() -> list[DatasetSpec]:
             {"lengths": Option(lengths, "10,20"), "repeats": Option("Numbers of repeats, in the same form.", "10,20")},
         ),
         "associative-recall": ("Recall the item that followed the queried one.", {"items": Option(items, "6,12,15,20")}),
-        "n-grams": ("Predict the next bit of a random 6-gram source, a new one for each sequence.", {"lengths": Option(lengths, "200")}),
-        "priority-sort": ("Sort: write the 16 of 20 vectors with the highest priorities, highest first.", {"items": Option(items, "20")}),
+        "n-grams": (
+            "Predict the next bit of a 6-gram source, new for each sequence.",
+            {"lengths": Option(lengths, "200")},
+        ),
+        "priority-sort": (
+            "Write the 16 of 20 vectors with the highest priorities, sorted.",
+            {"items": Option(items, "20")},
+        ),
     }
     return [
         DatasetSpec(

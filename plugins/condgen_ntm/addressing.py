@@ -97,7 +97,7 @@ class SimpleAddressing(nn.Module):
 
 
 class FullAddressing(SimpleAddressing):
-    """Content-based addressing with strength β (eq. 5), interpolation with the previous weighting (g), shift (s), sharpening (γ).
+    """Content-based addressing with strength β (eq. 5), interpolation with the last weighting (g), shift (s), sharpening (γ).
 
     Args:
         shifts: largest shift in one step, in slots, in either direction.

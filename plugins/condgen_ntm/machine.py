@@ -19,7 +19,7 @@ Start = tuple[Tensor, Tensor, Tensor, Tensor, Tensor]
 CONSTANT = 1e-6
 """Every number of a constant initial memory."""
 FOCUS = 5.0
-"""Logit of slot 0 in the initial weightings. Slots of a constant memory are equal, so only where heads start tells them apart."""
+"""Logit of slot 0 in the initial weightings; slots of a constant memory differ only by where heads start."""
 
 
 class MemoryRecord(NamedTuple):

@@ -154,7 +154,7 @@ class NtmModel(Predictor):
 
         ``output`` is a text of bits, ``01101001 11010010``, and ``tokens`` are its vectors. ``details`` holds ``target``, the
         target vectors; ``errors``, the wrong bits as ``{"step": 3, "bit": 0}``, counted from 0; and ``probabilities``, that of
-        a 1 for each bit. Attention maps are ``read`` and ``write``, [steps, slots], or [steps, heads, slots] with several heads.
+        a 1 for each bit. Attention maps are ``read`` and ``write``, [steps, slots], or [steps, heads, slots] for several.
         """
         logits, recorded = self._run(batch.inputs, record=True)
         chances = logits.sigmoid().cpu().numpy()

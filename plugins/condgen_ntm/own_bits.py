@@ -39,7 +39,7 @@ def read_sequence(task: BitTask, lines: Sequence[str], place: str, repeats: int,
         vectors = parse_bits(" ".join(matches_bits))
     else:
         if len(width) > 1:
-            raise InputError(f"{place}: its vectors have {', '.join(map(str, sorted(width)))} bits; all must have the same width")
+            raise InputError(f"{place}: its vectors have {', '.join(map(str, sorted(width)))} bits; all need the same width")
         vectors = parse_bits(" ".join(match["bits"] for match in matches))
         if vectors.shape[1] > task.bits:
             raise InputError(f"{place}: vectors of {vectors.shape[1]} bits are wider than the model's {task.bits}")

@@ -33,7 +33,7 @@ class GatheredMemory:
         return self.match(query.unsqueeze(2), self.vectors[index]).squeeze(2)
 
     def read(self, weights: Tensor, index: int) -> Tensor:
-        """Weighted sums (restarts, batch, size) of sentence vectors by embedding ``index``; weights (restarts, batch, sentences)."""
+        """Sums (restarts, batch, size) of vectors by embedding ``index``, weighted by (restarts, batch, sentences)."""
         return (weights.unsqueeze(2) @ self.vectors[index]).squeeze(2)
 
 

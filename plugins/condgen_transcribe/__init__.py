@@ -60,9 +60,7 @@ def condgen_register_tasks() -> list[TaskSpec]:
             inputs="condgen_transcribe.cli:transcribe",
             model="las",
             options=("search", "scorers", "sampling", "force", "attention"),
-            option_help={
-                "format": "Output format; srt and vtt are subtitles.  [default: by the suffix of -o, else text]"
-            },
+            option_help={"format": "Output format; srt and vtt are subtitles.  [default: by the suffix of -o, else text]"},
         )
     ]
 
@@ -102,7 +100,9 @@ def condgen_register_datasets() -> list[DatasetSpec]:
             help="English audiobooks read aloud, up to 960 hours of training speech in parts.",
             open="condgen_transcribe.librispeech:librispeech",
             options={
-                "subset": Option("Subsets to read instead of the split's own, separated by commas; for pull, the one to fetch."),
+                "subset": Option(
+                    "Subsets to read instead of the split's own, separated by commas; for pull, the one to fetch."
+                ),
                 "hours": Option("Hours of training speech, drawn evenly over its speakers.  [default: all]"),
             },
             licence="CC BY 4.0",

@@ -23,8 +23,8 @@ _LINE = re.compile(r"(?:<s>\s+)?(?P<words>\S.*?)(?:\s+</s>)?\s+\((?P<id>[^()\s]+
 def an4(root: Path, split: str) -> Sequence[Item]:
     """AN4 (Acero 1993), CMU's census database, in its publisher's layout: 948 training and 130 test utterances.
 
-    AN4 has no dev split. As in ESPnet's recipe, it is the first 100 training utterances sorted by ``SPEAKER-UTTERANCE``, such as
-    ``fash-an251-b``; the other 848 are for training. ``meta["speaker"]`` is the speaker's name, such as ``fash``.
+    AN4 has no dev split. As in ESPnet's recipe, it is the first 100 training utterances sorted by ``SPEAKER-UTTERANCE``, such
+    as ``fash-an251-b``; the other 848 are for training. ``meta["speaker"]`` is the speaker's name, such as ``fash``.
 
     Args:
         root: the folder that holds ``an4_sphere.tar.gz``, ``an4.tar`` or ``an4``, or the folder ``an4`` itself.

@@ -14,7 +14,7 @@ __all__ = ["transcribe"]
 RecordingsArg = Annotated[
     list[str],
     typer.Argument(
-        metavar="PATH|GLOB|DIR|URL…", help="Recordings and videos; directories, with everything below; - for standard input."
+        metavar="PATH|GLOB|DIR|URL…", help="Recordings and videos; directories with all below; - for standard input."
     ),
 ]
 

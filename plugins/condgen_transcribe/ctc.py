@@ -42,8 +42,9 @@ class PrefixState(NamedTuple):
 
 
 class CTCPrefixScorer:
-    """Scores a token c after a prefix g by log p(g · c …) / p(g …), where p(g …) is the probability of all outputs beginning with
-    g; the end token by log p(g) / p(g …).
+    """Scores a token c after a prefix g by log p(g · c …) / p(g …), and the end token by log p(g) / p(g …).
+
+    Here p(g …) is the probability of all outputs that begin with g.
 
     It reads ``memory.auxiliary["ctc"]``, log-probabilities (batch, positions, vocabulary), which are certain blanks at padding.
 

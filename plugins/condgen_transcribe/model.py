@@ -153,8 +153,8 @@ def pad_features(features: Sequence[Tensor]) -> Speech:
 
 
 class Listener(nn.Module):
-    """The encoder: convolutions that halve frequency and time, then bidirectional LSTMs, of which ``pyramid`` halve time as well
-    (Chan et al. 2016, section 3.1).
+    """The encoder: convolutions that halve frequency and time, then bidirectional LSTMs, which may halve time as well (Chan et
+    al. 2016, section 3.1).
 
     Inputs of each LSTM and outputs of the last are layer-normalised: otherwise three LSTMs with initial weights pass on so
     little of the sound that CTC needs many epochs to start learning.
@@ -179,8 +179,8 @@ class Listener(nn.Module):
         self.dropout = Dropout(config.dropout)
 
     def forward(self, features: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """Features (batch, frames, bins) and lengths (batch,) to states (batch, positions, 2 · listener_size), 0 at padding, and
-        lengths in positions (batch,)."""
+        """States (batch, positions, 2 · listener_size), 0 at padding, and lengths in positions (batch,), of features (batch,
+        frames, bins) and lengths in frames (batch,)."""
         maps = features.unsqueeze(1)
         for number, convolution in enumerate(self.convolutions):
             if number < self.halvings:

@@ -1,5 +1,5 @@
-"""The training objective: cross-entropy of the speller and CTC losses of the listener (Kim et al. 2017, eq. 13), guided attention
-(Tachibana et al. 2018), and agreement of attention with the CTC alignment."""
+"""The training objective: cross-entropy of the speller and CTC losses of the listener (Kim et al. 2017, eq. 13), guided
+attention (Tachibana et al. 2018), and agreement of attention with the CTC alignment."""
 
 from __future__ import annotations
 
@@ -83,8 +83,8 @@ class Objective(training.Objective):
         model: the speech model.
         ctc: weight λ of CTC; above 0 the model must have a CTC output layer. With 1 the speller isn't run.
         label_smoothing: share of the speller's target distribution spread over the vocabulary.
-        sampling: final share of the speller's inputs drawn from its own outputs (scheduled sampling, Bengio et al. 2015), rising
-            from 0 over the first half of training. They are drawn from a first, teacher-forced run, all steps at once
+        sampling: final share of the speller's inputs drawn from its own outputs (scheduled sampling, Bengio et al. 2015),
+            rising from 0 over the first half of training. They are drawn from a first, teacher-forced run, all steps at once
             (Duckworth et al. 2019).
         guidance: weight γ of guided attention. Speech has a roughly even pace, so keeping attention near the diagonal helps the
             speller to find the alignment sooner.
@@ -176,7 +176,7 @@ def _ctc(log_probs: Tensor, mask: Tensor | None, labels: Tensor, counts: Tensor)
 
 
 def _guidance_loss(forced: TeacherForced, memory: Memory, batch: TrainingBatch) -> Tensor:
-    """Guided attention: mean over steps of Σₜ αₙₜ · (1 - exp(-(n/N - t/T)² / 2g²)) with the N steps and T positions of an utterance."""
+    """Guided attention: mean over steps of Σₜ αₙₜ · (1 - exp(-(n/N - t/T)² / 2g²)), for N steps and T positions."""
     assert forced.weights is not None
     assert memory.mask is not None
     steps = batch.inputs.shape[1]

@@ -109,8 +109,8 @@ class Lexicon:
 class WordModel(nn.Module):
     """Interpolated Kneser-Ney bigrams (Chen and Goodman 1999, eq. 23) without rare ones: p(w | h) = s(h, w) + λ(h) · p(w).
 
-    A history h is a word's number, ``words`` for the beginning of a text, or ``words + 1`` for an unknown word. A successor w is
-    a word's number, or ``words`` for the end.
+    A history h is a word's number, ``words`` for the beginning of a text, or ``words + 1`` for an unknown word. A successor w
+    is a word's number, or ``words`` for the end.
 
     Args:
         words: number of words in the lexicon.

@@ -186,7 +186,7 @@ class TranslateModel(DecoderModel):
         return Sentences(tokens, lengths, [(*(piece.text for piece in row), end) for row in pieces])
 
     def encode(self, batch: Sentences) -> Memory:
-        """A memory of the encoder's states (batch, positions, directions · hidden_size) and the last state of each direction."""
+        """A memory of the encoder's states (batch, positions, directions · hidden_size), with their last ones as vector."""
         device = self.decoder.bias.device
         tokens = batch.tokens.to(device)
         outputs, final = run(*self._reader(self._embed(tokens)), batch.lengths)
