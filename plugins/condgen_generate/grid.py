@@ -1,4 +1,4 @@
-"""3-D grid LSTM over pictures (Kalchbrenner et al. 2015), with a pass from the right as in PixelRNN (van den Oord et al. 2016)."""
+"""3-D grid LSTM over pictures (Kalchbrenner et al. 2015), and a pass from the right as PixelRNN (van den Oord et al. 2016)."""
 
 from __future__ import annotations
 

@@ -89,7 +89,7 @@ class RasterLstm(nn.Module):
         self.lstm = nn.LSTM(colors, size, layers, batch_first=True)
 
     def forward(self, colors: Tensor) -> Tensor:
-        """Features (places, batch, size) of one-hot pixels (batch, places, colors); each depends on the pixels before its own."""
+        """Features (places, batch, size) of one-hot pixels (batch, places, colors), each of the pixels before its own."""
         read = F.pad(colors[:, :-1], (0, 0, 1, 0))
         features: Tensor = self.lstm(read)[0]
         return features.transpose(0, 1)

@@ -292,7 +292,7 @@ class TextModel(SequenceModel):
             )
         given = prompt.text + prompt.acrostic
         unknown = vocabulary.unknown(given)
-        warnings = (f"unknown to the model, read as unknown characters: {' '.join(unknown)}",) if unknown else ()
+        warnings = (f"the model does not know {' '.join(unknown)}, and reads it as an unknown character",) if unknown else ()
         return replace(generation, details={"steps": steps}, warnings=warnings)
 
     def _prompt(self, item: Item) -> Prompt:

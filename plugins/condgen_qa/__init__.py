@@ -77,7 +77,7 @@ def condgen_register_datasets() -> list[DatasetSpec]:
 @hookimpl
 def condgen_register_metrics() -> list[MetricSpec]:
     keys = ("fact_recall", "fact_recall_1", "fact_recall_2", "fact_recall_3")
-    help = "supporting facts among the most attended sentences, percent: over all hops, for each hop"
+    help = "supporting facts among the most attended sentences, percent: of all hops, of each"
     return [MetricSpec(keys, "condgen_qa.metrics:FactRecall", help, text=False)]
 
 

@@ -181,7 +181,7 @@ class _Plan:
         """Phones that are appended."""
 
     def add(self, row: int, options: Sequence[PhoneNumbers], last: Sequence[PhoneNumbers]) -> None:
-        """Plan each option as an extension of its longest prefix in ``last``, or of the state before the word if there is none."""
+        """Plan each option as an extension of its longest prefix in ``last``, or else of the state before the word."""
         for place, said in enumerate(options):
             fitting = [(len(option), number) for number, option in enumerate(last) if said[: len(option)] == option]
             done, number = max(fitting, default=(0, OPTIONS))

@@ -135,7 +135,7 @@ def condgen_register_recipes() -> list[RecipeSpec]:
 def condgen_register_experiments() -> list[ExperimentSpec]:
     experiments = {
         "match": "Match functions at equal budget.",
-        "sharing": "Shared or separate parameters of encoder and decoder, by number of training pairs.",
+        "sharing": "One set of parameters for encoder and decoder, or two, by the number of training pairs.",
         "length": "The three kinds of decoder, by source length.",
     }
     return [

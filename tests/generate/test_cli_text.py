@@ -219,7 +219,7 @@ def test_what_can_not_be_done(generate: Generate, model: str, arguments: tuple[s
 def test_in_a_batch_the_others_are_done(generate: Generate) -> None:
     code, out, err = generate("poem", "白日依山盡，", "moon", "黃河入海流，")
     assert code == 4
-    assert "text-2: a poem is of Chinese characters, 'm' is none" in err
+    assert "text-2: a poem has only Chinese characters, which 'm' isn't" in err
     assert [line[:5] for line in out.splitlines() if line.endswith("。")][::2] == ["白日依山尽", "黄河入海流"]
 
 

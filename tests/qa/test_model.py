@@ -211,7 +211,7 @@ def test_unknown_words_are_skipped_and_named_with_known_ones() -> None:
     [
         (Question((), "Where is Mary?"), "the story is empty", "sentences"),
         (Question(STORY, "Gardens?"), "knows no word of the question 'Gardens?'", "garden"),
-        (Question(STORY, "???"), "knows no word", "words it knows"),
+        (Question(STORY, "???"), "knows no word", "known words"),
     ],
 )
 def test_what_cannot_be_answered_is_an_error(question: Question, message: str, hint: str) -> None:
