@@ -170,13 +170,13 @@ class ImageModel(SequenceModel):
         Raises:
             InputError: if a condition isn't a picture of the right size.
         """
-        return torch.from_numpy(np.stack([self._known(item) for item in items])).flatten(1)
+        return torch.from_numpy(np.stack([self._given_pixels(item) for item in items])).flatten(1)
 
     def finish(self, generation: Generation, hypothesis: Hypothesis, item: Item) -> Generation:
         """The generation with its picture in ``details``, for ``condgen_generate.pictures``."""
         shape = self.config.height, self.config.width
         pixels = np.array(hypothesis.ids[: self.places]) - 4
-        known = self._known(item)
+        known = self._given_pixels(item)
         given = known.tolist() if (known != UNKNOWN).any() else []
         details = {"rows": pixels.reshape(shape).tolist(), "palette": list(self.config.palette), "given": given}
         return replace(generation, details=details)
@@ -227,7 +227,7 @@ class ImageModel(SequenceModel):
         logits: Tensor = self.readout(self.network(colors))
         return logits.transpose(0, 1)
 
-    def _known(self, item: Item) -> NDArray[np.int64]:
+    def _given_pixels(self, item: Item) -> NDArray[np.int64]:
         """The given pixels of an item, (height, width)."""
         return known_pixels(item, (self.config.height, self.config.width), self.config.palette)
 

@@ -261,7 +261,7 @@ class TextModel(SequenceModel):
         """The generation with the most probable tokens of each step, and a warning about unknown characters of the prompt."""
         prompt, vocabulary = self._prompt(item), self.vocabulary
 
-        def shown(index: int) -> str:
+        def show(index: int) -> str:
             token = vocabulary.token(index)
             return to_simplified(token) if prompt.simplified and self.config.kind == "verse" else token
 
@@ -279,12 +279,12 @@ class TextModel(SequenceModel):
                 continue  # only marks that the length is reached
             whole = min(0.0, float(log_prob) + min(0.0, float(allowed)))
             others = [
-                {"token": shown(other), "probability": round(math.exp(one), 6)}
+                {"token": show(other), "probability": round(math.exp(one), 6)}
                 for other, one in zip(likeliest.tolist(), log_probs.tolist(), strict=True)
             ]
             steps.append(
                 {
-                    "token": shown(index),
+                    "token": show(index),
                     "probability": round(math.exp(whole), 6),
                     "bits": round(-whole / math.log(2), 4) + 0.0,
                     "likeliest": others,

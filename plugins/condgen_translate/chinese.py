@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from condgen_cli.data.script import to_simplified
 from condgen_cli.data.subwords import BLANK, Piece
 
-__all__ = ["normalise_chinese", "restore_written"]
+__all__ = ["normalise_chinese", "restore_original"]
 
 _ALPHANUMERICS = {
     full: full - 0xFEE0 for first, last in ("09", "AZ", "az") for full in range(ord(first) + 0xFEE0, ord(last) + 0xFEE1)
@@ -30,7 +30,7 @@ def normalise_chinese(text: str) -> str:
     return _MARK.sub(lambda mark: _FULL_MARKS[mark[0]], text)
 
 
-def restore_written(pieces: Sequence[Piece], read: str, written: str) -> list[Piece]:
+def restore_original(pieces: Sequence[Piece], read: str, written: str) -> list[Piece]:
     """Pieces of a normalised text with the characters of the original text.
 
     Args:

@@ -25,7 +25,7 @@ from condgen_cli.nn import DecoderModel, Dropout, RecurrentDecoder, make_attenti
 from condgen_cli.running.decoding import Hypothesis
 from condgen_cli.running.signs import unread_doubt
 from condgen_cli.training import check
-from condgen_translate.chinese import normalise_chinese, restore_written
+from condgen_translate.chinese import normalise_chinese, restore_original
 
 __all__ = ["SOURCE_FILE", "TARGET_FILE", "Sentences", "TranslateConfig", "TranslateModel", "build", "pad_sentences"]
 
@@ -176,7 +176,7 @@ class TranslateModel(DecoderModel):
     def pieces(self, source: str) -> list[Piece]:
         """Subwords of a source sentence, each with its original text."""
         read = self.config.read(source)
-        return restore_written(self.source.pieces(read), read, source)
+        return restore_original(self.source.pieces(read), read, source)
 
     def collate(self, items: Sequence[Item]) -> Sentences:
         """Source sentences as tokens."""

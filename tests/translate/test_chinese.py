@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from condgen_cli.data.subwords import SubwordVocabulary
 from condgen_cli.item import Item
-from condgen_translate.chinese import normalise_chinese, restore_written
+from condgen_translate.chinese import normalise_chinese, restore_original
 from condgen_translate.model import TranslateConfig, TranslateModel
 
 CHINESE = ["我有两只猫。", "你好吗？", "我在学习机器学习。", "Tom买了iPhone 15。", "这是1988年的书，很有趣！"] * 2
@@ -50,7 +50,7 @@ def test_plain_text_stays_plain_and_as_long(text: str) -> None:
 def test_labels_have_the_characters_that_were_written(text: str) -> None:
     read = normalise_chinese(text)
     pieces = SOURCE.pieces(read)
-    shown = restore_written(pieces, read, text)
+    shown = restore_original(pieces, read, text)
     assert [piece.id for piece in shown] == [piece.id for piece in pieces]
     assert [len(piece.text) for piece in shown] == [len(piece.text) for piece in pieces]
     if "\u0301" not in text:
@@ -59,7 +59,7 @@ def test_labels_have_the_characters_that_were_written(text: str) -> None:
 
 def test_where_lengths_differ_pieces_stay_as_they_are() -> None:
     pieces = SOURCE.pieces("我有两只猫。")
-    assert restore_written(pieces, "我有两只猫。", "我有二三只貓。") == pieces
+    assert restore_original(pieces, "我有两只猫。", "我有二三只貓。") == pieces
 
 
 def test_a_model_reads_plain_chinese_and_shows_what_was_written() -> None:
