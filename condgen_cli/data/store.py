@@ -223,7 +223,7 @@ def wanted_archives(spec: DatasetSpec, subset: str = "") -> list[Archive]:
 
 def _size_of(spec: DatasetSpec, subset: str) -> str:
     """How much a subset's own archives have, in brackets; nothing if their publisher doesn't say."""
-    from condgen_cli.zoo.fetch import human_size
+    from condgen_cli.files.fetch import human_size
 
     sizes = [archive.size for archive in spec.archives if subset in archive.sets]
     return f" ({human_size(sum(sizes))})" if all(sizes) else ""
@@ -236,7 +236,7 @@ def pull_dataset(spec: DatasetSpec, options: Mapping[str, str]) -> list[Path]:
         NotFoundError: if the data set can't be fetched, because its publisher wants to be asked.
         UsageError, NetworkError, IntegrityError: for a wrong option, a failed transfer, a file that differs from the published.
     """
-    from condgen_cli.zoo.fetch import fetch
+    from condgen_cli.files.fetch import fetch
 
     if not spec.archives:
         where = f" from {spec.homepage}" if spec.homepage else ""
