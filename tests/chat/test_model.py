@@ -165,7 +165,7 @@ def test_a_cache_needs_two_levels() -> None:
 def test_only_a_model_with_two_levels_goes_on() -> None:
     model = make(encoder="last-turn")
     assert not model.continues
-    with pytest.raises(UsageError, match="no state to go on from"):
+    with pytest.raises(UsageError, match="no state to continue from"):
         model.extend(read(model, ("hi",)), model.collate([Item("item", ("hello",))]))
 
 

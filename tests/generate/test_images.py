@@ -132,7 +132,7 @@ def test_known_pixels() -> None:
     assert (known_pixels(Item("1", None), (2, 2), BLACK_WHITE) == -1).all()
     with pytest.raises(InputError, match="3x2 pixels"):
         known_pixels(Item("1", image), (2, 2), BLACK_WHITE)
-    with pytest.raises(InputError, match="no text"):
+    with pytest.raises(InputError, match="can't continue a text"):
         known_pixels(Item("1", "once upon a time"), (2, 2), BLACK_WHITE)
 
 
@@ -245,7 +245,7 @@ def test_influence_is_of_earlier_pixels_alone_and_the_grid_looks_up() -> None:
 
 
 def test_influence_of_no_picture_model() -> None:
-    with pytest.raises(UsageError, match="no pictures"):
+    with pytest.raises(UsageError, match="doesn't write pictures"):
         influence(Runner(torch.nn.Linear(1, 1), Bundle("line", "generate", "line", {}, {}, {}), torch.device("cpu")))
 
 

@@ -66,7 +66,7 @@ def test_whatever_stands_in_a_line_a_poem_is_read_or_the_line_is_named(documents
         path = Path(folder) / "tang_poems.jsonl"
         path.write_text("".join(json.dumps({"paragraphs": one}) + "\n" for one in documents), encoding="utf-8")
         if None in documents:
-            with pytest.raises(InputError, match=f":{documents.index(None) + 1}: no poem"):
+            with pytest.raises(InputError, match=f":{documents.index(None) + 1}: not a poem"):
                 list(chinese_poetry(Path(folder), "train"))
             return
         items = [item for split in SPLITS for item in chinese_poetry(Path(folder), split)]
@@ -107,7 +107,7 @@ def test_what_is_wrong_with_a_file_is_said(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"not UTF-8 \(byte 3\)"):
         tinyshakespeare(tmp_path, "test")
     (tmp_path / "empty.txt").write_text(" \n")
-    with pytest.raises(InputError, match="no text in it"):
+    with pytest.raises(InputError, match="the text is empty"):
         text_file(tmp_path, "train", "empty.txt")
     with pytest.raises(NotFoundError):
         text_file(tmp_path, "train", "*.md")
