@@ -86,7 +86,7 @@ def test_what_is_no_dialogue(document: Any, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"train\.jsonl:2: "):
         dialogues(tmp_path, "train")
     path.write_text('["a", "b"]\n\n["a"\n')
-    with pytest.raises(InputError, match=r"train\.jsonl:3: no JSON"):
+    with pytest.raises(InputError, match=r"train\.jsonl:3: not JSON"):
         dialogues(tmp_path, "train")
 
 
