@@ -72,10 +72,10 @@ def test_a_plan_of_a_poem_s_beginning_and_its_first_characters_is_filled_by_the_
 @pytest.mark.parametrize(
     ("opening", "acrostic", "message"),
     [
-        ("春" * 21, "", "20 characters, 21 are given"),
+        ("春" * 21, "", "20 characters, but 21 are given"),
         ("", "春夏秋冬春", "4 lines, the acrostic 5"),
         ("月", "春", "line 1 can't begin with both 月 and 春"),
-        ("moon", "", "'m' is none"),
+        ("moon", "", "which 'm' isn't"),
     ],
 )
 def test_a_plan_that_can_not_be_is_refused(opening: str, acrostic: str, message: str) -> None:

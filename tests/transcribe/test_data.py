@@ -247,7 +247,7 @@ def test_hours_need_recordings_that_can_be_read(tmp_path: Path) -> None:
     name = "LibriSpeech/train-clean-5/1/1/1-1-0000.flac"
     write_folder(tmp_path, {**subset_files("train-clean-5", {"1-1": 2}), name: b"no sound"})
     assert len(librispeech(tmp_path, "train")) == 2
-    with pytest.raises(IntegrityError, match=r"1-1-0000\.flac is damaged or no sound"):
+    with pytest.raises(IntegrityError, match=r"1-1-0000\.flac is damaged or not readable as sound"):
         librispeech(tmp_path, "train", hours="1e-6")
 
 

@@ -136,7 +136,7 @@ def test_scheduled_sampling_replaces_inputs_but_the_first(tones: Path) -> None:
     with torch.no_grad():
         built.model.decoder.bias[4:] = -50.0
         built.model.decoder.bias[built.model.vocabulary.unk] = 50.0
-    sampled = objective._sampled(built.model.encode(batch.speech), batch)
+    sampled = objective._sample_inputs(built.model.encode(batch.speech), batch)
     for row, steps in enumerate(batch.lengths.tolist()):
         assert sampled[row, 0] == built.model.vocabulary.bos
         assert sampled[row, 1:steps].eq(built.model.vocabulary.unk).all()
