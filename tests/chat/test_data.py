@@ -142,14 +142,14 @@ def test_a_dialogue_ends_before_a_listed_word(tmp_path: Path, monkeypatch: pytes
     from condgen_chat import filter as module
 
     monkeypatch.setattr(module, "_digests", lambda: frozenset({digest("Gemein")}))
-    module._listed.cache_clear()
+    module._is_listed_word.cache_clear()
     try:
         write(tmp_path / "train.jsonl", ["a", "b", "c", "how GEMEIN!", "e"], ["gemein", "b", "c"], ["gemeinsam", "b"])
         assert [item.condition for item in dialogues(tmp_path, "train")] == [("a",), ("a", "b"), ("gemeinsam",)]
         assert len(dialogues(tmp_path, "train", filter="no")) == 4 + 2 + 1
         assert mask_listed("So gemein, gemeinsam.") == "So ******, gemeinsam."
     finally:
-        module._listed.cache_clear()
+        module._is_listed_word.cache_clear()
 
 
 def test_the_list_stops_abuse_and_nothing_ordinary() -> None:
