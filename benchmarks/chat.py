@@ -13,8 +13,9 @@ import random
 import torch
 from common import cpu_seconds, medians
 
+from condgen_chat.config import ChatConfig
 from condgen_chat.conversation import Conversation
-from condgen_chat.model import ChatConfig, ChatModel
+from condgen_chat.model import ChatModel
 from condgen_cli.data.subwords import SubwordVocabulary
 from condgen_cli.running.decoding import Decoding
 from condgen_cli.running.runner import Bundle, Runner

@@ -16,8 +16,10 @@ from common import cpu_seconds, medians
 from torch import Tensor, nn
 
 from condgen_cli.model import Item
-from condgen_qa.model import QaConfig, QaModel, Stories
+from condgen_qa.config import QaConfig
+from condgen_qa.model import QaModel
 from condgen_qa.objective import Objective
+from condgen_qa.stories import Stories
 from condgen_qa.text import Question
 from condgen_qa.training import QuestionSet
 from condgen_qa.vocabulary import StoryVocabulary

@@ -20,7 +20,7 @@ from condgen_cli.running.decoding import Decoding, decode
 from condgen_cli.running.runner import load
 from condgen_generate.metrics import rhymes
 from condgen_generate.prompt import Prompt
-from condgen_generate.verse import FORMS, Form, form_of, lines_of, normalised
+from condgen_generate.verse import FORMS, Form, form_of, lines_of, normalise
 
 AT_ONCE = 100
 LONGEST = 100
@@ -73,7 +73,7 @@ def shuffled(poem: str, draw: random.Random) -> str:
     characters = list("".join(lines))
     draw.shuffle(characters)
     size = len(lines[0])
-    mixed = normalised("，".join("".join(characters[k : k + size]) for k in range(0, len(characters), size)))
+    mixed = normalise("，".join("".join(characters[k : k + size]) for k in range(0, len(characters), size)))
     assert mixed is not None
     return mixed
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields, is_dataclass
 from math import prod
 from pathlib import Path
@@ -91,12 +92,30 @@ def trace(model: SequenceModel | Predictor) -> Trace | None:
     outputs: dict[str, tuple[Shape, ...]] = {}
     hooks = [module.register_forward_hook(_recorder(outputs, name)) for name, module in model.named_modules()]
     try:
-        # oneDNN's fused LSTM is invisible to the counter; allow_tf32=None avoids a setting that warns when it is changed
-        with torch.no_grad(), torch.backends.mkldnn.flags(enabled=False, allow_tf32=None):
+        # oneDNN's fused LSTM is opaque to the counter; allow_tf32=None leaves a setting alone that warns when it is touched
+        with _disable_gradients(model), torch.backends.mkldnn.flags(enabled=False, allow_tf32=None):
             return _run(model, model.collate([example]), outputs)
     finally:
         for hook in hooks:
             hook.remove()
+
+
+@contextmanager
+def _disable_gradients(model: nn.Module) -> Iterator[None]:
+    """Compute no gradients, and let no parameter require one.
+
+    ``no_grad`` alone isn't enough: with it a view of a parameter requires a gradient but has no gradient function, and the
+    module tracker of torch's counter asserts that every input that requires a gradient has one.
+    """
+    required = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    try:
+        for parameter in required:
+            parameter.requires_grad_(False)
+        with torch.no_grad():
+            yield
+    finally:
+        for parameter in required:
+            parameter.requires_grad_(True)
 
 
 def _recorder(outputs: dict[str, tuple[Shape, ...]], name: str) -> Callable[[nn.Module, Any, Any], None]:

@@ -8,7 +8,7 @@ from condgen_cli.specs import Archive, ComparisonSpec, DatasetSpec, MetricSpec, 
 CONDGEN_API = "2"
 
 KINDS = ("photo", "clip")
-"""What the files hold that are described."""
+"""Kinds of files that are described."""
 
 _METRICS = ("bleu1", "bleu2", "bleu3", "bleu4", "rouge_l", "cider")
 
@@ -48,14 +48,14 @@ def condgen_register_models() -> list[ModelSpec]:
             task="caption",
             build="condgen_caption.video:build",
             experiment="condgen_caption.video_training:VideoExperiment",
-            help="The same encoder on the frames of a clip, and the same decoder, which attends to frames or reads their mean.",
+            help="The same encoder on the frames of a clip; the decoder attends to frames or reads their mean.",
             own_data=(("data.scenes",),),
         ),
         ModelSpec(
             name="efficientnet-lite",
             task="caption",
             build="condgen_caption.model:build_encoder",
-            help="The encoder alone, from which the training of caption models starts.",
+            help="The encoder alone, with which training of caption models starts.",
         ),
     ]
 
@@ -81,9 +81,9 @@ def condgen_register_datasets() -> list[DatasetSpec]:
         DatasetSpec(
             name="flickr8k-clips",
             task="caption",
-            help="Clips of one to three scenes made of Flickr8k's photos: the camera moves over one after the other.",
+            help="Clips of one to three scenes made of Flickr8k's photos, over which a camera pans and zooms.",
             open="condgen_caption.clips:flickr8k_clips",
-            options={"scenes": Option("Scenes of a clip.", "mixed", ("1", "2", "3", "mixed"))},
+            options={"scenes": Option("Scenes per clip.", "mixed", ("1", "2", "3", "mixed"))},
             licence="non-commercial research and education; photos remain their owners'",
             homepage="https://hockenmaier.cs.illinois.edu/8k-pictures.html",
             archives=_PHOTOS_AND_CAPTIONS,
@@ -121,7 +121,7 @@ def condgen_register_metrics() -> list[MetricSpec]:
         MetricSpec(
             ("grounding", "grounding_chance"),
             "condgen_caption.metrics:Grounding",
-            "attention on the frames of the scene that a word tells of, percent; and what even attention would have",
+            "attention on the frames of the scene that a word describes, percent; and the value for uniform attention",
             text=False,
         )
     ]
@@ -135,7 +135,7 @@ def condgen_register_recipes() -> list[RecipeSpec]:
 
 @hookimpl
 def condgen_register_comparisons() -> list[ComparisonSpec]:
-    comparisons = {"maps": "The size of the feature map that attention looks over."}
+    comparisons = {"maps": "Size of the feature map that is attended to."}
     return [
         ComparisonSpec(f"caption-{name}", "caption", "condgen_caption.comparisons", f"{name}.toml", help)
         for name, help in comparisons.items()

@@ -1,4 +1,4 @@
-"""What ``condgen caption`` takes."""
+"""Arguments and options of ``condgen caption``."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PHOTO_MODEL, VIDEO_MODEL = "sat", "sat-video"
 
 InputsArg = Annotated[
     list[str],
-    typer.Argument(metavar="PATH|GLOB|DIR|URL…", help="Photos, videos; a directory with all below it; - for standard input."),
+    typer.Argument(metavar="PATH|GLOB|DIR|URL…", help="Photos and videos; directories with all below; - for standard input."),
 ]
 
 

@@ -1,7 +1,7 @@
-"""Clips made of photos: scenes that pan and zoom over one photo each, with cuts between them, made as they are asked for.
+"""Clips made of photos: scenes that pan and zoom over one photo each, with cuts between them, rendered on demand.
 
-No corpus of captioned videos may be handed on. These moving photographs have what matters to attention over frames: scenes in
-an order, each of which only some of the words speak of, and it is known which frames are of which scene.
+No corpus of captioned videos may be redistributed. These clips have what matters for attention over frames: a sequence of
+scenes, captions in which each word describes one scene, and known scene boundaries.
 """
 
 from __future__ import annotations
@@ -23,27 +23,27 @@ from condgen_cli.model import Item
 __all__ = ["FRAME_SECONDS", "POSITIONS", "THEN", "MovingPhotos", "PhotoClips", "PhotoPath", "flickr8k_clips", "scenes_of"]
 
 POSITIONS = 4
-"""Crops of a photo that the camera may show, in the order of its path."""
+"""Number of crops along a camera path."""
 
 LONGEST_SCENE = 16
-"""Frames of a scene at most; at least 2. A path that ends before its scene does is gone back."""
+"""Largest number of frames of a scene; the smallest is 2. At the end of its path the camera turns back."""
 
 FRAME_SECONDS = 0.5
 
 THEN = "then"
-"""The word between what scenes show."""
+"""The word between the captions of scenes."""
 
 _SMALLEST = 0.72
-"""Side of a crop, as a share of its photo's, at least."""
+"""Smallest side of a crop, as a share of the photo's."""
 
 
 @dataclass(frozen=True)
 class PhotoPath:
-    """A camera's path over a photo: ``POSITIONS`` crops from one place and size to another, by a hash of the photo's id.
+    """A camera path over a photo: ``POSITIONS`` crops from one place and size to another, seeded by the photo's id.
 
     Args:
-        id: of the photo.
-        photo: as ``load_image`` takes it.
+        id: id of the photo.
+        photo: anything that ``load_image`` accepts.
     """
 
     id: str
@@ -60,7 +60,7 @@ class PhotoPath:
         return [(float(x), float(y), float(x + s), float(y + s)) for (x, y), (s,) in zip(corner, side, strict=True)]
 
     def frames(self) -> list[Image.Image]:
-        """What the camera sees at each position, in the photo's proportions."""
+        """The crop at each position, resized to the photo's size."""
         image = load_image(self.photo)
         width, height = image.size
         boxes = [(x * width, y * height, right * width, lower * height) for x, y, right, lower in self.boxes()]
@@ -69,11 +69,11 @@ class PhotoPath:
 
 @dataclass(frozen=True)
 class MovingPhotos(ClipSource):
-    """A clip that is made when it is asked for.
+    """A clip made of photos, rendered on demand.
 
     Args:
-        paths: one for each scene.
-        positions: for each frame its scene and the camera's position.
+        paths: camera path of each scene.
+        positions: scene and camera position of each frame.
     """
 
     paths: tuple[PhotoPath, ...]
@@ -81,19 +81,19 @@ class MovingPhotos(ClipSource):
 
     @property
     def times(self) -> tuple[float, ...]:
-        """Of each frame, in seconds."""
+        """Time of each frame, in seconds."""
         return tuple(FRAME_SECONDS * index for index in range(len(self.positions)))
 
     @property
     def duration(self) -> float:
         return FRAME_SECONDS * len(self.positions)
 
-    def shown(self, most: int) -> tuple[tuple[int, int], ...]:
-        """The scenes and positions of at most so many frames."""
+    def select_positions(self, most: int) -> tuple[tuple[int, int], ...]:
+        """Scenes and positions of at most ``most`` evenly spread frames."""
         return tuple(self.positions[index] for index in evenly(self.times, self.duration, most))
 
     def clip(self, most: int) -> Clip:
-        """At most so many frames, all of the first one's size."""
+        """At most ``most`` frames, all of the first one's size."""
         scenes = [path.frames() for path in self.paths]
         frames = [scenes[scene][position] for scene, position in self.positions]
         size = frames[0].size
@@ -102,15 +102,16 @@ class MovingPhotos(ClipSource):
 
 
 class PhotoClips(Sequence[Item]):
-    """As many clips as there are photos: clip i begins with photo i, what follows is drawn among the others.
+    """Clips made of photos, one per photo: clip i begins with photo i, its further scenes are drawn from the other photos.
 
-    Reference r of a clip tells the scenes in order: caption r of each, joined by "then". ``meta["scenes"]`` is the scene of
-    each frame. The clips of an epoch are a function of ``seed`` and the epoch; epoch 0 is what is seen from outside.
+    Reference r of a clip joins caption r of each scene by "then". ``meta["scenes"]`` is the scene of each frame. Clips are a
+    function of ``seed`` and the epoch; epoch 0 is the data set as published.
 
     Args:
-        photos: with at least one caption each.
-        scenes: how many a clip has, ``1``, ``2`` or ``3``; ``mixed``: each of these as often as the others.
-        seed: of everything that is drawn.
+        photos: items of photos with at least one caption each.
+        scenes: scenes per clip: ``1``, ``2``, ``3``, or ``mixed`` for equal shares of these.
+        seed: random seed.
+        epoch: epoch of the clips.
     """
 
     def __init__(self, photos: Sequence[Item], scenes: str = "mixed", seed: int = 1, epoch: int = 0) -> None:
@@ -119,12 +120,12 @@ class PhotoClips(Sequence[Item]):
         self.seed = seed
         self.epoch = epoch
 
-    def redrawn(self, epoch: int) -> PhotoClips:
-        """Other clips of the same photos."""
+    def redraw(self, epoch: int) -> PhotoClips:
+        """The clips of another epoch, from the same photos."""
         return PhotoClips(self.photos, self.scenes, self.seed, epoch)
 
     def paths(self) -> list[PhotoPath]:
-        """All that the clips of any epoch are made of."""
+        """Camera paths over all photos, of which the clips of every epoch consist."""
         return [PhotoPath(photo.id, photo.condition) for photo in self.photos]
 
     def __len__(self) -> int:
@@ -156,7 +157,7 @@ class PhotoClips(Sequence[Item]):
         return Item(
             "+".join(photo.id for photo in photos),
             MovingPhotos(tuple(PhotoPath(photo.id, photo.condition) for photo in photos), tuple(positions)),
-            tuple(f" {THEN} ".join(map(_unended, captions)) for captions in references),
+            tuple(f" {THEN} ".join(map(_strip_end, captions)) for captions in references),
             source=" + ".join(photo.source for photo in photos),
             group=f"{count} scene{'s' * (count > 1)}",
             meta={"scenes": tuple(scene for scene, _ in positions)},
@@ -164,7 +165,7 @@ class PhotoClips(Sequence[Item]):
 
 
 def _walk(rng: np.random.Generator) -> list[int]:
-    """Neighbouring positions, forth or back, turning at the ends of the path."""
+    """A walk along the path, in either direction, turning at its ends."""
     length = int(rng.integers(2, LONGEST_SCENE + 1))
     place = int(rng.integers(POSITIONS))
     step = 1 if rng.random() < 0.5 else -1
@@ -177,12 +178,12 @@ def _walk(rng: np.random.Generator) -> list[int]:
     return places
 
 
-def _unended(caption: str) -> str:
+def _strip_end(caption: str) -> str:
     return caption.strip().rstrip(" .")
 
 
 def scenes_of(words: Sequence[str]) -> list[int]:
-    """For each word of an output the scene that it tells of, -1 for the words between."""
+    """The scene that each word of an output describes, -1 for "then"."""
     scenes, scene = [], 0
     for word in words:
         between = word == THEN
@@ -195,7 +196,7 @@ def flickr8k_clips(root: Path, split: str, scenes: str = "mixed") -> PhotoClips:
     """Clips of the photos of a split of Flickr8k, see ``PhotoClips``.
 
     Args:
-        root, split: as of ``flickr8k``, which also says what is raised.
+        root, split: as for ``flickr8k``, which also lists the errors.
         scenes: ``1``, ``2``, ``3`` or ``mixed``.
     """
     return PhotoClips(flickr8k(root, split), scenes)

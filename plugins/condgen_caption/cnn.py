@@ -3,8 +3,8 @@
 Tan & Le 2019, "EfficientNet: Rethinking Model Scaling for CNNs" (https://arxiv.org/abs/1905.11946), in its Lite variant:
 no squeeze-and-excitation, ReLU6 in place of swish, a stem and a head that do not scale.
 
-Every batch normalisation is folded into the convolution before it: the statistics stay those of ImageNet, also when the
-encoder is fine-tuned, so the folded network computes the same function with half the operators.
+Batch normalisation is folded into the preceding convolutions. Its statistics stay those of ImageNet, also in fine-tuning, so
+the folded network computes the same function with half the operators.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ __all__ = ["HEAD_CHANNELS", "VARIANTS", "EfficientNetLite", "frame_vectors", "no
 HEAD_CHANNELS = 1280
 
 _AT_ONCE = 32
-"""Frames that go through the encoder together: more would only take more memory."""
+"""Frames encoded at once; more only need more memory."""
 
 STEM_CHANNELS = 32
 
@@ -118,7 +118,7 @@ class EfficientNetLite(nn.Module):
         self.head = SameConv2d(channels, HEAD_CHANNELS, 1)
 
     def forward(self, x: Tensor, start: int = 0) -> Tensor:
-        """Run the network from stage ``start`` on: ``x`` are pixels for 0, otherwise what ``trunk(pixels, start)`` gave."""
+        """Run the network from stage ``start`` on; ``x`` are pixels for 0, else the output of ``trunk(pixels, start)``."""
         if start == 0:
             x = F.relu6(self.stem(x))
         for stage in self.stages[start:]:
@@ -126,7 +126,7 @@ class EfficientNetLite(nn.Module):
         return F.relu6(self.head(x))
 
     def trunk(self, pixels: Tensor, stop: int) -> Tensor:
-        """The input of stage ``stop`` (1..7): what is computed once and kept while only later stages are trained."""
+        """The input of stage ``stop`` (1..7), which is cached while only later stages are trained."""
         x = F.relu6(self.stem(pixels))
         for stage in self.stages[:stop]:
             x = stage(x)
@@ -134,12 +134,12 @@ class EfficientNetLite(nn.Module):
 
 
 def normalise(pixels: Tensor) -> Tensor:
-    """Bytes (…, 3, h, w) in 0..255 to the range that the ImageNet weights were trained on, (x - 127) / 128."""
+    """Bytes (…, 3, h, w) in 0..255 as (x - 127) / 128, the range of the ImageNet weights."""
     return (pixels.to(torch.float32) - 127.0) / 128.0
 
 
 def frame_vectors(encoder: EfficientNetLite, pixels: Tensor) -> Tensor:
-    """Frames as bytes (n, 3, size, size) to the means of their feature maps, (n, 1280)."""
+    """Means of the feature maps (n, 1280) of frames as bytes (n, 3, size, size)."""
     parts = []
     for part in torch.split(pixels, _AT_ONCE):
         maps = encoder(normalise(part).contiguous(memory_format=torch.channels_last))

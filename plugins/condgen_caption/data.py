@@ -1,7 +1,7 @@
-"""Readers of captioned photos: Flickr8k as published, and anyone's own folder.
+"""Readers of captioned photos: Flickr8k as published, and users' own folders.
 
-Items are made at once, so that a missing photo or a bad line is told before any work; the photos themselves are read when an
-item's condition is opened.
+All items are made on opening, so that missing photos and malformed lines are reported early; photos are read when an item's
+condition is opened.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ __all__ = ["flickr8k", "folder"]
 
 PULL = "condgen data pull flickr8k, or name its folder with --data-dir"
 PHOTOS = ("Flickr8k_Dataset.zip", "Flicker8k_Dataset", "Flickr8k_Dataset")
-"""The zip as published, and the folders that people unpack it into; the folder inside it is spelt ``Flicker8k_Dataset``."""
+"""The published zip, and usual names of its unpacked folder; the folder in the zip is spelt ``Flicker8k_Dataset``."""
 TEXTS = ("Flickr8k_text.zip", "Flickr8k_text", ".")
 CAPTIONS = "Flickr8k.token.txt"
 
@@ -32,11 +32,11 @@ CAPTIONS = "Flickr8k.token.txt"
 def flickr8k(root: Path, split: str) -> Sequence[Item]:
     """Flickr8k (Hodosh et al. 2013) in its publisher's layout: 6,000 / 1,000 / 1,000 photos with five captions each.
 
-    ``Flickr8k_Dataset.zip`` and ``Flickr8k_text.zip`` are read as they are; either may be unpacked instead. Photos are found
-    by their names without suffix, so re-encoded copies (PNG, WebP, …) serve as well.
+    ``Flickr8k_Dataset.zip`` and ``Flickr8k_text.zip`` are read as they are, or unpacked. Photos are found by name without
+    suffix, so re-encoded copies (PNG, WebP, …) work as well.
 
-    Oddities of the original: it has 8,091 photos, of which 91 belong to no split, and captions of one photo that it does not
-    have (``2258277193_586949ec62.jpg``, in part under the name ``2258277193_586949ec62.jpg.1``). Neither is in an item.
+    The published data has 8,091 photos, of which 91 belong to no split, and captions of one missing photo
+    (``2258277193_586949ec62.jpg``, partly under the name ``2258277193_586949ec62.jpg.1``). None of these is in an item.
 
     Args:
         root: the folder that holds the files, or one that holds it as ``flickr8k``.
@@ -48,8 +48,8 @@ def flickr8k(root: Path, split: str) -> Sequence[Item]:
         IntegrityError: if a zip is damaged or a line isn't as published.
     """
     root = root / "flickr8k" if (root / "flickr8k").is_dir() else root
-    photos = _first(root, PHOTOS, "the photos")
-    texts = _first(root, TEXTS, "the captions", holding=CAPTIONS)
+    photos = _find_tree(root, PHOTOS, "the photos")
+    texts = _find_tree(root, TEXTS, "the captions", holding=CAPTIONS)
     captions = _flickr8k_captions(_text(texts, CAPTIONS))
     names = _text(texts, f"Flickr_8k.{split}Images.txt").split()
     members = _photos_by_stem(photos)
@@ -66,8 +66,8 @@ def flickr8k(root: Path, split: str) -> Sequence[Item]:
     ]
 
 
-def _first(root: Path, places: Sequence[str], what: str, holding: str = "") -> Tree:
-    """The first place below ``root`` that exists and, if it is a folder, holds that file."""
+def _find_tree(root: Path, places: Sequence[str], what: str, holding: str = "") -> Tree:
+    """The first of ``places`` below ``root`` that exists and, if it is a folder, has the file ``holding``."""
     if not root.is_dir():
         raise NotFoundError(f"no folder {root}", PULL)
     for place in places:
@@ -93,7 +93,7 @@ def _text(tree: Tree, name: str) -> str:
 
 
 def _flickr8k_captions(text: str) -> dict[str, list[str]]:
-    """``NAME#NUMBER TAB CAPTION`` lines as captions by name."""
+    """Captions by name from lines ``NAME#NUMBER TAB CAPTION``."""
     captions: dict[str, list[str]] = {}
     for number, line in enumerate(text.splitlines(), 1):
         if not line.strip():
@@ -107,7 +107,7 @@ def _flickr8k_captions(text: str) -> dict[str, list[str]]:
 
 
 def _photos_by_stem(tree: Tree) -> dict[str, str]:
-    """Member names by the photos' names; resource forks of a Mac (``__MACOSX``, ``._``) are no photos."""
+    """Member names by photo name, without macOS resource forks (``__MACOSX``, ``._``)."""
     suffixes = suffixes_of([Kind.photo])
     return {
         _stem(name): name
@@ -124,7 +124,7 @@ def _stem(name: str) -> str:
 
 @dataclass(frozen=True)
 class _Line:
-    """What one line of a captions file says; ``place`` is its file and number."""
+    """A line of a captions file; ``place`` is its file and number."""
 
     place: str
     image: str
@@ -133,14 +133,14 @@ class _Line:
 
 
 def folder(root: Path, split: str) -> Sequence[Item]:
-    """Anyone's own photos: a folder with ``captions.tsv`` or ``captions.jsonl`` beside or above them.
+    """Users' own photos: a folder with ``captions.tsv`` or ``captions.jsonl`` and photos in or below it.
 
-    ``captions.tsv`` has lines of a photo's path, a tab and a caption, as many for a photo as it has captions; a third column
-    may name the split. A first line ``image TAB caption`` is taken as a heading. ``captions.jsonl`` has an object in each
-    line: ``{"image": PATH, "captions": [TEXT, …]}`` and perhaps ``"split"``. Paths are relative to the folder.
+    Each line of ``captions.tsv`` is a photo's path, a tab and a caption, with one line per caption; a third column may name the
+    split. A first line ``image TAB caption`` is a heading. Each line of ``captions.jsonl`` is an object
+    ``{"image": PATH, "captions": [TEXT, …]}``, optionally with ``"split"``. Paths are relative to the folder.
 
-    Without splits of their own, 80 % of the photos are for training, 10 % for development and 10 % for the test, by a hash of
-    the path: adding photos never moves another one.
+    Without given splits, 80 % of the photos are for training, 10 % for development and 10 % for testing, by a hash of the path:
+    adding photos never moves others to another split.
 
     Args:
         root: the folder.
@@ -148,15 +148,15 @@ def folder(root: Path, split: str) -> Sequence[Item]:
     Returns:
         Items in the file's order, ids being the paths.
     Raises:
-        UsageError: if no photo falls into the split.
-        NotFoundError: if the captions or a photo are missing.
-        InputError: if a line is wrong; the message begins with its file and number.
+        UsageError: if no photo is in the split.
+        NotFoundError: if the captions or a photo is missing.
+        InputError: if a line is malformed; the message begins with its file and number.
     """
     photos: dict[str, _Line] = {}
     for line in _lines(root):
         known = photos.get(line.image)
         if known and known.split != line.split:
-            raise InputError(f"{line.place}: {line.image} is in split {known.split!r} already")
+            raise InputError(f"{line.place}: {line.image} is already in split {known.split!r}")
         photos[line.image] = _Line(
             line.place, line.image, known.captions + line.captions if known else line.captions, line.split
         )
@@ -192,7 +192,7 @@ def _lines(root: Path) -> Iterator[_Line]:
         if explicit is None:
             explicit = bool(split)
         if explicit != bool(split):
-            raise InputError(f"{place}: either every line names its split or none does")
+            raise InputError(f"{place}: either all lines name a split or none does")
         yield _Line(place, image, captions, split or split_by_hash(image, 10, dev=[8], test=[9]))
 
 
@@ -203,7 +203,7 @@ def _is_heading(text: str) -> bool:
 def _tsv_line(text: str, place: str) -> tuple[str, tuple[str, ...], str]:
     fields = [field.strip() for field in text.split("\t")]
     if len(fields) not in (2, 3) or not fields[1]:
-        raise InputError(f"{place}: expected a path, a tab, a caption and perhaps a tab and a split")
+        raise InputError(f"{place}: expected a path, a tab, a caption and optionally a tab and a split")
     return _image(fields[0], place), (fields[1],), _split(fields[2], place) if len(fields) == 3 else ""
 
 
@@ -227,12 +227,12 @@ def _image(name: object, place: str) -> str:
     try:
         return member_name(name if isinstance(name, str) else "")
     except IntegrityError:
-        raise InputError(f"{place}: {name!r} is no path inside the folder") from None
+        raise InputError(f"{place}: {name!r} is not a path inside the folder") from None
 
 
 def _split(name: object, place: str) -> str:
     if name not in SPLITS:
-        raise InputError(f"{place}: {name!r} is no split; known: {', '.join(SPLITS)}")
+        raise InputError(f"{place}: {name!r} is not a split; known: {', '.join(SPLITS)}")
     return str(name)
 
 

@@ -1,7 +1,7 @@
-"""Feature maps of a frozen encoder, and vectors of frames, computed once and kept on disk.
+"""Feature maps of a frozen encoder, and vectors of frames, computed once and cached on disk.
 
-The encoder is cut before a stage: what lies before it never changes in training, so its output for every photo is computed
-once, as float16, and read back through a memory map.
+Encoder stages before a cut don't change in training, so their output for each photo is computed once, as float16, and read
+through a memory map.
 """
 
 from __future__ import annotations
@@ -24,29 +24,29 @@ from condgen_cli.files import replacement
 from condgen_cli.model import Item
 from condgen_cli.terminal.console import progress
 
-__all__ = ["Filmed", "cached_maps", "cached_vectors"]
+__all__ = ["FrameSource", "cached_maps", "cached_vectors"]
 
 BATCH = 16
 
 _SOURCES = 8
-"""Clips whose frames are read together."""
+"""Clips whose frames are encoded together."""
 
 
 def cached_maps(
     encoder: EfficientNetLite, cut: int, image_size: int, items: Sequence[Item], mirrored: bool, description: str
 ) -> NDArray[np.float16]:
-    """The input of encoder stage ``cut`` for every item: (items, h, w, channels), from the cache if it is there.
+    """The input of encoder stage ``cut`` for every item, (items, h, w, channels), from the cache if possible.
 
-    The cache is a file in ``features/`` below ``CONDGEN_HOME``, named by a hash of everything it depends on: the encoder's
-    weights before the cut, the image size, and the photos' ids and sources.
+    The cache is a file in ``features/`` below ``CONDGEN_HOME``, named by a hash of its inputs: the encoder's weights before
+    the cut, the image size, and the photos' ids and sources.
     """
     before = [encoder.stem, *encoder.stages[:cut]]
     key = _key(before, f"{cut} {image_size} {mirrored}", (f"{item.id}\0{item.source}\0" for item in items))
-    return _cached(key, lambda path: _compute(encoder, cut, image_size, items, mirrored, path, description))
+    return _load_or_compute(key, lambda path: _compute(encoder, cut, image_size, items, mirrored, path, description))
 
 
-class Filmed(Protocol):
-    """Something to take frames from; the id tells all that they depend on."""
+class FrameSource(Protocol):
+    """A source of frames, identified by its id."""
 
     @property
     def id(self) -> str: ...
@@ -54,17 +54,17 @@ class Filmed(Protocol):
 
 
 def cached_vectors(
-    encoder: EfficientNetLite, image_size: int, sources: Sequence[Filmed], description: str
+    encoder: EfficientNetLite, image_size: int, sources: Sequence[FrameSource], description: str
 ) -> NDArray[np.float16]:
-    """The means of the encoder's maps for the frames of every source: (sources, most frames, 1280), NaN where there are fewer.
+    """Means of the encoder's maps for the frames of every source, (sources, most frames, 1280), NaN at missing frames.
 
-    Cached as ``cached_maps``. A frame is resized to the square of ``image_size``.
+    They are cached like ``cached_maps``. Frames are resized to a square of ``image_size`` pixels a side.
     """
     key = _key([encoder], f"vectors {image_size}", (f"{source.id}\0" for source in sources))
-    return _cached(key, lambda path: _compute_vectors(encoder, image_size, sources, path, description))
+    return _load_or_compute(key, lambda path: _compute_vectors(encoder, image_size, sources, path, description))
 
 
-def _cached(key: str, compute: Callable[[Path], None]) -> NDArray[np.float16]:
+def _load_or_compute(key: str, compute: Callable[[Path], None]) -> NDArray[np.float16]:
     path = settings.store_folder() / "features" / f"{key}.npy"
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -107,7 +107,7 @@ def _compute(
 
 @torch.inference_mode()
 def _compute_vectors(
-    encoder: EfficientNetLite, image_size: int, sources: Sequence[Filmed], path: Path, description: str
+    encoder: EfficientNetLite, image_size: int, sources: Sequence[FrameSource], path: Path, description: str
 ) -> None:
     device = next(encoder.parameters()).device
     rows = []

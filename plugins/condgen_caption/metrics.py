@@ -1,4 +1,4 @@
-"""Whether a clip's words look at the scene that they tell of."""
+"""Grounding of words in the scenes of a clip."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ __all__ = ["Grounding"]
 
 
 class Grounding(Metric):
-    """Mean share, in percent, of a word's attention that lies on the frames of its scene; and that scene's share of frames.
+    """Mean share of a word's attention on the frames of its scene, percent; and that scene's share of the frames (chance).
 
-    An output is cut at the word "then": what stands before the first tells of the first scene, and so on. Words of more scenes
-    than there are count as having no attention at the right place. The words "then" and the output's end don't count, nor do
-    clips of one scene, nor clips whose scenes aren't known: ``meta["scenes"]`` is the scene of each frame.
+    An output is divided into scenes at the word "then". Words of scenes beyond the clip's last have no attention on the right
+    frames. The words "then" and the end token don't count, nor do clips with one scene, nor clips without ``meta["scenes"]``,
+    the scene of each frame.
 
     Statistics: sums over words of attention and of chance, and the number of words.
     """
@@ -44,7 +44,7 @@ class Grounding(Metric):
         return {key: shares[..., column] for column, key in enumerate(self.keys)}
 
     def remarks(self, items: Sequence[Item], totals: NDArray[np.float64]) -> dict[str, str]:
-        return {} if totals[2] else dict.fromkeys(self.keys, "no clip has several scenes that are known")
+        return {} if totals[2] else dict.fromkeys(self.keys, "no clip has several known scenes")
 
 
 def _row(item: Item, generation: Generation) -> list[float]:

@@ -1,6 +1,6 @@
-"""Captioning models: a photo becomes a memory, a recurrent decoder writes its caption.
+"""Captioning models: a convolutional encoder of photos, and a recurrent decoder that writes a caption.
 
-* ``sat``, Show, Attend and Tell (Xu et al. 2015): soft attention over the last feature map before pooling.
+* ``sat``, Show, Attend and Tell (Xu et al. 2015): soft attention over the last feature map.
 * ``nic``, Show and Tell (Vinyals et al. 2015): the pooled feature map as one vector.
 """
 
@@ -39,16 +39,17 @@ class CaptionConfig(BaseModel):
 
     Args:
         kind: ``sat`` attends over the feature map, ``nic`` reads the pooled vector.
-        encoder: a variant of EfficientNet-Lite.
-        image_size: side of the square that photos are resized to, without keeping their aspect.
-        embedding_size, hidden_size: of the decoder.
-        value_size: feature vectors are projected to this size before they are attended to or fed.
+        encoder: variant of EfficientNet-Lite.
+        image_size: side in pixels of the square that photos are resized to, without keeping their aspect ratio.
+        embedding_size, hidden_size: sizes of the decoder.
+        value_size: size that feature vectors are projected to.
         match: name of a match function, or ``module:Class`` (see ``match_function``).
-        match_size: of the match function's own hidden layer.
-        query_hidden: size of a further layer on the decoder state before matching; 0 for none.
-        gate: the gate β of Xu et al. 2015; ``sat`` only.
-        feed: ``every`` step reads the vector, or the ``first`` only; ``nic`` only.
-        dropout: in the decoder. feature_dropout: on projected feature vectors.
+        match_size: size of the match function's hidden layer.
+        query_hidden: size of a further layer on the decoder state before matching; 0: none.
+        gate: whether the decoder has the gate β of Xu et al. 2015; ``sat`` only.
+        feed: whether ``every`` step reads the vector or only the ``first``; ``nic`` only.
+        dropout: dropout in the decoder.
+        feature_dropout: dropout on projected feature vectors.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -69,11 +70,11 @@ class CaptionConfig(BaseModel):
 
 
 class FeatureMaps(NamedTuple):
-    """What the encoder's earlier stages make of photos, kept while these stages don't change.
+    """Cached outputs of the encoder's earlier stages.
 
     Args:
-        maps: (photos, channels, height, width); of one photo an array (height, width, channels).
-        stage: the encoder's stage that comes next.
+        maps: (photos, channels, height, width); for one photo an array (height, width, channels).
+        stage: index of the next encoder stage.
     """
 
     maps: Any
@@ -81,11 +82,11 @@ class FeatureMaps(NamedTuple):
 
 
 class Captioner(DecoderModel):
-    """What models of photos and of clips have: an encoder of pictures, a projection of its vectors, a decoder of words.
+    """Base of the models of photos and of clips: an image encoder, a projection of its vectors, a decoder.
 
     Args:
-        config: its options.
-        vocabulary: the words that it writes.
+        config: options.
+        vocabulary: words of the captions.
     """
 
     vocabulary: WordVocabulary
@@ -117,37 +118,37 @@ class Captioner(DecoderModel):
 
     @abstractmethod
     def recall(self, features: Any, cut: int) -> Memory:
-        """The memory of what is kept of inputs while the encoder isn't trained, up to its stage ``cut``."""
+        """The memory of cached features, which are the input of encoder stage ``cut``."""
 
 
 class CaptionModel(Captioner):
-    """The whole path from photo to words."""
+    """A captioning model of photos."""
 
     def example(self) -> Item:
-        """An item of the right shape, for looking at the architecture."""
+        """An example item, for inspecting the architecture."""
         return Item("example", Image.new("RGB", (self.config.image_size, self.config.image_size), "grey"))
 
     def collate(self, items: Sequence[Item]) -> Tensor | FeatureMaps:
-        """Photos as bytes (batch, 3, image_size, image_size); of items whose conditions are ``FeatureMaps``, these."""
+        """Photos as bytes (batch, 3, image_size, image_size), or the ``FeatureMaps`` of items with such conditions."""
         kept = [item.condition for item in items if isinstance(item.condition, FeatureMaps)]
         if kept:
             maps = torch.from_numpy(np.stack([one.maps for one in kept]))
             return FeatureMaps(maps.permute(0, 3, 1, 2), kept[0].stage)
-        return torch.stack([torch.as_tensor(resize(_photo(item), self.config.image_size)) for item in items])
+        return torch.stack([torch.as_tensor(resize(_load_photo(item), self.config.image_size)) for item in items])
 
     def condition(self, item: Item) -> Any:
-        """The photo that the maps are drawn on."""
-        return _photo(item)
+        """The photo that attention maps are drawn on."""
+        return _load_photo(item)
 
     def encode(self, batch: Tensor | FeatureMaps) -> Memory:
-        """Photos as bytes, or what is kept of them, to a memory of the feature map's cells, row by row."""
+        """A memory of the feature map's cells, row by row, from photos as bytes or cached maps."""
         if isinstance(batch, FeatureMaps):
             return self.recall(batch.maps, batch.stage)
         pixels = normalise(batch.to(self.decoder.bias.device)).contiguous(memory_format=torch.channels_last)
         return self.memorise(self.encoder(pixels))
 
     def recall(self, features: Tensor, cut: int) -> Memory:
-        """The memory of what was kept of photos: the input of encoder stage ``cut`` (photos, channels, h, w)."""
+        """The memory of cached inputs of encoder stage ``cut``, (photos, channels, h, w)."""
         return self.memorise(self.encoder(features.float(), cut))
 
     def memorise(self, features: Tensor) -> Memory:
@@ -163,8 +164,8 @@ class CaptionModel(Captioner):
         return Memory(values, self.decoder.attention.keys(values), axes=[axes] * batch, vector=vector)
 
 
-def _photo(item: Item) -> Image.Image:
-    # the first frame of a picture that moves may pass for a photo
+def _load_photo(item: Item) -> Image.Image:
+    # of an animated picture, the first frame is used
     if isinstance(item.condition, ClipSource) and not (isinstance(item.condition, Source) and is_picture(item.condition)):
         raise InputError(f"{item.source or item.id} is a video, and this model describes photos", "--model sat-video")
     return load_image(item.condition)
@@ -181,9 +182,9 @@ def build(config: Mapping[str, Any], files: Mapping[str, Path]) -> CaptionModel:
 
 
 def build_encoder(config: Mapping[str, Any], files: Mapping[str, Path]) -> CaptionModel:
-    """Refuse to run a bare encoder: its zoo entry is a part of caption models, and where their training starts.
+    """Refuse to run a bare encoder, which is a part of caption models and the start of their training.
 
     Raises:
         UsageError: always.
     """
-    raise UsageError("an encoder alone writes no captions: it is what their training starts from", "condgen list")
+    raise UsageError("an encoder alone writes no captions; it is a start for training", "condgen list")

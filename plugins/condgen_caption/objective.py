@@ -1,4 +1,4 @@
-"""What is minimised: label-smoothed cross-entropy with doubly stochastic attention, or the negative expected reward."""
+"""The training objectives: label-smoothed cross-entropy with doubly stochastic attention, or negative expected reward."""
 
 from __future__ import annotations
 
@@ -24,9 +24,10 @@ class ObjectiveOptions(Options):
     """``[objective]`` of a recipe.
 
     Args:
-        kind: ``cross-entropy``, or ``reward`` for self-critical training on CIDEr-D plus ``bleu`` times BLEU-4 of a sentence.
-        label_smoothing, doubly_stochastic: of the cross-entropy.
-        samples, temperature: of the captions drawn for each photo or clip by ``reward``.
+        kind: ``cross-entropy``, or ``reward`` for self-critical training on CIDEr-D plus ``bleu`` times sentence BLEU-4.
+        label_smoothing, doubly_stochastic: options of ``CrossEntropy``.
+        samples, temperature: number and temperature of the captions sampled for each photo or clip by ``reward``.
+        bleu: weight of sentence BLEU-4 in the reward.
     """
 
     kind: Literal["cross-entropy", "reward"] = "cross-entropy"
@@ -40,12 +41,13 @@ class ObjectiveOptions(Options):
 def make_objective(
     model: Captioner, cut: int, options: ObjectiveOptions, corpus: Sequence[Sequence[Sequence[int]]], max_length: int
 ) -> Objective:
-    """What a recipe's options name.
+    """The objective of a recipe's options.
 
     Args:
         model, cut: as in ``CrossEntropy``.
-        corpus: the training captions of each photo or clip as token ids, of which a reward knows how usual its n-grams are.
-        max_length: of a sample.
+        options: ``[objective]`` of the recipe.
+        corpus: training captions of each photo or clip as token ids, for the document frequencies of CIDEr-D.
+        max_length: length limit of a sample, in tokens.
     """
     if options.kind == "cross-entropy":
         return CrossEntropy(model, cut, options.label_smoothing, options.doubly_stochastic)
@@ -64,12 +66,12 @@ class TrainingBatch:
     """Photos with their captions.
 
     Args:
-        features: what the model's ``recall`` takes: of photos (photos, channels, h, w), the encoder's map at the stage it was
-            cached, see ``features.py``; of clips their ``FrameVectors``.
-        inputs: (photos · captions, steps) tokens read, bos first, grouped by photo.
-        targets: (photos · captions, steps) tokens to write, eos last.
-        lengths: (photos · captions,) real steps of each row, on the CPU.
-        photos: index of each photo in its split.
+        features: input of the model's ``recall``: cached encoder maps of photos (photos, channels, h, w), see ``features.py``;
+            or the ``FrameVectors`` of clips.
+        inputs: (photos · captions, steps) input tokens, bos first, grouped by photo.
+        targets: (photos · captions, steps) target tokens, eos last.
+        lengths: (photos · captions,) steps without padding, on the CPU.
+        photos: (photos,) index of each photo in its split.
     """
 
     features: Any
@@ -92,15 +94,16 @@ class TrainingBatch:
 
 
 class CrossEntropy(Objective):
-    """Teacher-forced cross-entropy per token, and for each photo cell the pull of its summed attention towards the mean.
+    """Teacher-forced cross-entropy per token, plus a penalty on cells whose summed attention differs from the mean.
 
-    The second term is Xu et al. 2015, eq. 14, with the steps' total shared out evenly over the cells as its goal instead of 1:
-    with more cells than words a goal of 1 can't be met.
+    The penalty is that of Xu et al. 2015, eq. 14, with the mean over the cells as target instead of 1, which can't be reached
+    with more cells than words.
 
     Args:
-        cut: the encoder stage whose input ``TrainingBatch.features`` holds; the stages from it on run here.
-        label_smoothing: share of the target spread over the vocabulary.
-        doubly_stochastic: weight λ of the second term.
+        model: the caption model.
+        cut: encoder stage whose input ``TrainingBatch.features`` holds; the stages from it on run here.
+        label_smoothing: share of the target distribution spread over the vocabulary.
+        doubly_stochastic: weight λ of the penalty.
     """
 
     def __init__(self, model: Captioner, cut: int, label_smoothing: float = 0.1, doubly_stochastic: float = 1.0) -> None:
@@ -111,7 +114,7 @@ class CrossEntropy(Objective):
         self.doubly_stochastic = doubly_stochastic
 
     def forward(self, batch: TrainingBatch) -> tuple[Tensor, dict[str, float]]:
-        """Loss per token, and how many tokens it was taken over."""
+        """Loss per token, and the number of tokens."""
         memory = self.model.recall(batch.features, self.cut)
         forced = self.model.decoder(memory, batch.inputs, batch.lengths)
         loss = self.model.decoder.cross_entropy(forced, batch.targets, self.label_smoothing)
@@ -123,23 +126,24 @@ class CrossEntropy(Objective):
 
 
 Reward = Callable[[Sequence[Sequence[int]], Sequence[Sequence[int]]], list[float]]
-"""What each of the second, captions of one photo or clip, is worth beside the first, its references; end tokens last."""
+"""``reward(references, captions)``: the reward of each caption of one photo or clip; token ids, end tokens included."""
 
 
 class ExpectedReward(Objective):
-    """Self-critical training (Rennie et al. 2017): minus the expected reward, by REINFORCE over sampled captions.
+    """Self-critical training (Rennie et al. 2017): the negative expected reward, by REINFORCE over sampled captions.
 
-    The baseline of each sample is the mean reward of the photo's other samples (Luo 2020).
-    Only what the model chose is pushed: not the end token of a sample that was cut at ``max_length``, which would be made ever
-    less likely, so that ever more samples would be cut.
+    The baseline of each sample is the mean reward of the photo's other samples (Luo 2020). The end token of a sample truncated
+    at ``max_length`` wasn't chosen by the model and has no gradient: otherwise it would become ever less probable, and ever
+    more samples would be truncated.
 
     Args:
+        model: the caption model.
         cut: as in ``CrossEntropy``.
-        reward: of captions.
-        samples: captions drawn for each photo, at least 2.
-        temperature: of the policy, which is softmax(logits / temperature) both where it draws and where it is differentiated.
-            After cross-entropy with smoothed labels its samples are far worse than its beam; below 1 they are close to it.
-        max_length: of a sample.
+        reward: reward function of captions.
+        samples: captions sampled for each photo, at least 2.
+        temperature: temperature of the policy softmax(logits / temperature), in sampling and in the gradient. After training
+            with label smoothing, samples at 1 are far worse than beam search; below 1 they come close.
+        max_length: length limit of a sample, in tokens.
     """
 
     def __init__(
@@ -152,7 +156,7 @@ class ExpectedReward(Objective):
         self.decoding = Decoding(method="sample", nbest=samples, temperature=temperature, max_length=max_length)
 
     def forward(self, batch: TrainingBatch) -> tuple[Tensor, dict[str, float]]:
-        """Loss per token, how many tokens it was taken over, and the mean reward."""
+        """Loss per token, the number of tokens, and the mean reward."""
         model, vocabulary, samples = self.model, self.model.vocabulary, self.decoding.nbest
         memory = model.recall(batch.features, self.cut)
         drawn = decode(model, memory, self.decoding)
@@ -167,7 +171,7 @@ class ExpectedReward(Objective):
         forced = model.decoder(memory, inputs, lengths)
         written = targets.flatten().index_select(0, forced.kept)
         logits = model.decoder.logits(forced.features) / self.decoding.temperature
-        # never drawn, so never pushed down: left in, they would gather what is taken from bad captions
+        # never sampled: without the mask, probability taken from bad captions would go to them
         logits[:, [vocabulary.pad, vocabulary.bos, vocabulary.unk]] = -torch.inf
         losses = F.cross_entropy(logits, written, reduction="none")
         chosen = forced.kept % inputs.shape[1] < self.decoding.max_length

@@ -1,6 +1,6 @@
-"""Rewards for sampled captions: CIDEr-D (Vedantam et al. 2015, section 5; Rennie et al. 2017) and BLEU of a sentence.
+"""Rewards for sampled captions: CIDEr-D (Vedantam et al. 2015, section 5; Rennie et al. 2017) and sentence BLEU.
 
-The end token counts as a word, so that a caption that stops in the middle is not rewarded for what it has.
+The end token counts as a word, so that a truncated caption gets a lower reward.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ SIGMA = 6.0
 
 Tokens = Sequence[int]
 Vector = tuple[list[dict[tuple[int, ...], float]], list[float], int]
-"""For each order the weighted n-grams and their norm, and the length in bigrams, as coco-caption measures it."""
+"""TF-IDF weights of n-grams by order, their norms, and the length in bigrams, as in coco-caption."""
 
 
 def _ngrams(tokens: Tokens) -> Counter[tuple[int, ...]]:
@@ -29,7 +29,7 @@ class CiderReward:
     """CIDEr-D of captions against the references of their photo or clip.
 
     Args:
-        corpus: for each of many photos or clips its references as token ids; document frequencies are taken of them.
+        corpus: references of each photo or clip as token ids, for document frequencies.
     """
 
     def __init__(self, corpus: Sequence[Sequence[Tokens]]) -> None:
@@ -37,7 +37,7 @@ class CiderReward:
         self.log_photos = math.log(len(corpus)) if corpus else 0.0
 
     def __call__(self, references: Sequence[Tokens], captions: Sequence[Tokens]) -> list[float]:
-        """CIDEr-D of each caption of one photo or clip, which has these references; 10 at most."""
+        """CIDEr-D, from 0 to 10, of each caption of one photo or clip with these references."""
         theirs = [self._vector(_ngrams(reference)) for reference in references]
         return [self._score(theirs, self._vector(_ngrams(caption))) for caption in captions]
 
@@ -62,8 +62,8 @@ class CiderReward:
 
 
 def bleu_reward(references: Sequence[Tokens], captions: Sequence[Tokens]) -> list[float]:
-    """BLEU-4 of each caption of one photo or clip, one added to the counts of 2- to 4-grams (Lin & Och 2004); 1 at most."""
-    most = _most(map(_ngrams, references))
+    """BLEU-4, from 0 to 1, of each caption of one photo or clip, with add-one smoothing of 2- to 4-grams (Lin & Och 2004)."""
+    most = _max_counts(map(_ngrams, references))
     lengths = [len(reference) for reference in references]
     return [_sentence_bleu(most, lengths, caption) for caption in captions]
 
@@ -81,8 +81,8 @@ def _sentence_bleu(most: Counter[tuple[int, ...]], lengths: Sequence[int], capti
     return math.exp(sum(logs) / ORDERS + min(0.0, 1.0 - closest / len(caption)))
 
 
-def _most(counts: Iterable[Counter[tuple[int, ...]]]) -> Counter[tuple[int, ...]]:
-    """The greatest count of each n-gram in any of the references."""
+def _max_counts(counts: Iterable[Counter[tuple[int, ...]]]) -> Counter[tuple[int, ...]]:
+    """The largest count of each n-gram in any reference."""
     most: Counter[tuple[int, ...]] = Counter()
     for reference in counts:
         most |= reference

@@ -1,4 +1,4 @@
-"""What the caption command reads: photos and videos."""
+"""Input of the caption command: photos and videos."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ __all__ = ["read"]
 
 
 def read(source: str) -> Iterator[Item]:
-    """The photo or video at a path, at a URL or on standard input (``-``), decoded when it is needed.
+    """The photo or video at a path, at a URL or on standard input (``-``), decoded on demand.
 
     Raises:
-        InputError: if it is neither by its content.
-        NotFoundError, NetworkError: if it can't be had.
+        InputError: if its content is neither.
+        NotFoundError, NetworkError: if it can't be opened.
     """
     from condgen_cli.data.content import Kind, check_kind
     from condgen_cli.data.image import Photo
-    from condgen_cli.data.video import Footage  # which imports the decoders
+    from condgen_cli.data.video import Footage  # imports the decoders
 
     content = Source(source)
     kind = check_kind(content, [Kind(kind) for kind in KINDS], otherwise=Kind.photo)

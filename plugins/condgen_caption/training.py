@@ -25,16 +25,16 @@ from condgen_cli.training.export import SavedVocabulary
 __all__ = ["CaptionExperiment"]
 
 SIDES = frozenset({"left", "right"})
-"""Words that a mirrored photo makes wrong."""
+"""Words that are wrong for a mirrored photo."""
 
 
 class DataOptions(training.DataOptions):
     """``[data]``.
 
     Args:
-        min_count: words seen less often in the training captions are unknown.
-        max_length: longer training captions are cut.
-        mirror: half of the time show a photo mirrored, unless a caption speaks of left or right.
+        min_count: minimum count of a word in the training captions; rarer words are unknown.
+        max_length: length in tokens to which training captions are truncated.
+        mirror: whether photos are mirrored half of the time, unless a caption mentions left or right.
     """
 
     min_count: int = Field(5, ge=1)
@@ -46,7 +46,7 @@ class PhotoObjectiveOptions(ObjectiveOptions):
     """``[objective]`` of photos.
 
     Args:
-        train_from: the first encoder stage (0 the first, 7 the head) that is trained; 8: the encoder stays as it is.
+        train_from: first encoder stage that is trained (0 is the first, 7 the head); 8: the encoder is frozen.
     """
 
     doubly_stochastic: float = Field(0.1, ge=0)
@@ -54,10 +54,10 @@ class PhotoObjectiveOptions(ObjectiveOptions):
 
 
 class CaptionExperiment(Experiment):
-    """How models of photos are trained: on photos with all their captions.
+    """Trains models of photos, on photos with all their captions.
 
-    ``init`` names the encoder's weights or a model to go on from. What the encoder's fixed stages make of a photo is computed
-    once, for all runs together.
+    ``init`` names the encoder's weights or an initial model. Outputs of the encoder's frozen stages are computed once and
+    cached for all runs.
     """
 
     data_options = DataOptions
@@ -90,14 +90,14 @@ class CaptionExperiment(Experiment):
         self.objective = make_objective(self.model, cut, self.options, self.captions, self.decoding.max_length)
 
     def plan(self, epoch: int, rng: np.random.Generator) -> Sequence[tuple[NDArray[np.int64], NDArray[np.bool_]]]:
-        """Indices of photos whose captions are of like length, and which photos are mirrored."""
+        """Batches of indices of photos with captions of similar length, and whether each photo is mirrored."""
         order = np.array(super().plan(epoch, rng))
         mirror = rng.random(order.shape) < 0.5
         mirror = mirror & ~self.sided[order] if self.data.mirror else np.zeros_like(mirror)
         return list(zip(order, mirror, strict=True))
 
     def batch(self, part: tuple[NDArray[np.int64], NDArray[np.bool_]], rng: np.random.Generator) -> TrainingBatch:
-        """Photos with all their captions."""
+        """A batch of photos with all their captions."""
         photos, mirror = part
         vocabulary = self.model.vocabulary
         maps = self.maps[photos]
@@ -111,7 +111,7 @@ class CaptionExperiment(Experiment):
         return {VOCABULARY_FILE: self.model.vocabulary}
 
     def weight_files(self) -> Mapping[str, str]:
-        """The encoder has a file of its own, which models share."""
+        """The encoder's weights have their own file, which models share."""
         return {"encoder.safetensors": "encoder."}
 
     def _maps(self, items: Sequence[Item], cut: int, mirrored: bool, what: str) -> NDArray[np.float16]:
@@ -125,7 +125,7 @@ class CaptionExperiment(Experiment):
                 part.requires_grad_(True)
 
     def _prepare_captions(self, train: Sequence[Item]) -> None:
-        """Token ids of each photo's captions, longest first as the decoder likes them."""
+        """Token ids of each photo's captions, longest first, as the decoder packs them."""
         encode, limit = self.model.vocabulary.encode, self.data.max_length
         self.captions = [sorted((encode(text)[:limit] for text in item.references), key=len, reverse=True) for item in train]
         fewest = min(map(len, self.captions))
@@ -136,5 +136,5 @@ class CaptionExperiment(Experiment):
 
 
 def _as_tensor(maps: NDArray[np.float16]) -> torch.Tensor:
-    """(photos, h, w, channels) to (photos, channels, h, w), still channels last in memory."""
+    """Maps (photos, h, w, channels) as (photos, channels, h, w) with channels last in memory."""
     return torch.from_numpy(np.array(maps)).permute(0, 3, 1, 2)

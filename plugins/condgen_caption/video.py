@@ -1,4 +1,4 @@
-"""Captioning models for video clips: the vectors of some frames become a memory, and the decoder of photos writes the caption.
+"""Captioning models for video clips: the memory holds the vectors of frames, the decoder is that of photos.
 
 * ``sat``: attention over frames (Yao et al. 2015, https://arxiv.org/abs/1502.08029, section 3.2).
 * ``nic``: the mean of the frames as one vector (Venugopalan et al. 2015, https://arxiv.org/abs/1412.4729).
@@ -31,12 +31,13 @@ __all__ = ["FrameVectors", "Frames", "VideoConfig", "VideoModel", "build"]
 
 
 class VideoConfig(CaptionConfig):
-    """Options of the models of clips: those of ``CaptionConfig``, of which ``image_size`` is a frame's, and
+    """Options of the models of clips; other options as in ``CaptionConfig``.
 
     Args:
-        frames: that are read of a clip, at most.
-        recurrent_size: in each direction, of a bidirectional GRU that runs over the frames and adds what it finds to their
-            vectors, so that they know of each other and of their order; 0: none.
+        image_size: side in pixels of the square that frames are resized to.
+        frames: largest number of frames read of a clip.
+        recurrent_size: units in each direction of a bidirectional GRU over the frames, whose output is added to their vectors,
+            so that they depend on other frames and their order; 0: none.
     """
 
     image_size: int = Field(224, ge=32, le=1024)
@@ -45,12 +46,12 @@ class VideoConfig(CaptionConfig):
 
 
 class Frames(NamedTuple):
-    """The frames of some clips.
+    """The frames of a batch of clips.
 
     Args:
         pixels: (frames of all clips, 3, image_size, image_size) bytes.
-        counts: (clips,) frames of each.
-        times: of each clip's frames, in seconds.
+        counts: (clips,) number of frames.
+        times: times of each clip's frames, in seconds.
     """
 
     pixels: Tensor
@@ -59,11 +60,11 @@ class Frames(NamedTuple):
 
 
 class FrameVectors(NamedTuple):
-    """What the encoder makes of them.
+    """The encoder's vectors of frames.
 
     Args:
-        vectors: (clips, frames, 1280), any numbers beyond a clip's count; (frames, 1280) of one clip.
-        counts: (clips,) frames of each, at least 1, on the CPU.
+        vectors: (clips, frames, 1280) vectors, arbitrary at padding; (frames, 1280) for one clip.
+        counts: (clips,) number of frames, at least 1, on the CPU.
     """
 
     vectors: Tensor
@@ -71,7 +72,7 @@ class FrameVectors(NamedTuple):
 
 
 class VideoModel(Captioner):
-    """The whole path from clip to words."""
+    """A captioning model of clips."""
 
     config: VideoConfig
 
@@ -82,13 +83,13 @@ class VideoModel(Captioner):
         self.merge = nn.Linear(2 * size, config.value_size) if size else None
 
     def example(self) -> Item:
-        """An item of the right shape, for looking at the architecture."""
+        """An example item, for inspecting the architecture."""
         count, side = self.config.frames, self.config.image_size
         still = Image.new("RGB", (side, side), "grey")
         return Item("example", Clip((still,) * count, tuple(map(float, range(count))), float(count)))
 
     def collate(self, items: Sequence[Item]) -> Frames | FrameVectors:
-        """Frames of all clips, each as often as it is shown; of items whose conditions are ``FrameVectors``, these."""
+        """Frames of all clips, or the ``FrameVectors`` of items with such conditions."""
         kept = [item.condition.vectors for item in items if isinstance(item.condition, FrameVectors)]
         if kept:
             counts = torch.tensor([len(vectors) for vectors in kept])
@@ -99,16 +100,16 @@ class VideoModel(Captioner):
         return Frames(torch.stack(pixels), counts, tuple(clip.times for clip in clips))
 
     def condition(self, item: Item) -> Clip:
-        """The frames that attention is drawn on."""
+        """The frames that attention maps are drawn on."""
         return load_clip(item.condition, self.config.frames)
 
     def finish(self, generation: Generation, hypothesis: Hypothesis, item: Item) -> Generation:
-        """The caption, with what was wrong with a clip that was given decoded."""
-        told = item.condition.warnings if isinstance(item.condition, Clip) else ()
-        return replace(generation, warnings=(*told, *generation.warnings))
+        """The caption, with the warnings of a clip that was given decoded."""
+        warnings = item.condition.warnings if isinstance(item.condition, Clip) else ()
+        return replace(generation, warnings=(*warnings, *generation.warnings))
 
     def encode(self, batch: Frames | FrameVectors) -> Memory:
-        """Frames of clips, or their vectors, to a memory with one position for each frame."""
+        """A memory with one position for each frame, from frames or their vectors."""
         if isinstance(batch, FrameVectors):
             return self.recall(batch)
         counts = batch.counts.tolist()
@@ -118,19 +119,21 @@ class VideoModel(Captioner):
         return memory if memory.mask is None else replace(memory, axes=[(Axis("frame", "frames", t),) for t in batch.times])
 
     def recall(self, features: FrameVectors, cut: int = 0) -> Memory:
-        """The memory of vectors; all of the encoder lies before what is kept of a clip, so there is nothing to cut."""
+        """The memory of cached vectors, the output of the whole encoder; ``cut`` is ignored."""
         counts = features.counts.to(features.vectors.device)
         real = torch.arange(features.vectors.shape[1], device=counts.device) < counts.unsqueeze(1)
         vectors = torch.where(real.unsqueeze(2), features.vectors.float(), 0.0)
         if self.decoder.attention is None:
-            vector = self._ordered(self.project(vectors.sum(1, keepdim=True) / counts.view(-1, 1, 1)), torch.ones_like(counts))
+            vector = self._add_context(
+                self.project(vectors.sum(1, keepdim=True) / counts.view(-1, 1, 1)), torch.ones_like(counts)
+            )
             return Memory(vector, vector=vector.squeeze(1))
-        values = self._ordered(self.project(vectors), features.counts)
+        values = self._add_context(self.project(vectors), features.counts)
         vector = (values * real.unsqueeze(2)).sum(1) / counts.unsqueeze(1)
         return Memory(values, self.decoder.attention.keys(values), real, vector=vector)
 
-    def _ordered(self, values: Tensor, counts: Tensor) -> Tensor:
-        """Values (clips, frames, value_size) with what the frames before and after each of them tell."""
+    def _add_context(self, values: Tensor, counts: Tensor) -> Tensor:
+        """Values (clips, frames, value_size) plus the recurrent layer's output for them."""
         if self.recurrent is None or self.merge is None:
             return values
         return values + self.merge(run(self.recurrent, values, counts)[0])

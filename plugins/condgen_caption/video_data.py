@@ -1,4 +1,4 @@
-"""Readers of captioned videos in their publishers' layout, for those who have them: MSVD and MSR-VTT."""
+"""Readers of MSVD and MSR-VTT in their publishers' layout; the videos can't be downloaded automatically."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ def msvd(root: Path, split: str) -> Sequence[Item]:
     """The Microsoft Research Video Description Corpus (Chen & Dolan 2011), English captions.
 
     Clips are the files ``VIDEO_START_END.avi`` (or of another suffix) anywhere below ``root``. Captions are in
-    ``AllVideoDescriptions.txt`` (a clip's name, a blank, a caption a line) or in the corpus' CSV file. The split is that of
-    Venugopalan et al. 2015 and Yao et al. 2015: of the clips with captions 1,200, 100 and 670, by the numbers that
-    ``youtube_mapping.txt`` gives (a name, a blank, ``vid1`` and so on), or else in the order of their names.
+    ``AllVideoDescriptions.txt`` (each line a clip's name, a space and a caption) or in the corpus' CSV file. The split is that
+    of Venugopalan et al. 2015 and Yao et al. 2015: 1,200, 100 and 670 of the captioned clips, by the numbers in
+    ``youtube_mapping.txt`` (each line a name, a space and ``vid1`` etc.), or by name if that file is missing.
 
     Args:
         root: the folder.
         split: ``train``, ``dev`` or ``test``.
     Raises:
-        NotFoundError: if captions or a clip of the split are missing.
+        NotFoundError: if the captions or a clip of the split is missing.
         InputError, IntegrityError: if a file isn't UTF-8, or isn't as published.
     """
     captions = _msvd_captions(root)
@@ -64,7 +64,7 @@ def _msvd_lines(path: Path, text: str) -> Iterator[tuple[str, str]]:
         if line.strip() and not line.startswith("#"):
             name, _, caption = line.strip().partition(" ")
             if not caption:
-                raise IntegrityError(f"{path}:{number}: expected a clip's name, a blank and a caption")
+                raise IntegrityError(f"{path}:{number}: expected a clip's name, a space and a caption")
             yield name, caption
 
 
@@ -86,7 +86,7 @@ def _msvd_numbers(root: Path, names: Sequence[str]) -> dict[str, int]:
         pairs = [line.split() for line in read_text(path).splitlines() if line.strip()]
         return {name: int(number.removeprefix("vid")) for name, number in pairs}
     except ValueError:
-        raise IntegrityError(f"{path}: expected lines of a clip's name, a blank and vid1, vid2, …") from None
+        raise IntegrityError(f"{path}: expected lines of a clip's name, a space and vid1, vid2, …") from None
 
 
 def msr_vtt(root: Path, split: str) -> Sequence[Item]:
@@ -96,7 +96,7 @@ def msr_vtt(root: Path, split: str) -> Sequence[Item]:
         root: the folder.
         split: ``train`` (6,513 videos), ``dev`` (its "validate", 497) or ``test`` (2,990).
     Raises:
-        NotFoundError: if captions or a video of the split are missing.
+        NotFoundError: if the captions or a video of the split is missing.
         InputError, IntegrityError: if a file isn't UTF-8, or isn't as published.
     """
     files = sorted(root.rglob("*videodatainfo*.json"))

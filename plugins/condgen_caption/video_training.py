@@ -14,7 +14,7 @@ from PIL import Image
 from pydantic import Field
 
 from condgen_caption.clips import MovingPhotos, PhotoClips
-from condgen_caption.features import Filmed, cached_vectors
+from condgen_caption.features import FrameSource, cached_vectors
 from condgen_caption.model import VOCABULARY_FILE
 from condgen_caption.objective import ObjectiveOptions, TrainingBatch, make_objective
 from condgen_caption.video import FrameVectors, VideoConfig, VideoModel
@@ -32,7 +32,7 @@ from condgen_cli.training.splits import check_items
 __all__ = ["VideoExperiment"]
 
 FREQUENT = 0.05
-"""A word is added to the vocabulary of an initial model if it occurs in at least this share of the captions; "then" does."""
+"""Add a word to the initial vocabulary if it occurs in at least this share of captions, as "then" does."""
 
 
 _ATTENDING = ("decoder.attention.", "decoder.gate.")
@@ -42,9 +42,9 @@ class DataOptions(training.DataOptions):
     """``[data]``.
 
     Args:
-        scenes: of data sets made of photos: how many scenes a clip has; empty: the data set's own default.
-        min_count: words seen less often in the training captions are unknown.
-        max_length: longer training captions are cut.
+        scenes: scenes per clip in data sets made of photos; empty: the data set's default.
+        min_count: minimum count of a word in the training captions; rarer words are unknown.
+        max_length: length in tokens to which training captions are truncated.
     """
 
     scenes: str = ""
@@ -54,7 +54,7 @@ class DataOptions(training.DataOptions):
 
 @dataclass(frozen=True)
 class _Video:
-    """One clip of a data set of videos."""
+    """A clip of a data set of videos as a source of at most ``most`` frames."""
 
     item: Item
     most: int
@@ -68,11 +68,11 @@ class _Video:
 
 
 class VideoExperiment(Experiment):
-    """How models of clips are trained: on clips with all their captions.
+    """Trains models of clips, on clips with all their captions.
 
-    ``init`` names the encoder's weights, or a model of photos or clips to go on from. The encoder stays as it is, so the vector
-    of every frame is computed once: of clips made of photos, of every position of the camera over every photo, from which each
-    epoch makes other clips.
+    ``init`` names the encoder's weights, or an initial model of photos or clips. The encoder is frozen, so each frame's vector
+    is computed once. For clips made of photos, these are the camera positions of every photo, from which each epoch makes new
+    clips.
     """
 
     data_options = DataOptions
@@ -106,8 +106,8 @@ class VideoExperiment(Experiment):
         return f"{len(self.train):,} {self.unit}"
 
     def plan(self, epoch: int, rng: np.random.Generator) -> Sequence[_Part]:
-        """Clips whose captions are of like length; those made of photos are made anew in each epoch."""
-        items = list(self.train.redrawn(epoch) if isinstance(self.train, PhotoClips) else self.train)
+        """Batches of clips with captions of similar length; clips made of photos are new in each epoch."""
+        items = list(self.train.redraw(epoch) if isinstance(self.train, PhotoClips) else self.train)
         captions = [self.captions(item) for item in items]
         fewest = min(map(len, captions))
         captions = [some[:fewest] for some in captions]
@@ -116,7 +116,7 @@ class VideoExperiment(Experiment):
         return [_Part(row, [items[index] for index in row], [captions[index] for index in row]) for row in order]
 
     def batch(self, part: _Part, rng: np.random.Generator) -> TrainingBatch:
-        """Clips with all their captions."""
+        """A batch of clips with all their captions."""
         vocabulary = self.model.vocabulary
         captions = [caption for some in part.captions for caption in some]
         inputs, targets, lengths = teacher_forcing(captions, vocabulary.bos, vocabulary.eos, vocabulary.pad)
@@ -126,7 +126,7 @@ class VideoExperiment(Experiment):
         return {VOCABULARY_FILE: self.model.vocabulary}
 
     def weight_files(self) -> Mapping[str, str]:
-        """The encoder has a file of its own, which models share."""
+        """The encoder's weights have their own file, which models share."""
         return {"encoder.safetensors": "encoder."}
 
     def _open(self, split: str, limit: int) -> Sequence[Item]:
@@ -141,7 +141,7 @@ class VideoExperiment(Experiment):
         return items
 
     def _extend(self, vocabulary: WordVocabulary | None) -> WordVocabulary:
-        """The initial vocabulary with the words that it lacks for captions of clips; else that of the training captions."""
+        """The initial vocabulary with frequent words of the captions added; without one, that of the training captions."""
         captions = [caption for item in self.train for caption in item.references]
         if vocabulary is None:
             return WordVocabulary.build(captions, self.data.min_count)
@@ -151,9 +151,7 @@ class VideoExperiment(Experiment):
         return WordVocabulary(words, vocabulary.tokenizer)
 
     def _load(self, vocabulary: WordVocabulary | None) -> None:
-        """Begin with the initial weights; words that they don't know keep their random vectors, attention goes where there is
-        none.
-        """
+        """Load the initial weights. New words keep their random vectors; a model without attention drops attention weights."""
         own = self.model.state_dict()
         weights = self.initial.weights()
         if self.model.decoder.attention is None:
@@ -162,19 +160,19 @@ class VideoExperiment(Experiment):
             for name in ("decoder.embedding.weight", "decoder.bias"):
                 rows = own[name].clone()
                 if name not in weights or weights[name].shape != rows[: len(vocabulary)].shape:
-                    continue  # what is wrong is told below
+                    continue  # load_into below reports the mismatch
                 rows[: len(vocabulary)] = weights[name]
                 weights = {**weights, name: rows}
         self.initial.load_into(self.model, optional=("project.", "decoder.", "recurrent.", "merge."), weights=weights)
 
     def captions(self, item: Item) -> list[list[int]]:
-        """Token ids of an item's captions, longest first as the decoder likes them."""
+        """Token ids of an item's captions, longest first, as the decoder packs them."""
         encode, limit = self.model.vocabulary.encode, self.data.max_length
         return sorted((encode(text)[:limit] for text in item.references), key=len, reverse=True)
 
     def _vectors(self, items: Sequence[Item], what: str) -> _Vectors:
         config = self.model.config
-        sources: Sequence[Filmed]
+        sources: Sequence[FrameSource]
         sources = items.paths() if isinstance(items, PhotoClips) else [_Video(item, config.frames) for item in items]
         cached = cached_vectors(self.model.encoder, config.image_size, sources, what)
         return _Vectors(cached, {source.id: row for row, source in enumerate(sources)}, config.frames)
@@ -182,7 +180,7 @@ class VideoExperiment(Experiment):
 
 @dataclass(frozen=True)
 class _Part:
-    """The clips of a batch: their places in the split, the clips, and the captions of each as token ids."""
+    """The clips of a batch: indices in the split, items, and captions of each as token ids."""
 
     places: NDArray[np.int64]
     items: Sequence[Item]
@@ -191,12 +189,12 @@ class _Part:
 
 @dataclass(frozen=True)
 class _Vectors:
-    """The vectors of frames, by what they were taken from.
+    """The cached vectors of frames.
 
     Args:
-        cached: (sources, frames, 1280), see ``cached_vectors``.
-        rows: of each source, by its id.
-        most: frames of a clip.
+        cached: (sources, frames, 1280) vectors, see ``cached_vectors``.
+        rows: row of each source by its id.
+        most: largest number of frames of a clip.
     """
 
     cached: NDArray[np.float16]
@@ -204,13 +202,13 @@ class _Vectors:
     most: int
 
     def of(self, items: Sequence[Item]) -> FrameVectors:
-        """The frames of clips, as the model would see them."""
+        """The vectors of clips' frames, as the model would compute them."""
         clips = [self.of_clip(item).vectors for item in items]
         padded = torch.nn.utils.rnn.pad_sequence(clips, batch_first=True)
         return FrameVectors(padded, torch.tensor([len(clip) for clip in clips]))
 
     def of_clip(self, item: Item) -> FrameVectors:
-        """The frames of one clip."""
+        """The vectors of one clip's frames."""
         vectors = torch.from_numpy(self._clip(item))
         return FrameVectors(vectors, torch.tensor(len(vectors)))
 
@@ -218,7 +216,7 @@ class _Vectors:
         clip: Any = item.condition
         if isinstance(clip, MovingPhotos):
             rows = [self.rows[path.id] for path in clip.paths]
-            chosen = clip.shown(self.most)
+            chosen = clip.select_positions(self.most)
             return self.cached[[rows[scene] for scene, _ in chosen], [position for _, position in chosen]]
         frames = self.cached[self.rows[_Video(item, self.most).id]]
         return np.array(frames[np.isfinite(frames[:, 0])])

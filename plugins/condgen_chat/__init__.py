@@ -34,7 +34,7 @@ def condgen_register_models() -> list[ModelSpec]:
             task="chat",
             build="condgen_chat.model:build",
             experiment="condgen_chat.training:ChatExperiment",
-            help="Hierarchical recurrent encoder-decoder, or one that reads the last turn or turns as a text.",
+            help="Hierarchical recurrent encoder-decoder, or one that reads the last turn or turns as one text.",
             own_data=(("data.limit",),),
         )
     ]
@@ -43,14 +43,14 @@ def condgen_register_models() -> list[ModelSpec]:
 @hookimpl
 def condgen_register_datasets() -> list[DatasetSpec]:
     options = {
-        "replies": Option("The most items of a dialogue; 0: all.", "10"),
-        "filter": Option("End dialogues before a word of the list against abuse.", "yes", ("yes", "no")),
+        "replies": Option("Most items per dialogue; 0: all.", "10"),
+        "filter": Option("End dialogues before a turn with a word of the abuse list.", "yes", ("yes", "no")),
     }
     return [
         DatasetSpec(
             name="self-dialogue",
             task="chat",
-            help="24,000 chats about films, music and sport, both sides by one writer (Self-dialogue Corpus).",
+            help="24,000 chats about films, music and sport, both sides by one author (Self-dialogue Corpus).",
             open="condgen_chat.data:self_dialogue",
             options=options,
             licence="BSD-3-Clause",
@@ -68,15 +68,15 @@ def condgen_register_datasets() -> list[DatasetSpec]:
         DatasetSpec(
             name="dialogues",
             task="chat",
-            help="Your own dialogues, one in each line as JSON.",
+            help="Your own dialogues, one per line as JSON.",
             open="condgen_chat.data:dialogues",
-            options={"file": Option("In the folder; {split} in it stands for the split.", "{split}.jsonl"), **options},
+            options={"file": Option("File in the folder; {split} stands for the split.", "{split}.jsonl"), **options},
             licence="yours",
         ),
         DatasetSpec(
             name="context-probe",
             task="chat",
-            help="200 dialogues that only a model with a memory answers well: greetings, the first turn, a new topic.",
+            help="200 dialogues that need context to be answered well: greetings, the first turn, a new topic.",
             open="condgen_chat.probe:context_probe",
             splits=("test",),
             licence="Apache-2.0",
@@ -89,8 +89,8 @@ def condgen_register_datasets() -> list[DatasetSpec]:
 @hookimpl
 def condgen_register_metrics() -> list[MetricSpec]:
     blandness = "condgen_chat.metrics:Blandness"
-    help = "n-grams of the replies that are different ones, percent; words of a reply; share of the ten commonest, percent"
-    probe = "replies that greet once more, name what was said first, turn to the new topic, percent"
+    help = "distinct n-grams among all of the replies, percent; words per reply; share of the ten most common replies, percent"
+    probe = "replies that greet again, recall the first turn, follow the new topic, percent"
     return [
         MetricSpec(_METRICS[1:], blandness, help, text=False),
         MetricSpec(_PROBE, "condgen_chat.metrics:ContextProbe", probe, text=False),
@@ -105,5 +105,5 @@ def condgen_register_recipes() -> list[RecipeSpec]:
 
 @hookimpl
 def condgen_register_comparisons() -> list[ComparisonSpec]:
-    help = "A dialogue's turns one by one, the last turn alone, the last three joined."
+    help = "Hierarchical encoder, last turn alone, last three turns joined."
     return [ComparisonSpec("chat-context", "chat", "condgen_chat.comparisons", "context.toml", help)]

@@ -1,4 +1,4 @@
-"""Attention in two levels: to the words within each turn, and to the turns."""
+"""Two-level attention: over the words of each turn, and over the turns."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from condgen_cli.generation import AttentionMap, Axis
 from condgen_cli.model import Memory
 from condgen_cli.nn import Attention, MatchFunction
 
-__all__ = ["TurnWordAttention", "continued", "turn_weights"]
+__all__ = ["TurnWordAttention", "append_turn", "turn_weights"]
 
 
 class TurnWordAttention(Attention):
-    """A word's weight is that of its turn times its own within the turn (after Xing et al. 2018, eq. 3-6, with both levels
-    matched with the decoder's state alone).
+    """Attention whose weight of a word is the turn's weight times the word's weight within the turn.
 
-    A memory's positions are the words of ``turns`` places for turns, padded to one length.
+    This follows Xing et al. 2018, eq. 3-6, but both levels are matched with the decoder's state alone. A memory's positions are
+    the words of ``turns`` turns, padded to one length.
 
     Args:
         word, turn: match functions of the two levels.
-        query_size: of the decoder's state.
-        turns: places for turns.
+        query_size: size of the decoder's state.
+        turns: number of turns in a memory, padding included.
     """
 
     def __init__(self, word: MatchFunction, turn: MatchFunction, query_size: int, turns: int) -> None:
@@ -34,14 +34,14 @@ class TurnWordAttention(Attention):
         self.turn_match = turn
         self.turns = turns
 
-    def joined(self, keys: Tensor, contexts: Tensor) -> Tensor:
+    def join_keys(self, keys: Tensor, contexts: Tensor) -> Tensor:
         """Keys of both levels.
 
         Args:
-            keys: of the words, (batch, turns, words, key_size).
-            contexts: what turns are matched by, (batch, turns, size).
+            keys: (batch, turns, words, key_size) keys of the words.
+            contexts: (batch, turns, size) states after each turn.
         Returns:
-            (batch, turns, words, key_size + key_size of turns)
+            (batch, turns, words, key_size + turn key_size)
         """
         of_turns = self.turn_match.keys(contexts).unsqueeze(2)
         return torch.cat([keys, of_turns.expand(-1, -1, keys.shape[2], -1)], 3)
@@ -49,7 +49,7 @@ class TurnWordAttention(Attention):
     def forward(
         self, query: Tensor, values: Tensor, keys: Tensor, mask: Tensor | None = None, previous: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
-        """As of ``Attention``; ``keys`` are of both levels, flattened to (batch, positions, size)."""
+        """As in ``Attention``; ``keys`` are those of ``join_keys``, flattened to (batch, positions, size)."""
         rows, batch = len(query), len(values)
         query = query.view(batch, rows // batch, -1)
         size = self.match.keys(values[:1, :1]).shape[2]
@@ -64,12 +64,18 @@ class TurnWordAttention(Attention):
 
 
 def _softmax(scores: Tensor, real: Tensor) -> Tensor:
-    """Over the last axis, zero where not real."""
+    """Softmax over the last axis, 0 at padding."""
     return scores.masked_fill(~real, torch.finfo(scores.dtype).min).softmax(-1).masked_fill(~real, 0.0)
 
 
 def turn_weights(map: AttentionMap, end: str, label: Callable[[str], str]) -> AttentionMap:
-    """Weights over words summed to weights over their turns, each of which ends with the label ``end``."""
+    """Sum weights over words to weights over turns.
+
+    Args:
+        map: attention over words.
+        end: label of the last position of each turn.
+        label: makes a turn's label of its text.
+    """
     words = [str(word) for word in map.axes[1].labels]
     ends = [place + 1 for place, word in enumerate(words) if word == end]
     starts = [0, *ends][:-1]
@@ -79,13 +85,13 @@ def turn_weights(map: AttentionMap, end: str, label: Callable[[str], str]) -> At
     return AttentionMap(weights, (map.axes[0], turns))
 
 
-def continued(memory: Memory, new: Memory, places: int, kept: int) -> Memory:
-    """What was attended to, followed by one new place, of which so many are kept.
+def append_turn(memory: Memory, new: Memory, places: int, kept: int) -> Memory:
+    """The memory with one new turn appended and the oldest turns beyond ``kept`` dropped.
 
     Args:
-        memory, new: with as many rows; (batch, places · length) positions, padded to a length of their own.
-        places: of ``memory`` and of ``new`` together with their positions; 0: a place is a position.
-        kept: the most places afterwards.
+        memory, new: memories with equal numbers of rows, and positions (batch, turns · length), each padded to its own length.
+        places: number of turns that the positions of each memory are divided into; 0: each position is a turn.
+        kept: largest number of turns afterwards.
     """
     assert memory.keys is not None
     assert new.keys is not None
@@ -95,21 +101,22 @@ def continued(memory: Memory, new: Memory, places: int, kept: int) -> Memory:
     new_length = new.values.shape[1] // places if places else 1
     length = max(old_length, new_length)
 
-    def joined(old: Tensor, fresh: Tensor) -> Tensor:
+    def join(old: Tensor, fresh: Tensor) -> Tensor:
         parts = [
             F.pad(part.view(len(part), -1, own, part.shape[2]), (0, 0, 0, length - own))
             for part, own in ((old, old_length), (fresh, new_length))
         ]
         return torch.cat([parts[0], parts[1][:, -1:]], 1)[:, -kept:].flatten(1, 2)
 
-    mask = joined(memory.mask.unsqueeze(2), new.mask.unsqueeze(2)).squeeze(2)
+    mask = join(memory.mask.unsqueeze(2), new.mask.unsqueeze(2)).squeeze(2)
     axes = [
-        _last(old, fresh, int(count)) for old, fresh, count in zip(memory.axes, new.axes, mask.sum(1).tolist(), strict=True)
+        _keep_last_labels(old, fresh, int(count))
+        for old, fresh, count in zip(memory.axes, new.axes, mask.sum(1).tolist(), strict=True)
     ]
-    return replace(new, values=joined(memory.values, new.values), keys=joined(memory.keys, new.keys), mask=mask, axes=axes)
+    return replace(new, values=join(memory.values, new.values), keys=join(memory.keys, new.keys), mask=mask, axes=axes)
 
 
-def _last(old: Sequence[Axis], new: Sequence[Axis], count: int) -> tuple[Axis, ...]:
+def _keep_last_labels(old: Sequence[Axis], new: Sequence[Axis], count: int) -> tuple[Axis, ...]:
     axis = old[0]
     labels = (*axis.labels, *new[0].labels)
     return (Axis(axis.name, axis.kind, labels[len(labels) - count :]),)

@@ -1,4 +1,4 @@
-"""Against bland replies: those that would fit any dialogue lose."""
+"""Scorer against bland replies, those that would fit any dialogue."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["REPLIES", "AntiLanguageModel"]
 
 REPLIES = "mmi"
 FIRST = 5
-"""Tokens that are judged. Blandness is decided by how a reply begins; later the penalty would cost grammar."""
+"""Tokens scored at the beginning of a reply. They decide whether it is bland; a penalty on later ones harms grammar."""
 
 
 class _State(NamedTuple):
@@ -24,14 +24,14 @@ class _State(NamedTuple):
 
 
 class AntiLanguageModel:
-    """−log p(reply) for the first few tokens: maximum mutual information as of Li et al. 2016, eq. 9-12, where it is weighed
-    against log p(reply | dialogue). Implements ``condgen_cli.running.decoding.Scorer``.
+    """A scorer that adds −log p(reply) for the first tokens: maximum mutual information (Li et al. 2016, eq. 9-12).
 
-    The language model p(reply) is the dialogue model with its context left out, as it has been in a share of its training.
+    It implements ``condgen_cli.running.decoding.Scorer``. The language model p(reply) is the dialogue model without its
+    context, as in a share of its training.
 
     Args:
         model: the dialogue model.
-        forget: leaves the context out of a memory.
+        forget: function that removes the context from a memory.
     """
 
     def __init__(self, model: DecoderModel, forget: Callable[[Memory], Memory]) -> None:
@@ -43,7 +43,7 @@ class AntiLanguageModel:
         return _State(state, torch.zeros(len(state.hidden), dtype=torch.long, device=state.hidden.device))
 
     def score(self, token: Tensor, state: _State, memory: Memory) -> tuple[Tensor, _State]:
-        """(rows, vocabulary) for the next token after ``token`` (rows,), and the next state."""
+        """Scores (rows, vocabulary) of the token after ``token`` (rows,), and the next state."""
         step = self.model.step(token, state.decoder, self.forget(memory))
         judged = (state.written < FIRST).to(step.logits).unsqueeze(1)
         return -judged * step.logits.log_softmax(1), _State(step.state, state.written + 1)

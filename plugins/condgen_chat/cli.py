@@ -1,4 +1,4 @@
-"""What ``condgen chat`` takes."""
+"""Arguments and options of ``condgen chat``."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["chat"]
 
 OnceOpt = Annotated[
     str | None,
-    typer.Option("--once", metavar="TEXT", help="Reply to one turn, or to a dialogue as JSON, and end."),
+    typer.Option("--once", metavar="TEXT", help="Reply to one turn, or to a dialogue as JSON, and exit."),
 ]
 DialoguesOpt = Annotated[
     str | None,
@@ -32,8 +32,7 @@ DialoguesOpt = Annotated[
 def chat(options: TaskOptions, once: OnceOpt = None, input: DialoguesOpt = None) -> Texts:
     """Talk with a model, and show which turns a reply looks back at.
 
-    At a terminal this is a conversation: /help tells its commands, Ctrl-D ends it. Dialogues that are piped in are read as
-    with --input.
+    At a terminal this is a conversation: /help lists its commands, Ctrl-D ends it. Piped input is read as with --input.
     """
     if once is not None:
         return text_inputs([once], input)

@@ -1,4 +1,4 @@
-"""The options of the dialogue models."""
+"""Options of the dialogue models."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ class ChatConfig(BaseModel):
     """Options of the dialogue models.
 
     Args:
-        encoder: what is read of a dialogue.
-        cell: of RNN 1 and the decoder; RNN 2 is a GRU.
-        embedding_size: of a token, read or written.
-        encoder_size: of RNN 1, in each direction.
-        bidirectional: whether RNN 1 reads a turn both ways.
-        dialogue_size: of RNN 2.
-        hidden_size: of the decoder.
-        attention: of the decoder, beside the context that it reads at every step: to ``turns`` (RNN 2's state after each; with
-            ``hierarchical`` only) or to the ``words`` of the last turns.
+        encoder: ``hierarchical`` reads turn by turn, ``last-turn`` the last turn alone, ``joined`` the last turns as one text.
+        cell: cell of RNN 1 and the decoder; RNN 2 is a GRU.
+        embedding_size: size of token embeddings.
+        encoder_size: units of RNN 1 in each direction.
+        bidirectional: whether RNN 1 reads a turn in both directions.
+        dialogue_size: units of RNN 2.
+        hidden_size: units of the decoder.
+        attention: what the decoder attends to beside the context vector that it reads at each step: ``none``, ``turns`` (RNN
+            2's states; with ``hierarchical`` only) or the ``words`` of the last turns.
         match: name of a match function, or ``module:Class`` (see ``match_function``).
-        match_size: of the match function's own hidden layer.
-        turns: whose words are attended to, or that are joined.
-        history: turns that an encoding goes back, and whose states are kept for attention.
-        cache: so many tokens of the dialogue, whoever wrote them, are likely again in places like theirs; see
-            ``condgen_cli.nn.Cache``. With ``hierarchical`` only, which the cache goes back as far as.
-        max_tokens: of a turn; of a longer one the last are read.
-        dropout: on embeddings, codes and the output layer.
+        match_size: size of the match function's hidden layer.
+        turns: number of last turns whose words are attended to, or that are joined.
+        history: number of last turns that are read, and whose states are kept for attention.
+        cache: number of latest tokens of the dialogue in the cache, see ``condgen_cli.nn.Cache``; 0: no cache. With
+            ``hierarchical`` only; it reaches back ``history`` turns.
+        max_tokens: tokens read of a turn, its last ones.
+        dropout: dropout on embeddings, codes of turns and the output layer.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -56,10 +56,10 @@ class ChatConfig(BaseModel):
 
     @property
     def read_turns(self) -> int:
-        """How many turns of a dialogue are read."""
+        """Number of last turns that are read."""
         return {"hierarchical": self.history, "last-turn": 1, "joined": self.turns}[self.encoder]
 
     @property
     def attended_turns(self) -> int:
-        """Places for texts whose words are attended to."""
+        """Number of texts whose words are attended to."""
         return self.turns if self.hierarchical else 1

@@ -1,4 +1,4 @@
-"""A dialogue with a model that goes on: each turn is read once, and the words of a reply come as they are written."""
+"""A continuing dialogue with a model: each turn is read once, and replies are streamed word by word."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from condgen_chat.filter import masked
+from condgen_chat.filter import mask_listed
 from condgen_cli.generation import Generation
 from condgen_cli.item import Item
 from condgen_cli.model import Memory, SequenceModel, Step
@@ -20,15 +20,15 @@ __all__ = ["Conversation"]
 
 
 class Conversation:
-    """The turns so far, and what the model has made of them.
+    """The turns so far and the model's memory of them.
 
-    A model that ``continues`` reads each new turn with ``extend``; another reads its context again, which is bounded.
+    A model that ``continues`` reads only new turns, with ``extend``; any other reads its bounded context again.
 
     Args:
-        runner: a model of the task ``chat``.
-        decoding: how replies are written.
-        seed: for sampling. A reply is drawn as ``condgen chat --once`` draws it for the same turns. Where the same turns come
-            again, as after ``undo``, another one is.
+        runner: runner of a dialogue model.
+        decoding: decoding options of replies.
+        seed: seed of sampling. A reply equals that of ``condgen chat --once`` for the same turns; when the same turns come
+            again, as after ``undo``, another reply is drawn.
     """
 
     def __init__(self, runner: Runner, decoding: Decoding, seed: int = 0) -> None:
@@ -42,36 +42,36 @@ class Conversation:
 
     @property
     def streams(self) -> bool:
-        """Whether a reply can be told while it is written: where there is one hypothesis at a time."""
+        """Whether a reply can be streamed, which needs a search with one hypothesis."""
         decoding = self.decoding
         return decoding.method == "greedy" or (decoding.beam if decoding.method == "beam" else decoding.nbest) == 1
 
-    def reply(self, turn: str, tell: Callable[[str], None] = lambda text: None) -> str:
-        """The reply to a turn. If this is interrupted, the turn has been taken back.
+    def reply(self, turn: str, emit: Callable[[str], None] = lambda text: None) -> str:
+        """Reply to a turn. If this is interrupted, the turn is taken back.
 
         Args:
-            turn: of the user.
-            tell: is given the reply piece by piece, each some whole words with the blank before them.
+            turn: the user's turn.
+            emit: called with each piece of the reply, whole words with the space before them.
         """
         self.turns.append(turn)
         try:
-            reply = self._written(_Teller(self.runner.model, tell) if self.streams else None)
+            reply = self._write_reply(_StreamingModel(self.runner.model, emit) if self.streams else None)
         except BaseException:
             self.turns.pop()
             self._forget()
             raise
         if not self.streams:
-            tell(reply)
+            emit(reply)
         self.turns.append(reply)
         return reply
 
     def item(self) -> Item:
-        """The last turn of the user with what came before it; without a turn an empty one."""
+        """The user's last turn and the turns before it as an item; empty without a turn."""
         turns = self.turns[: len(self.turns) - 1 + len(self.turns) % 2]
         return Item("conversation", tuple(turns), source="conversation")
 
-    def explained(self) -> Generation | None:
-        """The last reply with what the model looked at; None before there is one."""
+    def explain(self) -> Generation | None:
+        """The last reply with its attention; None if there is no reply."""
         return self.runner(self.item(), force=self.turns[-1]) if self.turns else None
 
     def undo(self) -> bool:
@@ -82,7 +82,7 @@ class Conversation:
         return taken
 
     def reset(self) -> None:
-        """Begin anew."""
+        """Start a new dialogue."""
         self.turns.clear()
         self._forget()
 
@@ -90,37 +90,37 @@ class Conversation:
         self._memory, self._read = None, 0
 
     @torch.inference_mode()
-    def _written(self, teller: _Teller | None) -> str:
+    def _write_reply(self, streaming: _StreamingModel | None) -> str:
         model = self.runner.model
-        going_on = self._memory is not None and model.continues
-        new = self.turns[self._read :] if going_on else self.turns
+        continuing = self._memory is not None and model.continues
+        new = self.turns[self._read :] if continuing else self.turns
         batch = model.collate([Item("conversation", tuple(new))])
-        self._memory = model.extend(self._memory, batch) if going_on else model.encode(batch)
+        self._memory = model.extend(self._memory, batch) if continuing else model.encode(batch)
         self._read = len(self.turns)
-        ((best, *_),) = decode(model if teller is None else teller, self._memory, self.decoding, [self._key()])
-        text = masked(model.vocabulary.decode(best.ids))
-        if teller is not None:
-            teller.tell_rest(text)
+        ((best, *_),) = decode(model if streaming is None else streaming, self._memory, self.decoding, [self._key()])
+        text = mask_listed(model.vocabulary.decode(best.ids))
+        if streaming is not None:
+            streaming.emit_rest(text)
         return text
 
     def _key(self) -> int:
-        """Of the reply's random numbers."""
+        """Key of the reply's random stream."""
         turns = tuple(self.turns)
         self._replied[turns] += 1
         return item_key(self.seed, Item("conversation", turns), self._replied[turns] - 1)
 
 
-class _Teller(SequenceModel):
-    """The model, which tells the words of its only hypothesis as they are chosen: a step reads the token before it."""
+class _StreamingModel(SequenceModel):
+    """A model that emits the words of its only hypothesis as decoding goes on: each step reads the previous token."""
 
-    def __init__(self, model: SequenceModel, tell: Callable[[str], None]) -> None:
+    def __init__(self, model: SequenceModel, emit: Callable[[str], None]) -> None:
         super().__init__()
         self.model = model
         self.vocabulary = model.vocabulary
         self.copies_unknown = model.copies_unknown
-        self._tell = tell
+        self._emit = emit
         self._ids: list[int] = []
-        self._told = 0
+        self._emitted = 0
 
     def collate(self, items: Sequence[Item]) -> Any:
         return self.model.collate(items)
@@ -134,17 +134,17 @@ class _Teller(SequenceModel):
     def step(self, token: torch.Tensor, state: Any, memory: Memory) -> Step:
         if int(token[0]) != self.vocabulary.bos:
             self._ids.append(int(token[0]))
-            text = masked(self.vocabulary.decode(self._ids))
-            self._tell_until(text, text.rfind(" "))  # the last word may go on
+            text = mask_listed(self.vocabulary.decode(self._ids))
+            self._emit_until(text, text.rfind(" "))  # the last word may go on
         return self.model.step(token, state, memory)
 
     def scorers(self) -> Mapping[str, Scorer]:
         return self.model.scorers()
 
-    def tell_rest(self, text: str) -> None:
-        self._tell_until(text, len(text))
+    def emit_rest(self, text: str) -> None:
+        self._emit_until(text, len(text))
 
-    def _tell_until(self, text: str, end: int) -> None:
-        if end > self._told:
-            self._tell(text[self._told : end])
-            self._told = end
+    def _emit_until(self, text: str, end: int) -> None:
+        if end > self._emitted:
+            self._emit(text[self._emitted : end])
+            self._emitted = end

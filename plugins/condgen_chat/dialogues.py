@@ -1,4 +1,4 @@
-"""Dialogues as tensors: the texts that are read of each, and which of them each row of a memory is made of."""
+"""Batches of dialogues: their texts, and the texts that each row of a memory covers."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ _LABEL = 80
 
 
 class Dialogues(NamedTuple):
-    """Dialogues, as texts that RNN 1 reads and the order that they stand in.
+    """A batch of dialogues: the texts that RNN 1 reads, and their order.
 
     A text is a turn, or the turns that a model without RNN 2 reads as one.
 
     Args:
-        tokens: (texts, positions) ids, each turn ended, then padding.
-        lengths: (texts,) real positions, at least 1, on the CPU.
-        texts: (dialogues, longest) which texts a dialogue consists of; padded with 0.
-        counts: (dialogues,) how many they are, on the CPU.
-        rows: (rows, 2) for each row of the memory its dialogue, and how many of its texts have been read.
-        labels: for each text what its tokens are shown as, and for each what it is shown as itself.
+        tokens: (texts, positions) token ids, each turn followed by the end token, then padding.
+        lengths: (texts,) lengths without padding, at least 1, on the CPU.
+        texts: (dialogues, longest) indices of each dialogue's texts; padded with 0.
+        counts: (dialogues,) number of texts, on the CPU.
+        rows: (rows, 2) for each row of the memory its dialogue, and the number of texts read.
+        labels: labels of each text's tokens, and a label of each text.
     """
 
     tokens: Tensor
@@ -43,12 +43,12 @@ class Dialogues(NamedTuple):
         return self._replace(tokens=self.tokens.to(device), texts=self.texts.to(device), rows=self.rows.to(device))
 
     def axes(self, name: str, kind: str, most: int) -> list[tuple[Axis, ...]]:
-        """For each row the axis of what is attended to; none without labels.
+        """The attention axis of each row; empty without labels.
 
         Args:
-            name: of the axis.
-            kind: ``sentences``: a position is a text; ``tokens``: it is a token of one.
-            most: the latest texts that are attended to.
+            name: name of the axis.
+            kind: ``sentences`` if a position is a text, ``tokens`` if it is a token.
+            most: largest number of last texts that are attended to.
         """
         words, names = self.labels
         if not names:
@@ -62,7 +62,7 @@ class Dialogues(NamedTuple):
 
 
 def turns_of(condition: Any) -> tuple[str, ...]:
-    """The turns of an item's condition, the last one's being to reply to; a text is one turn."""
+    """The turns of an item's condition, of which the last is replied to; a string is one turn."""
     return (condition,) if isinstance(condition, str) else tuple(condition)
 
 
@@ -72,19 +72,19 @@ def make_batch(
     config: ChatConfig,
     vocabulary: SubwordVocabulary,
 ) -> Dialogues:
-    """Dialogues as tensors, with a row of the memory for each of several places in them.
+    """A batch of dialogues, with a row of the memory for each of several places in them.
 
     Args:
-        dialogues: the ids of their turns, without end tokens.
-        read: for each dialogue after how many of its turns there is a row.
-        config: says which turns are a text.
-        vocabulary: has the end token and the padding.
+        dialogues: token ids of each dialogue's turns, without end tokens.
+        read: for each dialogue the numbers of turns read, one for each row of the memory.
+        config: options, which say which turns form a text.
+        vocabulary: vocabulary with the end token and the padding.
     """
     eos, size = vocabulary.eos, config.read_turns
     if config.hierarchical:
         texts = [[[*turn, eos] for turn in turns] for turns in dialogues]
         rows = [(place, count) for place, counts in enumerate(read) for count in counts]
-    else:  # each row's turns are a text of their own
+    else:  # each row has its own text
         joined = [
             [[token for turn in turns[max(0, count - size) : count] for token in (*turn, eos)]]
             for turns, counts in zip(dialogues, read, strict=True)
@@ -112,10 +112,10 @@ def make_labels(
     """``Dialogues.labels``.
 
     Args:
-        dialogues: the turns that are read of each.
-        tokens: of each dialogue and turn.
-        end: what the end token is shown as.
-        hierarchical: whether each turn is a text; else the turns of a dialogue are one.
+        dialogues: turns of each dialogue that are read.
+        tokens: labels of the tokens of each turn of each dialogue.
+        end: label of the end token.
+        hierarchical: whether each turn is a text; else the turns of a dialogue form one.
     """
     if hierarchical:
         return [(*turn, end) for turns in tokens for turn in turns], [shorten(turn) for turns in dialogues for turn in turns]

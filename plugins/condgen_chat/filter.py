@@ -1,7 +1,7 @@
-"""A word list against abuse: turns of the training data that hold one of its words are left out, and replies show stars for it.
+"""A word list against abuse: turns with its words are left out of training data, and replies show stars in place of them.
 
-It is a list of words and no more: it knows no meaning, lets through what insults in ordinary words or in odd spelling, and
-stops words that somebody only quotes. Words are kept as hashes, so that the list can be published without printing them.
+It is only a list of words: it misses insults in ordinary words or odd spelling, and also stops quoted words. Words are stored
+as hashes, so that the list can be published without printing them.
 """
 
 from __future__ import annotations
@@ -11,28 +11,28 @@ import re
 from functools import cache, lru_cache
 from importlib.resources import files
 
-__all__ = ["digest", "is_listed", "masked"]
+__all__ = ["digest", "is_listed", "mask_listed"]
 
 _WORD = re.compile(r"\w+")
 
 
 def digest(word: str) -> str:
-    """What stands for a word in ``blocked.txt``: 16 digits of the SHA-256 of the word in small letters."""
+    """The form of a word in ``blocked.txt``: the first 16 hexadecimal digits of the SHA-256 of the case-folded word."""
     return hashlib.sha256(word.casefold().encode()).hexdigest()[:16]
 
 
 def is_listed(text: str) -> bool:
-    """Whether a text holds a word of the list."""
-    return any(map(_listed, _WORD.findall(text)))
+    """Whether a text has a word of the list."""
+    return any(map(_is_listed_word, _WORD.findall(text)))
 
 
-def masked(text: str) -> str:
-    """The text with stars for the letters of listed words."""
-    return _WORD.sub(lambda found: "*" * len(found[0]) if _listed(found[0]) else found[0], text)
+def mask_listed(text: str) -> str:
+    """Replace the letters of listed words by stars."""
+    return _WORD.sub(lambda found: "*" * len(found[0]) if _is_listed_word(found[0]) else found[0], text)
 
 
 @lru_cache(maxsize=1 << 16)
-def _listed(word: str) -> bool:
+def _is_listed_word(word: str) -> bool:
     return digest(word) in _digests()
 
 

@@ -1,4 +1,4 @@
-"""Whether replies are bland, and whether they show a memory."""
+"""Metrics of replies: diversity, and use of context."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _GREETING = re.compile(
 
 
 def words(text: str) -> list[str]:
-    """The words of a text in small letters, without punctuation."""
+    """The words of a text in lower case, without punctuation."""
     return _WORD.findall(text.casefold())
 
 
@@ -38,13 +38,15 @@ def greets(text: str) -> bool:
 
 
 class Blandness(Metric):
-    """``distinct1`` and ``distinct2``: n-grams that are different ones among all n-grams of all replies, percent (Li et al.
-    2016); ``reply_length``: words; ``common_replies``: share of the ten commonest replies among all, percent.
+    """Diversity of replies.
 
-    Statistics of a reply: for n = 1, 2 the sum over its n-grams of 1 / how often the n-gram comes in the whole set, and their
-    number; words; whether it is one of the ten commonest. So distinct-n is a ratio of sums like any other score: exact for the
-    set, to first order for a resampling of it, in which copies of an item would otherwise count as repetition. Replies equal
-    but for case and punctuation are equal.
+    ``distinct1`` and ``distinct2`` are the shares of distinct n-grams among all n-grams of all replies, percent (Li et al.
+    2016); ``reply_length`` is in words; ``common_replies`` is the share of the ten most common replies, percent. Replies that
+    differ only in case and punctuation count as equal.
+
+    Statistics of a reply: for n = 1, 2 the sum over its n-grams of 1 / (the n-gram's count in the whole set), and the number of
+    its n-grams; its number of words; whether it is among the ten most common. So distinct-n is a ratio of sums, exact for the
+    set, and to first order for a bootstrap sample, in which copies of an item would otherwise count as repetition.
     """
 
     keys = ("distinct1", "distinct2", "reply_length", "common_replies")
@@ -79,7 +81,7 @@ class Blandness(Metric):
     def remarks(self, items: Sequence[Item], totals: NDArray[np.float64]) -> dict[str, str]:
         found = {} if totals[1] else dict.fromkeys(self.keys[:3], "no reply has a word")
         if totals[5] == len(items):
-            found["common_replies"] = f"it is 100, as there are at most {COMMONEST} different replies"
+            found["common_replies"] = f"100, as there are at most {COMMONEST} different replies"
         return found
 
 
@@ -88,7 +90,7 @@ def _greets_again(reply: str, item: Item) -> bool:
 
 
 def _names(reply: str, item: Item) -> bool:
-    """Whether one of the words that the item asks for is in the reply."""
+    """Whether the reply has one of the item's words."""
     return not set(item.meta["words"]).isdisjoint(words(reply))
 
 
@@ -100,10 +102,12 @@ _PROBES: Mapping[str, tuple[str, Callable[[str, Item], bool]]] = {
 
 
 class ContextProbe(Metric):
-    """Of the data set ``context-probe``, percent of the replies that greet although both have greeted (``greets_again``), that
-    name what was said first when asked for it (``recalls_first``), that name the new topic (``follows_topic``).
+    """Use of context on the data set ``context-probe``.
 
-    Statistics: for each, replies that do and replies that are asked.
+    Percent of the replies that greet although both sides have greeted (``greets_again``), that name what was said first when
+    asked for it (``recalls_first``), and that name the new topic (``follows_topic``).
+
+    Statistics: for each score the replies that do, and the replies where it applies.
     """
 
     keys = tuple(_PROBES)
@@ -127,4 +131,4 @@ class ContextProbe(Metric):
         return {key: share[..., column] for column, key in enumerate(self.keys)}
 
     def remarks(self, items: Sequence[Item], totals: NDArray[np.float64]) -> dict[str, str]:
-        return {key: "no item asks for it" for key, asked in zip(self.keys, totals[1::2], strict=True) if not asked}
+        return {key: "no item of the data tests it" for key, asked in zip(self.keys, totals[1::2], strict=True) if not asked}

@@ -1,9 +1,8 @@
-"""Dialogue models: what somebody said last, or the whole dialogue, is read; a recurrent decoder writes the reply.
+"""Dialogue models: an encoder of the last turns or of the whole dialogue, and a recurrent decoder that writes the reply.
 
-* ``hierarchical``: RNN 1 reads each turn, RNN 2 runs over the codes of the turns and remembers the dialogue (Sordoni et al.
-  2015; Serban et al. 2016);
-* ``last-turn``: RNN 1 reads the last turn and nothing else (Vinyals and Le 2015);
-* ``joined``: RNN 1 reads the last few turns as one text.
+* ``hierarchical``: RNN 1 encodes each turn, RNN 2 runs over the codes of the turns (Sordoni et al. 2015; Serban et al. 2016);
+* ``last-turn``: RNN 1 encodes the last turn alone (Vinyals and Le 2015);
+* ``joined``: RNN 1 encodes the last few turns as one text.
 """
 
 from __future__ import annotations
@@ -17,12 +16,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from condgen_chat.attention import TurnWordAttention, continued, turn_weights
+from condgen_chat.attention import TurnWordAttention, append_turn, turn_weights
 from condgen_chat.blandness import REPLIES, AntiLanguageModel
-from condgen_chat.cache import Entries, joined, last_real, recalled, remembered, remembering
+from condgen_chat.cache import Entries, entries_of, find_last_real, join_entries, make_cache_map, with_entries
 from condgen_chat.config import ChatConfig
 from condgen_chat.dialogues import Dialogues, make_batch, make_labels, shorten, turns_of
-from condgen_chat.filter import masked
+from condgen_chat.filter import mask_listed
 from condgen_cli.data.subwords import SubwordVocabulary
 from condgen_cli.errors import UsageError
 from condgen_cli.generation import Axis, Generation
@@ -43,21 +42,21 @@ from condgen_cli.running.decoding import Hypothesis, Scorer
 from condgen_cli.running.signs import unread_doubt
 from condgen_cli.training import check
 
-__all__ = ["VOCABULARY_FILE", "ChatConfig", "ChatModel", "Dialogues", "build", "turns_of"]
+__all__ = ["VOCABULARY_FILE", "ChatModel", "build"]
 
 VOCABULARY_FILE = "vocabulary.json"
 CHUNK = 256
-"""Turns that are written at once for the cache."""
+"""Turns decoded at once for the cache."""
 GROUPS, FULL = 4, 32
-"""Runs that RNN 1 reads a batch's texts in, each of texts of like length; and texts that are enough for a run."""
+"""Largest number of groups of similar length in which RNN 1 reads a batch's texts, and the texts per group that are enough."""
 
 
 class ChatModel(DecoderModel):
     """Reads a dialogue and writes the reply to its last turn.
 
     Args:
-        config: its options.
-        vocabulary: of the turns, read and written.
+        config: options.
+        vocabulary: subwords of the turns and the reply.
     Raises:
         UsageError: if the config contradicts itself.
     """
@@ -102,23 +101,23 @@ class ChatModel(DecoderModel):
 
     @property
     def continues(self) -> bool:
-        """Whether ``extend`` can go on from a memory."""
+        """Whether ``extend`` can add turns to a memory."""
         return self.dialogue_rnn is not None
 
     def example(self) -> Item:
-        """An item of the right shape, for looking at the architecture."""
+        """An example item, for inspecting the architecture."""
         return Item("example", ("hello", "hi", "how are you?"))
 
     def condition(self, item: Item) -> str:
-        """The turns, a line each."""
+        """The turns, one per line."""
         return "\n".join(turns_of(item.condition))
 
     def length(self, item: Item) -> int:
-        """What batches are sorted by."""
+        """Characters of the turns read, by which batches are sorted."""
         return sum(map(len, self._turns(item)))
 
     def collate(self, items: Sequence[Item]) -> Dialogues:
-        """The turns that are read of each item."""
+        """A batch of the turns read of each item."""
         dialogues = [self._turns(item) for item in items]
         ids: list[list[list[int]]] = []
         shown: list[list[tuple[str, ...]]] = []
@@ -135,25 +134,25 @@ class ChatModel(DecoderModel):
         return make_batch(dialogues, read, self.config, self.vocabulary)
 
     def encode(self, batch: Dialogues) -> Memory:
-        """A row for each of ``batch.rows``: the context after the turns read, and what is attended to."""
+        """A memory with a row for each of ``batch.rows``: the context vector after the turns read, and attended positions."""
         words, codes = self._read(batch)
         states = codes[batch.texts.to(codes.device)]
         if self.dialogue_rnn is not None:
             states, _ = run(self.dialogue_rnn, states, batch.counts.clamp(min=1))
         memory = self._memory(batch, words, states)
-        return remembering(memory, self._entries(batch, words, states)) if self.config.cache else memory
+        return with_entries(memory, self._entries(batch, words, states)) if self.config.cache else memory
 
     def extend(self, memory: Memory, batch: Dialogues) -> Memory:
-        """The memory after further turns, at the cost of reading these.
+        """The memory after further turns, of which only these are read.
 
         Args:
-            memory: of the dialogues so far.
-            batch: of the new turns alone: one or more, the same number in each row, all of them read.
+            memory: memory of the dialogues so far.
+            batch: the new turns alone: at least one, and the same number in each row.
         Raises:
-            UsageError: unless the encoder is hierarchical. Without RNN 2 there is nothing to go on from.
+            UsageError: unless the encoder is hierarchical, since there is no state to continue from without RNN 2.
         """
         if self.dialogue_rnn is None:
-            raise UsageError(f'encoder = "{self.config.encoder}" has no state to go on from')
+            raise UsageError(f'encoder = "{self.config.encoder}" has no state to continue from')
         words, codes = self._read(batch)
         rows = torch.arange(len(memory))
         for text in batch.texts.unbind(1):
@@ -162,31 +161,31 @@ class ChatModel(DecoderModel):
                 counts=torch.ones_like(batch.counts),
                 rows=torch.stack([rows, torch.ones_like(rows)], 1),
             )
-            memory = self._extended(memory, turn, words, codes)
+            memory = self._extend_by_turn(memory, turn, words, codes)
         return memory
 
-    def _extended(self, memory: Memory, turn: Dialogues, words: Tensor, codes: Tensor) -> Memory:
-        """The memory after one further turn of each dialogue, given what RNN 1 makes of them."""
+    def _extend_by_turn(self, memory: Memory, turn: Dialogues, words: Tensor, codes: Tensor) -> Memory:
+        """The memory after one further turn of each dialogue, given RNN 1's outputs."""
         assert self.dialogue_rnn is not None
         assert memory.vector is not None
         texts = turn.texts.to(codes.device)
         states, _ = run(self.dialogue_rnn, codes[texts], turn.counts, RecurrentState(memory.vector))
         new = self._memory(turn, words, states)
         if new.keys is not None:
-            new = continued(memory, new, self.config.turns if self.config.attention == "words" else 0, self._slots())
+            new = append_turn(memory, new, self.config.turns if self.config.attention == "words" else 0, self._slots())
         if self.config.cache:
-            keys, lengths = self._written(memory, turn, texts[:, 0])
+            keys, lengths = self._force_texts(memory, turn, texts[:, 0])
             mask = torch.arange(keys.shape[1], device=keys.device) < lengths.unsqueeze(1)
             fresh = Entries(keys, turn.tokens.to(keys.device)[texts[:, 0]], mask)
-            new = remembering(new, joined([remembered(memory), fresh], self.config.cache))
+            new = with_entries(new, join_entries([entries_of(memory), fresh], self.config.cache))
         return new
 
     def scorers(self) -> Mapping[str, Scorer]:
-        """``mmi``: against replies that fit any dialogue."""
+        """``mmi``: a scorer against replies that fit any dialogue."""
         return {REPLIES: AntiLanguageModel(self, self.forget)}
 
     def forget(self, memory: Memory, rows: Tensor | None = None) -> Memory:
-        """The memory with nothing in some rows (rows,), True where; None: in all. What is written from it fits any dialogue."""
+        """The memory without its context in the rows (rows,) that are True; None: in all rows."""
         chosen = torch.ones(len(memory), dtype=torch.bool, device=memory.values.device) if rows is None else rows
         assert memory.vector is not None
         vector = memory.vector.masked_fill(chosen.unsqueeze(1), 0.0)
@@ -201,19 +200,20 @@ class ChatModel(DecoderModel):
         return replace(memory, auxiliary=auxiliary, vector=vector)
 
     def unread(self, item: Item) -> tuple[str, ...]:
-        """The characters of the last turn that the vocabulary lacks."""
+        """Characters of the last turn that the vocabulary lacks."""
         (*_, last) = ("", *turns_of(item.condition))
         return tuple(piece.text for piece in self.vocabulary.pieces(last) if piece.id == self.vocabulary.unk)
 
     def doubt(self, item: Item) -> str:
-        """That a reply is a guess, if the last turn is mostly unknown characters."""
+        """A note that the reply is a guess if the last turn is mostly unknown characters, else empty."""
         (*_, last) = ("", *turns_of(item.condition))
         return unread_doubt(*self.vocabulary.unread(last))
 
     def finish(self, generation: Generation, hypothesis: Hypothesis, item: Item) -> Generation:
-        """The reply with words of the list of ``condgen_chat.filter`` masked, and a warning if the turn was too long to be read
-        whole. With attention to the words of several turns, how much of it each turn gets is a map of its own: ``turns``. So is
-        what the cache recalls: ``cache``.
+        """The reply with listed words masked (``condgen_chat.filter``), and a warning if the turn was too long to be read.
+
+        With attention over words of several turns, the map ``turns`` has the sum for each turn; the map ``cache`` has the
+        cache's share for each word.
         """
         attention = dict(generation.attention)
         if isinstance(self.decoder.attention, TurnWordAttention):
@@ -221,17 +221,17 @@ class ChatModel(DecoderModel):
             attention["turns"] = turn_weights(attention["attention"], end, shorten)
         if "cache_shares" in hypothesis.extras:
             steps = Axis("token", "tokens", generation.tokens)
-            attention |= recalled(hypothesis.extras["cache_shares"], steps, self._words(item))
-        return replace(generation, output=masked(generation.output), attention=attention, warnings=self.warnings(item))
+            attention |= make_cache_map(hypothesis.extras["cache_shares"], steps, self._words(item))
+        return replace(generation, output=mask_listed(generation.output), attention=attention, warnings=self.warnings(item))
 
     def warnings(self, item: Item) -> tuple[str, ...]:
-        """What the user should be told of the last turn, a line each: whether it is too long to be read whole."""
+        """A warning if the last turn is too long to be read whole."""
         (*_, last) = ("", *turns_of(item.condition))
         limit = self.config.max_tokens
         return (f"only the last {limit} tokens of the turn are read",) if len(self.vocabulary.encode(last)) > limit else ()
 
     def _words(self, item: Item) -> list[str]:
-        """The tokens of the turns that are read, each turn ended."""
+        """The tokens of the turns that are read, with an end token after each turn."""
         end = self.vocabulary.token(self.vocabulary.eos)
         pieces = [self.vocabulary.pieces(turn)[-self.config.max_tokens :] for turn in self._turns(item)]
         return [text for turn in pieces for text in (*(piece.text for piece in turn), end)]
@@ -241,11 +241,11 @@ class ChatModel(DecoderModel):
         return turns_of(item.condition)[-self.config.read_turns :]
 
     def _slots(self) -> int:
-        """Texts that are kept for attention."""
+        """Number of texts kept for attention."""
         return {"none": 0, "turns": self.config.history, "words": self.config.attended_turns}[self.config.attention]
 
     def _read(self, batch: Dialogues) -> tuple[Tensor, Tensor]:
-        """RNN 1: of each text its words' states (texts, positions, size) and its code (texts, size)."""
+        """RNN 1: states of each text's words (texts, positions, size) and its code (texts, size)."""
         tokens = batch.tokens.to(self.decoder.bias.device)
         order = batch.lengths.argsort()
         attended = self.config.attention == "words"
@@ -265,8 +265,9 @@ class ChatModel(DecoderModel):
         """Rows of the memory.
 
         Args:
-            words: states of each text's words, (texts, positions, size).
-            states: after each text of a dialogue, (dialogues, longest, size).
+            batch: the dialogues.
+            words: (texts, positions, size) states of each text's words.
+            states: (dialogues, longest, size) states after each text.
         """
         dialogue, count = batch.rows.to(states.device).unbind(1)
         vector = self.dropout(F.pad(states, (0, 0, 1, 0))[dialogue, count])
@@ -287,14 +288,14 @@ class ChatModel(DecoderModel):
         mask = (torch.arange(words.shape[1], device=states.device) < lengths.unsqueeze(2)) & real.unsqueeze(2)
         keys = attention.keys(words)[texts]  # projected before it is copied
         if isinstance(attention, TurnWordAttention):
-            keys = attention.joined(keys, after)
+            keys = attention.join_keys(keys, after)
         values = words[texts].flatten(1, 2)
         axes = batch.axes("word", "tokens", self._slots())
         return Memory(values, keys.flatten(1, 2), mask.flatten(1), axes, vector=vector)
 
     @torch.no_grad()
     def _entries(self, batch: Dialogues, words: Tensor, states: Tensor) -> Entries:
-        """For each row of the memory what the cache remembers of the turns before; arguments as of ``_memory``."""
+        """Cache entries of each row of the memory, from the turns before; arguments as for ``_memory``."""
         device, length = states.device, batch.tokens.shape[1]
         dialogue, count = batch.rows.to(device).unbind(1)
         history = min(self.config.history, max(1, int(count.max())))
@@ -302,25 +303,25 @@ class ChatModel(DecoderModel):
         texts = batch.texts.to(device)[dialogue.unsqueeze(1), places.clamp(min=0)]
         positions = torch.arange(length, device=device)
         mask = (positions < batch.lengths.to(device)[texts].unsqueeze(2)) & (places >= 0).unsqueeze(2)
-        # which position of which text, before anything of their size is copied
+        # indices of positions and texts are sorted out before the large tensors are copied
         found = (texts.unsqueeze(2) * length + positions).flatten(1)
-        order = last_real(mask.flatten(1), self.config.cache)
+        order = find_last_real(mask.flatten(1), self.config.cache)
         found, mask = found.gather(1, order), mask.flatten(1).gather(1, order)
         features = self._features(batch, words, states).flatten(0, 1)
         return Entries(features[found], batch.tokens.to(device).flatten()[found], mask)
 
     def _features(self, batch: Dialogues, words: Tensor, states: Tensor) -> Tensor:
-        """The decoder's output vectors (texts, positions, size) where each turn is written, given the turns before it."""
+        """The decoder's output vectors (texts, positions, size) for each turn, given the turns before it."""
         owner = [(dialogue, place) for dialogue, count in enumerate(batch.counts.tolist()) for place in range(count)]
         before = torch.tensor(owner or [(0, 0)])
         features = []
         for texts in torch.split(torch.arange(len(before), device=states.device), CHUNK):
             rows = batch._replace(rows=before[texts.cpu()], labels=((), ()))
-            features.append(self._written(self._memory(rows, words, states), batch, texts)[0])
+            features.append(self._force_texts(self._memory(rows, words, states), batch, texts)[0])
         return torch.cat(features)
 
-    def _written(self, memory: Memory, batch: Dialogues, texts: Tensor) -> tuple[Tensor, Tensor]:
-        """Output vectors (n, positions, size) and lengths (n,) of texts (n,), each written for its row of a memory."""
+    def _force_texts(self, memory: Memory, batch: Dialogues, texts: Tensor) -> tuple[Tensor, Tensor]:
+        """Teacher-forced output vectors (n, positions, size) and lengths (n,) of texts (n,), one for each row of the memory."""
         tokens = batch.tokens.to(texts.device)[texts]
         lengths = batch.lengths[texts.cpu()]
         inputs = F.pad(tokens[:, :-1], (1, 0), value=self.vocabulary.bos)

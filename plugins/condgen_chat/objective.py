@@ -1,4 +1,4 @@
-"""What is minimised: cross-entropy of the replies, some of them without their context."""
+"""The training objective: cross-entropy of the replies, some of them without their context."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ __all__ = ["CrossEntropy", "Replies", "TrainingBatch"]
 
 @dataclass(frozen=True)
 class Replies:
-    """Replies of like length.
+    """Replies of similar length.
 
     Args:
         rows: (n,) their rows of the memory.
-        inputs: (n, steps) tokens that the decoder reads, bos first.
-        targets: (n, steps) tokens to write, eos last.
-        lengths: (n,) real steps, on the CPU.
+        inputs: (n, steps) input tokens of the decoder, bos first.
+        targets: (n, steps) target tokens, eos last.
+        lengths: (n,) steps without padding, on the CPU.
     """
 
     rows: Tensor
@@ -39,11 +39,11 @@ class Replies:
 
 @dataclass(frozen=True)
 class TrainingBatch:
-    """Dialogues, each turn of which that has a context is written once.
+    """Dialogues, with each turn after the first as a reply.
 
     Args:
-        dialogues: what is read; a row of the memory for each reply.
-        replies: all of them, in groups of like length.
+        dialogues: the turns read, with a row of the memory for each reply.
+        replies: all replies, in groups of similar length.
     """
 
     dialogues: Dialogues
@@ -58,10 +58,10 @@ class CrossEntropy(Objective):
     """Teacher-forced cross-entropy per token.
 
     Args:
-        label_smoothing: share of the target spread over the vocabulary (Szegedy et al. 2016).
-        context_dropout: share of replies that are learnt without their context, so that the model also knows how likely a
-            reply is in itself.
-        candidates: in training, sum over a sample of the vocabulary; None: over all of it.
+        model: the dialogue model.
+        label_smoothing: share of the target distribution spread over the vocabulary (Szegedy et al. 2016).
+        context_dropout: share of replies trained without their context, so that the model is also a language model of replies.
+        candidates: sampler of the candidates of a sampled softmax in training; None: the full softmax.
     """
 
     def __init__(
@@ -78,7 +78,7 @@ class CrossEntropy(Objective):
         self.context_dropout = context_dropout
 
     def forward(self, batch: TrainingBatch) -> tuple[Tensor, dict[str, float]]:
-        """Loss per token, and how many tokens it was taken over."""
+        """Loss per token, and the number of tokens."""
         memory = self.model.encode(batch.dialogues)
         if self.training and self.context_dropout:
             forgotten = torch.rand(len(memory), device=memory.values.device) < self.context_dropout

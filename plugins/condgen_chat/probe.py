@@ -1,8 +1,8 @@
-"""Dialogues that only a model with a memory answers well, made from templates: always the same 200.
+"""200 fixed dialogues made from templates that need context to be answered well.
 
-* 100 in which both have greeted: a bot that sees the last turn alone greets again;
-* 50 that end in the question what was said first;
-* 50 that turn to another topic.
+* 100 in which both sides have greeted: a model that sees the last turn alone greets again;
+* 50 that end with the question what was said first;
+* 50 that change the topic.
 """
 
 from __future__ import annotations
@@ -40,30 +40,30 @@ _ACKNOWLEDGEMENT = "I see. That is good to know."
 
 
 def context_probe(root: Path, split: str) -> Sequence[Item]:
-    """The items; ``meta["probe"]`` is ``greeting``, ``first`` or ``topic``, and ``meta["words"]`` hold what a good reply to the
-    latter two has a word of.
+    """The items. ``meta["probe"]`` is ``greeting``, ``first`` or ``topic``; for the latter two, a good reply has one of
+    ``meta["words"]``.
 
     Args:
         root: unused.
         split: ``test``, the only one.
     """
-    drawn = random.Random(2017)
-    items = [*_drawn(drawn, _greeting_turns(), 100, "greeting"), *_drawn(drawn, _first(), 50, "first")]
-    return [*items, *_drawn(drawn, _topic(), 50, "topic")]
+    rng = random.Random(2017)
+    items = [*_draw(rng, _greeting_turns(), 100, "greeting"), *_draw(rng, _first(), 50, "first")]
+    return [*items, *_draw(rng, _topic(), 50, "topic")]
 
 
 _Probe = tuple[tuple[str, ...], str, str]
-"""Turns, a good reply, and words of which it has one."""
+"""Turns, a good reply, and words of which a good reply has one."""
 
 
-def _drawn(drawn: random.Random, probes: Iterator[_Probe], count: int, kind: str) -> Iterator[Item]:
-    for number, (turns, reply, words) in enumerate(drawn.sample(list(probes), count), 1):
+def _draw(rng: random.Random, probes: Iterator[_Probe], count: int, kind: str) -> Iterator[Item]:
+    for number, (turns, reply, words) in enumerate(rng.sample(list(probes), count), 1):
         meta = {"probe": kind, "words": tuple(words.split())}
         yield Item(f"{kind}/{number}", turns, (reply,), source=turns[-1], meta=meta, text=turns[-1])
 
 
 def _greeting_turns() -> Iterator[_Probe]:
-    """The bot has greeted and the user greets back; or both have, and the user does once more."""
+    """The model has greeted and the user greets back, or both have greeted and the user greets once more."""
     for opening, greeting in product(_OPENINGS, _GREETINGS):
         yield (opening, greeting), "How are you doing today?", ""
         yield (greeting, opening, greeting), "So what is new with you?", ""

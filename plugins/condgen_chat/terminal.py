@@ -14,26 +14,26 @@ from condgen_cli.terminal import console
 __all__ = ["converse"]
 
 HELP = """\
-/reset       begin anew
+/reset       start a new conversation
 /undo        take back your last turn and its reply
-/show        which turns the last reply looked back at
-/save FILE   write the conversation: as a line of JSON if FILE ends in .jsonl, else as text
-/model NAME  go on with another model
+/show        show which turns the last reply attended to
+/save FILE   save the conversation: as a line of JSON if FILE ends in .jsonl, else as text
+/model NAME  continue with another model
 /quit        end, as Ctrl-D does
-A line that ends in \\ goes on in the next one. Ctrl-C stops a reply."""
+A line that ends with \\ continues on the next one. Ctrl-C stops a reply."""
 _YOU, _BOT, _MORE = "you: ", "bot: ", "...  "
 
 
 def converse(options: TaskOptions) -> int:
-    """Talk until the user ends it; the exit code, 0.
+    """Run a conversation until the user ends it; returns the exit code, 0.
 
     Raises:
-        CondgenError: if the model can't be had.
+        CondgenError: if the model can't be loaded.
     """
     with suppress(ImportError):  # line editing and history, where Python has it
         import readline  # noqa: F401
     session = _Session(options)
-    console.info(f"{session.conversation.runner.name}; /help tells the commands, Ctrl-D ends")
+    console.info(f"{session.conversation.runner.name}; /help lists the commands, Ctrl-D ends")
     while (turn := _turn()) is not None:
         try:
             if not turn.strip():
@@ -48,7 +48,7 @@ def converse(options: TaskOptions) -> int:
 
 
 def _turn() -> str | None:
-    """What the user writes; None at the end of input. Ctrl-C empties the line."""
+    """The user's turn; None at the end of input. Ctrl-C discards the line."""
     lines: list[str] = []
     while True:
         try:
@@ -61,7 +61,7 @@ def _turn() -> str | None:
             print()
             return None
         except UnicodeDecodeError:
-            console.warn("that is not in the terminal's encoding")
+            console.warn("the line is not in the terminal's encoding")
             continue
         if line.endswith("\\"):
             lines.append(line[:-1])
@@ -70,7 +70,7 @@ def _turn() -> str | None:
 
 
 class _Session:
-    """A conversation, and the commands that change or show it."""
+    """A conversation and its slash commands."""
 
     def __init__(self, options: TaskOptions) -> None:
         self.options = options
@@ -95,10 +95,10 @@ class _Session:
             self._show()
 
     def command(self, line: str) -> bool:
-        """Do what a line with a slash says; False if it ends the conversation.
+        """Run a slash command; False if it ends the conversation.
 
         Raises:
-            CondgenError: if it can't be done.
+            CondgenError: if the command fails.
         """
         name, _, argument = line.strip().partition(" ")
         if name == "/quit":
@@ -123,7 +123,7 @@ class _Session:
     def _show(self) -> None:
         from condgen_cli.render import attention_text
 
-        generation = self.conversation.explained()
+        generation = self.conversation.explain()
         if generation is None:
             raise UsageError("there is no reply yet")
         if not generation.attention:
@@ -133,7 +133,7 @@ class _Session:
 
     def _save(self, name: str) -> None:
         if not name:
-            raise UsageError("where to?", "/save FILE")
+            raise UsageError("/save needs a file name", "/save FILE")
         path = settings.expand_home(name, "/save")
         turns = [(("you", "bot")[place % 2], turn) for place, turn in enumerate(self.conversation.turns)]
         if path.suffix == ".jsonl":
@@ -152,7 +152,7 @@ class _Session:
 
     def _change(self, name: str) -> None:
         if not name:
-            raise UsageError("which one?", "/model NAME; condgen list")
+            raise UsageError("/model needs a model's name", "/model NAME; condgen list")
         from dataclasses import replace
 
         options = replace(self.options, model=name)

@@ -1,6 +1,6 @@
 """Training of the dialogue models.
 
-A batch holds whole dialogues, or long stretches of them, so that each turn is read once however many replies follow it.
+A batch holds whole dialogues or long stretches of them, so that each turn is read once for all the replies after it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,9 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from condgen_chat.model import VOCABULARY_FILE, ChatConfig, ChatModel, turns_of
+from condgen_chat.config import ChatConfig
+from condgen_chat.dialogues import turns_of
+from condgen_chat.model import VOCABULARY_FILE, ChatModel
 from condgen_chat.objective import CrossEntropy, Replies, TrainingBatch
 from condgen_cli import training
 from condgen_cli.data.subwords import SubwordVocabulary
@@ -29,18 +31,18 @@ from condgen_cli.training.splits import read_split
 __all__ = ["ChatExperiment"]
 
 GROUPS, FULL = 4, 32
-"""Groups of like length that a batch's replies are written in; and replies that are enough for a group."""
+"""Largest number of groups of similar length for a batch's replies, and the replies per group that are enough."""
 
 
 class DataOptions(training.DataOptions):
-    """``[data]``. ``options``, ``limit`` and ``dev_limit``, in dialogues, hold for each data set.
+    """``[data]``. ``options``, and ``limit`` and ``dev_limit`` in dialogues, apply to each data set.
 
     Args:
-        more: further data sets that are read with it.
-        vocabulary_size: in subwords.
+        more: further data sets to train on.
+        vocabulary_size: number of subwords.
         window: turns of a stretch of a dialogue.
-        overlap: turns that a stretch begins with as context only, since the one before has written them.
-        max_length: tokens of a reply in training; of a longer one the first are learnt.
+        overlap: turns at the beginning of a stretch that are only context, being replies of the stretch before.
+        max_length: tokens of a reply in training, its first ones.
     """
 
     more: list[str] = Field([])
@@ -54,7 +56,7 @@ class ObjectiveOptions(Options):
     """``[objective]``: see ``CrossEntropy``.
 
     Args:
-        candidates: tokens drawn beside a step's targets, which together stand for the vocabulary; 0: all of it counts.
+        candidates: tokens drawn for the sampled softmax beside a batch's targets; 0: full softmax.
     """
 
     label_smoothing: float = Field(0.0, ge=0, lt=1)
@@ -66,8 +68,8 @@ class Stretch(NamedTuple):
     """Part of a dialogue.
 
     Args:
-        turns: their ids.
-        first: the first turn that is to be written.
+        turns: token ids of its turns.
+        first: index of the first turn that is a reply.
     """
 
     turns: Sequence[Sequence[int]]
@@ -75,7 +77,7 @@ class Stretch(NamedTuple):
 
 
 class ChatExperiment(Experiment):
-    """How dialogue models are trained: on stretches of dialogues of like size, judged by perplexity."""
+    """Trains dialogue models on stretches of dialogues of similar size; the dev metric is perplexity."""
 
     data_options = DataOptions
     objective_options = ObjectiveOptions
@@ -107,12 +109,12 @@ class ChatExperiment(Experiment):
         self.objective = CrossEntropy(self.model, self.options.label_smoothing, self.options.context_dropout, sampler)
 
     def plan(self, epoch: int, rng: np.random.Generator) -> Sequence[Sequence[Stretch]]:
-        """Stretches of like size."""
+        """Batches of stretches of similar size."""
         order = batches_of_like_length(self.sizes, self.recipe.training.batch_size, rng)
         return [[self.stretches[index] for index in indices] for indices in order]
 
     def batch(self, part: Sequence[Stretch], rng: np.random.Generator | None = None) -> TrainingBatch:
-        """Stretches of dialogues as tensors; replies in groups of like length."""
+        """A batch of stretches, with replies in groups of similar length."""
         limit, vocabulary = self.model.config.max_tokens, self.model.vocabulary
         read = [[turn[-limit:] for turn in stretch.turns[:-1]] for stretch in part]
         places = [range(stretch.first, len(stretch.turns)) for stretch in part]
@@ -147,12 +149,12 @@ class ChatExperiment(Experiment):
         return {VOCABULARY_FILE: self.model.vocabulary}
 
     def _dialogues(self, name: str, split: str, limit: int) -> list[tuple[str, ...]]:
-        """Whole dialogues: a data set's items with one reply each, which is the last turn."""
+        """Whole dialogues: items with ``replies=1``, whose reference is the last turn."""
         items = read_split(name, split, self.data_dir, {**self.data.options, "replies": "1"}, limit)
         return [(*turns_of(item.condition), *item.references) for item in items]
 
     def _stretches(self, turns: Sequence[str]) -> Iterator[Stretch]:
-        """Parts of a dialogue that write each of its turns but the first once."""
+        """Stretches of a dialogue, in which each turn but the first is a reply once."""
         ids = [self.model.vocabulary.encode(turn) for turn in turns]
         window, overlap = self.data.window, min(self.data.overlap, self.data.window - 1)
         ends = [*range(window, len(ids), window - overlap), len(ids)]
@@ -161,7 +163,7 @@ class ChatExperiment(Experiment):
             yield Stretch(ids[first:end], before - first)
 
     def _counts(self) -> Tensor:
-        """How often each token is written in an epoch."""
+        """Counts of each token in the replies of an epoch."""
         replies = [turn[: self.data.max_length] for stretch in self.stretches for turn in stretch.turns[stretch.first :]]
         counts = np.bincount(
             np.concatenate([np.array(turn, np.int64) for turn in replies]), minlength=len(self.model.vocabulary)
@@ -171,7 +173,7 @@ class ChatExperiment(Experiment):
 
     @torch.inference_mode()
     def _likelihood(self, stretches: Sequence[Stretch]) -> tuple[float, float]:
-        """Negative log-likelihood in nats, and tokens."""
+        """Negative log-likelihood in nats, and the number of tokens."""
         nats = tokens = 0.0
         device = self.model.decoder.bias.device
         for part in batched(sorted(stretches, key=lambda stretch: sum(map(len, stretch.turns))), 32):
@@ -182,7 +184,7 @@ class ChatExperiment(Experiment):
 
 
 def _perplexity(nats: float, tokens: float) -> float:
-    """Infinite where a model is too bad for a number."""
+    """exp(nats / tokens), infinite on overflow."""
     try:
         return math.exp(nats / tokens)
     except OverflowError:

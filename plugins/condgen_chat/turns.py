@@ -1,4 +1,4 @@
-"""Dialogues as JSON has them, put in the form that models read: turns of two speakers who take turns."""
+"""Dialogues in JSON as alternating turns of two speakers."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import Any, NamedTuple
 
 from condgen_cli.errors import InputError
 
-__all__ = ["Message", "alternating", "cleaned", "parsed"]
+__all__ = ["Message", "merge_turns", "parse_dialogue", "remove_private"]
 
 _PRIVATE = re.compile(
     r"""
-    \b(?:https?://|www\.)\S+                # an address of the web
-    | [\w.+-]+@[\w-]+\.[\w.-]+              # one of mail
-    | (?<!\w)\+?\d(?:[\d\s().-]*\d){6,}(?!\w)   # a telephone's or another number of seven digits or more
+    \b(?:https?://|www\.)\S+                # a web address
+    | [\w.+-]+@[\w-]+\.[\w.-]+              # an e-mail address
+    | (?<!\w)\+?\d(?:[\d\s().-]*\d){6,}(?!\w)   # a telephone number, or another of seven digits or more
     """,
     re.VERBOSE,
 )
@@ -26,26 +26,26 @@ _SPEAKERS = ("speaker", "role", "sender", "from")
 
 
 class Message(NamedTuple):
-    """What one speaker wrote at once."""
+    """One message of a speaker."""
 
     speaker: str
     text: str
 
 
-def parsed(document: Any) -> list[Message]:
+def parse_dialogue(document: Any) -> list[Message]:
     """The messages of a dialogue in JSON.
 
-    It is a list of turns, or an object that holds one as ``turns``, ``dialogue`` or ``messages``. A turn is a string, two
-    speakers taking turns; an object with ``text`` and ``speaker`` (or ``content`` and ``role``); or a list of a speaker and a
-    text or texts.
+    A dialogue is a list of turns, or an object with such a list as ``turns``, ``dialogue`` or ``messages``. A turn is a string
+    (two speakers alternate), an object with ``text`` and ``speaker`` (or ``content`` and ``role``), or a list of a speaker and
+    a text or texts.
 
     Raises:
-        InputError: if it is none of these.
+        InputError: if the document has another form.
     """
     if isinstance(document, dict):
         document = next((document[name] for name in _LISTS if name in document), None)
     if not isinstance(document, list):
-        raise InputError("not a dialogue", 'a list of turns, such as ["Hi!", "Hello."], or an object that has it as "turns"')
+        raise InputError("not a dialogue", 'a list of turns, such as ["Hi!", "Hello."], or an object with one as "turns"')
     return [message for number, turn in enumerate(document) for message in _messages(turn, number)]
 
 
@@ -64,8 +64,8 @@ def _messages(turn: Any, number: int) -> list[Message]:
     raise InputError(f"turn {number + 1} is neither a text nor an object with a text")
 
 
-def alternating(messages: Iterable[Message]) -> list[str]:
-    """Turns: the messages that a speaker wrote one after another joined by blanks, empty ones left out."""
+def merge_turns(messages: Iterable[Message]) -> list[str]:
+    """Turns: consecutive messages of a speaker joined by spaces, without empty ones."""
     turns: list[str] = []
     last = None
     for speaker, text in messages:
@@ -80,9 +80,9 @@ def alternating(messages: Iterable[Message]) -> list[str]:
     return turns
 
 
-def cleaned(text: str) -> str:
-    """The text with addresses of web and mail and long numbers, such as a telephone's, replaced by ``…``.
+def remove_private(text: str) -> str:
+    """Replace web and e-mail addresses and long numbers, such as telephone numbers, by ``…``.
 
-    Other numbers stay, and are written digit by digit; names stay, as subwords.
+    Other numbers and names stay.
     """
     return _PRIVATE.sub(_REMOVED, text) if _SUSPECT.search(text) else text

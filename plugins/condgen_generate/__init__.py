@@ -53,7 +53,7 @@ def condgen_register_models() -> list[ModelSpec]:
             task="generate",
             build="condgen_generate.text_model:build",
             experiment="condgen_generate.text_training:TextExperiment",
-            help="Character LSTM: goes on with a text, or writes poems in a form.",
+            help="Character LSTM: continues a text, or writes poems in a form.",
             own_data=(("data.text", "data.text_parts"), ("data.with_dev",)),
         ),
         ModelSpec(
@@ -61,7 +61,7 @@ def condgen_register_models() -> list[ModelSpec]:
             task="generate",
             build="condgen_generate.image_model:build",
             experiment="condgen_generate.image_training:ImageExperiment",
-            help="Pixels as words: an LSTM in raster order, or a 3-D grid LSTM.",
+            help="Autoregressive model of pixels: an LSTM in raster order, or a 3-D grid LSTM.",
             own_data=(("model.height",), ("model.width",), ("model.palette",)),
         ),
     ]
@@ -73,7 +73,7 @@ def condgen_register_datasets() -> list[DatasetSpec]:
         DatasetSpec(
             name="tinyshakespeare",
             task="generate",
-            help="1.1 million characters of Shakespeare, 80/10/10 % in order; 1,000 at a time, after 1,000 that are read.",
+            help="1.1 million characters of Shakespeare, split 80/10/10 % in order; segments of 1,000 after prompts of 1,000.",
             open="condgen_generate.text_data:tinyshakespeare",
             licence="public domain",
             homepage="https://github.com/karpathy/char-rnn",
@@ -90,7 +90,7 @@ def condgen_register_datasets() -> list[DatasetSpec]:
         DatasetSpec(
             name="chinese-poetry",
             task="generate",
-            help="Tang poems of 4 or 8 lines of 5 or 7 characters, each once: about 31,000/1,800/3,600.",
+            help="Tang poems of 4 or 8 lines of 5 or 7 characters, without duplicates: about 31,000/1,800/3,600.",
             open="condgen_generate.text_data:chinese_poetry",
             language="zh",
             licence="MIT (the collection)",
@@ -100,7 +100,7 @@ def condgen_register_datasets() -> list[DatasetSpec]:
         DatasetSpec(
             name="binarized-mnist",
             task="generate",
-            help="Handwritten digits, 28x28, each pixel drawn once as black or white: 50,000/10,000/10,000.",
+            help="Handwritten digits, 28x28, each pixel sampled once as black or white: 50,000/10,000/10,000.",
             open="condgen_generate.image_data:binarized_mnist",
             licence="CC BY-SA 3.0",
             homepage="https://www.cs.toronto.edu/~larocheh/public/datasets/binarized_mnist/",
@@ -111,7 +111,7 @@ def condgen_register_datasets() -> list[DatasetSpec]:
             task="generate",
             help="Handwritten digits in levels of grey, from the publisher's idx files: 50,000/10,000/10,000.",
             open="condgen_generate.image_data:grey_mnist",
-            options={"levels": Option("Of grey, 2 to 256.", "4")},
+            options={"levels": Option("Levels of grey, 2 to 256.", "4")},
             licence="CC BY-SA 3.0",
             homepage="http://yann.lecun.com/exdb/mnist/",
             metrics=("bits_per_dim", "nll_nats"),
@@ -119,12 +119,12 @@ def condgen_register_datasets() -> list[DatasetSpec]:
         DatasetSpec(
             name="pictures",
             task="generate",
-            help="Your own small pictures, in a palette found for them: 80/10/10 % by name.",
+            help="Your own small pictures, quantised to a common palette: 80/10/10 % by name.",
             open="condgen_generate.image_data:pictures",
             options={
-                "size": Option("Of a side, in pixels.", "20"),
-                "colors": Option("Of the palette.", "16"),
-                "tile": Option("Side of the pictures on sheets with a pixel of margin around each.  [default: no sheets]"),
+                "size": Option("Side of the pictures, in pixels.", "20"),
+                "colors": Option("Colours of the palette.", "16"),
+                "tile": Option("Side of the pictures on a sheet with one pixel of margin around each.  [default: no sheets]"),
             },
             licence="yours",
             metrics=("bits_per_dim", "nll_nats"),
@@ -132,11 +132,9 @@ def condgen_register_datasets() -> list[DatasetSpec]:
         DatasetSpec(
             name="text-file",
             task="generate",
-            help="Your own text in UTF-8, divided as tinyshakespeare is.",
+            help="Your own text in UTF-8, split like tinyshakespeare.",
             open="condgen_generate.text_data:text_file",
-            options={
-                "file": Option("In the folder; a pattern such as *.txt stands for all it matches, in order.", "input.txt")
-            },
+            options={"file": Option("File in the folder, or a pattern such as *.txt for several, in order.", "input.txt")},
             licence="yours",
             metrics=("nats_per_char", "bits_per_char", "perplexity"),
         ),
@@ -146,21 +144,21 @@ def condgen_register_datasets() -> list[DatasetSpec]:
 @hookimpl
 def condgen_register_metrics() -> list[MetricSpec]:
     metrics = {
-        "form": "poems in a regular form, exactly, percent",
-        "rhyme": "poems whose even lines rhyme, by the finals of today's Mandarin, percent of those in a form",
+        "form": "poems exactly in a regular form, percent",
+        "rhyme": "poems whose even lines rhyme in modern Mandarin, percent of those in a form",
     }
     return [MetricSpec((key,), f"condgen_generate.metrics:{key.title()}", help) for key, help in metrics.items()]
 
 
 @hookimpl
 def condgen_register_inspectors() -> list[InspectorSpec]:
-    help = "How much each earlier pixel counts for the next one."
+    help = "How much each earlier pixel influences the next one."
     return [InspectorSpec("influence", "image", "condgen_generate.influence:influence", help)]
 
 
 @hookimpl
 def condgen_register_comparisons() -> list[ComparisonSpec]:
-    help = "Raster LSTM and grid LSTM by number of parameters."
+    help = "Raster LSTM against grid LSTM, by number of parameters."
     return [ComparisonSpec("generate-size", "generate", "condgen_generate.comparisons", "size.toml", help)]
 
 

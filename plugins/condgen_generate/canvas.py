@@ -1,4 +1,4 @@
-"""What is known of a picture before a model writes it."""
+"""The given pixels of a picture that a model completes."""
 
 from __future__ import annotations
 
@@ -15,37 +15,40 @@ from condgen_generate.prompt import Prompt
 __all__ = ["UNKNOWN", "known_pixels"]
 
 UNKNOWN = -1
-"""A pixel that is to be written."""
+"""Value of a pixel that isn't given."""
 OPAQUE = 128
-"""Alpha from which on a pixel is known."""
+"""Least alpha of a given pixel."""
 
 
 def known_pixels(item: Item, shape: tuple[int, int], palette: Sequence[str]) -> NDArray[np.int64]:
-    """The known pixels of an item's condition in the nearest colours, (height, width), ``UNKNOWN`` elsewhere.
+    """Given pixels of an item's condition as the nearest colours, (height, width), ``UNKNOWN`` elsewhere.
 
-    Nothing is known without a picture. Its transparent pixels are unknown, and so is what lies below it if it is less high than
-    it should be.
+    Without a picture no pixel is given. Transparent pixels are unknown, and so are rows missing at the bottom of the picture.
 
+    Args:
+        item: item with a picture or an empty prompt as condition.
+        shape: height and width of the model's pictures.
+        palette: colours as ``rrggbb``.
     Raises:
-        UsageError: if a prompt was made with options of texts.
+        UsageError: if a prompt was made with options for texts.
         InputError: if the condition is neither a picture nor an empty prompt, or the picture has another size.
     """
     known = np.full(shape, UNKNOWN, np.int64)
     condition = item.condition
     if isinstance(condition, Prompt):
-        if condition.asked:
-            raise UsageError(f"the model writes pictures: it goes without {', '.join(condition.asked)}", "-m poem")
+        if condition.flags:
+            raise UsageError(f"the model writes pictures: it can't use {', '.join(condition.flags)}", "-m poem")
         if condition == Prompt(exact=condition.exact, simplified=condition.simplified):
             return known
     if condition is None:
         return known
     height, width = shape
     if not isinstance(condition, Image.Image):
-        raise InputError("the model writes pictures: it goes on from no text", "--complete PICTURE")
+        raise InputError("the model writes pictures: it can't continue a text", "--complete PICTURE")
     if condition.width != width or condition.height > height:
         raise InputError(
             f"{item.source or item.id} has {condition.width}x{condition.height} pixels, the model writes {width}x{height}",
-            "a part of it has the same width, or its unknown pixels are transparent",
+            "give the first rows in full width, or a whole picture with unknown pixels transparent",
         )
     pixels = np.asarray(condition.convert("RGBA"), np.int64)
     colors = np.array([tuple(bytes.fromhex(color)) for color in palette], np.int64)

@@ -1,4 +1,4 @@
-"""What ``condgen generate`` takes."""
+"""Arguments and options of ``condgen generate``."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ from condgen_cli.options import InputOpt
 from condgen_cli.running.limits import LONGEST_OUTPUT, MOST_SAMPLES
 from condgen_cli.tasks.job import Job, TaskOptions
 from condgen_generate.prompt import Prompt
-from condgen_generate.verse import form_named
+from condgen_generate.verse import parse_form
 
 __all__ = ["Script", "generate"]
 
 LONGEST = 5000
-"""Tokens that may be written at most if no length is given: a text model ends by itself, a picture when it is full."""
+"""Limit of tokens without a given length: a text model ends by itself, a picture when it is complete."""
 LOOSE = 200
-"""Characters that a poem may have if it isn't held to a form."""
+"""Limit of a poem's characters if it isn't held to a form."""
 
 
 class Script(StrEnum):
-    """Chinese characters."""
+    """Script of Chinese characters."""
 
     simplified = "simplified"
     traditional = "traditional"
 
 
 PromptsArg = Annotated[
-    list[str] | None, typer.Argument(metavar="PROMPT", help="What to go on from, each in quotes.  [default: nothing]")
+    list[str] | None, typer.Argument(metavar="PROMPT", help="Text to continue, each in quotes.  [default: none]")
 ]
 FormOpt = Annotated[
     str | None,
@@ -50,10 +50,10 @@ AcrosticOpt = Annotated[
     str | None, typer.Option("--acrostic", metavar="TEXT", help="A poem whose lines begin with these characters.")
 ]
 ExactOpt = Annotated[
-    bool, typer.Option("--exact/--no-exact", help="Hold a poem to its form, or write it as the model has learnt the form.")
+    bool, typer.Option("--exact/--no-exact", help="Force a poem into its form, or leave the form to the model.")
 ]
 ScriptOpt = Annotated[
-    Script | None, typer.Option("--script", help="Characters of poems and of their prompts.  [default: simplified]")
+    Script | None, typer.Option("--script", help="Script of poems and of their prompts.  [default: simplified]")
 ]
 LengthOpt = Annotated[
     int | None, typer.Option("--length", min=1, max=LONGEST_OUTPUT, metavar="N", help="Characters to write after the prompt.")
@@ -67,7 +67,7 @@ CompleteOpt = Annotated[
     typer.Option(
         "--complete",
         metavar="PICTURE",
-        help="A part of a picture to go on from: its first rows, or a whole one, transparent where it is unknown; repeatable.",
+        help="Picture to complete: its first rows, or a whole one, transparent where it is unknown; repeatable.",
     ),
 ]
 
@@ -87,33 +87,33 @@ def generate(
 ) -> Job:
     """Write texts, poems and pictures, step by step, and show how they come about.
 
-    -o FILE.png takes all pictures; FILE.gif and FILE.html play the order in which their pixels appear.
+    -o FILE.png holds all pictures; FILE.gif and FILE.html show the order in which their pixels appear.
     """
     asked: dict[str, object] = {"--form": form, "--acrostic": acrostic, "--no-exact": not exact, "--script": script}
     asked |= {"--length": length, "--stop": stop}
     given = tuple(flag for flag, value in asked.items() if value not in (None, False))
     prompt = Prompt(
-        form=form_named(form) if form is not None else None,
+        form=parse_form(form) if form is not None else None,
         acrostic=acrostic or "",
         exact=exact,
         length=length or (0 if exact else LOOSE),
         stop=stop or "",
         simplified=script is not Script.traditional,
-        asked=given,
+        flags=given,
     )
     options = replace(options, sample=True, nbest=number, max_length=max(length or 0, LONGEST))
     if complete:
         if prompts or input is not None:
-            raise UsageError("--complete gives the beginning: it goes without a prompt")
+            raise UsageError("--complete can't be combined with a prompt")
         if given:
-            raise UsageError(f"--complete makes pictures: it goes without {', '.join(given)}")
+            raise UsageError(f"--complete can't be combined with {', '.join(given)}, which are for texts")
         return Job(Texts(_pictures(complete), len(complete) > 1), options)
     inputs = text_inputs(prompts or [], input) if prompts or input is not None else Texts([Text("free", "")], several=False)
     return Job(Texts(_items(inputs, prompt), inputs.several, inputs.live), options)
 
 
 def _pictures(arguments: Sequence[str]) -> Iterator[Item | Failure]:
-    """Parts of pictures; those that can't be read are failures in their places."""
+    """Items of pictures to complete; unreadable ones are failures."""
     from condgen_cli.data.content import Kind, check_kind, is_picture
     from condgen_cli.data.image import Photo, load_image
 
@@ -124,7 +124,7 @@ def _pictures(arguments: Sequence[str]) -> Iterator[Item | Failure]:
             continue
         photo = Photo(source)
         try:
-            if not is_picture(photo):  # the first frame of one that moves is taken
+            if not is_picture(photo):  # of an animated picture, the first frame is used
                 check_kind(photo, [Kind.photo], otherwise=Kind.photo)
             yield Item(source, load_image(photo, alpha=True), source=source, warnings=photo.warnings)
         except CondgenError as error:

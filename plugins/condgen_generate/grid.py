@@ -1,4 +1,4 @@
-"""3-D grid LSTM over pictures (Kalchbrenner et al. 2015), with PixelRNN's pass from the right (van den Oord et al. 2016)."""
+"""3-D grid LSTM over pictures (Kalchbrenner et al. 2015), and a pass from the right as PixelRNN (van den Oord et al. 2016)."""
 
 from __future__ import annotations
 
@@ -15,11 +15,13 @@ __all__ = ["GridLayer", "GridLstm", "GridState", "neighbourhood"]
 
 
 def neighbourhood(height: int, width: int, radius: int, whole_row: bool) -> Tensor:
-    """The places that each cell reads directly: those at most ``radius`` away that were written before the cell's pixel, and
-    with ``whole_row`` those of its own row too.
+    """Places of the pixels that each cell reads directly.
+
+    These are at most ``radius`` rows or columns away and before the cell's pixel in raster order; with ``whole_row`` also those
+    after it in its row.
 
     Returns:
-        (height · width, offsets) raster places; ``height · width`` stands for what lies outside.
+        (height · width, offsets) raster places; ``height · width`` for places outside the picture.
     """
     reach = range(-radius, radius + 1)
     offsets = [(dy, dx) for dy in range(-radius, 0) for dx in reach]
@@ -35,12 +37,12 @@ def neighbourhood(height: int, width: int, radius: int, whole_row: bool) -> Tens
 
 
 class GridLayer(nn.Module):
-    """A layer of cells: three LSTMs a cell, along the row, down the column and upwards, whose gates see all hidden vectors.
+    """A layer of cells with three LSTMs each, along row, column and layers, whose gates read the hidden vectors of all three.
 
     Args:
-        input_size: of what comes from below.
-        size: of each direction's hidden vector and memory.
-        places: height and width, if the gates are biased by row and column.
+        input_size: size of the input from below.
+        size: size of each direction's hidden vector and memory.
+        places: height and width if gates have biases by row and column; else None.
     """
 
     def __init__(self, input_size: int, size: int, places: tuple[int, int] | None = None) -> None:
@@ -51,7 +53,7 @@ class GridLayer(nn.Module):
         nn.init.xavier_uniform_(self.weight.view(2 * size, 4, -1).transpose(0, 1))
         nn.init.zeros_(self.input.bias)
         with torch.no_grad():
-            self.input.bias[DIRECTIONS * size : 2 * DIRECTIONS * size] = 1.0  # it remembers until it learns to forget
+            self.input.bias[DIRECTIONS * size : 2 * DIRECTIONS * size] = 1.0  # forget gates are open at first
         if places is not None:
             self.rows = nn.Parameter(torch.zeros(places[0], 4 * DIRECTIONS * size))
             self.columns = nn.Parameter(torch.zeros(places[1], 4 * DIRECTIONS * size))
@@ -63,12 +65,13 @@ class GridLayer(nn.Module):
         """Run over pictures.
 
         Args:
-            inputs: (height · width, batch, features) each, what comes from below.
-            memory: (height · width, batch, size), that comes from below.
-            inside: (height · width, offsets), 1 where a cell's neighbourhood lies in the picture. With it the first input is
-                without the first colour, which a pixel has unless it has another: half of the products with two colours.
+            inputs: (height · width, batch, features) each, inputs from below.
+            memory: (height · width, batch, size) memory from below.
+            height, width: size of the pictures.
+            inside: (height · width, offsets), 1 where a cell's neighbourhood is inside the picture. With it, the first input
+                lacks the channel of the first colour, which follows from the others; with two colours this halves the work.
         Returns:
-            what goes up, hidden vectors and memories (height · width, batch, size).
+            Hidden vectors and memories for the layer above, (height · width, batch, size) each.
         """
         weight, bias = self.input.weight, self.input.bias.expand(height * width, -1)
         if self.places is not None:
@@ -87,10 +90,12 @@ class GridLayer(nn.Module):
         """One cell.
 
         Args:
-            below: (batch, input_size); memory: (batch, size).
-            left, above: (batch, 2 · size), the neighbour's hidden vector and memory.
+            below: (batch, input_size) input from below.
+            memory: (batch, size) memory from below.
+            left, above: (batch, 2 · size) hidden vector and memory of the neighbours.
+            row, column: place of the cell.
         Returns:
-            hidden vector and memory that go up, and what the neighbours to the right and below get.
+            Hidden vector and memory for the layer above, and both concatenated for the neighbours to the right and below.
         """
         size = self.size
         gates = self.input(below) + torch.cat([left[:, :size], above[:, :size]], 1) @ self.weight
@@ -105,13 +110,13 @@ class GridLayer(nn.Module):
 
 
 class GridState(NamedTuple):
-    """What the cells of the row above, and the cell to the left, sent. S is the size of a cell.
+    """State between two pixels: hidden vectors and memories of the neighbouring cells. S is the size of a cell.
 
     Args:
-        left: (batch, layers, 2 · S).
-        above: (batch, layers, width, 2 · S); at columns that are done, what goes to the row below.
-        back_above: (batch, back_layers, width, 2 · S): the same of the pass from the right.
-        behind: (batch, width, S): what the pass from the right found in the row above.
+        left: (batch, layers, 2 · S) of the cell to the left.
+        above: (batch, layers, width, 2 · S) of the row above; in finished columns, of the current row.
+        back_above: (batch, back_layers, width, 2 · S) of the row above in the pass from the right.
+        behind: (batch, width, S) output of the pass from the right in the row above.
     """
 
     left: Tensor
@@ -121,16 +126,18 @@ class GridState(NamedTuple):
 
 
 class GridLstm(nn.Module):
-    """Layers of grid LSTM from the top left, which see all pixels to the left and above; and layers from the top right, whose
-    output reaches the first of these one row below, so that they see what lies above to the right as well. Nothing sees its
-    future: pixel ``i`` in raster order is predicted from pixels before ``i``.
+    """A grid LSTM that predicts each pixel from those before it in raster order.
+
+    Its layers run from the top left and read the pixels above and to the left. Further layers run from the top right; their
+    output, shifted down by one row, is an input of the lowest layer, so that pixels above to the right are read as well.
 
     Args:
-        height, width: of the pictures.
-        colors: of a pixel.
-        size: of a direction's hidden vector and memory in each cell.
-        layers: their number; ``back_layers``: those from the right, which may be 0.
-        radius: how far away a cell of the lowest layer reads pixels directly.
+        height, width: size of the pictures.
+        colors: number of colours.
+        size: size of each direction's hidden vector and memory in a cell.
+        layers: number of layers from the left.
+        back_layers: number of layers from the right, which may be 0.
+        radius: distance up to which cells of the lowest layer read pixels directly.
     """
 
     def __init__(
@@ -154,8 +161,8 @@ class GridLstm(nn.Module):
     row: Tensor
 
     def forward(self, colors: Tensor) -> Tensor:
-        """Pixels (batch, height · width, colors), one-hot, to features (height · width, batch, layers · size), each of pixels
-        before its own."""
+        """Features (height · width, batch, layers · size) of one-hot pixels (batch, height · width, colors); those of a place
+        depend only on pixels before it."""
         inputs = [self._read(colors, self.before)]
         if len(self.back_layers):
             inputs.append(self._behind(colors))
@@ -173,11 +180,12 @@ class GridLstm(nn.Module):
         )
 
     def step(self, place: int, pixels: Tensor, state: GridState) -> tuple[Tensor, GridState]:
-        """The features (batch, layers · size) of one pixel, and the next state; nothing earlier is computed again.
+        """The features (batch, layers · size) of one pixel, and the next state.
 
         Args:
-            place: of the pixel, in raster order.
-            pixels: (batch, height · width), known before ``place``.
+            place: raster place of the pixel.
+            pixels: (batch, height · width) colours, final before ``place``.
+            state: state before the pixel.
         """
         row, column = divmod(place, self.width)
         if column == 0:
@@ -197,7 +205,7 @@ class GridLstm(nn.Module):
         return torch.cat(found, 1), state._replace(left=torch.stack(left, 1), above=above)
 
     def _row_from_right(self, row: int, pixels: Tensor, state: GridState) -> GridState:
-        """The pass from the right over a row that is complete."""
+        """Run the pass from the right over a complete row."""
         above, behind = state.back_above.clone(), torch.empty_like(state.behind)
         left = [above.new_zeros(len(above), 2 * self.size) for _ in self.back_layers]
         mirrored = pixels.view(-1, self.height, self.width).flip(2).flatten(1)
@@ -212,14 +220,14 @@ class GridLstm(nn.Module):
         return state._replace(back_above=above, behind=behind)
 
     def _behind(self, colors: Tensor) -> Tensor:
-        """For each cell what the pass from the right found in the cell above it: (height · width, batch, size)."""
+        """Output of the pass from the right in the cell above each cell, (height · width, batch, size)."""
         mirrored = colors.view(-1, self.height, self.width, self.colors).flip(2).flatten(1, 2)
         *_, top = self._climb(self.back_layers, [self._read(mirrored, self.row)], self.row)
         grid = top.view(self.height, self.width, -1, self.size).flip(1)
         return F.pad(grid[:-1], (0, 0, 0, 0, 0, 0, 1, 0)).flatten(0, 1)
 
     def _climb(self, layers: Iterable[GridLayer], inputs: Sequence[Tensor], places: Tensor) -> Iterable[Tensor]:
-        """The hidden vectors that each layer sends up, (height · width, batch, size)."""
+        """The hidden vectors of each layer, (height · width, batch, size)."""
         memory = inputs[0].new_zeros(*inputs[0].shape[:2], self.size)
         inside: Tensor | None = (places < self.height * self.width).to(memory.dtype)
         for layer in layers:
@@ -228,15 +236,15 @@ class GridLstm(nn.Module):
             yield hidden
 
     def _read(self, colors: Tensor, places: Tensor) -> Tensor:
-        """What each cell reads directly, (height · width, batch, offsets · (colors - 1)), without the first colour; outside the
-        picture nothing is set."""
+        """Pixels read directly by each cell, (height · width, batch, offsets · (colors - 1)), one-hot without the first colour;
+        0 outside the picture."""
         cells, offsets = places.shape
         padded = F.pad(colors[..., 1:].transpose(0, 1), (0, 0, 0, 0, 0, 1))
         found = padded.index_select(0, places.flatten()).view(cells, offsets, -1, self.colors - 1)
         return found.transpose(1, 2).flatten(2)
 
     def _read_one(self, pixels: Tensor, places: Tensor) -> Tensor:
-        """(batch, offsets · colors) of one cell."""
+        """Pixels read directly by one cell, (batch, offsets · colors), one-hot."""
         inside = places < self.height * self.width
         found = F.one_hot(pixels[:, places.clamp(max=self.height * self.width - 1)], self.colors)
         return (found * inside.unsqueeze(1)).flatten(1).to(self.layers[0].weight.dtype)

@@ -1,4 +1,4 @@
-"""Readers of pictures: MNIST in its fixed binarisation or in grey levels, and folders of small pictures in a palette."""
+"""Readers of pictures: MNIST in its fixed binarisation or in grey levels, and folders of small pictures."""
 
 from __future__ import annotations
 
@@ -25,25 +25,25 @@ SIDE = 28
 PACKED = "binarized_mnist_packbits.npz"
 LAROCHELLE = "binarized_mnist_{split}.amat"
 FILE_SPLITS = {"train": ("train",), "dev": ("valid", "validation", "dev"), "test": ("test",)}
-"""What the files call a split."""
+"""Names of the splits in the files."""
 GREY = {"train": "train-images-idx3-ubyte", "dev": "train-images-idx3-ubyte", "test": "t10k-images-idx3-ubyte"}
 IDX_PICTURES = 0x803
-"""What a file of pictures in the idx format begins with: bytes in three dimensions."""
+"""Magic number of an idx file of pictures: bytes in three dimensions."""
 GREY_DEV = 10_000
-"""The last of the training pictures, which are the dev split of grey MNIST."""
+"""Number of last training pictures that are the dev split of grey MNIST."""
 SUFFIXES = (".png", ".gif", ".jpg", ".jpeg", ".webp", ".bmp")
 PALETTE_PICTURES = 400
 LARGEST = 64
-"""Pixels of a picture's side: each is a step."""
+"""Largest side of a picture, in pixels; each pixel is a decoding step."""
 
 
 class PictureItems(Sequence[Item]):
-    """Pictures as items: the reference is the picture as text, numbers of colours; nothing of it is known before.
+    """Pictures as items: the reference is the picture as a text of colour indices, the condition is empty.
 
     Args:
-        pictures: (count, height, width), numbers of colours.
-        palette: the colours, as ``rrggbb``.
-        prefix: of the ids.
+        pictures: (count, height, width) colour indices.
+        palette: colours as ``rrggbb``.
+        prefix: prefix of the ids.
     """
 
     def __init__(self, pictures: NDArray[np.uint8], palette: Sequence[str], prefix: str) -> None:
@@ -65,12 +65,13 @@ class PictureItems(Sequence[Item]):
 
 
 def binarized_mnist(root: Path, split: str) -> PictureItems:
-    """MNIST's digits, each pixel drawn once as black or white (Salakhutdinov and Murray 2008), in Larochelle's splits.
+    """MNIST's digits, each pixel sampled once as black or white (Salakhutdinov and Murray 2008), in Larochelle's splits.
 
     Args:
-        root: holds ``binarized_mnist_{train,valid,test}.amat`` as published, or ``binarized_mnist_packbits.npz``.
+        root: folder with the published ``binarized_mnist_{train,valid,test}.amat``, or ``binarized_mnist_packbits.npz``.
+        split: ``train``, ``dev`` or ``test``.
     Raises:
-        NotFoundError: if it holds neither.
+        NotFoundError: if neither is found.
         InputError: if the file is damaged.
     """
     packed = root / PACKED
@@ -80,7 +81,7 @@ def binarized_mnist(root: Path, split: str) -> PictureItems:
         raise NotFoundError(f"{root} holds neither {published[0].name} nor {PACKED}", "condgen data show binarized-mnist")
     protect(path)
     try:
-        bits = _packed(path, split) if path == packed else np.loadtxt(path, np.uint8, ndmin=2)
+        bits = _read_packed(path, split) if path == packed else np.loadtxt(path, np.uint8, ndmin=2)
         digits = bits[:, : SIDE * SIDE].reshape(-1, SIDE, SIDE)
     except (OSError, ValueError, KeyError, StopIteration) as error:
         raise InputError(f"{path} is damaged: {error}") from None
@@ -89,7 +90,7 @@ def binarized_mnist(root: Path, split: str) -> PictureItems:
     return PictureItems(digits, ("000000", "ffffff"), split)
 
 
-def _packed(path: Path, split: str) -> NDArray[np.uint8]:
+def _read_packed(path: Path, split: str) -> NDArray[np.uint8]:
     with np.load(path, allow_pickle=False) as arrays:
         return np.unpackbits(arrays[next(name for name in FILE_SPLITS[split] if name in arrays.files)], axis=1)
 
@@ -98,11 +99,12 @@ def grey_mnist(root: Path, split: str, levels: str = "4") -> PictureItems:
     """MNIST's digits in equal steps of grey; the last 10,000 training pictures are the dev split.
 
     Args:
-        root: holds the publisher's ``train-images-idx3-ubyte`` and ``t10k-images-idx3-ubyte``, packed as .gz or not.
-        levels: of grey, 2 to 256.
+        root: folder with the publisher's ``train-images-idx3-ubyte`` and ``t10k-images-idx3-ubyte``, plain or as .gz.
+        split: ``train``, ``dev`` or ``test``.
+        levels: number of levels of grey, 2 to 256.
     Raises:
         UsageError: for another number of levels.
-        NotFoundError, InputError, IntegrityError: if a file is missing, is no such file, or is packed and damaged.
+        NotFoundError, InputError, IntegrityError: if a file is missing, malformed, or damaged in its compressed form.
     """
     if not levels.isdecimal() or not 2 <= int(levels) <= 256:
         raise UsageError(f"levels can't be {levels}", "a number from 2 to 256")
@@ -119,7 +121,7 @@ def _idx(root: Path, name: str) -> NDArray[np.uint8]:
     """The pictures of an idx file, (count, height, width)."""
     path = find_file(root / name)
     if path is None:
-        raise NotFoundError(f"{root} holds no {name} nor {name}.gz", "condgen data show mnist")
+        raise NotFoundError(f"{root} holds neither {name} nor {name}.gz", "condgen data show mnist")
     content = read_bytes(path)
     try:
         kind, *shape = (int(number) for number in np.frombuffer(content[:16], ">u4"))
@@ -131,46 +133,50 @@ def _idx(root: Path, name: str) -> NDArray[np.uint8]:
 
 
 def pictures(root: Path, split: str, size: str = "20", colors: str = "16", tile: str = "") -> PictureItems:
-    """A folder of small pictures, made equal in size and painted in a palette that is found for them.
+    """A folder of small pictures, resized to one size and quantised to a common palette.
 
-    A tenth is the dev split and a tenth the test split, by a hash of the picture's name. The palette is that of the training
+    A tenth is the dev split and a tenth the test split, by a hash of the picture's name. The palette is made of the training
     pictures (median cut); transparent pixels are white.
 
     Args:
-        root: the folder, searched with those below it.
-        size: of a side, in pixels; larger pictures are reduced.
-        colors: of the palette.
-        tile: side of the pictures on a sheet with a pixel of margin around each, into which the folder's files are cut.
+        root: the folder, searched with its subfolders.
+        split: ``train``, ``dev`` or ``test``.
+        size: side of the pictures, in pixels; others are resized.
+        colors: number of colours of the palette.
+        tile: side of the pictures on a sheet with one pixel of margin around each; files are cut into these. Empty: each file
+            is one picture.
     Raises:
         UsageError: for options out of range.
-        NotFoundError: if there is no picture.
+        NotFoundError: if there are too few pictures.
         InputError: if one can't be read.
     """
-    side, count, cut = (_whole(value, name) for value, name in ((size, "size"), (colors, "colors"), (tile or "0", "tile")))
+    side, count, cut = (
+        _parse_number(value, name) for value, name in ((size, "size"), (colors, "colors"), (tile or "0", "tile"))
+    )
     if not 1 <= side <= LARGEST or not 2 <= count <= 256:
-        raise UsageError(f"size {size} and colors {colors}: at most {LARGEST} pixels a side, and 2 to 256 colours")
+        raise UsageError(f"size {size}, colors {colors}: a side has 1 to {LARGEST} pixels, a palette 2 to 256 colours")
     found: dict[str, list[Image.Image]] = {name: [] for name in SPLITS}
     for name, picture in _read(root, side, cut):
         found[split_by_hash(name, 10, dev=[8], test=[9])].append(picture)
     if cut and not any(found.values()) and any(path.suffix.lower() in SUFFIXES for path in root.rglob("*")):
-        raise UsageError(f"no picture of {root} is a sheet of pictures of {tile} pixels", "--set tile= takes each as it is")
+        raise UsageError(f"{root} has no sheet of pictures of {tile} pixels", "--set tile= uses each file as one picture")
     if not found["train"] or not found[split]:
         raise NotFoundError(f"{root} holds too few pictures ({', '.join(SUFFIXES)}) for a split {split}")
     palette = _palette(found["train"], count)
-    painted = np.stack([np.asarray(_painted(picture, palette)) for picture in found[split]])
+    painted = np.stack([np.asarray(_paint(picture, palette)) for picture in found[split]])
     entries = bytes(palette.getpalette() or ())
     names = [entries[3 * index : 3 * index + 3].hex() for index in range(count)]
     return PictureItems(painted.astype(np.uint8), names, split)
 
 
-def _whole(value: str, name: str) -> int:
+def _parse_number(value: str, name: str) -> int:
     if not value.isdecimal():
         raise UsageError(f"{name} can't be {value!r}", "a whole number")
     return int(value)
 
 
 def _read(root: Path, side: int, tile: int) -> Iterator[tuple[str, Image.Image]]:
-    """Names and pictures of ``side`` pixels, on white, without blank ones."""
+    """Names, and pictures resized to ``side`` pixels on white, without blank tiles."""
     from PIL import Image, UnidentifiedImageError
 
     for path in sorted(root.rglob("*")):
@@ -197,14 +203,14 @@ def _tiles(sheet: Image.Image, tile: int) -> Iterator[tuple[str, Image.Image]]:
             yield f":{top // step}:{left // step}", sheet.crop((left, top, left + tile, top + tile))
 
 
-def _painted(picture: Image.Image, palette: Image.Image) -> Image.Image:
+def _paint(picture: Image.Image, palette: Image.Image) -> Image.Image:
     from PIL import Image
 
     return picture.quantize(palette=palette, dither=Image.Dither.NONE)
 
 
 def _palette(pictures: Sequence[Image.Image], colors: int) -> Image.Image:
-    """A palette picture for the pixels of all pictures together, or of some hundreds if there are more."""
+    """A palette image for the pixels of all pictures, or of about ``PALETTE_PICTURES`` of them."""
     from PIL import Image
 
     pictures = pictures[:: math.ceil(len(pictures) / PALETTE_PICTURES)]

@@ -1,4 +1,4 @@
-"""Pictures as sentences: each pixel is a word of a palette, written in raster order by an LSTM over sentence or grid."""
+"""Autoregressive models of pictures: pixels are tokens of a palette, written in raster order by an LSTM or grid LSTM."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ class ImageConfig(BaseModel):
     """``[model]`` of a recipe.
 
     Args:
-        network: ``grid``: a grid LSTM; ``raster``: an LSTM over the pixels in reading order.
-        height, width: of the pictures.
-        palette: the colours that a pixel can have, as ``rrggbb``.
-        size: of a hidden vector: of each direction in a cell, or of the LSTM.
-        layers: their number.
-        back_layers: of the grid: layers that run from the right; 0: the model sees what lies above and to the left alone.
-        radius: of the grid: how far away a cell reads pixels directly.
-        readout_size: of the hidden layer before the colours.
+        network: ``grid``, a grid LSTM, or ``raster``, an LSTM over the pixels in raster order.
+        height, width: size of the pictures.
+        palette: colours of a pixel, as ``rrggbb``.
+        size: size of a hidden vector: of each direction in a cell, or of the LSTM.
+        layers: number of layers.
+        back_layers: layers of the grid that run from the right; 0: only pixels above and to the left are read.
+        radius: distance up to which a cell of the grid reads pixels directly.
+        readout_size: size of the hidden layer before the output.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -52,7 +52,7 @@ class ImageConfig(BaseModel):
 
 
 class PixelVocabulary:
-    """A palette's colours by their numbers; a picture is written as numbers between spaces, in raster order."""
+    """Colours of a palette by index; a picture is a text of indices separated by spaces, in raster order."""
 
     pad, bos, eos, unk = range(4)
 
@@ -63,7 +63,7 @@ class PixelVocabulary:
         return 4 + self.colors
 
     def encode(self, text: str) -> list[int]:
-        """Ids of numbers between spaces; of what is no number of the palette, the unknown token's."""
+        """Token ids of a text of colour indices; unknown tokens for anything else."""
         return [4 + int(word) if word.isdecimal() and int(word) < self.colors else self.unk for word in text.split()]
 
     def decode(self, ids: Sequence[int]) -> str:
@@ -81,7 +81,7 @@ class RasterState(NamedTuple):
 
 
 class RasterLstm(nn.Module):
-    """An LSTM over the pixels as a sentence (Graves 2013): to it the pixel above is a whole row away."""
+    """An LSTM over the pixels in raster order (Graves 2013), to which the pixel above is a whole row away."""
 
     def __init__(self, colors: int, size: int, layers: int) -> None:
         super().__init__()
@@ -89,7 +89,7 @@ class RasterLstm(nn.Module):
         self.lstm = nn.LSTM(colors, size, layers, batch_first=True)
 
     def forward(self, colors: Tensor) -> Tensor:
-        """Pixels (batch, places, colors), one-hot, to features (places, batch, size), each of pixels before its own."""
+        """Features (places, batch, size) of one-hot pixels (batch, places, colors), each of the pixels before its own."""
         read = F.pad(colors[:, :-1], (0, 0, 1, 0))
         features: Tensor = self.lstm(read)[0]
         return features.transpose(0, 1)
@@ -108,12 +108,12 @@ class RasterLstm(nn.Module):
 
 
 class ImageState(NamedTuple):
-    """What has been written.
+    """State between two pixels.
 
     Args:
-        place: (rows,), the number of pixels read, the same everywhere.
-        pixels: (rows, places), 0 where none is yet.
-        network: the network's state.
+        place: (rows,) number of pixels read, equal in all rows.
+        pixels: (rows, places) colours, 0 where not written yet.
+        network: state of the network.
     """
 
     place: Tensor
@@ -122,10 +122,10 @@ class ImageState(NamedTuple):
 
 
 class ImageModel(SequenceModel):
-    """Writes a picture pixel by pixel, with exact likelihoods: the end has probability 1 after the last pixel, else 0.
+    """Writes a picture pixel by pixel, with exact likelihoods: the end token has probability 1 after the last pixel, else 0.
 
-    A condition may be a picture of which some pixels are known. These are not chosen but taken where the turn comes to them:
-    exact for a part that begins at the top, while pixels written before a known one have not seen it.
+    The condition may be a picture with some given pixels, which are forced when their turn comes. If they are the first ones,
+    samples follow the conditional distribution exactly; otherwise pixels before a given one don't depend on it.
     """
 
     vocabulary: PixelVocabulary
@@ -157,26 +157,26 @@ class ImageModel(SequenceModel):
 
     @property
     def _like(self) -> Tensor:
-        """A tensor of the model's kind and place."""
+        """A tensor with the model's dtype and device."""
         return next(self.parameters())
 
     def example(self) -> Item:
-        """An item of the right shape, for looking at the architecture."""
+        """An example item, for inspecting the architecture."""
         return Item("example", None)
 
     def collate(self, items: Sequence[Item]) -> Tensor:
-        """(batch, places): the known pixels, -1 elsewhere.
+        """The given pixels (batch, places), -1 elsewhere.
 
         Raises:
-            InputError: if a condition is no picture that fits.
+            InputError: if a condition isn't a picture of the right size.
         """
-        return torch.from_numpy(np.stack([self._known(item) for item in items])).flatten(1)
+        return torch.from_numpy(np.stack([self._given_pixels(item) for item in items])).flatten(1)
 
     def finish(self, generation: Generation, hypothesis: Hypothesis, item: Item) -> Generation:
-        """The generation with its picture, as ``condgen_generate.pictures`` draws it."""
+        """The generation with its picture in ``details``, for ``condgen_generate.pictures``."""
         shape = self.config.height, self.config.width
         pixels = np.array(hypothesis.ids[: self.places]) - 4
-        known = self._known(item)
+        known = self._given_pixels(item)
         given = known.tolist() if (known != UNKNOWN).any() else []
         details = {"rows": pixels.reshape(shape).tolist(), "palette": list(self.config.palette), "given": given}
         return replace(generation, details=details)
@@ -190,7 +190,7 @@ class ImageModel(SequenceModel):
         return ImageState(known.new_zeros(rows), known.new_zeros(rows, self.places), self.network.start(rows))
 
     def step(self, token: Tensor, state: ImageState, memory: Memory) -> Step:
-        """Read a pixel and predict the next."""
+        """Read a pixel and predict the next one."""
         place, pixels = int(state.place[0]), state.pixels
         if 0 < place <= self.places:
             pixels = pixels.clone()
@@ -204,7 +204,7 @@ class ImageModel(SequenceModel):
         features, network = self.network.step(place, pixels, state.network)  # type: ignore[arg-type]
         logits = self.readout(features)
         known = memory.auxiliary["known"][:, place].repeat_interleave(len(pixels) // len(memory))
-        return Step(self._logits(_only(logits, known)), ImageState(following, pixels, network))
+        return Step(self._logits(_fix_known(logits, known)), ImageState(following, pixels, network))
 
     def forward(self, memory: Memory, targets: Tensor) -> Tensor:
         rows, steps = targets.shape
@@ -212,27 +212,27 @@ class ImageModel(SequenceModel):
         pixels = F.pad(read, (0, self.places - read.shape[1]))
         logits = self.pixel_logits(pixels)
         known = memory.auxiliary["known"].repeat_interleave(rows // len(memory), 0)
-        logits = self._logits(_only(logits, known))
+        logits = self._logits(_fix_known(logits, known))
         if steps > self.places:
             end = self._logits(logits.new_zeros(rows, 0), ended=True)
             logits = torch.cat([logits, end.unsqueeze(1).expand(-1, steps - self.places, -1)], 1)
         return logits[:, :steps]
 
     def pixel_logits(self, pixels: Tensor) -> Tensor:
-        """Pixels (batch, places) to logits (batch, places, colors), each of pixels before its own."""
+        """Logits (batch, places, colors) of pixels (batch, places); those of a place depend on pixels before it."""
         return self.color_logits(F.one_hot(pixels, self.vocabulary.colors).to(self._like.dtype))
 
     def color_logits(self, colors: Tensor) -> Tensor:
-        """The same of one-hot pixels (batch, places, colors), for which there is a gradient."""
+        """The same for one-hot pixels (batch, places, colors), which can have a gradient."""
         logits: Tensor = self.readout(self.network(colors))
         return logits.transpose(0, 1)
 
-    def _known(self, item: Item) -> NDArray[np.int64]:
-        """What is known of an item's picture, (height, width)."""
+    def _given_pixels(self, item: Item) -> NDArray[np.int64]:
+        """The given pixels of an item, (height, width)."""
         return known_pixels(item, (self.config.height, self.config.width), self.config.palette)
 
     def _logits(self, logits: Tensor, ended: bool = False) -> Tensor:
-        """Logits of colours, or of the end alone, as logits of the vocabulary."""
+        """Logits over the vocabulary from logits of colours; with ``ended``, the end token alone is possible."""
         shape = (*logits.shape[:-1], len(self.vocabulary))
         whole = logits.new_full(shape, -torch.inf)
         if ended:
@@ -242,12 +242,12 @@ class ImageModel(SequenceModel):
         return whole
 
 
-def _only(logits: Tensor, known: Tensor) -> Tensor:
-    """Logits (…, colors) that leave nothing but the known colour (…), where there is one."""
+def _fix_known(logits: Tensor, known: Tensor) -> Tensor:
+    """Logits (…, colors) under which a given colour (…) is certain; -1: none is given."""
     fixed = torch.full_like(logits, -torch.inf).scatter_(-1, known.clamp(min=0).unsqueeze(-1), 0.0)
     return torch.where((known >= 0).unsqueeze(-1), fixed, logits)
 
 
 def build(config: Mapping[str, Any], files: Mapping[str, Path]) -> ImageModel:
-    """The model of a configuration, without its weights."""
+    """The model of a manifest entry or a run, without its weights."""
     return ImageModel(ImageConfig.model_validate(config))

@@ -1,4 +1,4 @@
-"""Training of the picture models: all pictures are one array, batches are drawn from it."""
+"""Training of the picture models."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from condgen_generate.image_model import ImageConfig, ImageModel
 __all__ = ["ImageExperiment", "Objective"]
 
 EVALUATED = 50
-"""Dev pictures whose likelihood is computed at once."""
+"""Batch size on the dev split, in pictures."""
 
 
 class DataOptions(training.DataOptions):
-    """``[data]``; by default epochs are judged by 2,000 pictures of the dev split."""
+    """``[data]``; by default, 2,000 pictures of the dev split are used."""
 
     dev_limit: int = Field(2000, ge=0)
 
@@ -40,15 +40,15 @@ class Objective(training.Objective):
         self.model = model
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, dict[str, float]]:
-        """Pictures (batch, places): the loss, and how many pixels it is a mean over."""
+        """The loss of pictures (batch, places), and the number of pixels."""
         logits = self.model.pixel_logits(pixels)
         return F.cross_entropy(logits.flatten(0, 1), pixels.flatten()), {"tokens": float(pixels.numel())}
 
 
 class ImageExperiment(Experiment):
-    """How picture models are trained. Size and palette are those of the data set's pictures unless ``[model]`` gives them.
+    """Trains picture models. Size and palette are those of the data set unless ``[model]`` gives them.
 
-    The dev metrics are the negative log-likelihood of a picture in nats, and in bits of a pixel.
+    The dev metrics are the negative log-likelihood in nats per picture and in bits per pixel.
 
     Raises:
         UsageError: if the data set's pictures don't fit the model.
@@ -78,7 +78,7 @@ class ImageExperiment(Experiment):
         return f"{len(self.pictures):,} {self.unit}"
 
     def plan(self, epoch: int, rng: np.random.Generator) -> Sequence[NDArray[np.int64]]:
-        """All pictures in random order; a last batch that isn't full is left out."""
+        """Pictures in random order; an incomplete last batch is left out."""
         return list(full_batches(rng.permutation(len(self.pictures)), self.recipe.training.batch_size))
 
     def batch(self, part: NDArray[np.int64], rng: np.random.Generator) -> Tensor:
@@ -86,7 +86,7 @@ class ImageExperiment(Experiment):
         return self.pictures[torch.from_numpy(part)]
 
     def evaluate(self) -> dict[str, float]:
-        """Negative log-likelihood of the dev pictures."""
+        """Negative log-likelihood of the dev pictures, per picture in nats and per pixel in bits."""
         total = 0.0
         for pixels in torch.split(self.dev_pictures, EVALUATED):
             logits = self.model.pixel_logits(pixels)
@@ -103,7 +103,11 @@ class ImageExperiment(Experiment):
 
 
 def _pixels(items: PictureItems, config: ImageConfig, dataset: str) -> Tensor:
-    """(count, places)."""
+    """Colour indices of pictures, (count, places).
+
+    Raises:
+        UsageError: if the pictures don't fit the model.
+    """
     _, height, width = items.pictures.shape
     if (height, width) != (config.height, config.width) or items.pictures.max(initial=0) >= len(config.palette):
         raise UsageError(

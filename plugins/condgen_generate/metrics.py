@@ -1,4 +1,4 @@
-"""Whether poems are in a form, and whether they rhyme."""
+"""Form and rhyme of poems."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ _CLASSES = (
     "-i",
     "u",
 )
-"""Finals that rhyme, as written by ``pypinyin`` with ``strict``: the thirteen rhymes of Mandarin verse, 支 apart from 齐."""
+"""Rhyming finals in ``pypinyin``'s strict notation: the thirteen rhymes of Mandarin verse, with 支 apart from 齐."""
 
 _CLASS_OF = {final: number for number, finals in enumerate(_CLASSES) for final in finals.split()}
 
 
 class Form(Metric):
-    """Poems that are in one of the regular forms exactly, marks included. Statistics: 1 or 0."""
+    """Poems exactly in one of the regular forms, punctuation included, percent. Statistics: 1 or 0."""
 
     keys = ("form",)
     signature = "form:5x4,7x4,5x8,7x8"
@@ -55,10 +55,10 @@ class Form(Metric):
 
 
 class Rhyme(Metric):
-    """Poems whose even lines all rhyme, of those in a regular form, by the finals that their last characters have in Mandarin.
+    """Poems whose even lines all rhyme, percent of those in a regular form; by the Mandarin finals of their last characters.
 
-    A character with several readings rhymes with any of them. Tang poets rhymed by the sounds of Middle Chinese: many of their
-    rhymes are none today, so that real poems don't score 100. Statistics: whether it rhymes, and whether it is in a form.
+    A character with several readings rhymes with any of them. Many rhymes of Middle Chinese, in which Tang poets wrote, don't
+    rhyme in Mandarin, so real poems score below 100. Statistics: whether a poem rhymes, and whether it is in a form.
     """
 
     keys = ("rhyme",)
@@ -83,20 +83,18 @@ class Rhyme(Metric):
 
 
 def rhymes(poem: str) -> bool:
-    """Whether a final is common to the last characters of all even lines."""
+    """Whether the last characters of all even lines share a rhyme."""
     common = frozenset.intersection(*(_finals(line[-1]) for line in lines_of(poem)[1::2]))
     return bool(common)
 
 
 @cache
 def _finals(character: str) -> frozenset[int]:
-    """The classes that a character's readings rhyme in."""
+    """Rhyme classes of a character's readings."""
     from pypinyin import Style, pinyin
 
     initials, finals = (
         pinyin(character, style=style, heteronym=True, strict=True, v_to_u=True)[0] for style in (Style.INITIALS, Style.FINALS)
     )
-    whistling = initials[0] in ("z", "c", "s", "zh", "ch", "sh", "r")
-    return frozenset(
-        _CLASS_OF[name] for final in finals if (name := "-i" if final == "i" and whistling else final) in _CLASS_OF
-    )
+    sibilant = initials[0] in ("z", "c", "s", "zh", "ch", "sh", "r")
+    return frozenset(_CLASS_OF[name] for final in finals if (name := "-i" if final == "i" and sibilant else final) in _CLASS_OF)

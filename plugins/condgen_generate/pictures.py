@@ -1,7 +1,7 @@
-"""Pictures that a model wrote: on the terminal, on a sheet, and as a film of the order in which the pixels came.
+"""Rendering of written pictures: in the terminal, on a sheet, and as a film of the order in which pixels were written.
 
-``inputs`` are the samples of each input; a generation has its picture in ``details``: ``rows`` of numbers of colours, the
-``palette``, and ``given``, the rows of what was known of it, -1 elsewhere.
+``inputs`` are the samples for each input. A generation has its picture in ``details``: ``rows`` of colour indices, the
+``palette``, and ``given``, the rows with the given pixels alone, -1 elsewhere.
 """
 
 from __future__ import annotations
@@ -24,53 +24,57 @@ from condgen_cli.render.template import fill_page, script_json
 if TYPE_CHECKING:
     from condgen_cli.generation import Generation
 
-__all__ = ["drawn", "film", "page", "picture", "sheet", "stages"]
+__all__ = ["draw", "draw_stages", "film", "page", "sheet", "to_image"]
 
 UNKNOWN = -1
 GROUND = (96, 125, 171)
-"""Colour of what is not known or not yet written, which few palettes have."""
+"""Colour of pixels not yet written, which few palettes have."""
 WIDE = 1200
-"""Pixels that a sheet is about as wide as."""
+"""Approximate width of a sheet, in pixels."""
 STAGES = 6
 FRAMES = 60
-"""Of a film at most, the last one included, which stays."""
+"""Largest number of frames of a film, including its last, which is shown longer."""
 
 Rows = NDArray[np.int64]
 
 
-def picture(rows: Rows, palette: Sequence[str]) -> Image.Image:
-    """Numbers of colours (height, width) as a picture."""
+def to_image(rows: Rows, palette: Sequence[str]) -> Image.Image:
+    """An image of colour indices (height, width); -1 is ``GROUND``."""
     colors = np.array([*(tuple(bytes.fromhex(color)) for color in palette), GROUND], np.uint8)
     return Image.fromarray(colors[rows])
 
 
-def drawn(generation: Generation, color: bool) -> str:
-    """The picture for the terminal: half blocks in its colours, else two signs for a pixel, the heavier the brighter."""
+def draw(generation: Generation, color: bool) -> str:
+    """The picture for the terminal: coloured half blocks, or without colour two characters per pixel by brightness."""
     table = _rows(generation)
-    return _text(half_blocks(_even(picture(table, generation.details["palette"])))) if color else _shaded(generation, table)
+    return (
+        _text(half_blocks(_make_even(to_image(table, generation.details["palette"])))) if color else _shade(generation, table)
+    )
 
 
-def stages(generation: Generation, width: int, color: bool) -> str:
-    """The picture as it was after each sixth of its pixels."""
+def draw_stages(generation: Generation, width: int, color: bool) -> str:
+    """The picture after each sixth of its pixels."""
     whole = _rows(generation)
-    tables = [_until(whole, math.ceil(whole.size * stage / STAGES)) for stage in range(1, STAGES + 1)]
+    tables = [_hide_after(whole, math.ceil(whole.size * stage / STAGES)) for stage in range(1, STAGES + 1)]
     if color:
-        return _text(side_by_side([half_blocks(_even(picture(one, generation.details["palette"]))) for one in tables], width))
-    return "\n\n".join(_shaded(generation, one) for one in tables)
+        return _text(
+            side_by_side([half_blocks(_make_even(to_image(one, generation.details["palette"]))) for one in tables], width)
+        )
+    return "\n\n".join(_shade(generation, one) for one in tables)
 
 
 def sheet(inputs: Sequence[Sequence[Generation]]) -> bytes:
-    """A PNG with a row for each input, what was given of it before its samples; free samples fill a square."""
+    """A PNG with a row for each input: its given part, then its samples. Without given parts, samples fill a square."""
     buffer = io.BytesIO()
-    _arranged(inputs).save(buffer, "PNG")
+    _arrange(inputs).save(buffer, "PNG")
     return buffer.getvalue()
 
 
 def film(inputs: Sequence[Sequence[Generation]]) -> bytes:
-    """The sheet as a GIF in which the pixels appear in the order in which they were written."""
+    """A GIF of the sheet in which pixels appear in the order of writing."""
     places = _rows(inputs[0][0]).size
     step = math.ceil(places / (FRAMES - 1))
-    first, *others = (_arranged(inputs, place) for place in [*range(0, places, step), places])
+    first, *others = (_arrange(inputs, place) for place in [*range(0, places, step), places])
     buffer = io.BytesIO()
     durations = [60] * len(others) + [3000]
     first.save(buffer, "GIF", save_all=True, append_images=others, duration=durations, loop=0)
@@ -78,7 +82,7 @@ def film(inputs: Sequence[Sequence[Generation]]) -> bytes:
 
 
 def page(inputs: Sequence[Sequence[Generation]]) -> bytes:
-    """The film as a page with a slider, on which a pixel tells how likely it was."""
+    """The film as an HTML page with a slider and the probability of each pixel."""
     generations = [generation for samples in inputs for generation in samples]
     data = {
         "palette": list(generations[0].details["palette"]),
@@ -89,15 +93,15 @@ def page(inputs: Sequence[Sequence[Generation]]) -> bytes:
     return fill_page("condgen_generate", "film.html", {"data": script_json(data)}).encode()
 
 
-def _until(rows: Rows, place: int) -> Rows:
-    """The picture as it was when ``place`` pixels had been written."""
+def _hide_after(rows: Rows, place: int) -> Rows:
+    """The picture after ``place`` pixels were written."""
     written = rows.copy()
     written.reshape(-1)[place:] = UNKNOWN
     return written
 
 
-def _even(image: Image.Image) -> Image.Image:
-    """With a further line if it has an odd number of them: half blocks come in pairs."""
+def _make_even(image: Image.Image) -> Image.Image:
+    """The image with an even number of rows, as half blocks need."""
     if image.height % 2 == 0:
         return image
     taller = Image.new("RGB", (image.width, image.height + 1), GROUND)
@@ -105,7 +109,7 @@ def _even(image: Image.Image) -> Image.Image:
     return taller
 
 
-def _shaded(generation: Generation, rows: Rows) -> str:
+def _shade(generation: Generation, rows: Rows) -> str:
     colors = np.array([tuple(bytes.fromhex(color)) for color in generation.details["palette"]])
     brightness = np.append(colors @ (0.299, 0.587, 0.114) / 255, 0.0)
     return "\n".join(line.rstrip() for line in shades(brightness[rows], 2))
@@ -119,8 +123,8 @@ def _rows(generation: Generation, name: str = "rows") -> Rows:
     return np.array(generation.details[name], np.int64)
 
 
-def _arranged(inputs: Sequence[Sequence[Generation]], place: int | None = None) -> Image.Image:
-    """The sheet, with pixels as far as ``place`` in raster order."""
+def _arrange(inputs: Sequence[Sequence[Generation]], place: int | None = None) -> Image.Image:
+    """The sheet after ``place`` pixels of each picture; None: all."""
     table = [_cells(samples, place) for samples in inputs]
     if not any(samples and samples[0].details.get("given") for samples in inputs):
         cells = [cell for row in table for cell in row]
@@ -138,6 +142,6 @@ def _arranged(inputs: Sequence[Sequence[Generation]], place: int | None = None) 
 
 def _cells(samples: Sequence[Generation], place: int | None) -> list[Image.Image]:
     palette = samples[0].details["palette"]
-    tables = [_rows(one) if place is None else _until(_rows(one), place) for one in samples]
+    tables = [_rows(one) if place is None else _hide_after(_rows(one), place) for one in samples]
     given = [_rows(samples[0], "given")] if samples[0].details.get("given") else []
-    return [picture(table, palette) for table in [*given, *tables]]
+    return [to_image(table, palette) for table in [*given, *tables]]

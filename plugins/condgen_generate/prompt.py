@@ -1,4 +1,4 @@
-"""What a text model is given to begin with."""
+"""The condition of a text model."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ __all__ = ["Prompt"]
 
 
 class Prompt(NamedTuple):
-    """The beginning of a text, and what holds for the rest.
+    """The beginning of a text, and constraints on the rest.
 
     Args:
-        text: what stands before: a model of verse writes it anew, others go on from there.
-        form: of a poem; None for other texts.
-        acrostic: the first characters of a poem's lines.
-        exact: hold the model to what is asked: the form at each place, what is given, a length. Otherwise it ends when it will.
-        length: characters to write; the most that a poem may have if it isn't exact. 0: as many as the model thinks fit.
-        stop: text that ends it, itself left out.
-        simplified: a poem's characters are printed, and its prompt read, as simplified ones.
-        asked: options of the command line that made it, as they are written: a model that has no use for one refuses them.
+        text: beginning of the text. A model of verse includes it in the poem, others continue from it.
+        form: form of a poem; None for other texts.
+        acrostic: first characters of a poem's lines.
+        exact: whether form, given characters and length are forced; otherwise the model decides where to end.
+        length: characters to write; for a poem that isn't exact, the most. 0: the model decides.
+        stop: text before which the output ends.
+        simplified: whether a poem is printed, and its prompt read, in simplified characters.
+        flags: command-line options that were given, as written; a model refuses those that it can't use.
     """
 
     text: str = ""
@@ -30,4 +30,4 @@ class Prompt(NamedTuple):
     length: int = 0
     stop: str = ""
     simplified: bool = False
-    asked: tuple[str, ...] = ()
+    flags: tuple[str, ...] = ()

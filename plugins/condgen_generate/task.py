@@ -1,4 +1,4 @@
-"""What the generate command prints: a text, a poem or a picture, and how it came about."""
+"""Output of the generate command: a text, a poem or a picture, and the steps that led to it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["read", "steps_text", "text"]
 
 _POEM = re.compile("[\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff，。]+")
 _WIDEST_BAR = 12
-"""Bits that a bar is drawn for."""
+"""Longest bar of surprise, in bits."""
 
 
 def read(source: str) -> Iterator[Item]:
@@ -24,22 +24,22 @@ def read(source: str) -> Iterator[Item]:
 
 
 def text(generation: Generation, color: bool) -> str:
-    """A text as it is, a poem with a couplet in each line, a picture in blocks."""
+    """A text as it is, a poem with one couplet per line, a picture in blocks."""
     if generation.details.get("rows"):
-        from condgen_generate.pictures import drawn
+        from condgen_generate.pictures import draw
 
-        return drawn(generation, color)
+        return draw(generation, color)
     output = str(generation.output)
     return re.sub("。(?=.)", "。\n", output) if _POEM.fullmatch(output) else output
 
 
 def steps_text(generation: Generation, width: int, color: bool, encoding: str) -> str:
-    """A row for each step: the token, its probability, its surprise as a bar with a sign for each bit, the likeliest tokens. Of
-    a picture the stages in which its pixels appeared."""
+    """A table with a row for each step: token, probability, surprise in bits as a bar, most probable tokens. For a picture, its
+    stages."""
     if generation.details.get("rows"):
-        from condgen_generate.pictures import stages
+        from condgen_generate.pictures import draw_stages
 
-        return stages(generation, width, color)
+        return draw_stages(generation, width, color)
     from condgen_cli.render.pieces import label
     from condgen_cli.render.tables import Cell, table
 
@@ -51,5 +51,5 @@ def steps_text(generation: Generation, width: int, color: bool, encoding: str) -
         table_rows.append([str(number), label(step["token"]), f"{step['probability']:.4f}", f"{bits:.2f}", bar, likeliest])
     if not table_rows:
         return ""
-    told = table(["step", "token", "probability", "bits", "surprise", "likeliest"], table_rows, color=color, width=width)
-    return told.encode(encoding, "backslashreplace").decode(encoding)
+    rendered = table(["step", "token", "probability", "bits", "surprise", "likeliest"], table_rows, color=color, width=width)
+    return rendered.encode(encoding, "backslashreplace").decode(encoding)

@@ -1,4 +1,4 @@
-"""Texts to learn from: one long text in segments, and Tang poems in regular forms."""
+"""Readers of texts: one long text in segments, and Tang poems in regular forms."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from condgen_cli.data.splits import SPLITS, split_by_hash
 from condgen_cli.errors import InputError, NotFoundError, UsageError
 from condgen_cli.item import Item
 from condgen_generate.prompt import Prompt
-from condgen_generate.verse import form_of, lines_of, normalised
+from condgen_generate.verse import form_of, lines_of, normalise
 
 __all__ = [
     "CONTEXT",
@@ -24,36 +24,38 @@ __all__ = [
 ]
 
 SEGMENT = 1000
-"""Characters of a segment."""
+"""Length of a segment, in characters."""
 CONTEXT = 1000
-"""Characters before it that a model reads first."""
+"""Length of the prompt before a segment, in characters."""
 
 _TANG = "tang_poems.jsonl"
 _TANG_PARTS = "**/poet.tang.*.json"
-"""As the publisher has them."""
+"""Pattern of the publisher's files."""
 
 
 def tinyshakespeare(root: Path, split: str) -> Iterator[Item]:
     """Shakespeare's plays in segments; see ``segments``.
 
     Raises:
-        NotFoundError: if the file isn't there.
-        InputError, IntegrityError: if it isn't UTF-8, or is packed and damaged.
+        NotFoundError: if the file is missing.
+        InputError, IntegrityError: if it isn't UTF-8, or its compressed data is damaged.
     """
     return segments(read_text(_find(root, "input.txt")), split)
 
 
 def text_file(root: Path, split: str, file: str = "input.txt") -> Iterator[Item]:
-    """A text of the user's own, or several that follow one another in the order of their names; see ``segments``.
+    """A user's own text, or several concatenated in the order of their names; see ``segments``.
 
     Args:
-        file: a name or a pattern below the folder; files that end in .gz or .xz are unpacked.
+        root: the folder.
+        split: ``train``, ``dev`` or ``test``.
+        file: name or pattern below the folder; .gz and .xz files are decompressed.
     Raises:
-        UsageError: if the pattern isn't a relative one.
-        NotFoundError: if there is no such file.
-        InputError, IntegrityError: if one isn't UTF-8, or is packed and damaged, or all are empty.
+        UsageError: if the pattern isn't relative.
+        NotFoundError: if no file matches.
+        InputError, IntegrityError: if a file isn't UTF-8 or its compressed data is damaged, or if all are empty.
     """
-    wrong = UsageError(f"file={file!r} is no name or pattern below {root}", "such as file=*.txt")
+    wrong = UsageError(f"file={file!r} is not a name or pattern below {root}", "for example --set file=*.txt")
     if Path(file).anchor:
         raise wrong
     try:
@@ -61,19 +63,18 @@ def text_file(root: Path, split: str, file: str = "input.txt") -> Iterator[Item]
     except ValueError:
         raise wrong from None
     if not paths:
-        raise NotFoundError(f"{root} holds no {file}", "--set file=NAME names the text, or several: file=*.txt")
+        raise NotFoundError(f"{root} holds no {file}", "--set file=NAME, or a pattern for several: --set file=*.txt")
     text = "".join(map(read_text, paths))
     if not text.strip():
-        raise InputError(f"{', '.join(path.name for path in paths)}: there is no text in it")
+        raise InputError(f"{', '.join(path.name for path in paths)}: the text is empty")
     return segments(text, split)
 
 
 def segments(text: str, split: str) -> Iterator[Item]:
     """A split of a text in segments of ``SEGMENT`` characters, each with the ``CONTEXT`` characters before it as its prompt.
 
-    The first 80 % of its characters are for training, then 10 % for development, the last 10 % the test. A model that reads the
-    prompt first finds a segment as likely as if it had read on from there: its state is carried over, but for what it would
-    remember of text before the prompt.
+    The first 80 % of the characters are for training, the next 10 % for development, the last 10 % for testing. Reading the
+    prompt stands in for carrying the state over from segment to segment; only text before the prompt is lost to the model.
     """
     first = {"train": 0, "dev": len(text) * 8 // 10, "test": len(text) * 9 // 10}
     end = {"train": first["dev"], "dev": first["test"], "test": len(text)}[split]
@@ -86,10 +87,10 @@ def chinese_poetry(root: Path, split: str) -> Iterator[Item]:
     """Tang poems in four regular forms, see ``split_poems``; an item's group is its form.
 
     Raises:
-        NotFoundError: if the file isn't there.
-        InputError, IntegrityError: if it isn't UTF-8, or is packed and damaged.
+        NotFoundError: if the file is missing.
+        InputError, IntegrityError: if it isn't UTF-8, or its compressed data is damaged.
     """
-    poems = split_poems([poem for poem in map(normalised, _poems(root)) if poem])[split]
+    poems = split_poems([poem for poem in map(normalise, _poems(root)) if poem])[split]
     for number, poem in enumerate(poems):
         form = form_of(poem)
         assert form is not None
@@ -97,9 +98,9 @@ def chinese_poetry(root: Path, split: str) -> Iterator[Item]:
 
 
 def split_poems(poems: Sequence[str]) -> dict[str, list[str]]:
-    """Poems by split, each once: about 85 % for training, a twentieth for development and a tenth for the test.
+    """Distinct poems by split: about 85 % for training, 5 % for development and 10 % for testing.
 
-    Poems that share a line, such as variants of one another, are in one split, which a hash of the first of them draws.
+    Poems that share a line, such as variants, are in the same split, chosen by a hash of the first of them.
     """
     poems = sorted(set(poems))
     leader = list(range(len(poems)))
@@ -122,7 +123,7 @@ def split_poems(poems: Sequence[str]) -> dict[str, list[str]]:
 
 
 def _poems(root: Path) -> Iterator[str]:
-    """All poems: from a file with one in each line, or from the publisher's many with a list each."""
+    """All poems: from a file with one per line, or from the publisher's files with a list each."""
     parts = sorted(root.glob(_TANG_PARTS))
     for path in parts or [_find(root, _TANG)]:
         text = read_text(path)
@@ -133,7 +134,7 @@ def _poems(root: Path) -> Iterator[str]:
                     yield from ("".join(map(str, poem["paragraphs"])) for poem in (poems if parts else [poems]))
                 except (ValueError, KeyError, TypeError, RecursionError):
                     place = path if parts else f"{path}:{number}"
-                    raise InputError(f"{place}: no poem", 'such as {"paragraphs": ["…，…。", …]}') from None
+                    raise InputError(f"{place}: not a poem", 'for example {"paragraphs": ["…，…。", …]}') from None
 
 
 def _find(root: Path, name: str) -> Path:

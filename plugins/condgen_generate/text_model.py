@@ -1,7 +1,7 @@
-"""A character language model that writes texts: on from a prompt, or poems in a form.
+"""A character language model that continues a prompt, or writes poems in a form.
 
-Its network is ``condgen_cli.nn.LanguageModel``: layers of LSTM (Mikolov et al. 2010; Zaremba et al. 2014), the output matrix
-tied to the embedding if wanted (Press and Wolf 2017). What a text must have at certain places is a mask on the logits.
+Its network is ``condgen_cli.nn.LanguageModel``: layers of LSTM (Mikolov et al. 2010; Zaremba et al. 2014), optionally
+with the output matrix tied to the embedding (Press and Wolf 2017). Constraints on the text are masks on the logits.
 """
 
 from __future__ import annotations
@@ -27,42 +27,43 @@ from condgen_cli.nn.language_model import LanguageModelState
 from condgen_cli.running.decoding import Hypothesis
 from condgen_cli.training import check
 from condgen_generate.prompt import Prompt
-from condgen_generate.verse import COMMA, FORMS, PERIOD, guessed, plan
+from condgen_generate.verse import COMMA, FORMS, PERIOD, guess_form, plan
 from condgen_generate.vocabulary import CharacterVocabulary
 
 __all__ = ["VOCABULARY_FILE", "Prompts", "TextConfig", "TextModel", "TextState", "build"]
 
 VOCABULARY_FILE = "vocabulary.json"
 LIKELIEST = 5
-"""Tokens that are told of at each step."""
+"""Most probable tokens reported at each step."""
 
-# what may stand at a place, where it is not a certain token; also rows of ``TextModel.allowed``, from below
+# codes of the tokens allowed at a place, unless it is a certain token; also indices from the end of ``TextModel.allowed``
 _FREE = -4
-"""Any token: the text is another's, and may have unknown characters."""
+"""Any token, the unknown one included: for scoring given texts."""
 _OPEN = -3
-"""Any known character, or the end."""
+"""Any known character, or the end token."""
 _INSIDE = -2
 """Any known character."""
 _SYLLABLE = -1
-"""Any known character but a mark."""
+"""Any known character except punctuation."""
 
 _ANY = -9
-"""Before a stop that is shorter than others of the batch."""
+"""Padding before a stop text that is shorter than others of the batch; matches any token."""
 _FORBIDDEN = -1e4
-"""Logit of what may not stand at a place: finite, so that the longest allowed text can end anywhere."""
+"""Logit of a token that isn't allowed; finite, so that a text can end anywhere at the length limit."""
 _LENGTH = 500
-"""Characters that are written of a text if nobody says how many."""
+"""Default length of a text, in characters."""
 
 
 class TextConfig(BaseModel):
     """Options of the text model.
 
     Args:
-        kind: ``stream`` learns one long text and goes on with it; ``verse`` learns poems, each after the name of its form.
-        embedding_size, hidden_size: of a character, and of each layer.
-        layers: their number.
-        tied: the output matrix is the embedding's.
-        dropout: on embeddings, between layers and on the output.
+        kind: ``stream`` is a model of one long text, which it continues; ``verse`` of poems, each after a token for its form.
+        embedding_size: size of character embeddings.
+        hidden_size: units of each layer.
+        layers: number of LSTM layers.
+        tied: whether the output matrix is tied to the embedding.
+        dropout: dropout on embeddings, between layers and on the output.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -83,11 +84,12 @@ class Prompts(NamedTuple):
     """A batch of prompts.
 
     Args:
-        tokens: (batch, longest) what is read before the first step but for the last token, padded.
-        lengths: (batch,) of those, on the CPU; they may be 0.
-        last: (batch,) the last token, which is read at the first step.
-        places: (batch, places) what may stand at each place: a token, or a code below 0; after the last place as there.
-        stop: (batch, longest) what ends a text, after padding where it is shorter.
+        tokens: (batch, longest) tokens of the prompts without their last one, padded.
+        lengths: (batch,) numbers of these tokens, on the CPU; may be 0.
+        last: (batch,) last token of each prompt, which the first step reads.
+        places: (batch, places) the required token at each place of the output, or a code below 0; the last one applies to all
+            places after it.
+        stop: (batch, longest) stop text, padded at the beginning.
     """
 
     tokens: Tensor
@@ -101,10 +103,10 @@ class TextState(NamedTuple):
     """State between two steps.
 
     Args:
-        hidden, cell: (rows, layers, hidden_size).
-        pending: (rows,) the token that the first step reads in place of ``bos``; -1 afterwards.
-        position: (rows,) steps done.
-        tail: (rows, characters) the latest tokens, as many as a stop has.
+        hidden, cell: (rows, layers, hidden_size) states of the LSTM.
+        pending: (rows,) token that the first step reads in place of ``bos``; -1 afterwards.
+        position: (rows,) number of steps done.
+        tail: (rows, characters) latest tokens, as many as a stop text has.
     """
 
     hidden: Tensor
@@ -117,11 +119,11 @@ class TextState(NamedTuple):
 class TextModel(SequenceModel):
     """Continues a prompt character by character; the memory has no positions.
 
-    A poem's form is a control token in place of ``bos``. A stream begins as after an end of line.
+    A poem begins with its form as a control token in place of ``bos``, a stream with a line end.
 
     Args:
-        config: sizes and kind.
-        vocabulary: of characters, for verse with the forms as control tokens.
+        config: options.
+        vocabulary: vocabulary of characters; for verse with the forms as control tokens.
     """
 
     vocabulary: CharacterVocabulary
@@ -142,17 +144,17 @@ class TextModel(SequenceModel):
         self.register_buffer("allowed", allowed, persistent=False)
 
     def example(self) -> Item:
-        """An item of the right shape, for looking at the architecture."""
+        """An example item, for inspecting the architecture."""
         verse = self.config.kind == "verse"
         return Item("example", Prompt(form=FORMS[1] if verse else None, exact=True))
 
     def targets(self, text: str) -> list[int]:
-        """The tokens of a text that the model is to find likely; a stream has no end."""
+        """The target tokens of a text; a stream has no end token."""
         ids = self.vocabulary.encode(text)
         return [*ids, self.vocabulary.eos] if self.config.kind == "verse" else ids
 
     def collate(self, items: Sequence[Item]) -> Prompts:
-        """Prompts as tokens.
+        """A batch of prompts.
 
         Raises:
             InputError: if a prompt doesn't fit the model or the form.
@@ -161,11 +163,11 @@ class TextModel(SequenceModel):
         read = [self._read(prompt) for prompt in prompts]
         stops = [self.vocabulary.encode(prompt.stop) for prompt in prompts]
         return Prompts(
-            _padded([ids[:-1] for ids in read], self.vocabulary.pad),
+            _pad([ids[:-1] for ids in read], self.vocabulary.pad),
             torch.tensor([len(ids) - 1 for ids in read]),
             torch.tensor([ids[-1] for ids in read]),
-            _padded([self._places(prompt) for prompt in prompts], self.vocabulary.eos),
-            _padded([ids[::-1] for ids in stops], _ANY).flip(1),
+            _pad([self._places(prompt) for prompt in prompts], self.vocabulary.eos),
+            _pad([ids[::-1] for ids in stops], _ANY).flip(1),
         )
 
     def encode(self, batch: Prompts) -> Memory:
@@ -193,7 +195,7 @@ class TextModel(SequenceModel):
         )
 
     def start(self, memory: Memory, rows_per_item: int = 1) -> TextState:
-        """The state after the prompt but for its last token."""
+        """The state before the prompt's last token."""
         hidden, cell, pending = (
             memory.auxiliary[name].repeat_interleave(rows_per_item, 0) for name in ("hidden", "cell", "pending")
         )
@@ -201,7 +203,7 @@ class TextModel(SequenceModel):
         return TextState(hidden, cell, pending, torch.zeros_like(pending), tail)
 
     def step(self, token: Tensor, state: TextState, memory: Memory) -> Step:
-        """Read one token, the prompt's last at the first step. Extras tell what is likeliest without any mask."""
+        """Read one token, at the first step the prompt's last. Extras hold the most probable tokens without masks."""
         first = state.pending >= 0
         tail = state.tail
         if tail.shape[1]:
@@ -213,10 +215,10 @@ class TextModel(SequenceModel):
         rows = torch.arange(len(token), device=token.device) // max(1, times)
         places = memory.auxiliary["places"]
         codes = places[rows, state.position.clamp(max=places.shape[1] - 1)]
-        codes = self._stopped(codes, tail, memory.auxiliary["stop"][rows])
+        codes = self._apply_stop(codes, tail, memory.auxiliary["stop"][rows])
         norm = logits.logsumexp(1, keepdim=True)
         likeliest = logits.topk(min(LIKELIEST, logits.shape[1]), 1)
-        masked = self._masked(logits, codes)
+        masked = self._mask(logits, codes)
         extras = {
             "likeliest": likeliest.indices,
             "likeliest_log_probs": likeliest.values - norm,
@@ -237,29 +239,29 @@ class TextModel(SequenceModel):
         codes = places[:, at]
         if stop.shape[1]:
             tails = torch.cat([state.tail, targets[:, 1:]], 1).unfold(1, stop.shape[1], 1)
-            codes = self._stopped(codes, tails, stop.unsqueeze(1))
+            codes = self._apply_stop(codes, tails, stop.unsqueeze(1))
         logits = self.network.logits(features)
         if bool((codes == _FREE).all()):
             return logits
-        return self._masked(logits.flatten(0, 1), codes.flatten()).view(logits.shape)
+        return self._mask(logits.flatten(0, 1), codes.flatten()).view(logits.shape)
 
     def write(self, hypothesis: Hypothesis, item: Item) -> str:
-        """The text, a prompt before it; characters that are given stand there although the model may not know them."""
+        """The text with its prompt. Given characters are kept even if the model doesn't know them."""
         prompt, vocabulary = self._prompt(item), self.vocabulary
         ids = [index for index in hypothesis.ids if index != vocabulary.eos]
         if self.config.kind == "stream":
             text = vocabulary.decode(ids)
             return prompt.text + (text.removesuffix(prompt.stop) if prompt.stop else text)
-        given = self._given(prompt)
+        given = self._given_characters(prompt)
         asked = [*given, *[None] * (len(ids) - len(given))]
         text = "".join(one or vocabulary.decode([index]) for one, index in zip(asked, ids, strict=False))
         return to_simplified(text) if prompt.simplified else text
 
     def finish(self, generation: Generation, hypothesis: Hypothesis, item: Item) -> Generation:
-        """The generation with what was likeliest at each step, and a warning of characters that the model doesn't know."""
+        """The generation with the most probable tokens of each step, and a warning about unknown characters of the prompt."""
         prompt, vocabulary = self._prompt(item), self.vocabulary
 
-        def shown(index: int) -> str:
+        def show(index: int) -> str:
             token = vocabulary.token(index)
             return to_simplified(token) if prompt.simplified and self.config.kind == "verse" else token
 
@@ -274,15 +276,15 @@ class TextModel(SequenceModel):
         steps = []
         for index, log_prob, allowed, likeliest, log_probs in columns:
             if index == vocabulary.eos and self.config.kind == "stream":
-                continue  # it says only that the length is reached
+                continue  # only marks that the length is reached
             whole = min(0.0, float(log_prob) + min(0.0, float(allowed)))
             others = [
-                {"token": shown(other), "probability": round(math.exp(one), 6)}
+                {"token": show(other), "probability": round(math.exp(one), 6)}
                 for other, one in zip(likeliest.tolist(), log_probs.tolist(), strict=True)
             ]
             steps.append(
                 {
-                    "token": shown(index),
+                    "token": show(index),
                     "probability": round(math.exp(whole), 6),
                     "bits": round(-whole / math.log(2), 4) + 0.0,
                     "likeliest": others,
@@ -294,73 +296,73 @@ class TextModel(SequenceModel):
         return replace(generation, details={"steps": steps}, warnings=warnings)
 
     def _prompt(self, item: Item) -> Prompt:
-        """The item's prompt; of verse in traditional characters, as the model has learnt them, without unknown blanks.
+        """The item's prompt with defaults filled in; for verse without blanks and in traditional characters, as in training.
 
         Raises:
-            InputError: if the model can't begin with it.
+            InputError, UsageError: if the prompt doesn't fit the model.
         """
         prompt = item.condition
         verse = self.config.kind == "verse"
         if isinstance(prompt, str):
             prompt = Prompt(prompt, exact=True)
         if not isinstance(prompt, Prompt):
-            raise InputError(f"{item.source or item.id} is no text")
+            raise InputError(f"{item.source or item.id} is not a text")
         if not verse:
             if prompt.form or prompt.acrostic:
-                raise UsageError("the model knows no forms: it writes no poems", "-m poem")
-            if "--script" in prompt.asked:
-                raise UsageError("the model writes no poems: it goes without --script", "-m poem")
+                raise UsageError("the model doesn't write poems: it can't use a form or an acrostic", "-m poem")
+            if "--script" in prompt.flags:
+                raise UsageError("the model doesn't write poems: it can't use --script", "-m poem")
             if prompt.stop and (unknown := self.vocabulary.unknown(prompt.stop)):
-                raise InputError(f"the model never writes {''.join(unknown)!r}, so that the stop would not come")
+                raise InputError(f"the model can't write {''.join(unknown)!r}, so the stop text would never occur")
             return prompt._replace(length=prompt.length or _LENGTH) if prompt.exact else prompt
         if prompt.stop or (prompt.exact and prompt.length):
-            raise UsageError("the form of a poem tells where it ends: it goes without --length and --stop")
+            raise UsageError("a poem ends with its form: --length and --stop can't be used")
         opening, acrostic = ("".join(one.split()) for one in (prompt.text, prompt.acrostic))
         if prompt.simplified:
             opening, acrostic = to_traditional(opening), to_traditional(acrostic)
-        return prompt._replace(text=opening, acrostic=acrostic, form=prompt.form or guessed(opening, acrostic))
+        return prompt._replace(text=opening, acrostic=acrostic, form=prompt.form or guess_form(opening, acrostic))
 
     def _read(self, prompt: Prompt) -> list[int]:
-        """What stands before the first token that is written; not empty."""
+        """The tokens before the first output token; not empty."""
         if self.config.kind == "verse":
             assert prompt.form is not None
             return [self.vocabulary.control(prompt.form.name)]
         return self.vocabulary.encode("\n" + prompt.text)
 
-    def _given(self, prompt: Prompt) -> list[str | None]:
-        """What stands at the places of a poem by the prompt, as far as it tells."""
+    def _given_characters(self, prompt: Prompt) -> list[str | None]:
+        """The given character at each place of a poem, None where there is none."""
         if not prompt.exact:
             return [*prompt.text]
         assert prompt.form is not None
         return plan(prompt.form, prompt.text, prompt.acrostic)
 
     def _places(self, prompt: Prompt) -> list[int]:
-        """What may stand at each place, the end last; ``_FREE`` alone if the text is another's."""
+        """Codes of the tokens allowed at each place, the end last; ``_FREE`` alone without constraints."""
         vocabulary = self.vocabulary
         if self.config.kind == "stream":
             return [*[_INSIDE] * prompt.length, vocabulary.eos] if prompt.length else [_FREE]
-        given = [_SYLLABLE if one is None else vocabulary.encode(one)[0] for one in self._given(prompt)]
+        given = [_SYLLABLE if one is None else vocabulary.encode(one)[0] for one in self._given_characters(prompt)]
         if prompt.exact:
             return [*given, vocabulary.eos]
         return [*given, *[_OPEN] * (prompt.length - len(given)), vocabulary.eos] if prompt.length else [_FREE]
 
-    def _stopped(self, codes: Tensor, tails: Tensor, stop: Tensor) -> Tensor:
-        """Nothing but the end where the latest tokens are the stop."""
+    def _apply_stop(self, codes: Tensor, tails: Tensor, stop: Tensor) -> Tensor:
+        """Codes that allow only the end token where the latest tokens are the stop text."""
         if not stop.shape[-1]:
             return codes
         real = stop != _ANY
         return torch.where(((tails == stop) | ~real).all(-1) & real.any(-1), self.vocabulary.eos, codes)
 
-    def _masked(self, logits: Tensor, codes: Tensor) -> Tensor:
-        """Logits (rows, vocabulary) without what codes (rows,) don't allow."""
+    def _mask(self, logits: Tensor, codes: Tensor) -> Tensor:
+        """Logits (rows, vocabulary) with tokens masked that codes (rows,) don't allow."""
         allowed = self.allowed[(codes - _FREE).clamp(max=_SYLLABLE - _FREE)]
         certain = codes >= 0
         one = torch.zeros_like(allowed).scatter_(1, codes.clamp(min=0).unsqueeze(1), True)
         return logits.masked_fill(~torch.where(certain.unsqueeze(1), one, allowed), _FORBIDDEN)
 
 
-def _padded(rows: Sequence[Sequence[int]], pad: int) -> Tensor:
-    """(rows, longest)."""
+def _pad(rows: Sequence[Sequence[int]], pad: int) -> Tensor:
+    """Token ids padded to (rows, longest)."""
     tokens = torch.full((len(rows), max(map(len, rows), default=0)), pad)
     for row, ids in enumerate(rows):
         tokens[row, : len(ids)] = torch.tensor(ids, dtype=torch.int64)

@@ -1,4 +1,4 @@
-"""Training of the text models: a stream by truncated back-propagation with its state carried on, poems in padded batches."""
+"""Training of the text models: a stream by truncated back-propagation with carried state, poems in padded batches."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from condgen_cli.nn.language_model import LanguageModelState
 from condgen_cli.training import Experiment, check
 from condgen_cli.training.batches import batches_of_like_length, teacher_forcing
 from condgen_cli.training.export import SavedVocabulary
+from condgen_generate.prompt import Prompt
 from condgen_generate.text_model import VOCABULARY_FILE, TextConfig, TextModel
 from condgen_generate.verse import FORMS
 from condgen_generate.vocabulary import CharacterVocabulary
@@ -30,13 +31,12 @@ class DataOptions(training.DataOptions):
     """``[data]``.
 
     Args:
-        steps: characters of a row of a batch of a stream, through which the gradient flows.
-        min_count: characters that come less often in the training data are unknown.
-        with_dev: whether the dev split is trained on as well, once it has served to choose everything; what is measured on it
-            then says nothing about other texts.
-        text: a file below the data folder that a stream has before the training split, so that words are known which the
-            split is too short to have; one in capitals alone, as transcripts of speech are, is read in small letters.
-        text_parts: the number of parts that the file is cut into; an epoch has one of them, in turn.
+        steps: characters per row of a stream's batch, over which gradients are propagated.
+        min_count: minimum count of a character in the training data; rarer ones are unknown.
+        with_dev: whether to train on the dev split too, after all choices were made with it; dev scores then aren't meaningful.
+        text: file below the data folder that precedes the training split in the stream, for words that the split is too short
+            to have; a text all in capitals, like transcripts of speech, is lower-cased.
+        text_parts: number of parts of that file; each epoch reads the next one.
     """
 
     steps: int = Field(128, ge=1)
@@ -47,9 +47,12 @@ class DataOptions(training.DataOptions):
 
 
 class StreamBatch(NamedTuple):
-    """A piece of a stream for each row: inputs and, one character later, targets (rows, steps).
+    """A piece of a stream for each row.
 
-    ``first``: (), True where rows begin, so that no state is carried on from the batch before.
+    Args:
+        inputs: (rows, steps) tokens.
+        targets: (rows, steps) tokens, one character later.
+        first: () whether rows begin here, so that the state of the batch before isn't carried over.
     """
 
     inputs: Tensor
@@ -58,7 +61,7 @@ class StreamBatch(NamedTuple):
 
 
 class VerseBatch(NamedTuple):
-    """Poems: inputs (rows, steps), the form first, targets (rows, steps), the end last; real steps (rows,)."""
+    """Poems: inputs (rows, steps), the form first; targets (rows, steps), the end last; steps without padding (rows,)."""
 
     inputs: Tensor
     targets: Tensor
@@ -69,8 +72,8 @@ class Objective(training.Objective):
     """Cross-entropy per token, in nats.
 
     Attributes:
-        hidden, cell: (rows, layers, hidden_size) the state after the latest batch of a stream; buffers, so that a run that is
-            resumed within an epoch goes on with it.
+        hidden, cell: (rows, layers, hidden_size) state after the latest batch of a stream; buffers, so that a run resumed
+            within an epoch continues with it.
     """
 
     hidden: Tensor
@@ -85,14 +88,14 @@ class Objective(training.Objective):
             self.register_buffer("cell", cell.detach().clone())
 
     def forward(self, batch: StreamBatch | VerseBatch) -> tuple[Tensor, dict[str, float]]:
-        """The loss, and how many tokens it was taken over."""
+        """The loss, and the number of tokens."""
         network = self.model.network
         targets = batch.targets.flatten()
         if isinstance(batch, StreamBatch):
             if batch.first:
                 self.hidden.zero_()
                 self.cell.zero_()
-            # copies, since what the backward pass needs must not change
+            # copies, since the buffers change before the backward pass
             features, state = network(batch.inputs, LanguageModelState(self.hidden.clone(), self.cell.clone()))
             self.hidden.copy_(state.hidden.detach())
             self.cell.copy_(state.cell.detach())
@@ -105,11 +108,11 @@ class Objective(training.Objective):
 
 
 class TextExperiment(Experiment):
-    """How text models are trained: on one stream of characters, or on poems.
+    """Trains text models, on one stream of characters or on poems.
 
     Raises:
         UsageError: if there is too little text for a batch, or none to evaluate on.
-        NotFoundError: if ``text`` isn't there.
+        NotFoundError: if ``text`` is missing.
         InputError: if it can't be read.
     """
 
@@ -147,7 +150,7 @@ class TextExperiment(Experiment):
         return f"{len(self.stream):,} characters, {self.steps} in a row"
 
     def plan(self, epoch: int, rng: np.random.Generator) -> Sequence[Any]:
-        """Indices of poems of like length; or the stream cut into rows, from another character on in each epoch, and steps."""
+        """Batches of indices of poems of similar length; or pieces of the stream, which starts at a random character."""
         rows, steps = self.rows, self.steps
         if self.model.config.kind == "verse":
             return list(batches_of_like_length(self.sizes, rows, rng, parts=4))
@@ -160,7 +163,7 @@ class TextExperiment(Experiment):
         return [StreamBatch(*pair, torch.tensor(not index)) for index, pair in enumerate(zip(inputs, targets, strict=True))]
 
     def batch(self, part: Any, rng: np.random.Generator) -> StreamBatch | VerseBatch:
-        """A piece of the stream as it was planned, or poems."""
+        """A planned piece of the stream, or a batch of poems."""
         return part if isinstance(part, StreamBatch) else self.poems(part.tolist())
 
     def vocabularies(self) -> Mapping[str, SavedVocabulary]:
@@ -180,16 +183,16 @@ class TextExperiment(Experiment):
         before = np.array(encode(text.lower() if text.isupper() else text), self.stream.dtype)
         self.before = np.array_split(before, self.data.text_parts)
         if len(self.stream) < 2:
-            raise UsageError(f"{len(self.stream)} characters of {self.data.dataset} are too few to learn from")
-        # a short text is one batch, of fewer rows and then of shorter ones
+            raise UsageError(f"{len(self.stream)} characters of {self.data.dataset} are too few to train on")
+        # a short text is one batch, with fewer rows or steps
         self.steps = min(self.steps, len(self.stream) - 1)
         self.rows = min(self.rows, (len(self.stream) - 1) // self.steps)
 
     def _read_poems(self, items: Sequence[Item]) -> None:
         vocabulary = self.model.vocabulary
         for item in items:
-            if getattr(item.condition, "form", None) is None:
-                raise UsageError(f"{self.data.dataset} has no poems in a form", "model.kind=stream learns any text")
+            if not isinstance(item.condition, Prompt) or item.condition.form is None:
+                raise UsageError(f"{self.data.dataset} has no poems in a form", "model.kind=stream trains on any text")
         self.sequences = [vocabulary.encode(item.references[0]) for item in items]
         self.forms = [vocabulary.control(item.condition.form.name) for item in items]
         self.sizes = np.array([len(sequence) for sequence in self.sequences])

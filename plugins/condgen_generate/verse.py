@@ -1,6 +1,6 @@
-"""Regulated verse: forms such as seven syllables by four lines, counted and nothing else.
+"""Forms of regulated verse, such as four lines of seven syllables; only syllables and lines are counted.
 
-A poem is one line of text: lines end in a comma and a full stop in turn, 床前明月光，疑是地上霜。…
+A poem is one line of text; its lines end with a comma and a full stop in turn: 床前明月光，疑是地上霜。…
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from condgen_cli.errors import UsageError
 
-__all__ = ["COMMA", "FORMS", "PERIOD", "Form", "form_named", "form_of", "guessed", "lines_of", "normalised", "plan"]
+__all__ = ["COMMA", "FORMS", "PERIOD", "Form", "form_of", "guess_form", "lines_of", "normalise", "parse_form", "plan"]
 
 COMMA, PERIOD = "，", "。"
 
@@ -20,11 +20,11 @@ _CHARACTERS = re.compile("[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0
 
 
 class Form(NamedTuple):
-    """A regular form: so many lines of so many syllables, which are characters.
+    """A regular form.
 
     Args:
-        syllables: of a line.
-        lines: even.
+        syllables: syllables of a line, each of which is a character.
+        lines: number of lines, which is even.
     """
 
     syllables: int
@@ -36,7 +36,7 @@ class Form(NamedTuple):
 
     @property
     def length(self) -> int:
-        """Characters with the marks at the ends of lines."""
+        """Number of characters, including the punctuation at the ends of lines."""
         return (self.syllables + 1) * self.lines
 
 
@@ -46,11 +46,11 @@ FORMS = (Form(5, 4), Form(7, 4), Form(5, 8), Form(7, 8))
 _NAMES = {"五絕": FORMS[0], "五绝": FORMS[0], "七絕": FORMS[1], "七绝": FORMS[1], "五律": FORMS[2], "七律": FORMS[3]}
 
 
-def form_named(name: str) -> Form:
-    """The form that is called ``7x4``, ``7×4`` or 七绝.
+def parse_form(name: str) -> Form:
+    """The form named ``7x4``, ``7×4`` or 七绝.
 
     Raises:
-        UsageError: if there is none.
+        UsageError: if there is no such form.
     """
     wanted = name.strip().lower().replace("×", "x")
     for form in FORMS:
@@ -59,46 +59,47 @@ def form_named(name: str) -> Form:
     raise UsageError(f"no form named {name!r}", f"syllables x lines: {', '.join(form.name for form in FORMS)}")
 
 
-def guessed(opening: str, acrostic: str) -> Form:
-    """The form that a poem has by its beginning, as far as that tells: seven syllables, four lines if it tells nothing."""
+def guess_form(opening: str, acrostic: str) -> Form:
+    """The most likely form of a poem with this beginning; by default four lines of seven syllables."""
     first, *marked = _MARKS.split("".join(opening.split()))
     syllables = 5 if len(first) == 5 else 7
     given = sum(map(len, (first, *marked)))
     return Form(syllables, 8 if len(acrostic) > 4 or given > 4 * syllables else 4)
 
 
-def normalised(text: str) -> str | None:
-    """A poem with a comma after odd lines and a full stop after even ones, whatever stood there; None if it isn't in a form."""
+def normalise(text: str) -> str | None:
+    """A poem with a comma after odd lines and a full stop after even ones as its only punctuation; None if it is in no form."""
     lines = [line for line in _MARKS.split("".join(text.split())) if line]
-    form = _form(lines)
-    return _joined(lines) if form in FORMS and all(map(_CHARACTERS.fullmatch, lines)) else None
+    form = _form_of_lines(lines)
+    return _join_lines(lines) if form in FORMS and all(map(_CHARACTERS.fullmatch, lines)) else None
 
 
 def form_of(text: str) -> Form | None:
-    """The form that a poem is in exactly, marks included; None if it is in none of ``FORMS``."""
+    """The form that a poem matches exactly, punctuation included; None if it matches none of ``FORMS``."""
     lines = lines_of(text)
-    form = _form(lines)
-    return form if form in FORMS and _joined(lines) == text and all(map(_CHARACTERS.fullmatch, lines)) else None
+    form = _form_of_lines(lines)
+    return form if form in FORMS and _join_lines(lines) == text and all(map(_CHARACTERS.fullmatch, lines)) else None
 
 
 def lines_of(text: str) -> list[str]:
-    """The lines of a poem, without marks."""
+    """The lines of a poem, without punctuation."""
     return [line for line in re.split(f"[{COMMA}{PERIOD}]", text) if line]
 
 
 def plan(form: Form, opening: str = "", acrostic: str = "") -> list[str | None]:
-    """What stands at each place of a poem: a character that is given, or None for any but a mark.
+    """The given character at each place of a poem, None for any character that isn't punctuation.
 
     Args:
-        opening: what the poem begins with; marks in it are left out, they follow from the form.
-        acrostic: the first characters of the first lines.
+        form: form of the poem.
+        opening: beginning of the poem; its punctuation is ignored, since it follows from the form.
+        acrostic: first characters of the first lines.
     Raises:
-        UsageError: if either is longer than the poem, or they contradict each other.
+        UsageError: if either is longer than the poem allows, or they contradict each other.
     """
     given = [character for character in "".join(opening.split()) if not _MARKS.fullmatch(character)]
     first = [character for character in "".join(acrostic.split()) if not _MARKS.fullmatch(character)]
     if len(given) > form.syllables * form.lines:
-        raise UsageError(f"a poem of {form.name} has {form.syllables * form.lines} characters, {len(given)} are given")
+        raise UsageError(f"a poem of {form.name} has {form.syllables * form.lines} characters, but {len(given)} are given")
     if len(first) > form.lines:
         raise UsageError(f"a poem of {form.name} has {form.lines} lines, the acrostic {len(first)} characters")
     places: list[str | None] = [*given, *[None] * (form.syllables * form.lines - len(given))]
@@ -109,16 +110,16 @@ def plan(form: Form, opening: str = "", acrostic: str = "") -> list[str | None]:
         places[place] = character
     for character in filter(None, places):
         if not _CHARACTERS.fullmatch(character):
-            raise UsageError(f"a poem is of Chinese characters, {character!r} is none")
+            raise UsageError(f"a poem has only Chinese characters, which {character!r} isn't")
     whole: list[str | None] = []
     for line in range(form.lines):
         whole += [*places[line * form.syllables : (line + 1) * form.syllables], PERIOD if line % 2 else COMMA]
     return whole
 
 
-def _form(lines: Sequence[str]) -> Form | None:
+def _form_of_lines(lines: Sequence[str]) -> Form | None:
     return Form(len(lines[0]), len(lines)) if lines and len(set(map(len, lines))) == 1 else None
 
 
-def _joined(lines: Iterable[str]) -> str:
+def _join_lines(lines: Iterable[str]) -> str:
     return "".join(f"{line}{PERIOD if number % 2 else COMMA}" for number, line in enumerate(lines))

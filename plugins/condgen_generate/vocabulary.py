@@ -1,4 +1,4 @@
-"""Characters as tokens, and control tokens before them."""
+"""A vocabulary of characters and control tokens."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ class CharacterVocabulary:
     """``pad`` 0, ``bos`` 1, ``eos`` 2, ``unk`` 3, then control tokens such as the name of a form, then characters.
 
     Args:
-        controls: names, each once.
-        characters: each once.
+        controls: names of control tokens, without duplicates.
+        characters: characters without duplicates.
     """
 
     pad, bos, eos, unk = range(4)
@@ -31,7 +31,7 @@ class CharacterVocabulary:
 
     @classmethod
     def build(cls, texts: Iterable[str], controls: Sequence[str] = (), min_count: int = 1) -> CharacterVocabulary:
-        """Of the characters that come at least ``min_count`` times in texts, sorted."""
+        """The vocabulary of the characters that occur at least ``min_count`` times in texts, sorted."""
         counts: Counter[str] = Counter()
         for text in texts:
             counts.update(text)
@@ -41,11 +41,11 @@ class CharacterVocabulary:
         return self.first + len(self.characters)
 
     def encode(self, text: str) -> list[int]:
-        """Ids of a text's characters, ``unk`` for those that aren't known."""
+        """Ids of a text's characters, ``unk`` for unknown ones."""
         return [self._ids.get(character, self.unk) for character in text]
 
     def decode(self, ids: Sequence[int]) -> str:
-        """The characters among ids."""
+        """The text of the characters among ids."""
         return "".join(self.characters[index - self.first] for index in ids if index >= self.first)
 
     def token(self, index: int) -> str:
@@ -57,12 +57,12 @@ class CharacterVocabulary:
         """The id of a control token.
 
         Raises:
-            ValueError: if there is none of that name.
+            ValueError: if there is no such token.
         """
         return len(SPECIALS) + self.controls.index(name)
 
     def unknown(self, text: str) -> list[str]:
-        """The characters of a text that aren't known, each once."""
+        """The unknown characters of a text, each once."""
         return [character for character in dict.fromkeys(text) if character not in self._ids]
 
     def save(self, path: Path) -> None:
@@ -71,10 +71,10 @@ class CharacterVocabulary:
 
     @classmethod
     def load(cls, path: Path) -> CharacterVocabulary:
-        """What ``save`` wrote.
+        """Read a file written by ``save``.
 
         Raises:
-            IntegrityError: if it is no such file.
+            IntegrityError: if the file isn't one.
         """
         try:
             document = json.loads(path.read_text(encoding="utf-8"))

@@ -1,8 +1,8 @@
-"""One layer of grid LSTM over a whole picture, a diagonal at a time.
+"""One layer of grid LSTM over a whole picture, one diagonal at a time.
 
-The cells of a diagonal don't need one another, so that a diagonal of all pictures is one matrix product. Cells lie in the order
-of their diagonals, and what a cell emits is written at once where its two neighbours on the next diagonal read it: nothing is
-padded or gathered. The gradient is written by hand, from what the forward pass leaves; that of the weights is one product.
+The cells of a diagonal are independent, so a diagonal of all pictures is one matrix product. Cells are stored in diagonal
+order, and a cell's outputs are written where its two neighbours on the next diagonal read them, without padding or gathering.
+The gradient is hand-written; that of the weights is one product.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from torch import Tensor
 __all__ = ["DIRECTIONS", "diagonals", "wavefront"]
 
 DIRECTIONS = 3
-"""Of a cell: along the row, down the column, up to the layer above."""
+"""Directions of a cell: along the row, down the column, up to the layer above."""
 
 
 class Diagonal(NamedTuple):
-    """A diagonal's cells in diagonal order, those of them that have a neighbour to the right or below, and these neighbours."""
+    """A diagonal's cells in diagonal order, those with a neighbour to the right or below, and these neighbours."""
 
     cells: slice
     with_right: slice
@@ -32,7 +32,7 @@ class Diagonal(NamedTuple):
 
 @cache
 def diagonals(height: int, width: int) -> tuple[tuple[Diagonal, ...], Tensor, Tensor]:
-    """The diagonals of a picture, the raster places of cells in diagonal order, and the inverse of that order."""
+    """The diagonals of a picture, the raster places of cells in diagonal order, and the inverse permutation."""
     tops = [max(0, number - width + 1) for number in range(height + width)]
     ends = [min(height, number + 1) for number in range(height + width)]  # rows of a diagonal: top to end
     offsets = [0]
@@ -44,10 +44,10 @@ def diagonals(height: int, width: int) -> tuple[tuple[Diagonal, ...], Tensor, Te
         start = offsets[number] - tops[number]
         return slice(start + first, start + max(first, last))
 
-    def made() -> Iterator[Diagonal]:
+    def list_diagonals() -> Iterator[Diagonal]:
         for number in range(height + width - 1):
             top, end = tops[number], ends[number]
-            first = max(top, tops[number + 1])  # above it the row has no further column
+            first = max(top, tops[number + 1])  # the row above has no further column
             last = min(end, height - 1)
             yield Diagonal(
                 cells(number, top, end),
@@ -59,7 +59,7 @@ def diagonals(height: int, width: int) -> tuple[tuple[Diagonal, ...], Tensor, Te
 
     order = [row * width + number - row for number in range(height + width - 1) for row in range(tops[number], ends[number])]
     places = torch.tensor(order)
-    return tuple(made()), places, places.argsort()
+    return tuple(list_diagonals()), places, places.argsort()
 
 
 def wavefront(
@@ -72,21 +72,22 @@ def wavefront(
     ``h' = σ(W_o H) ⊙ tanh(m')``.
 
     Args:
-        inputs: (height · width, batch, features) each: what comes from below.
-        memory: (height · width, batch, size): the memory that comes from below.
-        weight: (2 · size + all features, 12 · size): of the hidden vectors from the left and from above, and of the inputs; for
-            input, forget and output gates and candidates, each for the three directions.
-        bias: (height · width, 12 · size): each cell's own.
+        inputs: (height · width, batch, features) each, inputs from below.
+        memory: (height · width, batch, size) memory from below.
+        weight: (2 · size + all features, 12 · size) weights of the hidden vectors from the left and from above and of the
+            inputs, for input, forget and output gates and candidates, each for the three directions.
+        bias: (height · width, 12 · size) bias of each cell.
+        height, width: size of the pictures.
     Returns:
-        hidden vectors and memories that go up, (height · width, batch, size) each.
+        Hidden vectors and memories for the layer above, (height · width, batch, size) each.
     """
     found: tuple[Tensor, Tensor] = _Wavefront.apply(memory, weight, bias, height, width, *inputs)  # type: ignore[no-untyped-call]
     return found
 
 
 class _Wavefront(torch.autograd.Function):
-    """What a cell receives and sends lies in one row each: memories of the three directions, then hidden vectors of the left
-    and from above, after which come the inputs in what is received, and the one that goes up in what is sent."""
+    """Received and sent vectors of a cell are one row each: memories of the three directions, then hidden vectors from the left
+    and from above; then in received rows the inputs, in sent rows the hidden vector for the layer above."""
 
     @staticmethod
     def forward(
@@ -105,7 +106,7 @@ class _Wavefront(torch.autograd.Function):
         gates = memory.new_empty(cells, batch, 4 * wide)
         bias = bias.index_select(0, places).unsqueeze(1)
         (memories, hidden), (news, outs) = torch.split(received, [wide, len(weight)], 2), torch.split(sent, wide, 2)
-        # a diagonal's part of each is made once: slices cost as much as sums
+        # views of each diagonal are made once, since making a view costs as much as a sum
         parts = _by_diagonal(steps, gates, bias, hidden, memories, squashed, outs, news)
         to_right, to_below = ((_along(received, size, way), _along(sent, size, way)) for way in range(2))
         for step, (gate, biased, read, known, squash, out, fresh) in zip(steps, parts, strict=True):
@@ -166,13 +167,13 @@ class _Wavefront(torch.autograd.Function):
 
 
 def _along(rows: Tensor, size: int, way: int) -> Tensor:
-    """Memory and hidden vector of a direction, (cells, batch, 2, size), in rows of received or sent ones."""
+    """A view (cells, batch, 2, size) of the memory and hidden vector of a direction in received or sent rows."""
     cells, batch, _ = rows.shape
     return rows.as_strided((cells, batch, 2, size), (rows.stride(0), rows.stride(1), DIRECTIONS * size, 1), way * size)
 
 
 def _pass_on(ends: tuple[Tensor, Tensor], to: slice, of: slice) -> None:
-    """Copy some cells' vectors of a direction to the cells next to them."""
+    """Copy vectors of a direction from cells to their neighbours."""
     target, source = ends
     count = to.stop - to.start
     target.narrow(0, to.start, count).copy_(source.narrow(0, of.start, count))
@@ -184,6 +185,6 @@ def _tanh(values: Tensor, out: Tensor) -> None:
 
 
 def _by_diagonal(steps: Sequence[Diagonal], *tensors: Tensor) -> list[tuple[Tensor, ...]]:
-    """For each diagonal its part of each tensor (cells in diagonal order, …)."""
+    """The part of each tensor (cells in diagonal order, …) for each diagonal."""
     counts = [step.cells.stop - step.cells.start for step in steps]
     return list(zip(*(torch.split(tensor, counts) for tensor in tensors), strict=True))

@@ -14,7 +14,7 @@ TASKS = {
     "n-grams": "predicting bits by 6-grams",
     "priority-sort": "sorting 20 vectors",
 }
-"""Of the paper, with what each is."""
+"""The tasks of Graves et al. 2014, each with a short description."""
 
 _COUNT = Option("Sequences of each size.", "100")
 
@@ -52,23 +52,29 @@ def condgen_register_models() -> list[ModelSpec]:
 
 @hookimpl
 def condgen_register_datasets() -> list[DatasetSpec]:
-    lengths = "Vectors of a sequence: numbers and ranges between commas, such as 1-20,40."
-    items = "Items of a sequence: numbers and ranges between commas, such as 2-6,12."
+    lengths = "Vectors of a sequence: numbers and ranges separated by commas, such as 1-20,40."
+    items = "Items of a sequence: numbers and ranges separated by commas, such as 2-6,12."
     options = {
-        "copy": ("A sequence is to be written again.", {"lengths": Option(lengths, "20,40,80,120")}),
+        "copy": ("Copy a sequence.", {"lengths": Option(lengths, "20,40,80,120")}),
         "repeat-copy": (
-            "A sequence is to be written so many times, and an end marker; every length with every number of repeats.",
-            {"lengths": Option(lengths, "10,20"), "repeats": Option("Repeats, in the same way.", "10,20")},
+            "Copy a sequence several times, then write an end marker; every length with every number of repeats.",
+            {"lengths": Option(lengths, "10,20"), "repeats": Option("Numbers of repeats, in the same form.", "10,20")},
         ),
-        "associative-recall": ("Of items the one after the one that is asked for.", {"items": Option(items, "6,12,15,20")}),
-        "n-grams": ("The next bit, by a 6-gram table drawn for each sequence.", {"lengths": Option(lengths, "200")}),
-        "priority-sort": ("The 16 of 20 vectors with the highest priorities, in their order.", {"items": Option(items, "20")}),
+        "associative-recall": ("Recall the item that followed the queried one.", {"items": Option(items, "6,12,15,20")}),
+        "n-grams": (
+            "Predict the next bit of a 6-gram source, new for each sequence.",
+            {"lengths": Option(lengths, "200")},
+        ),
+        "priority-sort": (
+            "Write the 16 of 20 vectors with the highest priorities, sorted.",
+            {"items": Option(items, "20")},
+        ),
     }
     return [
         DatasetSpec(
             name=f"ntm-{name}",
             task="ntm",
-            help=f"{help} Drawn at random, the same every time.",
+            help=f"{help} Random sequences, the same every time.",
             open=f"condgen_ntm.data:{name.replace('-', '_')}_set",
             splits=("dev", "test"),
             options={**own, "count": _COUNT},
@@ -82,7 +88,7 @@ def condgen_register_datasets() -> list[DatasetSpec]:
 @hookimpl
 def condgen_register_metrics() -> list[MetricSpec]:
     keys = ("bit_errors", "bits_per_sequence", "optimal_bits_per_sequence")
-    help = "wrong bits of a sequence; its cross-entropy in bits; that of the best possible estimator, where it is known"
+    help = "wrong bits per sequence; cross-entropy per sequence in bits; that of the optimal estimator, where it is known"
     return [MetricSpec(keys, "condgen_ntm.metrics:BitErrors", help, text=False)]
 
 
@@ -95,8 +101,8 @@ def condgen_register_recipes() -> list[RecipeSpec]:
 @hookimpl
 def condgen_register_comparisons() -> list[ComparisonSpec]:
     comparisons = {
-        "addressing": "Full addressing against addressing by content alone.",
-        "initial-memory": "A constant memory at first against a learned one.",
+        "addressing": "Full addressing against content-based addressing alone.",
+        "initial-memory": "A constant initial memory against a learned one.",
         **{f"controller-{task}": f"The machine, and an LSTM without its memory: {what}." for task, what in TASKS.items()},
     }
     return [

@@ -1,4 +1,4 @@
-"""Where heads look in the memory (Graves et al. 2014, section 3.3): by content, and from there by place.
+"""Addressing of the memory by content and by location (Graves et al. 2014, section 3.3).
 
 Weightings are (batch, heads, slots), non-negative, and sum to 1 over the slots.
 """
@@ -13,10 +13,10 @@ from torch import Tensor, nn
 
 from condgen_cli.nn import match_function
 
-__all__ = ["TINY", "Emitted", "FullAddressing", "SimpleAddressing", "interpolate", "sharpen", "shift"]
+__all__ = ["TINY", "AddressingParameters", "FullAddressing", "SimpleAddressing", "interpolate", "sharpen", "shift"]
 
 TINY = 1e-16
-"""A weight of 0 has no logarithm."""
+"""Added to weights before their logarithm is taken, since 0 has none."""
 
 
 def interpolate(content: Tensor, previous: Tensor, gate: Tensor) -> Tensor:
@@ -25,11 +25,11 @@ def interpolate(content: Tensor, previous: Tensor, gate: Tensor) -> Tensor:
 
 
 def shift(weights: Tensor, kernel: Tensor) -> Tensor:
-    """Circular convolution (eq. 8) as one product over windows of neighbours.
+    """Circular convolution of weightings with shift kernels (eq. 8).
 
     Args:
         weights: (batch, heads, slots).
-        kernel: (batch, heads, 2k + 1), the shares moved by k slots forward, k - 1, and so on to k slots back.
+        kernel: (batch, heads, 2k + 1), weights of the shifts by k, k - 1, …, -k slots.
     """
     reach = kernel.shape[-1] // 2
     ring = torch.cat([weights[..., -reach:], weights, weights[..., :reach]], -1) if reach else weights
@@ -41,14 +41,16 @@ def sharpen(weights: Tensor, exponent: Tensor) -> Tensor:
     return (exponent * (weights + TINY).log()).softmax(-1)
 
 
-class Emitted(NamedTuple):
-    """What the controller emits for addressing, as it comes out of its layer.
+class AddressingParameters(NamedTuple):
+    """Addressing parameters as the controller's output layer gives them, before any nonlinearity.
+
+    With simple addressing all but ``keys`` are empty.
 
     Args:
-        keys: (batch, heads · slot_size).
-        gate: (batch, heads); with simple addressing it and the next two are empty.
-        positive: (batch, 2 · heads), for β and then for γ.
-        moves: (batch, heads · kernel), for the shift.
+        keys: (batch, heads · slot_size) keys k.
+        gate: (batch, heads) interpolation gates g.
+        positive: (batch, 2 · heads) key strengths β, then sharpening exponents γ.
+        moves: (batch, heads · kernel) shift weights s.
     """
 
     keys: Tensor
@@ -58,11 +60,11 @@ class Emitted(NamedTuple):
 
 
 class SimpleAddressing(nn.Module):
-    """By content alone: the softmax of the core's cosine match, with its learned sharpness.
+    """Content-based addressing alone: the softmax of the core's cosine match function, with its learned sharpness.
 
     Args:
-        heads: read and write heads.
-        slot_size: of a slot, and so of a key.
+        heads: number of read and write heads.
+        slot_size: numbers in a slot, and so in a key.
     """
 
     def __init__(self, heads: int, slot_size: int) -> None:
@@ -73,30 +75,32 @@ class SimpleAddressing(nn.Module):
 
     @property
     def sizes(self) -> tuple[int, int, int, int]:
-        """How many numbers of each part of ``Emitted``."""
+        """Sizes of the fields of ``AddressingParameters``, per sequence."""
         return self.heads * self.slot_size, 0, 0, 0
 
-    def forward(self, emitted: Emitted, memory: Tensor, previous: Tensor) -> Tensor:
+    def forward(self, emitted: AddressingParameters, memory: Tensor, previous: Tensor) -> Tensor:
         """Weightings of all heads.
 
         Args:
-            emitted: what the controller wants.
+            emitted: parameters from the controller.
             memory: (batch, slots, slot_size).
-            previous: (batch, heads, slots), the weightings of the step before.
+            previous: (batch, heads, slots), weightings of the previous step.
+        Returns:
+            (batch, heads, slots)
         """
         return self.scores(emitted.keys, memory).softmax(-1)
 
     def scores(self, keys: Tensor, memory: Tensor) -> Tensor:
-        """Cosines of keys and slots, times the match function's sharpness."""
+        """Cosine similarity of keys and slots times the match function's sharpness, (batch, heads, slots)."""
         found: Tensor = self.match(keys.tanh().view(-1, self.heads, self.slot_size), self.match.keys(memory))
         return found
 
 
 class FullAddressing(SimpleAddressing):
-    """By content with a strength β (eq. 5), interpolation with the weighting before (g), shift (s) and sharpening (γ).
+    """Content-based addressing with strength β (eq. 5), interpolation with the last weighting (g), shift (s), sharpening (γ).
 
     Args:
-        shifts: slots that a weighting can move by in one step, in either direction.
+        shifts: largest shift in one step, in slots, in either direction.
     """
 
     def __init__(self, heads: int, slot_size: int, shifts: int) -> None:
@@ -110,7 +114,7 @@ class FullAddressing(SimpleAddressing):
     def sizes(self) -> tuple[int, int, int, int]:
         return self.heads * self.slot_size, self.heads, 2 * self.heads, self.heads * (2 * self.shifts + 1)
 
-    def forward(self, emitted: Emitted, memory: Tensor, previous: Tensor) -> Tensor:
+    def forward(self, emitted: AddressingParameters, memory: Tensor, previous: Tensor) -> Tensor:
         strength, exponent = F.softplus(emitted.positive).view(-1, 2, self.heads, 1).unbind(1)
         content = (strength * self.scores(emitted.keys, memory)).softmax(-1)
         weights = interpolate(content, previous, emitted.gate.sigmoid().unsqueeze(-1))

@@ -1,4 +1,4 @@
-"""The five tasks of Graves et al. 2014, section 4: their channels, their sizes, and their random sequences."""
+"""The five tasks of Graves et al. 2014, section 4: channels, sizes and random sequences."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from condgen_ntm.sequences import (
     repeat_copy,
 )
 
-__all__ = ["LARGEST", "TASKS", "BitTask", "check_sizes", "find_sizes", "random_sizes", "smallest"]
+__all__ = ["LARGEST", "TASKS", "BitTask", "check_sizes", "draw_sizes", "find_sizes", "smallest_size"]
 
 LARGEST = 1000
-"""Vectors, items or repeats of a sequence."""
+"""The most vectors, items or repeats of a sequence."""
 
 
 @dataclass(frozen=True)
@@ -33,16 +33,18 @@ class BitTask:
     """A task.
 
     Args:
-        name: as in ``condgen ntm NAME``.
-        bits: of a vector; inputs: channels, flags included; outputs: channels.
-        sizes: what a sequence's size is given by, each with the range that the paper trains on.
-        lists: the same by their names as options of the data set.
-        draw: ``(rng, count, **sizes)`` gives random sequences.
-        read: ``(vectors, priorities, repeats, rng)`` makes one sequence of somebody's own bits (count, bits).
+        name: name in ``condgen ntm NAME``.
+        bits: bits of a vector.
+        inputs: input channels, flags included.
+        outputs: output channels.
+        sizes: size parameters of a sequence, each with the range that the paper trains on.
+        lists: the data set's option for each size parameter.
+        draw: ``(rng, count, **sizes)`` returns random sequences.
+        read: ``(vectors, priorities, repeats, rng)`` makes one sequence of a user's bits (count, bits).
         flags: input channels that mark where something begins or ends.
-        rows: what the vectors of a sequence must come in multiples of, and how many there must be at least.
-        online: whether it answers while it reads.
-        priority: input channel that tells the priority of a vector, from -1 to 1, if there is one.
+        rows: required multiple and minimum of the number of vectors in a sequence.
+        online: whether targets are written while the input is read.
+        priority: input channel of a vector's priority, from -1 to 1; None if there is none.
     """
 
     name: str
@@ -77,7 +79,7 @@ def _draw_associative_recall(rng: np.random.Generator, count: int, items: int) -
 
 
 def _draw_n_grams(rng: np.random.Generator, count: int, length: int) -> Sequences:
-    """Each sequence has a table of its own: the probability of a 1 after each five bits, drawn from Beta(1/2, 1/2)."""
+    """Each sequence has its own table of P(1 | last five bits), drawn from Beta(1/2, 1/2)."""
     table = rng.beta(0.5, 0.5, (count, 1 << (ORDER - 1)))
     bits = _random_bits(rng, count, length)
     chances = rng.random((count, length))
@@ -173,8 +175,8 @@ TASKS: Mapping[str, BitTask] = {
 """By name."""
 
 
-def random_sizes(task: BitTask, ranges: Mapping[str, tuple[int, int]], rng: np.random.Generator) -> dict[str, int]:
-    """Sizes of one batch, each drawn from its range, both ends included; the task's own where ``ranges`` has none."""
+def draw_sizes(task: BitTask, ranges: Mapping[str, tuple[int, int]], rng: np.random.Generator) -> dict[str, int]:
+    """Sizes of one batch, each drawn from its inclusive range; the task's own range where ``ranges`` lacks one."""
     drawn = {}
     for name, default in task.sizes.items():
         low, high = ranges.get(name, default)
@@ -182,8 +184,8 @@ def random_sizes(task: BitTask, ranges: Mapping[str, tuple[int, int]], rng: np.r
     return drawn
 
 
-def smallest(task: BitTask, size: str) -> int:
-    """What there must be of a size: two items to recall one, six bits to predict one."""
+def smallest_size(task: BitTask, size: str) -> int:
+    """Minimum of a size: recall needs two items, prediction six bits."""
     return {"items": 2 if task.name == "associative-recall" else 1, "length": task.rows[1]}.get(size, 1)
 
 
@@ -192,7 +194,7 @@ def find_sizes(sequence: BitSequence) -> dict[str, int]:
     task, inputs, answers = TASKS[sequence.task], sequence.inputs, len(sequence.targets)
     if task.online:
         return {"length": len(inputs) + 1}
-    before = int(inputs[:, list(task.flags)].any(1).argmax())  # what stands before the first flag
+    before = int(inputs[:, list(task.flags)].any(1).argmax())  # steps before the first flag
     if task.name == "associative-recall":
         return {"items": int(inputs[:, task.flags[0]].sum())}
     if "repeats" in task.sizes:
@@ -201,12 +203,13 @@ def find_sizes(sequence: BitSequence) -> dict[str, int]:
 
 
 def check_sizes(task: BitTask, sizes: Mapping[str, int]) -> None:
-    """
+    """Check sizes given on the command line.
+
     Raises:
         UsageError: if the task has no such size, or it is out of range.
     """
     for name, value in sizes.items():
         if name not in task.sizes:
             raise UsageError(f"{task.name} has no --{name}", f"its sizes: {', '.join(f'--{size}' for size in task.sizes)}")
-        if not smallest(task, name) <= value <= LARGEST:
-            raise UsageError(f"--{name} can't be {value}", f"from {smallest(task, name)} to {LARGEST}")
+        if not smallest_size(task, name) <= value <= LARGEST:
+            raise UsageError(f"--{name} can't be {value}", f"from {smallest_size(task, name)} to {LARGEST}")

@@ -1,4 +1,4 @@
-"""What ``condgen ntm`` takes."""
+"""Arguments and options of ``condgen ntm``."""
 
 from __future__ import annotations
 
@@ -33,14 +33,16 @@ TaskArg = Annotated[BitTaskName, typer.Argument(metavar="TASK", help="What to do
 LengthOpt = Annotated[
     int | None, typer.Option("--length", metavar="N", help="Vectors of a random sequence.  [default: the longest trained on]")
 ]
-RepeatsOpt = Annotated[int | None, typer.Option("--repeats", metavar="N", help="repeat-copy: how many times.")]
+RepeatsOpt = Annotated[int | None, typer.Option("--repeats", metavar="N", help="repeat-copy: number of repeats.")]
 ItemsOpt = Annotated[
     int | None, typer.Option("--items", metavar="N", help="associative-recall, priority-sort: items of a random sequence.")
 ]
 BitsOpt = Annotated[
     str | None,
     typer.Option(
-        "--bits", metavar="FILE", help="Your own bits, a vector a line, an empty line between sequences; - for standard input."
+        "--bits",
+        metavar="FILE",
+        help="Your own bits, one vector per line, an empty line between sequences; - for standard input.",
     ),
 ]
 
@@ -56,15 +58,15 @@ def ntm(
     """Copy, recall and sort bits through a memory, and show what is written and read where."""
     given = {"length": length, "repeats": repeats, "items": items}
     sizes = {name: value for name, value in given.items() if value is not None}
-    inputs = _random(task, sizes, options.seed) if bits is None else _own(task, sizes, bits, options.seed)
+    inputs = _draw_random(task, sizes, options.seed) if bits is None else _read_own(task, sizes, bits, options.seed)
     return Job(inputs, replace(options, model=options.model or f"ntm-{task}"))
 
 
-def _random(task: str, sizes: dict[str, int], seed: int) -> Texts:
-    """A random sequence.
+def _draw_random(task: str, sizes: dict[str, int], seed: int) -> Texts:
+    """A random sequence; sizes that aren't given are the longest trained on.
 
     Raises:
-        UsageError: for sizes that the task doesn't have.
+        UsageError: if the task lacks a size or it is out of range.
     """
     import numpy as np
 
@@ -78,27 +80,27 @@ def _random(task: str, sizes: dict[str, int], seed: int) -> Texts:
     return Texts([as_item(spec, drawn, 0, str(task))], several=False)
 
 
-def _own(task: str, sizes: dict[str, int], file: str, seed: int) -> Texts:
+def _read_own(task: str, sizes: dict[str, int], file: str, seed: int) -> Texts:
     """The sequences of a file.
 
     Raises:
-        UsageError: for sizes that the bits themselves tell.
-        NotFoundError, InputError: if there are no bits in it.
+        UsageError: if a size is given that follows from the file.
+        NotFoundError, InputError: if the file is missing or holds no sequence.
     """
     from condgen_ntm.bit_tasks import TASKS, check_sizes
 
     spec = TASKS[task]
     check_sizes(spec, sizes)
     for name in sizes.keys() - {"repeats"}:
-        raise UsageError(f"--bits tells the size itself: it goes without --{name}")
+        raise UsageError(f"--bits can't be combined with --{name}: the size follows from the file")
     source = Source(file)
     try:
         lines = source.open().decode("utf-8-sig").splitlines()
     except UnicodeDecodeError:
-        raise InputError(f"{source.name} is not text", "a vector a line: 01101001") from None
-    sequences = _parted(lines)
+        raise InputError(f"{source.name} is not text", "one vector per line: 01101001") from None
+    sequences = _split_sequences(lines)
     if not sequences:
-        raise InputError(f"{source.name} is empty", "a vector a line: 01101001")
+        raise InputError(f"{source.name} is empty", "one vector per line: 01101001")
     repeats = sizes.get("repeats", spec.sizes.get("repeats", (1, 1))[1])
     several = len(sequences) > 1
     name = Path(source.name).name
@@ -111,8 +113,8 @@ def _own(task: str, sizes: dict[str, int], file: str, seed: int) -> Texts:
     return Texts(read, several)
 
 
-def _parted(lines: Sequence[str]) -> list[list[str]]:
-    """Runs of lines between empty ones."""
+def _split_sequences(lines: Sequence[str]) -> list[list[str]]:
+    """Lines grouped by the empty lines between them."""
     sequences: list[list[str]] = [[]]
     for line in lines:
         if line.strip():

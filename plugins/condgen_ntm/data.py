@@ -1,4 +1,4 @@
-"""The data sets: random sequences of every size that is asked for, the same whenever they are opened."""
+"""The data sets: random sequences of given sizes, the same each time they are opened."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ import numpy as np
 
 from condgen_cli.errors import UsageError
 from condgen_cli.item import Item
-from condgen_ntm.bit_tasks import LARGEST, TASKS, BitTask, smallest
+from condgen_ntm.bit_tasks import LARGEST, TASKS, BitTask, smallest_size
 from condgen_ntm.sequences import Bits, BitSequence, Floats, Sequences, bit_text, optimal_probabilities
 
-__all__ = ["Generated", "as_item", "generated", "parse_ranges"]
+__all__ = ["GeneratedSet", "as_item", "open_generated", "parse_ranges"]
 
 _SEEDS = {"dev": 1, "test": 2}
 _DRAWN = 100
-"""Sequences of a data set that are drawn at once."""
+"""Sequences drawn at once."""
 _RANGE = re.compile(r"(?P<first>\d{1,6})(?:-(?P<last>\d{1,6}))?")
 
 
 def as_item(task: BitTask, sequences: Sequences, row: int, id: str, group: str = "") -> Item:
-    """One row of a batch. ``meta["optimal_bits"]`` is the cost of n-grams under the optimal estimator."""
+    """One row of a batch as an item. For n-grams, ``meta["optimal_bits"]`` is its cost in bits under the optimal estimator."""
     inputs, targets = sequences.inputs[row], sequences.targets[row]
     read = ~inputs[:, list(task.flags)].any(1)
     if not task.online:
@@ -40,16 +40,16 @@ def _optimal_bits(inputs: Floats, targets: Bits) -> float:
     return float(-np.log2(np.where(targets[:, 0] == 1, chances, 1 - chances)).sum())
 
 
-class Generated:
-    """The data set of a task: a group of random sequences for every combination of sizes, the same whenever it is opened.
+class GeneratedSet:
+    """The data set of a task: a group of random sequences for each combination of sizes, the same each time it is opened.
 
     Args:
-        task: whose sequences.
-        split: ``dev`` or ``test``, which differ in all sequences.
-        count: sequences of each group.
-        lists: sizes by the names of the task's lists, as ``parse_ranges`` reads them.
+        task: the task.
+        split: ``dev`` or ``test``, which share no random draws.
+        count: sequences per group.
+        lists: sizes by option name (``BitTask.lists``), in the form of ``parse_ranges``.
     Raises:
-        UsageError: for another split, or sizes that can't be read.
+        UsageError: for an unknown split or malformed sizes.
     """
 
     def __init__(self, task: BitTask, split: str, count: int, lists: Mapping[str, str]) -> None:
@@ -58,7 +58,7 @@ class Generated:
         self.task = task
         self.split = split
         self.count = count
-        values = [parse_ranges(lists[option], option, smallest(task, size)) for size, option in task.lists.items()]
+        values = [parse_ranges(lists[option], option, smallest_size(task, size)) for size, option in task.lists.items()]
         self.groups = [dict(zip(task.lists, combination, strict=True)) for combination in product(*values)]
 
     def __len__(self) -> int:
@@ -66,7 +66,7 @@ class Generated:
 
     def __iter__(self) -> Iterator[Item]:
         for sizes in self.groups:
-            # a group's sequences don't depend on which others there are
+            # seeded by its sizes: a group's sequences don't depend on the other groups
             rng = np.random.default_rng([_SEEDS[self.split], *sizes.values()])
             name = " ".join(f"{size} {value}" for size, value in sizes.items())
             for start in range(0, self.count, _DRAWN):
@@ -75,35 +75,35 @@ class Generated:
                     yield as_item(self.task, drawn, row, f"{self.split}-{name.replace(' ', '-')}-{start + row}", name)
 
 
-def generated(root: Path, split: str, *, task: str, count: str, **lists: str) -> Generated:
-    """Opens ``Generated`` with options as texts.
+def open_generated(root: Path, split: str, *, task: str, count: str, **lists: str) -> GeneratedSet:
+    """A ``GeneratedSet`` from options given as text.
 
     Raises:
-        UsageError: if they can't be read.
+        UsageError: if an option is malformed.
     """
     if not count.isdecimal() or not int(count):
-        raise UsageError(f"count can't be {count!r}", "how many sequences of each size: --set count=100")
-    return Generated(TASKS[task], split, int(count), lists)
+        raise UsageError(f"count can't be {count!r}", "the number of sequences of each size: --set count=100")
+    return GeneratedSet(TASKS[task], split, int(count), lists)
 
 
-copy_set = partial(generated, task="copy")
-repeat_copy_set = partial(generated, task="repeat-copy")
-associative_recall_set = partial(generated, task="associative-recall")
-n_grams_set = partial(generated, task="n-grams")
-priority_sort_set = partial(generated, task="priority-sort")
+copy_set = partial(open_generated, task="copy")
+repeat_copy_set = partial(open_generated, task="repeat-copy")
+associative_recall_set = partial(open_generated, task="associative-recall")
+n_grams_set = partial(open_generated, task="n-grams")
+priority_sort_set = partial(open_generated, task="priority-sort")
 
 
 def parse_ranges(text: str, option: str, least: int = 1) -> list[int]:
-    """Numbers and ranges between commas: ``1-20,40`` is 1 to 20 and 40.
+    """Numbers and ranges separated by commas: ``1-20,40`` is 1 to 20 and 40.
 
     Raises:
-        UsageError: if it is nothing of the kind, or a number is below ``least``.
+        UsageError: if the text is malformed, or a number is below ``least`` or above ``LARGEST``.
     """
     numbers: list[int] = []
     for part in text.split(","):
         found = _RANGE.fullmatch(part.strip())
         if found is None:
-            raise UsageError(f"{option} can't be {text!r}", f"numbers and ranges between commas: --set {option}=1-20,40")
+            raise UsageError(f"{option} can't be {text!r}", f"numbers and ranges separated by commas: --set {option}=1-20,40")
         numbers += range(int(found["first"]), int(found["last"] or found["first"]) + 1)
     if not numbers or min(numbers) < least or max(numbers) > LARGEST:
         raise UsageError(f"{option} can't be {text!r}", f"from {least} to {LARGEST}")

@@ -1,7 +1,9 @@
-"""A whole sequence of the machine with full addressing, and its gradient written out: the same numbers as ``Machine`` gives one
-operation at a time, in about 0.6 of the CPU time: automatic differentiation keeps books of many small tensors.
+"""The machine with full addressing over a whole sequence, with a hand-written gradient.
 
-Symbols are those of Graves et al. 2014, section 3; a name with ``d_`` before it is the gradient of the loss.
+It computes what ``Machine`` computes step by step in about 0.6 of the CPU time, since automatic differentiation spends much of
+its time on bookkeeping for many small tensors.
+
+Symbols are those of Graves et al. 2014, section 3; ``d_x`` is the gradient of the loss with respect to ``x``.
 """
 
 from __future__ import annotations
@@ -18,19 +20,19 @@ from condgen_ntm.memory import KEPT, write
 __all__ = ["Layout", "run_fused"]
 
 SHORTEST = 1e-12
-"""Length that shorter vectors are taken to have, as in ``F.normalize``."""
+"""Lower bound of a vector's norm, as in ``F.normalize``."""
 
 _softmax_backward = torch._softmax_backward_data
 
 
 class Layout(NamedTuple):
-    """What the controller emits, in order: sizes of its sections.
+    """Sizes of the sections of the controller's output layer, in order.
 
     Args:
-        keys, add: through tanh.
-        gate, erase: through the logistic function.
-        positive: β and γ - 1 of all heads, through softplus.
-        moves: shares of each shift, through a softmax.
+        keys, add: keys and add vectors, before tanh.
+        gate, erase: interpolation gates and erase vectors, before the logistic function.
+        positive: β and γ - 1 of all heads, before softplus.
+        moves: shift weights, before a softmax.
     """
 
     keys: int
@@ -42,7 +44,7 @@ class Layout(NamedTuple):
 
 
 class _Step(NamedTuple):
-    """What the gradient of a step needs: read-only, with heads as (batch, heads, …)."""
+    """Tensors of a forward step that its gradient needs; read-only, with heads as (batch, heads, …)."""
 
     gates: Tensor
     squashed: Tensor
@@ -76,13 +78,16 @@ def run_fused(
     read_heads: int,
     recurrent: bool,
 ) -> Tensor:
-    """As ``Machine.forward``: the controller's hidden layer and what was read, (steps, batch, size).
+    """As ``Machine.forward``: hidden states and read vectors, (steps, batch, size).
 
     Args:
-        taken: (steps, batch, gates), what the controller takes from the input.
-        back: (gates, …), its weights of its own state (if recurrent) and of what was read.
-        emit, bias: of the layer that emits the heads' parameters.
-        start: hidden state, cell, what was read, weightings, memory.
+        taken: (steps, batch, gates) input part of the controller's gates.
+        back: (gates, …) the controller's weights of its own state (if recurrent) and of the read vectors.
+        emit, bias: weight and bias of the output layer that gives the heads' parameters.
+        start: initial hidden state, cell, read vectors, weightings and memory.
+        layout: sizes of the output layer's sections.
+        read_heads: number of read heads, which come first.
+        recurrent: whether the controller is an LSTM.
     """
     outputs: Tensor = _Fused.apply(taken, back, emit, bias, *start, layout, read_heads, recurrent)  # type: ignore[no-untyped-call]
     return outputs
@@ -235,7 +240,7 @@ class _Fused(torch.autograd.Function):
             along = (d_unit * step.unit_keys).sum(-1, keepdim=True)
             d_keys = torch.addcmul(d_unit, along, step.unit_keys, value=-1).mul_(step.key_scale)
 
-            # what the controller emitted
+            # the controller's output layer
             d_bounded = torch.cat([d_keys.flatten(1), d_add.flatten(1)], 1)
             d_bounded.addcmul_(d_bounded * step.bounded, step.bounded, value=-1)
             d_shares = torch.cat([d_gate, d_erase.flatten(1)], 1).mul_(step.shares)
@@ -270,13 +275,13 @@ class _Fused(torch.autograd.Function):
 
 
 def _erase_add(bounded: Tensor, shares: Tensor, layout: Layout, slot_size: int) -> tuple[Tensor, Tensor]:
-    """(batch, heads, slot_size) each."""
+    """Erase and add vectors, (batch, heads, slot_size) each."""
     batch = len(bounded)
     return shares[:, layout.gate :].view(batch, -1, slot_size), bounded[:, layout.keys :].view(batch, -1, slot_size)
 
 
 def _erasing_backward(memory: Tensor, weights: Tensor, erase: Tensor, d_written: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Gradients of the memory before, of ``erase``, and less that of the weightings, by way of erasing."""
+    """Gradients of erasing: of the memory before it, of ``erase``, and minus that of the weightings."""
     if weights.shape[1] == 1:
         lost = d_written * memory
         d_memory = torch.addcmul(d_written, d_written, torch.bmm(weights.transpose(1, 2), erase), value=-1)
@@ -289,7 +294,7 @@ def _erasing_backward(memory: Tensor, weights: Tensor, erase: Tensor, d_written:
 
 
 def _shift_backward(weights: Tensor, d_shifted: Tensor, kernel: Tensor) -> Tensor:
-    """The kernel's gradient."""
+    """The gradient of a shift's kernel."""
     reach = kernel.shape[-1] // 2
     ring = torch.cat([weights[..., -reach:], weights, weights[..., :reach]], -1) if reach else weights
     return (d_shifted.unsqueeze(2) @ ring.unfold(-1, kernel.shape[-1], 1)).squeeze(2)

@@ -8,27 +8,27 @@ import torch
 from torch import Tensor, nn
 
 from condgen_cli.nn.recurrent import StepwiseLinear
-from condgen_ntm.addressing import Emitted, FullAddressing, SimpleAddressing
+from condgen_ntm.addressing import AddressingParameters, FullAddressing, SimpleAddressing
 from condgen_ntm.fused import Layout, run_fused
 from condgen_ntm.memory import read, write
 
-__all__ = ["Machine", "Recorded"]
+__all__ = ["Machine", "MemoryRecord"]
 
 Start = tuple[Tensor, Tensor, Tensor, Tensor, Tensor]
 
 CONSTANT = 1e-6
-"""What a constant memory holds at first."""
+"""Every number of a constant initial memory."""
 FOCUS = 5.0
-"""Logit of slot 0 in the first weightings: slots of a constant memory differ by where heads start alone."""
+"""Logit of slot 0 in the initial weightings; slots of a constant memory differ only by where heads start."""
 
 
-class Recorded(NamedTuple):
-    """What happened to the memory, (steps, batch, …) each.
+class MemoryRecord(NamedTuple):
+    """Weightings and memory at each step.
 
     Args:
         weights: (steps, batch, heads, slots), read heads first.
-        contents: (steps, batch, slots, slot_size), after each step's writing.
-        erase, add: (steps, batch, write_heads, slot_size).
+        contents: (steps, batch, slots, slot_size), after the step's write.
+        erase, add: (steps, batch, write_heads, slot_size) erase and add vectors.
     """
 
     weights: Tensor
@@ -38,17 +38,18 @@ class Recorded(NamedTuple):
 
 
 class Machine(nn.Module):
-    """At each step the controller takes the input and what was read before, all heads find their places in the memory as it is,
-    then it is written to, then it is read: r_t comes from M_t (eq. 2), which already holds what step t wrote (eqs. 3 and 4).
+    """The network. At each step the controller reads the input and the previous read vectors, all heads address the memory,
+    the write heads write, then the read heads read: r_t is read from M_t (eq. 2), after the writes of step t (eqs. 3 and 4).
 
     Args:
-        inputs: channels.
-        hidden_size: of the controller; an LSTM, or with ``recurrent=False`` one hidden layer that has no state of its own.
-        read_heads, write_heads: at least one of each.
-        slots, slot_size: of the memory.
-        addressing: ``full``, or ``simple`` for content alone.
+        inputs: number of input channels.
+        hidden_size: units of the controller.
+        recurrent: whether the controller is an LSTM; else a feed-forward hidden layer.
+        read_heads, write_heads: numbers of heads, at least 1 each.
+        slots, slot_size: shape of the memory.
+        addressing: ``full``, or ``simple`` for content-based addressing alone.
         shifts: see ``FullAddressing``.
-        learned_memory: the memory at first is learned, rather than 1e-6 everywhere.
+        learned_memory: whether the initial memory is learned, rather than 1e-6 everywhere.
     """
 
     def __init__(
@@ -79,35 +80,32 @@ class Machine(nn.Module):
         self.layout = Layout(keys, write_heads * slot_size, gate, write_heads * slot_size, positive, moves)
         self.emit = nn.Linear(hidden_size, sum(self.layout))
         self.first_read = nn.Parameter(torch.zeros(read_heads * slot_size))
-        if recurrent:
-            self.first_state = nn.Parameter(torch.zeros(2, hidden_size))
-        if full:
-            self.first_weights = nn.Parameter(torch.zeros(heads, slots))
-        if learned_memory:
-            self.first_memory = nn.Parameter(torch.empty(slots, slot_size))
+        self.first_state = nn.Parameter(torch.zeros(2, hidden_size)) if recurrent else None
+        self.first_weights = nn.Parameter(torch.zeros(heads, slots)) if full else None
+        self.first_memory = nn.Parameter(torch.empty(slots, slot_size)) if learned_memory else None
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Glorot's for the layers, an open forget gate, first weightings on slot 0."""
+        """Glorot initialisation of the layers, forget gate biases of 1, initial weightings on slot 0."""
         for layer in (self.take, self.back, self.emit):
             nn.init.xavier_uniform_(layer.weight)
         nn.init.zeros_(self.take.bias)
         nn.init.zeros_(self.emit.bias)
         if self.recurrent:
             nn.init.constant_(self.take.bias[: len(self.take.bias) // 4], 1.0)
-        if hasattr(self, "first_weights"):
+        if self.first_weights is not None:
             nn.init.constant_(self.first_weights[:, 0], FOCUS)
-        if hasattr(self, "first_memory"):
+        if self.first_memory is not None:
             nn.init.normal_(self.first_memory, std=0.1)
 
-    def forward(self, inputs: Tensor, record: bool = False) -> tuple[Tensor, Recorded | None]:
+    def forward(self, inputs: Tensor, record: bool = False) -> tuple[Tensor, MemoryRecord | None]:
         """Run over whole sequences.
 
         Args:
             inputs: (steps, batch, channels), at least one step.
-            record: keep what happens to the memory.
+            record: whether to record weightings and memory.
         Returns:
-            the controller's hidden layer and what was read, (steps, batch, size); the record.
+            The hidden state and read vectors of each step, concatenated, (steps, batch, size); the record or None.
         """
         taken = self.take(inputs)
         start = self._start(inputs.shape[1])
@@ -116,7 +114,7 @@ class Machine(nn.Module):
             return run_fused(taken, *weights, start, self.layout, self.read_heads, self.recurrent), None
         return self._stepwise(taken, start, record)
 
-    def _stepwise(self, taken: Tensor, start: Start, record: bool) -> tuple[Tensor, Recorded | None]:
+    def _stepwise(self, taken: Tensor, start: Start, record: bool) -> tuple[Tensor, MemoryRecord | None]:
         hidden, cell, found, weights, memory = start
         steps, batch, _ = taken.shape
         back = StepwiseLinear(self.back.weight, None, [batch] * steps)
@@ -130,24 +128,24 @@ class Machine(nn.Module):
             keys, add, gate, erase, positive, moves = torch.split(emit(hidden), list(self.layout), 1)
             erase = erase.sigmoid().view(batch, self.write_heads, self.slot_size)
             add = add.tanh().view(batch, self.write_heads, self.slot_size)
-            weights = self.addressing(Emitted(keys, gate, positive, moves), memory, weights)
+            weights = self.addressing(AddressingParameters(keys, gate, positive, moves), memory, weights)
             memory = write(memory, weights[:, self.read_heads :], erase, add)
             found = read(memory, weights[:, : self.read_heads])
             outputs.append(torch.cat([hidden, found], 1))
             if record:
                 recorded.append((weights, memory, erase, add))
-        kept = Recorded(*map(torch.stack, zip(*recorded, strict=True))) if record else None
+        kept = MemoryRecord(*map(torch.stack, zip(*recorded, strict=True))) if record else None
         return torch.stack(outputs), kept
 
     def _start(self, batch: int) -> Start:
-        """Hidden state, cell, what was read, weightings and memory before the first step, a row for each sequence."""
+        """Initial hidden state, cell, read vectors, weightings and memory, one row per sequence."""
         found = self.first_read.tanh().expand(batch, -1)
         hidden = cell = found
-        if self.recurrent:
+        if self.first_state is not None:
             hidden, cell = self.first_state.unsqueeze(1).expand(-1, batch, -1).unbind(0)
         shape = batch, self.slots, self.slot_size
-        memory = self.first_memory.expand(shape) if hasattr(self, "first_memory") else found.new_full(shape, CONSTANT)
-        weights = self.first_weights.softmax(-1).expand(batch, -1, -1) if hasattr(self, "first_weights") else found
+        memory = found.new_full(shape, CONSTANT) if self.first_memory is None else self.first_memory.expand(shape)
+        weights = found if self.first_weights is None else self.first_weights.softmax(-1).expand(batch, -1, -1)
         return hidden, cell, found, weights, memory
 
 

@@ -1,4 +1,4 @@
-"""Reading and writing (Graves et al. 2014, sections 3.1 and 3.2). A memory is (batch, slots, slot_size)."""
+"""Reading and writing the memory (Graves et al. 2014, sections 3.1 and 3.2)."""
 
 from __future__ import annotations
 
@@ -8,16 +8,21 @@ from torch import Tensor
 __all__ = ["KEPT", "read", "write"]
 
 KEPT = 1e-6
-"""Where several heads write, the least share that one leaves: the gradient of a product divides by it."""
+"""With several write heads, the lower bound of the factor that one head's erasing leaves: the gradient divides by it."""
 
 
 def read(memory: Tensor, weights: Tensor) -> Tensor:
-    """Σ w(i) M(i) (eq. 2) for every head: weights (batch, heads, slots) to (batch, heads · slot_size)."""
+    """Read vectors Σ w(i) M(i) (eq. 2) of all heads, (batch, heads · slot_size).
+
+    Args:
+        memory: (batch, slots, slot_size).
+        weights: (batch, heads, slots).
+    """
     return torch.bmm(weights, memory).flatten(1)
 
 
 def write(memory: Tensor, weights: Tensor, erase: Tensor, add: Tensor) -> Tensor:
-    """M ⊙ Π (1 - w eᵀ) + Σ w aᵀ (eqs. 3 and 4): all heads erase, then all add, so that their order doesn't matter.
+    """The memory M ⊙ Π (1 - w eᵀ) + Σ w aᵀ (eqs. 3 and 4): all heads erase, then all add, so their order doesn't matter.
 
     Args:
         memory: (batch, slots, slot_size).

@@ -1,4 +1,4 @@
-"""How well bits are written."""
+"""Bit errors and cross-entropy of written sequences."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ if TYPE_CHECKING:
 __all__ = ["BitErrors"]
 
 SMALLEST = 1e-9
-"""Probabilities are told to nine decimals."""
+"""Lower bound of a probability: they are reported with nine decimals."""
 
 
 class BitErrors(Metric):
-    """Means over sequences: wrong bits; the cross-entropy of the right ones in bits; the same of the best possible estimator,
-    for items whose ``meta`` has it as ``optimal_bits``.
+    """Means over sequences: wrong bits; cross-entropy of the target in bits; the same under the optimal estimator, for items
+    with ``meta["optimal_bits"]``.
 
-    Reads probabilities of ones from ``Generation.details["probabilities"]``. Statistics: wrong bits, cross-entropy, optimal
-    cross-entropy, number of items that have it.
+    Probabilities of ones are read from ``Generation.details["probabilities"]``. Statistics: wrong bits, cross-entropy, optimal
+    cross-entropy, number of items that have one.
     """
 
     keys = ("bit_errors", "bits_per_sequence", "optimal_bits_per_sequence")
@@ -44,7 +44,7 @@ class BitErrors(Metric):
         return {"bit_errors": wrong / n, "bits_per_sequence": bits / n, "optimal_bits_per_sequence": best}
 
     def remarks(self, items: Sequence[Item], totals: NDArray[np.float64]) -> dict[str, str]:
-        return {} if totals[3] else {"optimal_bits_per_sequence": "no best possible estimator is known for these items"}
+        return {} if totals[3] else {"optimal_bits_per_sequence": "no optimal estimator is known for these items"}
 
 
 def _row(item: Item, generation: Generation) -> list[float]:

@@ -1,4 +1,4 @@
-"""Models that turn sequences of bits into others: the neural Turing machine (Graves et al. 2014), and an LSTM beside it."""
+"""Models that map sequences of bits to others: the neural Turing machine (Graves et al. 2014) and an LSTM for comparison."""
 
 from __future__ import annotations
 
@@ -18,23 +18,24 @@ from condgen_cli.render.tape import Tape
 from condgen_cli.training import check
 from condgen_ntm.bit_tasks import TASKS, find_sizes
 from condgen_ntm.data import as_item
-from condgen_ntm.machine import Machine, Recorded
+from condgen_ntm.machine import Machine, MemoryRecord
 from condgen_ntm.sequences import BitSequence, Floats, Sequences, bit_text
 
-__all__ = ["NtmConfig", "NtmModel", "Problems", "build"]
+__all__ = ["BitBatch", "NtmConfig", "NtmModel", "build"]
 
 
 class NtmConfig(BaseModel):
     """Options of the models.
 
     Args:
-        task: what it is for: ``copy``, ``repeat-copy``, ``associative-recall``, ``n-grams`` or ``priority-sort``.
-        kind: ``ntm``, or ``lstm`` for a network without a memory of slots.
-        hidden_size: of the controller, or of each of the LSTM's ``layers``.
+        task: ``copy``, ``repeat-copy``, ``associative-recall``, ``n-grams`` or ``priority-sort``.
+        kind: ``ntm``, or ``lstm`` for a network without an external memory.
+        hidden_size: units of the controller, or of each LSTM layer.
+        layers: layers of the LSTM; only with ``kind = "lstm"``.
         controller: ``lstm`` or ``feedforward``.
         read_heads, write_heads, slots, slot_size, addressing, shifts: see ``Machine``.
         initial_memory: ``constant`` (1e-6) or ``learned``.
-        clip: what outputs are limited to, either way, before their nonlinearity.
+        clip: bound of the absolute value of output logits.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -54,23 +55,24 @@ class NtmConfig(BaseModel):
     clip: float = Field(20.0, gt=0)
 
     @model_validator(mode="after")
-    def _possible(self) -> NtmConfig:
+    def _check_options(self) -> NtmConfig:
         if self.addressing == "simple" and self.initial_memory == "constant":
             raise ValueError("simple addressing needs slots that differ: initial_memory must be learned")
         if 2 * self.shifts >= self.slots:
-            raise ValueError("shifts reach around the memory: slots must be more than twice as many")
+            raise ValueError("shifts wrap around the memory: slots must be more than twice as many")
         return self
 
 
-class Problems(NamedTuple):
+class BitBatch(NamedTuple):
     """A batch of sequences.
 
     Args:
         inputs: (steps, batch, channels), zero where padded.
-        read, answers: of each, how many steps it has and in how many of them, the last ones, it answers.
-        targets: of each, what it should write, a vector of bits as a text for each answer.
-        warnings: for each.
-        doubts: for each, see ``condgen_cli.generation.Generation``.
+        read: steps of each sequence.
+        answers: output steps of each sequence, its last ones.
+        targets: target vectors of each sequence, as texts of bits.
+        warnings: warnings for each sequence.
+        doubts: doubt of each output, see ``condgen_cli.generation.Generation``.
     """
 
     inputs: Tensor
@@ -111,20 +113,20 @@ class NtmModel(Predictor):
         """Logits (steps, batch, outputs) for inputs (steps, batch, channels), at every step."""
         return self._run(inputs, record=False)[0]
 
-    def _run(self, inputs: Tensor, record: bool) -> tuple[Tensor, Recorded | None]:
+    def _run(self, inputs: Tensor, record: bool) -> tuple[Tensor, MemoryRecord | None]:
         if self.config.kind == "lstm":
             found, kept = self.lstm(inputs)[0], None
         else:
             found, kept = self.machine(inputs, record)
         return self.output(found).clamp(-self.config.clip, self.config.clip), kept
 
-    def collate(self, items: Sequence[Item]) -> Problems:
+    def collate(self, items: Sequence[Item]) -> BitBatch:
         """Tensors of the items' sequences.
 
         Raises:
             InputError: if one belongs to another task.
         """
-        sequences = [self._checked(item.condition) for item in items]
+        sequences = [self._check_task(item.condition) for item in items]
         steps = max(len(sequence.inputs) for sequence in sequences)
         inputs = torch.zeros(steps, len(sequences), self.task.inputs)
         for row, sequence in enumerate(sequences):
@@ -133,9 +135,9 @@ class NtmModel(Predictor):
         answers = [len(sequence.targets) for sequence in sequences]
         doubts = [_doubt(sequence) for sequence in sequences]
         targets = [bit_text(sequence.targets).split() for sequence in sequences]
-        return Problems(inputs, read, answers, targets, [self._warnings(sequence) for sequence in sequences], doubts)
+        return BitBatch(inputs, read, answers, targets, [self._warnings(sequence) for sequence in sequences], doubts)
 
-    def _checked(self, sequence: BitSequence) -> BitSequence:
+    def _check_task(self, sequence: BitSequence) -> BitSequence:
         if sequence.task != self.task.name:
             raise InputError(f"the model is for {self.task.name}, not for {sequence.task}", f"condgen ntm {self.task.name}")
         return sequence
@@ -147,13 +149,12 @@ class NtmModel(Predictor):
             return ()
         return (f"{stored} vectors to remember are more than the memory's {self.config.slots} slots",)
 
-    def predict(self, batch: Problems) -> list[Generation]:
-        """What is written for each sequence.
+    def predict(self, batch: BitBatch) -> list[Generation]:
+        """The output for each sequence.
 
-        ``output`` is a text of bits, ``01101001 11010010``, and ``tokens`` are its vectors. ``details`` has the ``target``, the
-        vectors that it should have written; its ``errors``, ``{"step": 3, "bit": 0}``, both from 0; and ``probabilities``, of a
-        1 for every bit. Attention is ``read`` and ``write``, [steps, slots], with an axis for heads between
-        them if there are several.
+        ``output`` is a text of bits, ``01101001 11010010``, and ``tokens`` are its vectors. ``details`` holds ``target``, the
+        target vectors; ``errors``, the wrong bits as ``{"step": 3, "bit": 0}``, counted from 0; and ``probabilities``, that of
+        a 1 for each bit. Attention maps are ``read`` and ``write``, [steps, slots], or [steps, heads, slots] for several.
         """
         logits, recorded = self._run(batch.inputs, record=True)
         chances = logits.sigmoid().cpu().numpy()
@@ -210,8 +211,8 @@ class NtmModel(Predictor):
         return maps
 
     def _labels(self, inputs: Floats, tokens: Sequence[str]) -> tuple[str, ...]:
-        """The bits that a step reads, and after a blank their priority in tenths of its range, 0 to 9; ``|`` where it reads a
-        flag, and after ``>`` the bits that it writes."""
+        """A label for each step: the input bits, then the priority in tenths of its range (0 to 9) if there is one; ``|`` for a
+        flag; and after ``>`` the output bits."""
         read = ["".join("01"[int(bit)] for bit in vector[: self.task.bits]) for vector in inputs]
         if self.task.priority is not None:
             tenths = np.floor(5 * (inputs[:, self.task.priority] + 1)).clip(0, 9)
@@ -224,7 +225,7 @@ class NtmModel(Predictor):
 
     @torch.inference_mode()
     def condition(self, item: Item) -> Tape | None:
-        """What the weights lie on: the memory, step by step. The sequence is run for it once more."""
+        """The memory at each step, for drawing. The sequence is run once more for it."""
         if self.config.kind == "lstm":
             return None
         inputs = self.collate([item]).inputs.to(self.output.weight.device)
@@ -233,18 +234,18 @@ class NtmModel(Predictor):
         return Tape(*(part[:, 0].cpu().numpy() for part in (recorded.contents, recorded.erase, recorded.add)))
 
     def length(self, item: Item) -> int:
-        """Steps, by which batches are sorted."""
+        """Number of steps, by which batches are sorted."""
         return len(item.condition.inputs)
 
     def example(self) -> Item:
-        """A sequence as long as the longest that the paper trains on, for counting operations."""
+        """A sequence of the greatest size that the paper trains on, for counting operations."""
         sizes = {name: high for name, (_, high) in self.task.sizes.items()}
         drawn: Sequences = self.task.draw(np.random.default_rng(0), 1, **sizes)
         return as_item(self.task, drawn, 0, "example")
 
 
 def _errors(written: Sequence[str], target: Sequence[str]) -> list[dict[str, int]]:
-    """Which bits are wrong."""
+    """Steps and bits where the output differs from the target."""
     return [
         {"step": step, "bit": bit}
         for step, (one, other) in enumerate(zip(written, target, strict=True))
@@ -254,7 +255,7 @@ def _errors(written: Sequence[str], target: Sequence[str]) -> list[dict[str, int
 
 
 def _doubt(sequence: BitSequence) -> str:
-    """That a sequence has sizes which its task isn't trained on, if it has."""
+    """A note if a sequence's size is outside the range trained on, else empty."""
     beyond = []
     for name, size in find_sizes(sequence).items():
         low, high = TASKS[sequence.task].sizes[name]

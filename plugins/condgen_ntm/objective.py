@@ -1,4 +1,4 @@
-"""What the networks are trained for: the cross-entropy of the bits that they are to write."""
+"""The training objective: cross-entropy of the target bits."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ __all__ = ["Objective"]
 
 
 class Objective(training.Objective):
-    """Cross-entropy in nats a sequence, the mean over the batch; logged in bits as well, with the wrong bits a sequence."""
+    """Cross-entropy per sequence in nats, averaged over the batch; also logged in bits, with the wrong bits per sequence."""
 
     def __init__(self, model: NtmModel) -> None:
         super().__init__()
         self.model = model
 
     def forward(self, batch: tuple[Tensor, Tensor]) -> tuple[Tensor, dict[str, Tensor | int]]:
-        """Of inputs (steps, batch, channels) and targets (answers, batch, outputs), floats both."""
+        """Loss and statistics of inputs (steps, batch, channels) and targets (answers, batch, outputs), both floats."""
         inputs, targets = batch
         logits = self.model(inputs)[len(inputs) - len(targets) :]
         count = inputs.shape[1]

@@ -1,4 +1,4 @@
-"""Somebody's own bits as a sequence."""
+"""Sequences of a user's own bits."""
 
 from __future__ import annotations
 
@@ -17,15 +17,16 @@ _LINE = re.compile(r"(?P<bits>[01]+)(?:[\s:,]+(?P<priority>-?\d*\.?\d+))?")
 
 
 def read_sequence(task: BitTask, lines: Sequence[str], place: str, repeats: int, rng: np.random.Generator) -> Sequences:
-    """Somebody's own bits as a sequence.
+    """Make a sequence of a user's own bits.
 
     Args:
-        lines: a vector each, ``01101001``; with priority sort a number may follow, its priority.
-        place: what errors call them.
-        repeats: of repeat copy.
-        rng: draws what the bits don't tell: priorities, and which item is asked for.
+        task: the task.
+        lines: one vector each, such as ``01101001``; for priority sort a number may follow, its priority.
+        place: name of the input in error messages.
+        repeats: repeats of repeat copy.
+        rng: source of what isn't given: priorities, and the queried item.
     Raises:
-        InputError: if they are no bits, not of one width, or not as many as the task needs.
+        InputError: if a line isn't a vector of bits, widths differ, or the task needs another number of vectors.
     """
     found = [_LINE.fullmatch(line.strip()) for line in lines]
     for number, (line, match) in enumerate(zip(lines, found, strict=True), 1):
@@ -38,7 +39,7 @@ def read_sequence(task: BitTask, lines: Sequence[str], place: str, repeats: int,
         vectors = parse_bits(" ".join(matches_bits))
     else:
         if len(width) > 1:
-            raise InputError(f"{place}: its vectors have {', '.join(map(str, sorted(width)))} bits; they must be of one width")
+            raise InputError(f"{place}: its vectors have {', '.join(map(str, sorted(width)))} bits; all need the same width")
         vectors = parse_bits(" ".join(match["bits"] for match in matches))
         if vectors.shape[1] > task.bits:
             raise InputError(f"{place}: vectors of {vectors.shape[1]} bits are wider than the model's {task.bits}")

@@ -1,6 +1,6 @@
-"""Sequences of bits as Graves et al. 2014, section 4, have them: what a network reads, and what it is to write.
+"""Input and target sequences of the tasks of Graves et al. 2014, section 4.
 
-Sequences are arrays of a whole batch, all of one length. A vector of bits stands in the first channels, flags come after it.
+Arrays hold a whole batch of equal length. The bits of a vector are the first channels, flags follow.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ Floats = NDArray[np.float32]
 ITEM_VECTORS = 3
 """Vectors of an item in associative recall."""
 ORDER = 6
-"""Of the n-grams: a bit depends on the five before it."""
+"""Order of the n-grams: a bit depends on the five before it."""
 KEPT = 0.8
 """Share of the vectors that priority sort writes: 16 of 20."""
 _REPEATS = 5.5, 8.25**0.5
-"""Mean and standard deviation of a number drawn from 1 to 10: what repeats are normalised by, those beyond 10 as well."""
+"""Mean and standard deviation of a uniform number from 1 to 10, by which all numbers of repeats are normalised."""
 
 
 class Sequences(NamedTuple):
@@ -45,7 +45,7 @@ class Sequences(NamedTuple):
 
     Args:
         inputs: (batch, steps, channels).
-        targets: (batch, answers, outputs), what is to be written in the last ``answers`` steps.
+        targets: (batch, answers, outputs), the targets of the last ``answers`` steps.
     """
 
     inputs: Floats
@@ -53,7 +53,7 @@ class Sequences(NamedTuple):
 
 
 class BitSequence(NamedTuple):
-    """The condition of an item: one row of ``Sequences``, and the name of its task."""
+    """The condition of an item: a row of ``Sequences`` and its task's name."""
 
     task: str
     inputs: Floats
@@ -61,7 +61,7 @@ class BitSequence(NamedTuple):
 
 
 def copy(vectors: Bits) -> Sequences:
-    """Vectors (batch, length, bits), a flag; to be written: the vectors (section 4.1)."""
+    """Input: vectors (batch, length, bits), a flag. Target: the vectors (section 4.1)."""
     batch, length, bits = vectors.shape
     inputs = np.zeros((batch, 2 * length + 1, bits + 1), np.float32)
     inputs[:, :length, :bits] = vectors
@@ -70,8 +70,7 @@ def copy(vectors: Bits) -> Sequences:
 
 
 def repeat_copy(vectors: Bits, repeats: int) -> Sequences:
-    """Vectors (batch, length, bits), a flag beside the number of repeats; to be written: the vectors so many times, an end
-    marker.
+    """Input: vectors (batch, length, bits), a flag with the number of repeats. Target: the vectors repeated, an end marker.
 
     The number is normalised to mean 0 and variance 1 over 1 to 10 (section 4.2). The marker is an output channel of its own.
     """
@@ -87,12 +86,12 @@ def repeat_copy(vectors: Bits, repeats: int) -> Sequences:
 
 
 def associative_recall(items: Bits, asked: NDArray[np.int64]) -> Sequences:
-    """Items (batch, count, vectors, bits), each after a flag; then an item between flags of another kind; to be written: the
-    item that came after it (section 4.3).
+    """Input: items, each after a flag; then a query item between flags of another kind. Target: the item that followed it
+    (section 4.3).
 
     Args:
-        items: at least two of them.
-        asked: (batch,) which one is shown again, from 0 to count - 2.
+        items: (batch, count, vectors, bits), at least two items.
+        asked: (batch,) index of the query item, from 0 to count - 2.
     """
     batch, count, size, bits = items.shape
     rows = np.arange(batch)
@@ -108,15 +107,16 @@ def associative_recall(items: Bits, asked: NDArray[np.int64]) -> Sequences:
 
 
 def n_grams(bits: Bits) -> Sequences:
-    """Bits (batch, length), one a step; to be written: the next bit, once there are five before it (section 4.4)."""
+    """Input: bits (batch, length), one per step. Target: the next bit, from the sixth bit on (section 4.4)."""
     return Sequences(bits[:, :-1, None].astype(np.float32), bits[:, ORDER - 1 :, None])
 
 
 def priority_sort(vectors: Bits, priorities: NDArray[np.float64]) -> Sequences:
-    """Vectors (batch, count, bits), each with its priority, then a flag; to be written: the four fifths with the highest
-    priorities, highest first (section 4.5).
+    """Input: vectors with their priorities, a flag. Target: the four fifths with the highest priorities, highest first
+    (section 4.5).
 
     Args:
+        vectors: (batch, count, bits).
         priorities: (batch, count) from -1 to 1.
     """
     batch, count, bits = vectors.shape
@@ -130,8 +130,8 @@ def priority_sort(vectors: Bits, priorities: NDArray[np.float64]) -> Sequences:
 
 
 def optimal_probabilities(bits: Bits) -> NDArray[np.float64]:
-    """What the optimal estimator gives for a 1 at each bit with five before it: (N1 + 1/2) / (N1 + N0 + 1), where N1 and N0
-    count ones and zeros that came after the same five bits so far (eq. 10).
+    """P(1) under the optimal estimator for each bit with five before it: (N1 + 1/2) / (N1 + N0 + 1), where N1 and N0 count the
+    ones and zeros that followed the same five bits so far (eq. 10).
 
     Args:
         bits: (batch, length).
@@ -153,5 +153,5 @@ def bit_text(vectors: Bits) -> str:
 
 
 def parse_bits(text: str) -> Bits:
-    """The bits (steps, outputs) of what ``bit_text`` wrote."""
+    """Bits (steps, outputs) of a text as ``bit_text`` writes it."""
     return np.array([[character == "1" for character in vector] for vector in text.split()], np.uint8)

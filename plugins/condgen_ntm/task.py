@@ -1,4 +1,4 @@
-"""What the ntm command reads and prints: bits, and beside them what they should be."""
+"""Input and output of the ntm command: bits, and the target beside them."""
 
 from __future__ import annotations
 
@@ -20,11 +20,13 @@ _RED = "\x1b[1;31m{}\x1b[0m"
 
 
 def read(source: str) -> Iterator[Item]:
-    """A sequence from a text: the task and its vectors, ``copy 01101001 11010010``; of repeat copy ``x3`` at the end says how
-    many times, of priority sort ``01101001:0.5`` gives a vector its priority. What the bits don't tell, the text draws itself.
+    """A sequence from a text: a task and its vectors, such as ``copy 01101001 11010010``.
+
+    For repeat copy, ``x3`` at the end is the number of repeats; for priority sort, ``01101001:0.5`` gives a vector a priority.
+    What isn't given is drawn at random, seeded by the text.
 
     Raises:
-        InputError: if it is nothing of the kind.
+        InputError: if the text is malformed.
     """
     import numpy as np
 
@@ -34,7 +36,7 @@ def read(source: str) -> Iterator[Item]:
 
     name, *vectors = source.split() or [""]
     if name not in TASKS:
-        raise InputError(f"{name!r} is no task", f"a task and bits: 'copy 01101001 11010010'; tasks: {', '.join(TASKS)}")
+        raise InputError(f"{name!r} is not a task", f"a task and bits: 'copy 01101001 11010010'; tasks: {', '.join(TASKS)}")
     repeats = 1
     if vectors and vectors[-1][:1] == "x" and vectors[-1][1:].isdecimal():
         repeats = int(vectors.pop()[1:])
@@ -44,7 +46,7 @@ def read(source: str) -> Iterator[Item]:
 
 
 def text(generation: Generation, color: bool) -> str:
-    """Target and output as pictures, bits down and steps across, wrong bits marked; below them how many there are."""
+    """Target and output as pictures, bits down and steps across, wrong bits marked, and the number of wrong bits."""
     wanted, written = list(generation.details["target"]), list(generation.tokens)
     wrong = {(error["step"], error["bit"]) for error in generation.details["errors"]}
     across = max(8, console.width() - len("target  "))

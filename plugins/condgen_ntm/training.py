@@ -1,4 +1,4 @@
-"""Training of the Turing machines and of the LSTMs beside them: every batch is drawn anew, all its sequences of one size."""
+"""Training of neural Turing machines and LSTMs on random sequences, drawn for each batch, all of one size."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from condgen_cli import training
 from condgen_cli.data.store import open_dataset
 from condgen_cli.errors import UsageError
 from condgen_cli.training import Experiment, check
-from condgen_ntm.bit_tasks import TASKS, random_sizes
+from condgen_ntm.bit_tasks import TASKS, draw_sizes
 from condgen_ntm.model import NtmConfig, NtmModel
 from condgen_ntm.objective import Objective
 
@@ -21,12 +21,12 @@ __all__ = ["NtmExperiment"]
 
 
 class DataOptions(training.DataOptions):
-    """``[data]``. The data set's name is that of the task after ``ntm-``; its options are those of the dev split.
+    """``[data]``. The data set is ``ntm-`` and the task's name; its options apply to the dev split.
 
     Args:
-        batches: of an epoch, since sequences never end.
-        sizes: smallest and largest of what a batch's size is drawn from, by name, such as ``length``; default: the paper's. Of
-            several such one is drawn for each batch.
+        batches: batches per epoch, since the data have no end.
+        sizes: ranges of a batch's sizes by name, such as ``length = [1, 20]``; default: the paper's. With several tables, one
+            of them is chosen at random for each batch.
     """
 
     batches: int = Field(1000, ge=1)
@@ -34,7 +34,7 @@ class DataOptions(training.DataOptions):
 
 
 class NtmExperiment(Experiment):
-    """How the networks are trained: on sequences of the paper's tasks, drawn by the seed and the epoch."""
+    """Trains on random sequences of one of the paper's tasks, seeded by the recipe's seed and the epoch."""
 
     data_options = DataOptions
     metric_keys = ("bit_errors", "bits_per_sequence")
@@ -46,7 +46,7 @@ class NtmExperiment(Experiment):
         name = self.data.dataset.removeprefix("ntm-")
         if name not in TASKS or not self.data.dataset.startswith("ntm-"):
             known = ", ".join(f"ntm-{name}" for name in TASKS)
-            raise UsageError(f"recipe: data.dataset: {self.data.dataset!r} is not drawn", f"known: {known}")
+            raise UsageError(f"recipe: data.dataset: {self.data.dataset!r} has no random sequences", f"known: {known}")
         self.task = TASKS[name]
         for size, (low, high) in (pair for sizes in self.data.sizes for pair in sizes.items()):
             if size not in self.task.sizes or not 1 <= low <= high:
@@ -60,7 +60,7 @@ class NtmExperiment(Experiment):
 
     @property
     def material(self) -> str:
-        return "sequences that are drawn"
+        return "random sequences"
 
     def plan(self, epoch: int, rng: np.random.Generator) -> Sequence[int]:
         """As many batches as ``data.batches`` says."""
@@ -69,7 +69,7 @@ class NtmExperiment(Experiment):
     def batch(self, part: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
         """Inputs and targets (steps, batch, bits)."""
         ranges = self.data.sizes[rng.integers(len(self.data.sizes))] if len(self.data.sizes) > 1 else self.data.sizes[0]
-        sizes = random_sizes(self.task, ranges, rng)
+        sizes = draw_sizes(self.task, ranges, rng)
         inputs, targets = self.task.draw(rng, self.recipe.training.batch_size, **sizes)
         return (
             torch.from_numpy(np.ascontiguousarray(inputs.swapaxes(0, 1))),

@@ -47,8 +47,8 @@ def condgen_register_datasets() -> list[DatasetSpec]:
             help="20 tasks of reasoning over short stories (bAbI v1.2): 900/100/1,000 questions each, or 9,000/1,000/1,000.",
             open="condgen_qa.data:babi",
             options={
-                "task": Option("Tasks between commas, such as 1,2,4-20.  [default: all]"),
-                "size": Option("Training questions of a task.", "1k", ("1k", "10k")),
+                "task": Option("Tasks separated by commas, such as 1,2,4-20.  [default: all]"),
+                "size": Option("Training questions per task.", "1k", ("1k", "10k")),
             },
             licence="CC BY 3.0",
             homepage="https://research.facebook.com/downloads/babi/",
@@ -68,7 +68,7 @@ def condgen_register_datasets() -> list[DatasetSpec]:
             task="qa",
             help="Your own stories with questions, in bAbI's format.",
             open="condgen_qa.data:stories",
-            options={"file": Option("In the folder; {split} in it stands for the split.", "{split}.txt")},
+            options={"file": Option("File in the folder; {split} stands for the split.", "{split}.txt")},
             licence="yours",
         ),
     ]
@@ -89,5 +89,5 @@ def condgen_register_recipes() -> list[RecipeSpec]:
 
 @hookimpl
 def condgen_register_comparisons() -> list[ComparisonSpec]:
-    help = "Hops, tying, encodings, linear start: what each brings."
+    help = "The effect of hops, weight tying, sentence encodings and linear start."
     return [ComparisonSpec("qa-choices", "qa", "condgen_qa.comparisons", "choices.toml", help)]

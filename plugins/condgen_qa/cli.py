@@ -1,4 +1,4 @@
-"""What ``condgen qa`` takes."""
+"""Arguments and options of ``condgen qa``."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ QuestionOpt = Annotated[
         "--question",
         "-q",
         metavar="TEXT",
-        help="What to ask; repeatable.  [default: the story's own questions, else a line each from standard input]",
+        help="Question; repeatable.  [default: the story's own questions, else one per line from standard input]",
     ),
 ]
 
@@ -46,15 +46,15 @@ def qa(story: StoryArg, question: QuestionOpt = None) -> Texts:
     elif own:
         asked = own
     elif story == STDIN:
-        raise UsageError("standard input held the story: no question is left to read there", "--question TEXT")
+        raise UsageError("standard input holds the story, so no question can be read from it", "--question TEXT")
     else:
-        return _written(name, tuple(sentences))
+        return _read_questions(name, tuple(sentences))
     items = [_item(name, number, tuple(sentences[:before]), one) for number, (before, one) in enumerate(asked, 1)]
     return Texts(items, several=len(items) > 1)
 
 
 def _story(argument: str) -> tuple[str, str]:
-    """What a story is called, and its text."""
+    """A story's name and text."""
     if argument != STDIN and not os.path.lexists(argument):
         if not any(character.isspace() for character in argument.strip()):
             raise NotFoundError(f"{argument} does not exist", near_names(argument))
@@ -68,11 +68,11 @@ def _story(argument: str) -> tuple[str, str]:
         raise InputError(f"{source.name} is not UTF-8", command_for(kind_of(source), source.location)) from None
 
 
-def _written(name: str, story: tuple[str, ...]) -> Texts:
-    """Questions as somebody writes them, a line each."""
+def _read_questions(name: str, story: tuple[str, ...]) -> Texts:
+    """Questions from standard input, one per line."""
     lines = text_inputs([], STDIN)
     if sys.stdin.isatty():
-        console.info(f"{len(story)} sentences read; ask a question on a line, and end with Ctrl-D")
+        console.info(f"{len(story)} sentences read; type one question per line, Ctrl-D ends")
 
     def items() -> Iterator[Text | Item | Failure]:
         for number, line in enumerate(lines, 1):

@@ -1,4 +1,4 @@
-"""The options of the memory networks."""
+"""Options of the memory networks."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ __all__ = ["QaConfig"]
 
 
 class QaConfig(BaseModel):
-    """Options of the memory networks.
+    """Options of the memory networks (Sukhbaatar et al. 2015).
 
     Args:
-        embedding_size: d.
-        hops: K.
-        tying: ``adjacent`` (the output embedding of a hop is the input embedding of the next, and the last one is the answer
-            matrix), ``layerwise`` (all hops have the same, and H maps the state from one to the next) or ``none``.
-        encoding: of a sentence: the sum of its words (``bag``), with weights by their place (``position``), or the last state
+        embedding_size: size d of embeddings and state.
+        hops: number K of hops.
+        tying: weight tying: ``adjacent`` (the output embedding of a hop is the input embedding of the next, the last one is the
+            answer matrix), ``layerwise`` (all hops share embeddings, and H maps the state between hops) or ``none``.
+        encoding: sentence encoding: sum of word embeddings (``bag``), sum with position encoding (``position``), or last state
             of a gated recurrent network (``rnn``).
-        temporal: sentences also tell how far they are from the question.
+        temporal: whether memories have an embedding of the sentence's distance from the question.
         match: name of a match function, or ``module:Class`` (see ``match_function``).
-        match_size: of the match function's own hidden layer.
-        rectified: share of the units that pass a ReLU after each hop.
-        answer_hidden: size of a hidden layer before the answer; 0: the answer is linear in the state.
-        memory_size: the latest so many sentences are read.
-        restarts: networks that are trained at once.
+        match_size: size of the match function's hidden layer.
+        rectified: share of the units with a ReLU after each hop.
+        answer_hidden: size of a hidden layer before the answer; 0: none.
+        memory_size: largest number of sentences in the memory; earlier ones are left out.
+        restarts: number of networks trained side by side.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -44,5 +44,5 @@ class QaConfig(BaseModel):
 
     @property
     def has_answer_matrix(self) -> bool:
-        """Whether answers have a matrix of their own; else it is the last embedding's."""
+        """Whether the answer matrix is a parameter of its own; else it is the last output embedding."""
         return bool(self.answer_hidden) or self.tying != "adjacent"

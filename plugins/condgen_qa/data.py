@@ -1,10 +1,10 @@
-"""Readers of stories with questions: bAbI as published, and anyone's own files in its format.
+"""Readers of stories with questions: bAbI as published, and users' files in its format.
 
-A line is a number, a blank and a sentence; a number that isn't larger than the one before begins another story. A question's
-line goes on with a tab, the answer, and if known another tab and the numbers of the lines that support it. A question is an
-item, whose story is what stands before it, earlier questions left out. References are answers in lower case; one of several
-words (``apple,milk``) is one answer. ``meta["facts"]`` are the positions of the supporting sentences in the story, from 0, and
-``meta["sentences"]`` is the story's length.
+A line is a number, a space and a sentence; a number not larger than the previous one begins a new story. A question's line
+continues with a tab and the answer, and optionally a tab and the numbers of the supporting lines. Each question is an item
+whose story is the sentences before it, without earlier questions. References are answers in lower case; an answer of several
+words (``apple,milk``) is one reference. ``meta["facts"]`` are the positions of the supporting sentences in the story, from 0,
+and ``meta["sentences"]`` is the story's length.
 """
 
 from __future__ import annotations
@@ -37,19 +37,18 @@ _HINT = "condgen data pull babi, or name the folder that holds en and en-10k, or
 def babi(root: Path, split: str, task: str = "", size: str = "1k") -> Sequence[Item]:
     """The English bAbI tasks, v1.2 (Weston et al. 2015), in their publisher's layout, packed or unpacked.
 
-    There is no dev split. It is the last tenth of a task's training stories, all questions of a story together, and these are
-    left out of training. An item's group is its task: ``1 single-supporting-fact``. Where the training file of 10k is missing,
-    that of 1k takes its place, with a warning.
+    bAbI has no dev split: it is the last tenth of each task's training stories, which are left out of training. An item's group
+    is its task: ``1 single-supporting-fact``. A missing 10k training file is replaced by the 1k file, with a warning.
 
     Args:
         root: the folder that holds ``en`` and ``en-10k``, one that holds it as ``tasks_1-20_v1-2``, or one with the archive.
         split: ``train``, ``dev`` or ``test``.
-        task: numbers and ranges between commas, such as ``1,2,4-20``; empty: all.
-        size: ``1k`` or ``10k``, of the training questions of each task.
+        task: numbers and ranges separated by commas, such as ``1,2,4-20``; empty: all.
+        size: training questions per task, ``1k`` or ``10k``.
     Returns:
-        Items by task, in the files' order. Ids are such as ``qa1-train-12``, by the question's line in its file.
+        Items by task, in the files' order, with ids such as ``qa1-train-12`` (the question's line in its file).
     Raises:
-        UsageError: for a task that there is not.
+        UsageError: for an unknown task.
         NotFoundError: if the file of a task is missing.
         InputError: if a line isn't as published; the message begins with its file and number.
         IntegrityError: if the archive is damaged, or a file in it is not UTF-8.
@@ -77,21 +76,21 @@ def babi(root: Path, split: str, task: str = "", size: str = "1k") -> Sequence[I
 
 
 def stories(root: Path, split: str, file: str = "{split}.txt") -> Sequence[Item]:
-    """Anyone's own stories in bAbI's format.
+    """Users' own stories in bAbI's format.
 
     Args:
         root: the folder.
-        split: stands for ``{split}`` in the file's name. A file without it is all of the split ``test``.
-        file: its name.
+        split: split, which replaces ``{split}`` in the file's name. A file without it is the split ``test``.
+        file: name of the file.
     Raises:
-        UsageError: if the file isn't of the split.
+        UsageError: if the file doesn't hold the split.
         NotFoundError: if the file is missing.
         InputError: if a line is wrong; the message begins with its file and number.
     """
     path = split_file(root, file, split)
     if not path.is_file():
         raise NotFoundError(
-            f"no file {path}", "a line of it: number, blank, sentence; or a question, tab, answer, tab, numbers"
+            f"no file {path}", "each line: number, space, sentence; or number, space, question, tab, answer, tab, numbers"
         )
     return [item for story in parse(read_text(path), str(path), path.stem) for item in story]
 
@@ -100,10 +99,10 @@ def parse(text: str, place: str, prefix: str, group: str = "") -> Iterator[list[
     """The questions of each story of a text in bAbI's format.
 
     Args:
-        text: the lines.
-        place: what errors call the text.
-        prefix: of the ids.
-        group: of the items.
+        text: the file's content.
+        place: name of the text in error messages.
+        prefix: prefix of the items' ids.
+        group: group of the items.
     Raises:
         InputError: if a line is wrong.
     """
@@ -146,16 +145,16 @@ def parse(text: str, place: str, prefix: str, group: str = "") -> Iterator[list[
 
 
 def _facts(support: Sequence[str], positions: Mapping[int, int], place: str) -> tuple[int, ...]:
-    """Positions of the sentences whose lines are named."""
+    """Story positions of the supporting sentences, given by their line numbers."""
     lines = " ".join(support).split()
     known = [int(line) for line in lines if line.isascii() and line.isdigit() and int(line) in positions]
     if len(known) < len(lines):
-        raise InputError(f"{place}: expected numbers of lines before the question, which aren't questions: {' '.join(lines)}")
+        raise InputError(f"{place}: expected line numbers of sentences before the question: {' '.join(lines)}")
     return tuple(sorted({positions[line] for line in known}))
 
 
 def _part(questions: Sequence[list[Item]], split: str) -> list[Item]:
-    """All questions of the test file; of the training file those of the first stories, or those of the last."""
+    """Questions of a split: all of the test file; of the training file the first stories (train) or the last (dev)."""
     questions = [story for story in questions if story]
     dev = 0 if split == "test" else max(1, round(DEV_SHARE * len(questions)))
     kept = questions[-dev:] if split == "dev" else questions[: len(questions) - dev]
@@ -167,11 +166,11 @@ def _tasks(text: str) -> list[int]:
     for part in filter(None, (part.strip() for part in text.split(","))):
         first, dash, last = part.partition("-")
         if not (first.isdecimal() and (last.isdecimal() if dash else True)):
-            raise UsageError(f"task can't be {text!r}", "numbers from 1 to 20 between commas: --set task=1,2,4-20")
+            raise UsageError(f"task can't be {text!r}", "numbers from 1 to 20 separated by commas: --set task=1,2,4-20")
         numbers += range(int(first), int(last if dash else first) + 1)
     for number in numbers:
         if number not in TASKS:
-            raise UsageError(f"bAbI has no task {number}", "numbers from 1 to 20 between commas: --set task=1,2,4-20")
+            raise UsageError(f"bAbI has no task {number}", "numbers from 1 to 20 separated by commas: --set task=1,2,4-20")
     return sorted(set(numbers)) or list(TASKS)
 
 

@@ -1,4 +1,4 @@
-"""What the user is told of a question: why it can't be answered, what of it is not read, why its answer is a guess."""
+"""Errors, warnings and doubts about a question: unreadable input, unknown words, answers that are guesses."""
 
 from __future__ import annotations
 
@@ -6,32 +6,32 @@ from collections.abc import Sequence
 from itertools import chain
 
 from condgen_cli.errors import InputError
-from condgen_qa.text import Question, as_written, bare, content_words, listed, names, tokens
+from condgen_qa.text import Question, content_words, find_names, join_with_or, restore_case, strip_possessive, tokens
 from condgen_qa.vocabulary import StoryVocabulary
 
 __all__ = ["check_question", "find_doubt", "find_warnings"]
 
 MOST = 8
-"""Unknown words that are named in a warning."""
+"""The most unknown words listed in a warning."""
 
 
 def check_question(question: Question, vocabulary: StoryVocabulary) -> None:
-    """Refuse what no answer can be given to.
+    """Refuse a question that can't be answered.
 
     Raises:
         InputError: if the story is empty, or no word of the question is known.
     """
     if not question.story:
-        raise InputError("the story is empty", "a story is sentences that stand before the question")
+        raise InputError("the story is empty", "a story is the sentences before the question")
     words = tokens(question.text)
     if not vocabulary.encode(words):
         near = list(dict.fromkeys(chain.from_iterable(map(vocabulary.near, vocabulary.unknown(words)))))
-        hint = f"words it knows: {', '.join(near or vocabulary.words[:8])}{'' if near else ', …'}"
+        hint = f"known words: {', '.join(near or vocabulary.words[:8])}{'' if near else ', …'}"
         raise InputError(f"the model knows no word of the question {question.text!r}", hint)
 
 
 def find_warnings(question: Question, memory_size: int, vocabulary: StoryVocabulary) -> tuple[str, ...]:
-    """What of a question is not read, a line each: sentences beyond the memory's size, and unknown words."""
+    """Warnings about parts of the input that are not read: sentences beyond the memory's size, and unknown words."""
     story, kept = question.story, question.story[-memory_size:]
     warnings = []
     if len(story) > len(kept):
@@ -49,16 +49,22 @@ def find_warnings(question: Question, memory_size: int, vocabulary: StoryVocabul
 
 
 def find_doubt(question: str, story: Sequence[str], vocabulary: StoryVocabulary) -> str:
-    """Why an answer is no more than a guess, given the sentences that the memory holds; empty if it need not be one."""
-    mentioned = {bare(word) for sentence in story for word in tokens(sentence)}
+    """Why the answer is a guess, empty if it isn't.
+
+    Args:
+        question: the question's text.
+        story: the sentences in the memory.
+        vocabulary: the words that the model knows.
+    """
+    mentioned = {strip_possessive(word) for sentence in story for word in tokens(sentence)}
     asked = content_words(question)
     if asked and len(vocabulary.unknown(asked)) == len(asked):
-        return f"a guess: the model doesn't know {listed(as_written(asked, question))}"
-    missing = [name for name in names(question) if bare(name.lower()) not in mentioned]
-    if not missing and asked and not mentioned.intersection(map(bare, asked)):
+        return f"a guess: the model doesn't know {join_with_or(restore_case(asked, question))}"
+    missing = [name for name in find_names(question) if strip_possessive(name.lower()) not in mentioned]
+    if not missing and asked and not mentioned.intersection(map(strip_possessive, asked)):
         missing = asked
     if missing:
-        return f"a guess: the story never mentions {listed(as_written(missing, question))}"
+        return f"a guess: the story never mentions {join_with_or(restore_case(missing, question))}"
     words = [word for sentence in story for word in content_words(sentence)]
     unknown = len([word for word in words if vocabulary.unknown([word])])
     if 2 * unknown > len(words):
@@ -67,6 +73,6 @@ def find_doubt(question: str, story: Sequence[str], vocabulary: StoryVocabulary)
 
 
 def _with_near_words(word: str, vocabulary: StoryVocabulary) -> str:
-    """An unknown word with the known ones that look like it."""
+    """An unknown word with the known words closest to it in spelling."""
     near = vocabulary.near(word)
     return f"{word} (known: {', '.join(near)})" if near else word

@@ -1,4 +1,4 @@
-"""Match functions with parameters of their own for each of many networks that are trained side by side."""
+"""Match functions with separate parameters for each of several networks trained side by side."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ __all__ = ["RestartedMatch"]
 
 
 class RestartedMatch(nn.Module):
-    """A match function with parameters of its own for each restart.
+    """A match function with separate parameters for each restart.
 
     Args:
-        name: of the match function.
-        size: of queries and values.
-        hidden_size: of its own layer.
-        restarts: how many.
+        name: name of the match function.
+        size: size of queries and values.
+        hidden_size: size of its hidden layer.
+        restarts: number of networks.
     """
 
     def __init__(self, name: str, size: int, hidden_size: int, restarts: int) -> None:
         super().__init__()
         functions = [_Scores(name, size, hidden_size) for _ in range(restarts)]
-        # a list hides it from the module: its parameters are the stacked ones
+        # in a list, so that it isn't registered as a submodule: the parameters in use are the stacked ones
         self._function = [functions[0].requires_grad_(False)]
         self.linear = bool(functions[0].match.linear)
         stacked = {
@@ -49,7 +49,7 @@ class RestartedMatch(nn.Module):
 
 
 class _Scores(nn.Module):
-    """A match function with its keys made at once, as a module, so that its parameters can be replaced by name."""
+    """A match function with its keys, as one module whose parameters can be replaced by name."""
 
     def __init__(self, name: str, size: int, hidden_size: int) -> None:
         super().__init__()

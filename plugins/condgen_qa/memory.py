@@ -1,4 +1,4 @@
-"""The memory of a batch: queries are scored against a story's sentences, and their vectors are read with weights."""
+"""The memory of a batch of stories: scores of queries against sentences, and weighted sums of sentence vectors."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ class GatheredMemory:
     """A memory with a vector for every sentence of every story.
 
     Args:
-        encoded: (restarts, texts, sets, size).
-        times: (restarts, memory_size, sets, size), added by a sentence's distance; None for none.
-        batch: says which texts and times the stories have.
+        encoded: (restarts, texts, sets, size) vectors of the different texts by each embedding.
+        times: (restarts, memory_size, sets, size) temporal embeddings by distance from the question; None for none.
+        batch: texts and times of each story's sentences.
         match: the match function.
     """
 
@@ -28,21 +28,22 @@ class GatheredMemory:
         self.vectors = vectors.view(len(encoded), *batch.stories.shape, *encoded.shape[2:]).unbind(3)
         self.match = match
 
-    def scores(self, query: Tensor, given: int) -> Tensor:
-        """Of queries (restarts, batch, size) and their sentences: (restarts, batch, sentences)."""
-        return self.match(query.unsqueeze(2), self.vectors[given]).squeeze(2)
+    def scores(self, query: Tensor, index: int) -> Tensor:
+        """Scores (restarts, batch, sentences) of queries (restarts, batch, size) by embedding ``index``."""
+        return self.match(query.unsqueeze(2), self.vectors[index]).squeeze(2)
 
-    def read(self, weights: Tensor, taken: int) -> Tensor:
-        """The sentences' vectors, weighted (restarts, batch, sentences): (restarts, batch, size)."""
-        return (weights.unsqueeze(2) @ self.vectors[taken]).squeeze(2)
+    def read(self, weights: Tensor, index: int) -> Tensor:
+        """Sums (restarts, batch, size) of vectors by embedding ``index``, weighted by (restarts, batch, sentences)."""
+        return (weights.unsqueeze(2) @ self.vectors[index]).squeeze(2)
 
 
 class SharedMemory:
-    """The same memory where scores are linear in the vectors, so that none is ever made for a sentence of a story: a query is
-    scored against every different text and every time, a sentence's score is the sum of two of these, and its weight is given
-    to its text and to its time. A tenth of the memory traffic, and less with more restarts.
+    """The same memory for match functions that are linear in the vectors, without a vector per sentence.
 
-    Args as of ``GatheredMemory``.
+    A query is scored against every different text and every time; a sentence's score is the sum of its text's and its time's,
+    and its weight counts for both. This needs a tenth of the memory traffic, and less with more restarts.
+
+    Args: as for ``GatheredMemory``.
     """
 
     def __init__(self, encoded: Tensor, times: Tensor | None, batch: Stories, match: RestartedMatch) -> None:
@@ -53,16 +54,16 @@ class SharedMemory:
         self.parts = len(places)
         self.match = match
 
-    def scores(self, query: Tensor, given: int) -> Tensor:
-        scores = self.match(query.unsqueeze(1), self.vectors[given].unsqueeze(1)).squeeze(1)
+    def scores(self, query: Tensor, index: int) -> Tensor:
+        scores = self.match(query.unsqueeze(1), self.vectors[index].unsqueeze(1)).squeeze(1)
         return scores.gather(2, self.index).view(*scores.shape[:2], self.parts, -1).sum(2)
 
-    def read(self, weights: Tensor, taken: int) -> Tensor:
-        vectors = self.vectors[taken]
+    def read(self, weights: Tensor, index: int) -> Tensor:
+        vectors = self.vectors[index]
         spread = weights.new_zeros(*weights.shape[:2], vectors.shape[1])
         return spread.scatter_add(2, self.index, weights.repeat(1, 1, self.parts)) @ vectors
 
 
 def attention_weights(scores: Tensor, mask: Tensor, linear: bool) -> Tensor:
-    """Scores (restarts, batch, sentences) as weights: their softmax; if ``linear`` themselves."""
+    """Attention weights: the softmax of scores (restarts, batch, sentences), or the scores themselves if ``linear``."""
     return scores * mask if linear else scores.masked_fill(~mask, -torch.inf).softmax(-1)

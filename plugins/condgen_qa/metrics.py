@@ -1,4 +1,4 @@
-"""Whether attention explains an answer: does it lie on the sentences that people marked as supporting it?"""
+"""Agreement of attention with the sentences annotated as supporting an answer."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 __all__ = ["HOPS", "FactRecall"]
 
 HOPS = 3
-"""Hops that have a score of their own."""
+"""Hops with a score of their own."""
 
 
 class FactRecall(Metric):
-    """Recall at k of supporting facts, percent: which share of an item's k facts is among its k most attended sentences.
+    """Recall at k of supporting facts, percent: the share of an item's k facts among its k most attended sentences.
 
-    ``fact_recall`` ranks sentences by the most that any hop attends to them, ``fact_recall_1`` and so on by one hop. Items
-    without facts don't count, nor do hops that a model hasn't. A fact that isn't in the memory any more is a miss.
+    ``fact_recall`` ranks sentences by their largest weight in any hop, ``fact_recall_1`` and so on by their weight in one hop.
+    Items without facts and hops that the model lacks don't count. A fact that isn't in the memory is a miss.
 
     Statistics: for each key the sum of recalls and the number of items.
     """
@@ -44,7 +44,7 @@ class FactRecall(Metric):
 
     def remarks(self, items: Sequence[Item], totals: NDArray[np.float64]) -> dict[str, str]:
         if not any(item.meta.get("facts") for item in items):
-            return dict.fromkeys(self.keys, "no item tells its supporting facts")
+            return dict.fromkeys(self.keys, "no item has supporting facts")
         counts = zip(self.keys, totals[1::2], strict=True)
         return {key: "the model has no such hop" for key, count in counts if not count}
 
@@ -54,7 +54,7 @@ def _row(item: Item, generation: Generation) -> list[float]:
     facts, map = item.meta.get("facts", ()), generation.attention.get("attention")
     if not facts or map is None:
         return row
-    # the memory holds the latest sentences of the story, whose length the item's condition would tell if it were still there
+    # the memory holds the latest sentences; the condition may be gone by now, so meta has the story's length
     first = item.meta["sentences"] - map.weights.shape[1]
     ranked = [map.weights.max(0), *map.weights[:HOPS]]
     for key, weights in enumerate(ranked):

@@ -1,10 +1,10 @@
-"""End-to-end memory networks (Sukhbaatar et al. 2015): a question looks several times at a story's sentences, then is answered.
+"""End-to-end memory networks (Sukhbaatar et al. 2015): several hops of attention over a story's sentences, then an answer.
 
-Many such networks, differing in their first weights alone, are one model: every parameter has a leading dimension
-``restarts``, and they are trained by the same kernels. An exported model has one.
+Several networks that differ only in their initial weights are trained side by side: every parameter has a leading dimension
+``restarts``. An exported model has one.
 
-A batch's sentences and questions are encoded once for each that is different, as one product of word weights and embeddings;
-stories then are rows picked from the result. So the work doesn't grow with how often a sentence is repeated.
+Each different sentence or question of a batch is encoded once, in one product of word weights and embeddings; stories index
+the result. So the cost doesn't grow with how often a sentence is repeated.
 """
 
 from __future__ import annotations
@@ -25,25 +25,25 @@ from condgen_qa.config import QaConfig
 from condgen_qa.doubts import check_question, find_doubt, find_warnings
 from condgen_qa.match import RestartedMatch
 from condgen_qa.memory import GatheredMemory, SharedMemory, attention_weights
-from condgen_qa.stories import Questions, Stories, padded
+from condgen_qa.stories import Questions, Stories, pad_rows
 from condgen_qa.text import Question, tokens
 from condgen_qa.vocabulary import StoryVocabulary
 
-__all__ = ["VOCABULARY_FILE", "QaConfig", "QaModel", "Questions", "Read", "Stories", "build", "padded"]
+__all__ = ["VOCABULARY_FILE", "QaModel", "Read", "build"]
 
 VOCABULARY_FILE = "vocabulary.json"
 TOP = 5
-"""Answers that are told with their probabilities."""
+"""Answers reported with their probabilities."""
 STD = 0.1
-"""Of initial weights (Sukhbaatar et al. 2015, section 4.2)."""
+"""Standard deviation of initial weights (Sukhbaatar et al. 2015, section 4.2)."""
 
 
 class Read(NamedTuple):
-    """What the networks make of a batch.
+    """Outputs of the networks for a batch.
 
     Args:
         logits: (restarts, batch, answers).
-        weights: (restarts, batch, hops, sentences) attention, the latest sentence first.
+        weights: (restarts, batch, hops, sentences) attention weights, the latest sentence first.
     """
 
     logits: Tensor
@@ -51,12 +51,12 @@ class Read(NamedTuple):
 
 
 class Sharing(NamedTuple):
-    """Which of the embeddings a hop uses (Sukhbaatar et al. 2015, section 2.2).
+    """Which embedding each part of the network uses (Sukhbaatar et al. 2015, section 2.2).
 
     Args:
-        sets: how many embeddings there are.
-        question: the place of B.
-        inputs, outputs: the places of A and C of each hop.
+        sets: number of embeddings.
+        question: index of the question embedding B.
+        inputs, outputs: indices of the input and output embeddings A and C of each hop.
     """
 
     sets: int
@@ -74,11 +74,11 @@ class Sharing(NamedTuple):
 
 
 class QaModel(Predictor):
-    """The networks.
+    """End-to-end memory networks, one per restart.
 
     Args:
-        config: their options.
-        vocabulary: what they read and answer.
+        config: options.
+        vocabulary: words and answers.
     """
 
     vocabulary: StoryVocabulary
@@ -89,20 +89,20 @@ class QaModel(Predictor):
         self.vocabulary = vocabulary
         self.sharing = Sharing.of(config.tying, config.hops)
         many, size, sets = config.restarts, config.embedding_size, self.sharing.sets
-        self.embeddings = _normal(many, len(vocabulary), sets, size)
+        self.embeddings = _draw_parameter(many, len(vocabulary), sets, size)
         if config.temporal:
-            self.times = _normal(many, config.memory_size, sets, size)
+            self.times = _draw_parameter(many, config.memory_size, sets, size)
         if config.encoding == "rnn":
-            self.input = _normal(many, sets, size, 3 * size)
-            self.recurrent = _normal(many, sets, size, 3 * size)
+            self.input = _draw_parameter(many, sets, size, 3 * size)
+            self.recurrent = _draw_parameter(many, sets, size, 3 * size)
             self.bias = nn.Parameter(torch.zeros(many, sets, 1, 3 * size))
         if config.tying == "layerwise":
-            self.between = _normal(many, size, size)
+            self.between = _draw_parameter(many, size, size)
         if config.answer_hidden:
-            self.hidden = _normal(many, size, config.answer_hidden)
+            self.hidden = _draw_parameter(many, size, config.answer_hidden)
             self.hidden_bias = nn.Parameter(torch.zeros(many, 1, config.answer_hidden))
         if config.has_answer_matrix:
-            self.answer = _normal(many, config.answer_hidden or size, len(vocabulary.answers))
+            self.answer = _draw_parameter(many, config.answer_hidden or size, len(vocabulary.answers))
         self.match = RestartedMatch(config.match, size, config.match_size, many)
         ramp = torch.arange(1, size + 1) / size
         self.register_buffer("ramp", ramp, persistent=False)
@@ -118,8 +118,8 @@ class QaModel(Predictor):
         """Answer questions.
 
         Args:
-            batch: the questions.
-            linear: the attention is the scores themselves, without softmax (section 4.2, "linear start").
+            batch: questions with their stories.
+            linear: whether attention weights are the scores themselves, without softmax (section 4.2, "linear start").
         """
         config, sharing = self.config, self.sharing
         encoded = self.encode(batch.words)  # (restarts, texts, sets, size)
@@ -128,9 +128,9 @@ class QaModel(Predictor):
         mask = torch.arange(batch.stories.shape[1], device=batch.lengths.device) < batch.lengths[:, None]
         state = encoded[:, :, sharing.question].index_select(1, batch.questions)
         weights = []
-        for given, taken in zip(sharing.inputs, sharing.outputs, strict=True):
-            attention = attention_weights(memory.scores(state, given), mask, linear)
-            found = memory.read(attention, taken)
+        for key, value in zip(sharing.inputs, sharing.outputs, strict=True):
+            attention = attention_weights(memory.scores(state, key), mask, linear)
+            found = memory.read(attention, value)
             state = (state @ self.between if config.tying == "layerwise" else state) + found
             if config.rectified:
                 state = torch.where(self.rectifying, state.relu(), state)
@@ -138,33 +138,34 @@ class QaModel(Predictor):
         return Read(self._logits(state), torch.stack(weights, 2))
 
     def encode(self, words: Tensor) -> Tensor:
-        """Texts (texts, longest) as vectors (restarts, texts, sets, size), by every embedding."""
+        """Vectors (restarts, texts, sets, size) of texts (texts, longest) by every embedding."""
         return self._last_states(words) if self.config.encoding == "rnn" else self._sums(words)
 
     def _sums(self, words: Tensor) -> Tensor:
-        """Weighted sums of words: all 1, or 2 l_kj = 2 ((1 - j/J) - (k/d)(1 - 2j/J)) for the j-th of J words.
+        """Weighted sums of word embeddings.
 
-        That is twice the paper's l_kj (section 4.1), so that weights are 1 on average here too: with half of it the paper's
-        steps of gradient descent are too short for the attention to become sharp.
+        Weights are 1, or with position encoding 2 l_kj = 2 ((1 - j/J) - (k/d)(1 - 2j/J)) for the j-th of J words. That is twice
+        the paper's l_kj (section 4.1), so that weights are 1 on average: with half of it the paper's learning rate is too small
+        for the attention to become sharp.
 
-        l_kj is 1 - j/J plus k/d times a second such number: two matrices (texts, tokens) hold both for every word, whose
-        product with embeddings and embeddings times k/d is the sum for all texts, embeddings and units at once.
+        l_kj is 1 - j/J plus k/d times (2j/J - 1): two matrices (texts, tokens) hold these numbers for every word, and their
+        product with the embeddings and with the embeddings times k/d gives the sums of all texts, embeddings and units at once.
         """
         known = words >= 0
         indices = words.clamp(min=0)
         embeddings: Tensor = self.embeddings
         if self.config.encoding == "bag":
-            weights = _scattered(known.to(embeddings.dtype), indices, len(self.vocabulary))
+            weights = _sum_by_token(known.to(embeddings.dtype), indices, len(self.vocabulary))
         else:
             count = known.sum(1, keepdim=True).clamp(min=1)
             place = torch.arange(1, words.shape[1] + 1, device=words.device) / count
             parts = 2 * (1 - place) * known, 2 * (2 * place - 1) * known
-            weights = torch.cat([_scattered(part, indices, len(self.vocabulary)) for part in parts], 1)
+            weights = torch.cat([_sum_by_token(part, indices, len(self.vocabulary)) for part in parts], 1)
             embeddings = torch.cat([embeddings, embeddings * self.ramp], 1)
         return (weights @ embeddings.flatten(2)).view(len(embeddings), len(words), *embeddings.shape[2:])
 
     def _last_states(self, words: Tensor) -> Tensor:
-        """A gated recurrent network (Cho et al. 2014) for each embedding."""
+        """Last states of a gated recurrent network (Cho et al. 2014) for each embedding."""
         many, size = self.config.restarts, self.config.embedding_size
         texts, longest = words.shape
         vectors = self.embeddings.index_select(1, words.clamp(min=0).flatten()).view(many, texts, longest, -1, size)
@@ -186,7 +187,7 @@ class QaModel(Predictor):
         return state @ self.embeddings[:, :, -1].index_select(1, self.answer_ids).transpose(1, 2)
 
     def collate(self, items: Sequence[Item]) -> Questions:
-        """Tensors of the items' questions, and what to tell of each.
+        """Tensors of the items' questions, with warnings and doubts.
 
         Raises:
             InputError: if a story is empty, or no word of a question is known.
@@ -198,9 +199,9 @@ class QaModel(Predictor):
         table: dict[str, int] = {}
         rows = [[table.setdefault(sentence, len(table)) for sentence in reversed(story)] for story in kept]
         asked = [table.setdefault(question.text, len(table)) for question in questions]
-        stories, lengths = padded(rows, 0)
+        stories, lengths = pad_rows(rows, 0)
         times = np.broadcast_to(np.arange(stories.shape[1]), stories.shape)
-        words, _ = padded([self.ids(text) for text in table], -1)
+        words, _ = pad_rows([self.ids(text) for text in table], -1)
         doubts = [find_doubt(one.text, story, self.vocabulary) for one, story in zip(questions, kept, strict=True)]
         warnings = [find_warnings(question, self.config.memory_size, self.vocabulary) for question in questions]
         tensors = (torch.tensor(part) for part in (words, stories, times, lengths, asked))
@@ -208,7 +209,7 @@ class QaModel(Predictor):
 
     @torch.no_grad()
     def predict(self, batch: Questions) -> list[Generation]:
-        """The likeliest answer to each question, the likeliest five in ``details``, attention by hop and sentence."""
+        """The most probable answer to each question, the five most probable in ``details``, attention by hop and sentence."""
         read = self(batch.stories)
         log_probs = read.logits[0].log_softmax(-1)
         best, answers = (part.cpu().tolist() for part in log_probs.topk(min(TOP, log_probs.shape[-1])))
@@ -243,7 +244,7 @@ class QaModel(Predictor):
         )
 
     def length(self, item: Item) -> int:
-        """Sentences, by which batches are sorted."""
+        """Number of sentences read, by which batches are sorted."""
         return min(len(item.condition.story), self.config.memory_size)
 
     def example(self) -> Item:
@@ -252,7 +253,7 @@ class QaModel(Predictor):
         return Item("example", Question((word,) * self.config.memory_size, word))
 
     def ids(self, text: str) -> list[int]:
-        """Token ids of a text's known words. Texts repeat: they are kept."""
+        """Token ids of a text's known words; cached, since texts repeat."""
         found = self._encoded.get(text)
         if found is None:
             found = self.vocabulary.encode(tokens(text))
@@ -261,15 +262,15 @@ class QaModel(Predictor):
         return found
 
 
-def _scattered(weights: Tensor, indices: Tensor, tokens: int) -> Tensor:
-    """Weights (texts, longest) added up by token: (texts, tokens)."""
+def _sum_by_token(weights: Tensor, indices: Tensor, tokens: int) -> Tensor:
+    """Weights (texts, longest) summed by token: (texts, tokens)."""
     return weights.new_zeros(len(weights), tokens).scatter_add_(1, indices, weights)
 
 
-def _normal(*shape: int) -> nn.Parameter:
+def _draw_parameter(*shape: int) -> nn.Parameter:
     return nn.Parameter(nn.init.normal_(torch.empty(shape), std=STD))
 
 
 def build(config: Mapping[str, Any], files: Mapping[str, Path]) -> QaModel:
-    """A model as its manifest describes it, without weights."""
+    """The model of a manifest entry or a run, without its weights."""
     return QaModel(check(QaConfig, dict(config), "model"), StoryVocabulary.load(files[VOCABULARY_FILE]))

@@ -1,4 +1,4 @@
-"""What the memory networks are trained for: the answers' cross-entropy, of every restart."""
+"""The training objective of the memory networks: cross-entropy of the answers, for every restart."""
 
 from __future__ import annotations
 
@@ -10,30 +10,31 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from condgen_cli import training
-from condgen_qa.model import QaModel, Stories
+from condgen_qa.model import QaModel
+from condgen_qa.stories import Stories
 
 __all__ = ["Objective", "TrainingBatch"]
 
 
 class TrainingBatch(NamedTuple):
-    """Questions and the places of their answers among the model's, (batch,); -1 for one that it doesn't have."""
+    """Questions with their stories, and indices of their answers (batch,); -1 for an answer unknown to the model."""
 
     stories: Stories
     answers: Tensor
 
 
 class Objective(training.Objective):
-    """Cross-entropy, summed over restarts so that each learns as it would alone.
+    """Cross-entropy, summed over restarts, so that each is trained as it would be alone.
 
     Args:
         model: the networks.
-        linear_start: share of the training, at its beginning, without softmax in the attention (Sukhbaatar et al. 2015, section
-            4.2, who end it when the loss on the dev split stops falling: that is a matter of chance where steps are large).
-        memory: how much of the latest step goes into ``training_loss``.
-        clip: the longest gradient that each parameter of each restart takes; 0 for any.
+        linear_start: initial share of the training without softmax in the attention (Sukhbaatar et al. 2015, section 4.2; they
+            end it when the dev loss stops falling, which with large steps is a matter of chance).
+        memory: weight of the latest step in the moving average ``training_loss``.
+        clip: bound of the gradient norm of each parameter of each restart; 0: none.
     Attributes:
-        training_loss: (restarts,) a moving average.
-        linear: True while there is no softmax.
+        training_loss: (restarts,) moving average of the loss.
+        linear: whether attention is without softmax now.
     """
 
     training_loss: Tensor
@@ -43,7 +44,7 @@ class Objective(training.Objective):
         self.model = model
         if clip:
             for parameter in model.parameters():
-                parameter.register_hook(partial(_clipped, clip))  # type: ignore[no-untyped-call]
+                parameter.register_hook(partial(_clip_gradient, clip))  # type: ignore[no-untyped-call]
         self.memory = memory
         many = model.config.restarts
         self.register_buffer("training_loss", torch.full((many,), float("inf")))
@@ -51,7 +52,7 @@ class Objective(training.Objective):
         self.linear = linear_start > 0
 
     def forward(self, batch: TrainingBatch) -> tuple[Tensor, dict[str, float]]:
-        """The sum of the losses; stats have the best restart's."""
+        """The sum of the losses, and statistics with the best restart's loss."""
         logits = self.model(batch.stories, self.linear).logits
         many, count, _ = logits.shape
         answers = batch.answers.repeat(many)
@@ -71,7 +72,7 @@ class Objective(training.Objective):
         return int(self.training_loss.argmin())
 
 
-def _clipped(clip: float, gradient: Tensor) -> Tensor:
-    """Each restart's part scaled down to the length ``clip`` if it is longer."""
+def _clip_gradient(clip: float, gradient: Tensor) -> Tensor:
+    """Scale each restart's part down to the norm ``clip`` if its norm is larger."""
     lengths = gradient.flatten(1).norm(dim=1).view(-1, *[1] * (gradient.dim() - 1))
     return gradient * (clip / lengths.clamp(min=clip))

@@ -1,4 +1,4 @@
-"""Questions with their stories, as the tensors that the networks read."""
+"""Batches of questions with their stories."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-__all__ = ["Questions", "Stories", "padded"]
+__all__ = ["Questions", "Stories", "pad_rows"]
 
 
 class Stories(NamedTuple):
     """A batch of questions with their stories, as tensors.
 
     Args:
-        words: (texts, longest) token ids of every different sentence and question; padding is -1.
+        words: (texts, longest) token ids of each different sentence and question; -1 is padding.
         stories: (batch, sentences) rows of ``words``, the latest sentence first; padding is any row.
-        times: (batch, sentences) how many sentences before the question each one stands, from 0.
-        lengths: (batch,) sentences of each story.
+        times: (batch, sentences) distance of each sentence from the question, from 0.
+        lengths: (batch,) number of sentences.
         questions: (batch,) rows of ``words``.
     """
 
@@ -32,13 +32,13 @@ class Stories(NamedTuple):
 
 
 class Questions(NamedTuple):
-    """What ``predict`` reads: tensors, and what they were made of.
+    """A batch for ``predict``.
 
     Args:
         stories: the tensors.
-        sentences: of each item those in the memory, in the story's order.
-        warnings: what the user should be told of each item.
-        doubts: of the answer to each.
+        sentences: each item's sentences in the memory, in the story's order.
+        warnings: warnings for each item.
+        doubts: doubt of each item's answer, empty for none.
     """
 
     stories: Stories
@@ -47,8 +47,8 @@ class Questions(NamedTuple):
     doubts: list[str]
 
 
-def padded(rows: Sequence[Iterable[int]], padding: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Rows of different lengths as (rows, longest), and the lengths (rows,)."""
+def pad_rows(rows: Sequence[Iterable[int]], padding: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Rows padded to (rows, longest), and their lengths (rows,)."""
     lists = [list(row) for row in rows]
     lengths = np.array([len(row) for row in lists])
     table = np.full((len(lists), lengths.max(initial=1)), padding)

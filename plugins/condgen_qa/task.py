@@ -1,4 +1,4 @@
-"""What the qa command reads and prints: a story's questions, and answers with their probabilities."""
+"""Input and output of the qa command: a story's questions, and answers with their probabilities."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _NUMBERED = re.compile(r"\d+ +(?P<text>[^\t]*)(?:\t.*)?")
 
 
 def read(source: str) -> Iterator[Item]:
-    """The questions in a text, which are the sentences that end in a question mark, each asked of what stands before it.
+    """The questions in a text: its sentences that end in a question mark, each with the sentences before it as its story.
 
     Raises:
-        InputError: if it has none.
+        InputError: if there is no question.
     """
     story, questions = split(source)
     if not questions:
@@ -32,9 +32,9 @@ def read(source: str) -> Iterator[Item]:
 
 
 def split(text: str) -> tuple[list[str], list[tuple[int, str]]]:
-    """A text as the sentences of its story and its questions, each with how many sentences stand before it.
+    """The sentences of a story, and its questions, each with the number of sentences before it.
 
-    Lines may be as bAbI's files have them, numbered, with answers after a tab, which are dropped.
+    Lines may be in bAbI's format, numbered and with answers after a tab; numbers and answers are dropped.
     """
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     numbered = [_NUMBERED.fullmatch(line) for line in lines]
@@ -51,6 +51,6 @@ def split(text: str) -> tuple[list[str], list[tuple[int, str]]]:
 
 
 def text(generation: Generation, color: bool) -> str:
-    """The answer with its probability, then the next likeliest: ``garden 97.1 %  (kitchen 1.2 %, office 0.8 %)``."""
+    """The answer with its probability, then the next most probable: ``garden 97.1 %  (kitchen 1.2 %, office 0.8 %)``."""
     first, *others = (f"{one['answer']} {100 * one['probability']:.1f} %" for one in generation.details["answers"])
     return f"{first}  ({', '.join(others)})" if others else first

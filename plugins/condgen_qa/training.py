@@ -1,4 +1,4 @@
-"""Training the memory networks: all questions are tensors before the first step, several networks learn side by side."""
+"""Training of the memory networks: several networks side by side, on questions made tensors in advance."""
 
 from __future__ import annotations
 
@@ -18,22 +18,24 @@ from condgen_cli.model import Item
 from condgen_cli.training import Experiment, Options, check
 from condgen_cli.training.batches import full_batches
 from condgen_cli.training.export import SavedVocabulary
-from condgen_qa.model import VOCABULARY_FILE, QaConfig, QaModel, Stories, padded
+from condgen_qa.config import QaConfig
+from condgen_qa.model import VOCABULARY_FILE, QaModel
 from condgen_qa.objective import Objective, TrainingBatch
+from condgen_qa.stories import Stories, pad_rows
 from condgen_qa.text import tokens
 from condgen_qa.vocabulary import StoryVocabulary
 
 __all__ = ["QaExperiment", "QuestionSet"]
 
 EVALUATED = 500
-"""Questions of the dev split that are answered at once."""
+"""Batch size on the dev split, in questions."""
 
 
 class DataOptions(training.DataOptions):
     """``[data]``.
 
     Args:
-        time_noise: share of empty memories put among the sentences in training (Sukhbaatar et al. 2015, section 4.1).
+        time_noise: share of empty memories inserted among the sentences in training (Sukhbaatar et al. 2015, section 4.1).
     """
 
     time_noise: float = Field(0.1, ge=0)
@@ -47,11 +49,11 @@ class ObjectiveOptions(Options):
 
 
 class QuestionSet:
-    """The questions of a split as tensors, made once.
+    """The questions of a split as arrays, made once.
 
     Args:
         items: the questions, with one reference each.
-        model: whose vocabulary they are read with; questions whose answer it doesn't have get -1.
+        model: model whose vocabulary is used; an answer that it lacks is -1.
     """
 
     def __init__(self, items: Sequence[Item], model: QaModel) -> None:
@@ -60,8 +62,8 @@ class QuestionSet:
         number = table.setdefault
         rows = [[number(sentence, len(table)) for sentence in reversed(item.condition.story[-size:])] for item in items]
         self.questions = np.array([number(item.condition.text, len(table)) for item in items])
-        self.words, _ = padded([model.ids(text) for text in table], -1)
-        self.stories, self.lengths = padded(rows, 0)
+        self.words, _ = pad_rows([model.ids(text) for text in table], -1)
+        self.stories, self.lengths = pad_rows(rows, 0)
         places = {answer: place for place, answer in enumerate(model.vocabulary.answers)}
         self.answers = np.array([places.get(item.references[0], -1) for item in items])
         groups = sorted({item.group for item in items})
@@ -71,7 +73,7 @@ class QuestionSet:
         return len(self.questions)
 
     def batch(self, rows: NDArray[np.int64], noise: float = 0.0, rng: np.random.Generator | None = None) -> TrainingBatch:
-        """Some of the questions. With ``noise``, an empty memory stands before a sentence with that probability."""
+        """A batch of questions; ``noise`` is the probability of an empty memory before a sentence."""
         lengths = self.lengths[rows]
         stories = self.stories[rows, : lengths.max()]
         texts, places = np.unique(np.concatenate([stories.ravel(), self.questions[rows]]), return_inverse=True)
@@ -85,7 +87,7 @@ class QuestionSet:
 
 
 class Scores(NamedTuple):
-    """Of each restart on the dev split: mean cross-entropy, share of wrong answers, and that share in each group."""
+    """Dev scores of each restart: mean cross-entropy, share of wrong answers, and that share by group."""
 
     loss: Tensor
     error: Tensor
@@ -93,9 +95,9 @@ class Scores(NamedTuple):
 
 
 class QaExperiment(Experiment):
-    """How memory networks are trained: several at once, from different random weights.
+    """Trains several memory networks at once, from different random weights.
 
-    The best of the restarts, by its loss on the training questions of about an epoch, is what is evaluated and exported.
+    The restart with the smallest training loss over about an epoch is evaluated and exported.
     """
 
     data_options = DataOptions
@@ -116,8 +118,8 @@ class QaExperiment(Experiment):
         self.train, self.dev_questions = QuestionSet(train, self.model), QuestionSet(dev, self.model)
         if (self.train.answers < 0).any():
             answer = train[int(np.argmin(self.train.answers))].references[0]
-            reason = f"recipe: init: {self.initial.name} doesn't know the answer {answer!r}, so it can't learn to give it"
-            raise UsageError(reason, "init= begins anew, with the words of these data")
+            reason = f"recipe: init: {self.initial.name} doesn't know the answer {answer!r}, so it can't learn it"
+            raise UsageError(reason, "init= starts anew, with the words of these data")
         steps = max(1, len(self.train) // self.recipe.training.batch_size)
         self.objective = Objective(self.model, self.options.linear_start, 1 / steps, self.options.clip)
 
@@ -128,17 +130,17 @@ class QaExperiment(Experiment):
         return f"{len(self.train):,} {self.unit}"
 
     def plan(self, epoch: int, rng: np.random.Generator) -> Sequence[NDArray[np.int64]]:
-        """The questions in random order; a last batch that isn't full is left out."""
+        """Questions in random order; an incomplete last batch is left out."""
         return list(full_batches(rng.permutation(len(self.train)), self.recipe.training.batch_size))
 
     def batch(self, part: NDArray[np.int64], rng: np.random.Generator) -> TrainingBatch:
-        """Questions with their stories, among whose sentences are empty memories."""
+        """Questions with their stories, with empty memories among the sentences."""
         return self.train.batch(part, self.data.time_noise, rng)
 
     def evaluate(self) -> dict[str, float]:
-        """Loss, error in percent and groups with an error above 5 percent, of the best restart on the dev split.
+        """Dev loss, error in percent and number of groups with an error above 5 percent, of the best restart.
 
-        With softmax, as an exported model has it, in the linear start too.
+        Attention has its softmax, as in an exported model, even during the linear start.
         """
         scores, best = self._scores(), self.objective.best
         return {
@@ -152,7 +154,7 @@ class QaExperiment(Experiment):
         return self.model.config.model_copy(update={"restarts": 1}).model_dump()
 
     def weights(self) -> Mapping[str, Tensor]:
-        """Those of the best restart."""
+        """Weights of the best restart."""
         best = self.objective.best
         return {name: tensor[best : best + 1] for name, tensor in self.model.state_dict().items()}
 
@@ -167,7 +169,7 @@ class QaExperiment(Experiment):
             read = self.model(Stories(*(tensor.to(device) for tensor in batch.stories)))
             log_probs, answers = read.logits.log_softmax(-1), batch.answers.to(device)
             known = log_probs.gather(2, answers.clamp(min=0).expand(len(log_probs), -1)[..., None]).squeeze(2)
-            # an answer that was never seen in training can't be given: its loss is that of a guess
+            # an answer never seen in training can't be given: its loss is that of a uniform guess
             losses.append(-torch.where(answers >= 0, known, -np.log(log_probs.shape[-1])))
             wrong.append(log_probs.argmax(-1) != answers)
         errors = torch.cat(wrong, 1).float()

@@ -1,4 +1,4 @@
-"""The words that a model reads and the answers that it gives."""
+"""The words and answers of a memory network."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ __all__ = ["StoryVocabulary"]
 
 
 class StoryVocabulary:
-    """Words and answers. An answer that is no word, such as ``apple,milk``, is a token of its own, so that answers are tokens.
+    """Words and answers. Every answer is a token; one that is no word, such as ``apple,milk``, is a token of its own.
 
     Args:
-        words: without duplicates; their ids are their places.
-        answers: without duplicates.
+        words: words without duplicates; their indices are their ids.
+        answers: answers without duplicates.
     Attributes:
-        tokens: the words, then the answers that are none of them.
-        answer_ids: of each answer among the tokens.
+        tokens: the words, then the answers that aren't words.
+        answer_ids: token id of each answer.
     """
 
     def __init__(self, words: Sequence[str], answers: Sequence[str]) -> None:
@@ -33,7 +33,7 @@ class StoryVocabulary:
 
     @classmethod
     def build(cls, words: Iterable[str], answers: Iterable[str]) -> StoryVocabulary:
-        """Of all words and answers there are, each sorted."""
+        """The vocabulary of all given words and answers, each sorted."""
         return cls(sorted(set(words)), sorted(set(answers)))
 
     def __len__(self) -> int:
@@ -47,11 +47,11 @@ class StoryVocabulary:
         return [self._ids[word] for word in words if word in self._words]
 
     def unknown(self, words: Iterable[str]) -> list[str]:
-        """The words that the model can't read, each once."""
+        """The unknown words among ``words``, each once."""
         return [word for word in dict.fromkeys(words) if word not in self._words]
 
     def near(self, word: str) -> list[str]:
-        """Known words that look like one, nearest first."""
+        """Known words close to ``word`` in spelling, nearest first."""
         return near_names(word, self.words)
 
     def save(self, path: Path) -> None:
@@ -60,13 +60,13 @@ class StoryVocabulary:
 
     @classmethod
     def load(cls, path: Path) -> StoryVocabulary:
-        """What ``save`` wrote.
+        """Read a file written by ``save``.
 
         Raises:
-            IntegrityError: if it is no such file.
+            IntegrityError: if the file isn't one.
         """
         try:
             document = json.loads(path.read_text(encoding="utf-8"))
             return cls([str(word) for word in document["words"]], [str(answer) for answer in document["answers"]])
         except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-            raise IntegrityError(f"{path} is no vocabulary: {type(error).__name__}: {error}") from error
+            raise IntegrityError(f"{path} is not a vocabulary: {type(error).__name__}: {error}") from error

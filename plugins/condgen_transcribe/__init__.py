@@ -26,7 +26,7 @@ FILM_SUFFIXES = (
     *(".mp4", ".m4v", ".mov", ".qt", ".webm", ".mkv", ".avi", ".3gp", ".3g2", ".wmv", ".asf", ".flv", ".f4v", ".mpg", ".mpeg"),
     *(".m2ts", ".vob", ".ogv", ".mxf", ".rm", ".rmvb", ".divx", ".dv", ".wtv", ".nut"),
 )
-"""Of films, whose sound is heard."""
+"""Suffixes of videos, whose sound is transcribed."""
 
 _LIBRISPEECH_URLS = (
     "https://www.openslr.org/resources/12",
@@ -60,9 +60,7 @@ def condgen_register_tasks() -> list[TaskSpec]:
             inputs="condgen_transcribe.cli:transcribe",
             model="las",
             options=("search", "scorers", "sampling", "force", "attention"),
-            option_help={
-                "format": "How results are printed; srt and vtt are subtitles.  [default: by the suffix of -o, else text]"
-            },
+            option_help={"format": "Output format; srt and vtt are subtitles.  [default: by the suffix of -o, else text]"},
         )
     ]
 
@@ -75,7 +73,7 @@ def condgen_register_models() -> list[ModelSpec]:
             task="transcribe",
             build="condgen_transcribe.model:build",
             experiment="condgen_transcribe.training:TranscribeExperiment",
-            help="Listen, Attend and Spell: bidirectional LSTMs listen, a speller with attention writes; CTC on the listener.",
+            help="Listen, Attend and Spell: a bidirectional LSTM encoder, a speller with attention, and CTC on the encoder.",
             own_data=(
                 ("data.language_model", "model.language_model", "decoding.weights.language_model"),
                 ("data.dictionary", "model.phones", "objective.phones", "decoding.weights.phones"),
@@ -87,7 +85,7 @@ def condgen_register_models() -> list[ModelSpec]:
             task="transcribe",
             build="condgen_transcribe.language_model:build",
             experiment="condgen_transcribe.language_model:LanguageModelExperiment",
-            help="A language model of transcripts, a part of speech models.",
+            help="A language model of transcripts, used as a part of speech models.",
             own_data=(("data.text",),),
         ),
     ]
@@ -102,8 +100,10 @@ def condgen_register_datasets() -> list[DatasetSpec]:
             help="English audiobooks read aloud, up to 960 hours of training speech in parts.",
             open="condgen_transcribe.librispeech:librispeech",
             options={
-                "subset": Option("Parts to read instead of the split's own, between commas; pull: the one to fetch."),
-                "hours": Option("Only so many hours of the training speech, drawn evenly over its speakers."),
+                "subset": Option(
+                    "Subsets to read instead of the split's own, separated by commas; for pull, the one to fetch."
+                ),
+                "hours": Option("Hours of training speech, drawn evenly over its speakers.  [default: all]"),
             },
             licence="CC BY 4.0",
             homepage="https://www.openslr.org/12/",
@@ -131,7 +131,7 @@ def condgen_register_datasets() -> list[DatasetSpec]:
             task="transcribe",
             help="Your own recordings: a folder with transcripts as TSV.",
             open="condgen_transcribe.audio_folder:audio_folder",
-            options={"tsv": Option("File of paths and transcripts; {split} in it stands for the split.", "{split}.tsv")},
+            options={"tsv": Option("File of paths and transcripts; {split} stands for the split.", "{split}.tsv")},
             licence="yours",
         ),
     ]
@@ -139,7 +139,7 @@ def condgen_register_datasets() -> list[DatasetSpec]:
 
 @hookimpl
 def condgen_register_metrics() -> list[MetricSpec]:
-    help = "real-time factor: seconds of wall clock for a second of sound"
+    help = "real-time factor: wall-clock seconds per second of sound"
     return [MetricSpec(("rtf",), "condgen_transcribe.metrics:RealTimeFactor", help, text=False)]
 
 

@@ -23,7 +23,7 @@ _LINE = re.compile(r"(?:<s>\s+)?(?P<words>\S.*?)(?:\s+</s>)?\s+\((?P<id>[^()\s]+
 def an4(root: Path, split: str) -> Sequence[Item]:
     """AN4 (Acero 1993), CMU's census database, in its publisher's layout: 948 training and 130 test utterances.
 
-    There is no dev split. As in ESPnet's recipe it is the first 100 training utterances sorted by ``SPEAKER-UTTERANCE``, such
+    AN4 has no dev split. As in ESPnet's recipe, it is the first 100 training utterances sorted by ``SPEAKER-UTTERANCE``, such
     as ``fash-an251-b``; the other 848 are for training. ``meta["speaker"]`` is the speaker's name, such as ``fash``.
 
     Args:
@@ -42,9 +42,9 @@ def an4(root: Path, split: str) -> Sequence[Item]:
     ids = sorted(files, key=_sort_key)
     if split != "test":
         ids = ids[:_DEV] if split == "dev" else ids[_DEV:]
-    untold = [id for id in ids if id not in transcripts]
-    if untold:
-        raise IntegrityError(f"{tree} has no transcript of {untold[0]}", _HINT)
+    missing = [id for id in ids if id not in transcripts]
+    if missing:
+        raise IntegrityError(f"{tree} has no transcript of {missing[0]}", _HINT)
     names = {f"{top}wav/{files[id]}": id for id in ids}
     utterances = [
         Utterance(names[name], names[name].split("-")[1], transcripts[names[name]], audio)
@@ -54,7 +54,7 @@ def an4(root: Path, split: str) -> Sequence[Item]:
 
 
 def _find_tree(root: Path) -> tuple[Path, Tree, str]:
-    """The folder or archive, and what the names in it begin with."""
+    """The folder or archive, as a path and opened, and the prefix of the names in it."""
     for place in _PLACES:
         path = root / place
         if path.is_file():
@@ -73,7 +73,7 @@ def _is_list(name: str) -> bool:
 
 
 def _sort_key(id: str) -> str:
-    """What ``an251-fash-b`` is sorted by: ``fash-an251-b``."""
+    """The sort key of ``an251-fash-b``: ``fash-an251-b``."""
     utterance, speaker, take = id.split("-")
     return f"{speaker}-{utterance}-{take}"
 

@@ -1,4 +1,4 @@
-"""Anyone's own recordings: a folder with transcripts in a file of columns."""
+"""Reader of users' own recordings: a folder with a tab-separated file of transcripts."""
 
 from __future__ import annotations
 
@@ -14,30 +14,30 @@ __all__ = ["audio_folder"]
 
 
 def audio_folder(root: Path, split: str, tsv: str = "{split}.tsv") -> Sequence[Item]:
-    """Anyone's own recordings: a folder, and a file with a path, a tab and a transcript in each line.
+    """Users' own recordings: a folder, and a file with a path, a tab and a transcript on each line.
 
-    A first line ``file TAB transcript`` is taken as a heading, empty lines are skipped. UTF-8. Blanks around a transcript go;
-    nothing else of it is changed.
+    The file is UTF-8. A first line ``file TAB transcript`` is a heading, empty lines are skipped. White space around a
+    transcript is removed; nothing else is changed.
 
     Args:
-        root: the folder, which the paths are relative to.
-        split: stands for ``{split}`` in the file's name. A file without it is all of the split ``test``.
-        tsv: the file, relative to the folder.
+        root: the folder, which paths are relative to.
+        split: split, which replaces ``{split}`` in the file's name. A file without it is the split ``test``.
+        tsv: name of the file, relative to the folder.
     Returns:
-        Items in the file's order, ids being the paths. A recording that is missing is told when it is read.
+        Items in the file's order, with paths as ids. A missing recording is an error when it is read.
     Raises:
-        UsageError: if the file isn't of the split.
+        UsageError: if the file doesn't hold the split.
         NotFoundError: if the file is missing.
-        InputError: if a line isn't UTF-8, hasn't two columns, has an empty one or repeats a path; the message begins with its
+        InputError: if a line isn't UTF-8, doesn't have two non-empty columns or repeats a path; the message begins with its
             file and number.
     """
     path = split_file(root, tsv, split)
     if not path.is_file():
-        raise NotFoundError(f"no file {path}", "a line of it: path of a recording TAB its transcript")
+        raise NotFoundError(f"no file {path}", "each line: path of a recording TAB its transcript")
     transcripts: dict[str, str] = {}
     for place, name, transcript in _columns(path):
         if name in transcripts:
-            raise InputError(f"{place}: {name} stands in an earlier line too")
+            raise InputError(f"{place}: {name} is in an earlier line too")
         transcripts[name] = transcript
     return [Item(name, root / name, (text,), source=str(root / name)) for name, text in transcripts.items()]
 

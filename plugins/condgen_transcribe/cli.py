@@ -1,4 +1,4 @@
-"""What ``condgen transcribe`` takes."""
+"""Arguments of ``condgen transcribe``."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["transcribe"]
 RecordingsArg = Annotated[
     list[str],
     typer.Argument(
-        metavar="PATH|GLOB|DIR|URL…", help="Recordings, films; a directory with all below it; - for standard input."
+        metavar="PATH|GLOB|DIR|URL…", help="Recordings and videos; directories with all below; - for standard input."
     ),
 ]
 

@@ -1,4 +1,4 @@
-"""The language model beside the speller, trained on transcripts and on any text that is written like them."""
+"""The language model that scores hypotheses beside the speller, trained on transcripts and on text in their style."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ __all__ = ["LanguageModelExperiment", "build", "read_sentences"]
 
 
 class DataOptions(training.DataOptions):
-    """``[data]``: the data set whose transcripts are read.
+    """``[data]``: the data set of transcripts.
 
     Args:
-        text: a file with a further sentence in each line, below the data folder, plain, .gz or .xz; nothing in it may stand in
-            a dev or test split.
-        vocabulary_size: of the subwords, learnt from the transcripts; too small for any, they are characters.
-        longest: longer sentences, in tokens, are left out.
+        text: file below the data folder with one further sentence per line, plain, .gz or .xz; it must not have sentences of a
+            dev or test split.
+        vocabulary_size: number of subwords, learnt from the transcripts; if too small for any, characters are used.
+        longest: length in tokens above which sentences are left out.
     """
 
     text: str = ""
@@ -44,7 +44,7 @@ class DataOptions(training.DataOptions):
 
 @dataclass(frozen=True)
 class Batch:
-    """Sentences: inputs (rows, steps) with bos first, targets (rows, steps) with eos last, real steps (rows,)."""
+    """Sentences: inputs (rows, steps), bos first; targets (rows, steps), eos last; steps without padding (rows,)."""
 
     inputs: Tensor
     targets: Tensor
@@ -62,7 +62,7 @@ class Objective(training.Objective):
         self.model = model
 
     def forward(self, batch: Batch) -> tuple[Tensor, dict[str, float]]:
-        """The loss, and how many tokens it was taken over."""
+        """The loss, and the number of tokens."""
         features, _ = self.model(batch.inputs)
         steps = torch.arange(batch.inputs.shape[1], device=batch.lengths.device)
         real = (steps < batch.lengths.unsqueeze(1)).flatten().nonzero().squeeze(1)
@@ -72,7 +72,7 @@ class Objective(training.Objective):
 
 
 class LanguageModelExperiment(Experiment):
-    """How language models are trained: on transcripts and further sentences, judged by how likely the dev transcripts are."""
+    """Trains language models on transcripts and further sentences; the dev metric is the likelihood of the dev transcripts."""
 
     data_options = DataOptions
     unit = "sentences"
@@ -97,20 +97,20 @@ class LanguageModelExperiment(Experiment):
         self.objective = Objective(self.model)
 
     def plan(self, epoch: int, rng: np.random.Generator) -> Sequence[NDArray[np.int64]]:
-        """Indices of sentences of like length."""
+        """Batches of indices of sentences of similar length."""
         return list(batches_of_like_length(self.sizes, self.recipe.training.batch_size, rng, parts=4))
 
     def batch(self, part: NDArray[np.int64], rng: np.random.Generator) -> Batch:
-        """Sentences as tokens."""
-        return self._padded([self.sentences[index] for index in part])
+        """A batch of sentences."""
+        return self._make_batch([self.sentences[index] for index in part])
 
     dev_metrics = ("nats_per_token",)
 
     def evaluate(self) -> dict[str, float]:
-        """The negative log-likelihood of a token of the dev transcripts."""
+        """Negative log-likelihood per token of the dev transcripts, in nats."""
         total = tokens = 0.0
         for sentences in batched(sorted(self.dev_sentences, key=len), 50):
-            loss, stats = self.objective(self._padded(sentences))
+            loss, stats = self.objective(self._make_batch(sentences))
             total += loss.item() * stats["tokens"]
             tokens += stats["tokens"]
         return {"nats_per_token": total / tokens}
@@ -121,7 +121,7 @@ class LanguageModelExperiment(Experiment):
     def vocabularies(self) -> Mapping[str, SavedVocabulary]:
         return {VOCABULARY_FILE: self.vocabulary}
 
-    def _padded(self, sentences: Sequence[Sequence[int]]) -> Batch:
+    def _make_batch(self, sentences: Sequence[Sequence[int]]) -> Batch:
         return Batch(*teacher_forcing(sentences, self.vocabulary.bos, self.vocabulary.eos, self.vocabulary.pad))
 
     def _tokens(self, texts: Sequence[str]) -> list[list[int]]:
@@ -130,19 +130,19 @@ class LanguageModelExperiment(Experiment):
 
 
 def read_sentences(path: Path) -> list[str]:
-    """The lines of a text file, packed by gzip or xz or not, without blank ones.
+    """The non-blank lines of a text file, plain or compressed by gzip or xz.
 
     Raises:
-        NotFoundError: if there is no such file.
-        InputError, IntegrityError: if it isn't UTF-8, or is packed and damaged.
+        NotFoundError: if the file is missing.
+        InputError, IntegrityError: if it isn't UTF-8, or its compressed data is damaged.
     """
     return [sentence for line in read_lines(path) if (sentence := line.strip())]
 
 
 def build(config: Mapping[str, Any], files: Mapping[str, Path]) -> Any:
-    """Refuse to run a bare language model: it is a part of speech models.
+    """Refuse to run a bare language model, which is a part of speech models.
 
     Raises:
         UsageError: always.
     """
-    raise UsageError("a language model alone transcribes nothing: it is what speech recipes name as language_model")
+    raise UsageError("a language model alone can't transcribe; speech recipes name it as data.language_model")

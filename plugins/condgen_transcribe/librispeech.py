@@ -19,7 +19,7 @@ from condgen_transcribe.utterances import Utterance, find_recordings, to_items
 __all__ = ["DEV_SPEAKERS", "librispeech"]
 
 DEV_SPEAKERS = ("4088", "4406", "5652", "8226")
-"""Those of ``train-clean-100`` who are the dev split where LibriSpeech's own is missing."""
+"""Speakers of ``train-clean-100`` that are the dev split if ``dev-clean`` is missing."""
 
 _SUBSET = r"(?:train|dev|test)-(?:clean|other)(?:-\d+)?"
 _HINT = "condgen data pull librispeech --set subset=NAME, or name its folder with --data-dir"
@@ -29,14 +29,13 @@ def librispeech(root: Path, split: str, subset: str = "", hours: str = "") -> Se
     """LibriSpeech (Panayotov et al. 2015) in its publisher's layout, or any part of it.
 
     A subset such as ``train-clean-100`` is a folder ``LibriSpeech/train-clean-100``, an archive ``train-clean-100.tar.gz`` or
-    ``.tar`` that holds this folder, or several: of archives whose names go on (``train-clean-100-extra.tar``) each is a part
-    of the subset. An archive isn't opened if the folder of exactly its name is there. An utterance that stands in several
-    parts is used once.
+    ``.tar`` with this folder, or several parts: an archive with a longer name (``train-clean-100-extra.tar``) is a part of the
+    subset. An archive isn't opened if a folder of its exact name exists. An utterance found in several parts is used once.
 
     ========  ===============================================================================================
     split     its utterances
     ========  ===============================================================================================
-    train     every ``train-…`` subset that is there
+    train     every ``train-…`` subset found
     dev       ``dev-clean``; without it, all of ``DEV_SPEAKERS`` in ``train-clean-100``, who then aren't in train
     test      ``test-clean``
     ========  ===============================================================================================
@@ -46,16 +45,15 @@ def librispeech(root: Path, split: str, subset: str = "", hours: str = "") -> Se
     Args:
         root: the folder that holds ``LibriSpeech``, that folder itself, or the one with the archives.
         split: ``train``, ``dev`` or ``test``.
-        subset: names between commas, read instead of the split's own. ``train-…`` and ``dev-…`` may be named together: each
-            goes to its split, and a split of the two that isn't named keeps its own.
-        hours: of training speech, as many utterances as fit into it: the speaker with the least so far gets another one, by a
-            hash, so that a smaller draw is a part of a larger one. Empty: everything.
+        subset: subsets separated by commas, read instead of the split's own. ``train-…`` and ``dev-…`` may be given together:
+            each is used for its split, and a split without any keeps its own.
+        hours: hours of training speech. Utterances are added, in the order of a hash, to the speaker with the least speech so
+            far, so that a smaller selection is a part of a larger one. Empty: everything.
     Returns:
-        Items sorted by id; part after part in stored order if a part is a compressed archive.
+        Items sorted by id; if a part is a compressed archive, part by part in stored order.
     Raises:
-        UsageError: for subsets that aren't the split's, or if ``hours`` is no number above 0, or more than
-            there is.
-        NotFoundError: if a subset or the recording of an utterance is missing.
+        UsageError: if a subset isn't of the split, or ``hours`` isn't a number above 0 or exceeds the speech available.
+        NotFoundError: if a subset or an utterance's recording is missing.
         IntegrityError: if an archive is damaged or a line isn't as published.
     """
     wanted = _parse_hours(hours)
@@ -84,7 +82,7 @@ def librispeech(root: Path, split: str, subset: str = "", hours: str = "") -> Se
 
 
 def _find_places(root: Path) -> dict[str, list[Path]]:
-    """Where each subset lies: its folder, then its archives by name. Subsets are sorted by name."""
+    """Folder and archives of each subset, in this order. Subsets are sorted by name."""
     if not root.is_dir():
         raise NotFoundError(f"no folder {root}", _HINT)
     entries = sorted(path for folder in (root, root / "LibriSpeech") if folder.is_dir() for path in folder.iterdir())
@@ -101,14 +99,14 @@ def _find_places(root: Path) -> dict[str, list[Path]]:
 
 
 def _subsets_of(split: str, named: Sequence[str], present: Iterable[str]) -> list[str]:
-    """Those that a split is read from; none if it is dev and has none of its own."""
+    """The subsets of a split; empty for a dev split without one."""
     for name in named:
         if not re.fullmatch(_SUBSET, name):
-            raise UsageError(f"{name!r} is no subset of LibriSpeech", "such as --set subset=test-other")
+            raise UsageError(f"{name!r} is not a subset of LibriSpeech", "for example --set subset=test-other")
     own = [name for name in dict.fromkeys(named) if name.startswith(f"{split}-")]
     if own:
         return own
-    # a recipe's options are for train and dev at once; whoever names a test set must not be given another one
+    # a recipe's options apply to train and dev alike, but a named test set must not be replaced by another
     if named and (split == "test" or all(name.startswith("test-") for name in named)):
         raise UsageError(f"subset {', '.join(named)} is not of split {split}", f"--split {named[0].partition('-')[0]}")
     if split == "train":
@@ -117,7 +115,7 @@ def _subsets_of(split: str, named: Sequence[str], present: Iterable[str]) -> lis
 
 
 def _read_utterances(place: Path, subset: str) -> Iterator[Utterance]:
-    """Of a subset's folder or archive, in stored order."""
+    """The utterances of a subset's folder or archive, in stored order."""
     tree = open_tree(place)
     top = "" if place.is_dir() else rf"(?:.*/)?{subset}/"
     texts: dict[str, str] = {}
@@ -145,7 +143,7 @@ def _read_transcripts(member: Member) -> Iterator[tuple[str, str]]:
 
 
 def _parse_hours(hours: str) -> float:
-    """0 for nothing."""
+    """The number of hours; 0 for an empty text."""
     try:
         value = float(hours or 0)
     except ValueError:
@@ -156,13 +154,13 @@ def _parse_hours(hours: str) -> float:
 
 
 def _draw(utterances: Sequence[Utterance], hours: float) -> list[Utterance]:
-    """As many as fit into ``hours``, by speaker in turn, in their old order."""
-    # in stored order: the durations of what is in a compressed tar are read on the way through it
+    """Select utterances for ``hours``, evenly over speakers, in their given order."""
+    # in stored order, as a compressed tar is read from beginning to end
     seconds = {utterance.id: _measure(utterance.audio) for utterance in utterances}
     total = math.fsum(seconds.values()) / 3600
     if hours > total:
         there = math.floor(total * 100) / 100
-        raise UsageError(f"hours can't be {hours:g}: there are {there:g}", "leave hours out for all of it")
+        raise UsageError(f"hours can't be {hours:g}: there are {there:g}", "without hours, all are used")
     waiting: defaultdict[str, list[str]] = defaultdict(list)
     for utterance in sorted(utterances, key=lambda utterance: hash_text(utterance.id)):
         waiting[utterance.speaker].append(utterance.id)
@@ -186,8 +184,8 @@ def _measure(audio: Member) -> float:
     try:
         recording = Recording(audio)
     except InputError as error:
-        raise IntegrityError(f"{audio} is damaged or no sound that can be read: {error.message}") from None
+        raise IntegrityError(f"{audio} is damaged or not readable as sound: {error.message}") from None
     recording.close()
     if recording.seconds is None:
-        raise IntegrityError(f"{audio} doesn't say how long it is")
+        raise IntegrityError(f"{audio} doesn't state its duration")
     return recording.seconds

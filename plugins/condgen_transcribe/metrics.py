@@ -1,4 +1,4 @@
-"""How long listening takes."""
+"""Speed of transcription."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ __all__ = ["RealTimeFactor"]
 
 
 class RealTimeFactor(Metric):
-    """Seconds of wall clock for a second of sound: reading it, its features, the model and the search, in batches.
+    """Wall-clock seconds per second of sound, for reading, features, model and search in batches.
 
-    Sound is as long as the positions in time that the model attends to; what it attends nothing in doesn't count.
+    The duration of sound is that of the positions attended to; sound without attention over time doesn't count.
 
-    Statistics: the sums of both.
+    Statistics: the sums of both durations.
     """
 
     keys = ("rtf",)
@@ -39,7 +39,7 @@ class RealTimeFactor(Metric):
         return {"rtf": np.divide(taken, heard, out=np.full_like(taken, np.nan), where=heard > 0)}
 
     def remarks(self, items: Sequence[Item], totals: NDArray[np.float64]) -> dict[str, str]:
-        return {} if totals[1] else {"rtf": "the model attends to no sound"}
+        return {} if totals[1] else {"rtf": "the model has no attention over time"}
 
 
 def _seconds_of_sound(generation: Generation) -> float:

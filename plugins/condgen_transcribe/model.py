@@ -1,7 +1,7 @@
-"""Listen, Attend and Spell (Chan et al. 2016): a listener turns sound into a memory, a speller with attention writes it down.
+"""Listen, Attend and Spell (Chan et al. 2016): a listener encodes sound, a speller with attention writes the transcript.
 
-With ``ctc`` the listener alone also says which character each of its positions holds, as in hybrid CTC/attention recognition
-(Watanabe et al. 2017): it makes training on little data converge, and in decoding it judges hypotheses beside the speller.
+With ``ctc`` the listener has a CTC output layer, as in hybrid CTC/attention recognition (Watanabe et al. 2017): it makes
+training on little data converge, and scores hypotheses in decoding.
 """
 
 from __future__ import annotations
@@ -37,10 +37,10 @@ from condgen_cli.nn import (
 from condgen_cli.running.decoding import Hypothesis, Scorer
 from condgen_cli.training import check
 from condgen_transcribe.ctc import BLANK, NEVER, CTCPrefixScorer
-from condgen_transcribe.doubts import doubts
+from condgen_transcribe.doubts import find_doubts
 from condgen_transcribe.phones import PhoneScorer
 from condgen_transcribe.pronunciation import PHONES
-from condgen_transcribe.subtitles import words
+from condgen_transcribe.subtitles import time_words
 from condgen_transcribe.words import Lexicon, WordModel, WordScorer
 
 __all__ = [
@@ -59,11 +59,11 @@ VOCABULARY_FILE = "vocabulary.json"
 LEXICON_FILE = "lexicon.json"
 RATE = 16000
 SHIFT = 0.01
-"""Seconds from one frame to the next."""
+"""Frame shift, in seconds."""
 
 
 class LanguageModelConfig(BaseModel):
-    """A language model over the speller's tokens; see ``condgen_cli.nn.LanguageModel``."""
+    """Options of a language model over the speller's tokens; see ``condgen_cli.nn.LanguageModel``."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -77,7 +77,7 @@ class LanguageModelConfig(BaseModel):
 
 
 class WordsConfig(BaseModel):
-    """Sizes of a bigram model of words, which training counts; see ``condgen_transcribe.words.WordModel``."""
+    """Sizes of a bigram model of words, set by training; see ``condgen_transcribe.words.WordModel``."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -89,20 +89,22 @@ class TranscribeConfig(BaseModel):
     """Options of the speech models.
 
     Args:
-        bins: of the log-mel filter banks.
-        convolutions: layers before the recurrent ones, each halving frequency; channels: of each.
-        halvings: how many of them, counted from the first, halve time too; None: all.
-        layers: bidirectional LSTM layers of the listener, ``listener_size`` in each direction.
-        pyramid: how many of them, counted from the second, read pairs of positions as one (Chan et al. 2016, eq. 5).
-        embedding_size, hidden_size: of the speller.
+        bins: number of log-mel filter banks.
+        convolutions: number of convolutional layers before the recurrent ones, each of which halves frequency.
+        halvings: number of these layers, counted from the first, that halve time too; None: all.
+        channels: channels of each convolutional layer.
+        layers: number of bidirectional LSTM layers of the listener.
+        pyramid: number of these layers, counted from the second, that join pairs of positions (Chan et al. 2016, eq. 5).
+        listener_size: units of the listener's LSTMs in each direction.
+        embedding_size, hidden_size: sizes of the speller.
         match: name of a match function, or ``module:Class`` (see ``match_function``).
-        match_size: of the match function's own hidden layer.
-        location: attention sees its last weights (Chorowski et al. 2015).
-        ctc: the listener has an output layer of its own.
-        phones: it has one of ``condgen_transcribe.pronunciation.PHONES``, too.
-        dropout: on embeddings, between the listener's layers, on the memory and on the output layer.
-        language_model: one that judges hypotheses too; None for none.
-        words: bigrams of words that judge them as well; None for none.
+        match_size: size of the match function's hidden layer.
+        location: whether attention is location-aware (Chorowski et al. 2015).
+        ctc: whether the listener has a CTC output layer.
+        phones: whether it has a CTC output layer of phones too, ``condgen_transcribe.pronunciation.PHONES``.
+        dropout: dropout on embeddings, between the listener's layers, on the memory and on the output layer.
+        language_model: language model that scores hypotheses; None: none.
+        words: bigram model of words that scores hypotheses; None: none.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -130,9 +132,9 @@ class Speech(NamedTuple):
     """A batch of utterances.
 
     Args:
-        features: (batch, frames, bins), zero where padded.
-        lengths: (batch,) real frames, at least 1, on the CPU.
-        starts: of each, in seconds from the beginning of the recording that it is cut from.
+        features: (batch, frames, bins) filter banks, 0 at padding.
+        lengths: (batch,) frames without padding, at least 1, on the CPU.
+        starts: start of each utterance in its recording, in seconds.
     """
 
     features: Tensor
@@ -145,16 +147,17 @@ class Speech(NamedTuple):
 
 
 def pad_features(features: Sequence[Tensor]) -> Speech:
-    """Utterances (frames, bins) as a batch."""
+    """A batch of utterances (frames, bins)."""
     lengths = torch.tensor([len(one) for one in features])
     return Speech(nn.utils.rnn.pad_sequence(list(features), batch_first=True), lengths)
 
 
 class Listener(nn.Module):
-    """Convolutions that halve frequency and mostly time, then a pyramid of bidirectional LSTMs (Chan et al. 2016, section 3.1).
+    """The encoder: convolutions that halve frequency and time, then bidirectional LSTMs, which may halve time as well (Chan et
+    al. 2016, section 3.1).
 
-    What each LSTM reads, and what the last one writes, is normalised: without, so little of the sound is left above three LSTMs
-    with weights as they are at first that CTC needs many epochs to hear any of it.
+    Inputs of each LSTM and outputs of the last are layer-normalised: otherwise three LSTMs with initial weights pass on so
+    little of the sound that CTC needs many epochs to start learning.
     """
 
     def __init__(self, config: TranscribeConfig) -> None:
@@ -167,7 +170,7 @@ class Listener(nn.Module):
         )
         bins = config.bins
         for _ in self.convolutions:
-            bins = _halved(bins)
+            bins = _halve(bins)
         self.pyramid = config.pyramid
         sizes = [channels[-1] * bins]
         sizes += [2 * config.listener_size * (2 if self._halves(layer) else 1) for layer in range(1, config.layers)]
@@ -176,21 +179,22 @@ class Listener(nn.Module):
         self.dropout = Dropout(config.dropout)
 
     def forward(self, features: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """(batch, frames, bins) to (batch, positions, 2 · listener_size), zero where padded, and real positions (batch,)."""
+        """States (batch, positions, 2 · listener_size), 0 at padding, and lengths in positions (batch,), of features (batch,
+        frames, bins) and lengths in frames (batch,)."""
         maps = features.unsqueeze(1)
         for number, convolution in enumerate(self.convolutions):
             if number < self.halvings:
-                lengths = _halved(lengths)
-            maps = _masked(convolution(maps).relu(), lengths, 2)
+                lengths = _halve(lengths)
+            maps = _mask_padding(convolution(maps).relu(), lengths, 2)
         outputs = maps.transpose(1, 2).flatten(2)
         for index, layer in enumerate(self.layers):
             if self._halves(index):
-                lengths = _halved(lengths)
+                lengths = _halve(lengths)
                 outputs = F.pad(outputs, (0, 0, 0, outputs.shape[1] % 2)).reshape(len(outputs), -1, 2 * outputs.shape[2])
             assert isinstance(layer, nn.LSTM)
             outputs = self.norms[index](outputs)
             outputs, _ = run(layer, self.dropout(outputs) if index else outputs, lengths)
-        return _masked(self.norms[-1](outputs), lengths, 1), lengths
+        return _mask_padding(self.norms[-1](outputs), lengths, 1), lengths
 
     def frames_per_position(self) -> int:
         return int(2 ** (self.halvings + sum(map(self._halves, range(len(self.layers))))))
@@ -199,12 +203,12 @@ class Listener(nn.Module):
         return 0 < layer <= self.pyramid
 
 
-def _halved(size: Any) -> Any:
+def _halve(size: Any) -> Any:
     return (size + 1) // 2
 
 
-def _masked(maps: Tensor, lengths: Tensor, dimension: int) -> Tensor:
-    """Zero beyond each row's length, so that a batch gives what its rows give alone."""
+def _mask_padding(maps: Tensor, lengths: Tensor, dimension: int) -> Tensor:
+    """Set values beyond each row's length to 0, so that results don't depend on the rest of the batch."""
     shape = [1] * maps.dim()
     shape[dimension] = -1
     positions = torch.arange(maps.shape[dimension], device=maps.device).view(shape)
@@ -215,9 +219,9 @@ class TranscribeModel(DecoderModel):
     """Listens, attends and spells (Chan et al. 2016).
 
     Args:
-        config: its options.
-        vocabulary: the subwords that it writes.
-        lexicon: the words of ``config.words``.
+        config: options.
+        vocabulary: subwords of transcripts.
+        lexicon: words of ``config.words``; None without them.
     """
 
     vocabulary: SubwordVocabulary
@@ -243,14 +247,14 @@ class TranscribeModel(DecoderModel):
         self.dropout = Dropout(config.dropout)
 
     def scorers(self) -> dict[str, Scorer]:
-        """``ctc``: the listener's own judgement of a hypothesis; ``phones``, by its sound; ``language_model``; ``words``."""
+        """The scorers that the model has: ``ctc``, ``phones``, ``language_model``, ``words``."""
         scorers: dict[str, Scorer] = {}
         if self.ctc is not None:
             scorers["ctc"] = CTCPrefixScorer(self.vocabulary.bos, self.vocabulary.eos)
         if self.language_model is not None:
             scorers["language_model"] = LanguageModelScorer(self.language_model)
         if self.words is not None and self.lexicon is not None:
-            # made when the numbers are loaded, and kept, since they remember where words go on
+            # made after the weights are loaded, and kept for their caches of word beginnings
             self.word_scorer = self.word_scorer or WordScorer(self.words, self.lexicon, self.vocabulary)
             scorers["words"] = self.word_scorer
             if self.phones is not None and self.lexicon.sounds:
@@ -260,43 +264,43 @@ class TranscribeModel(DecoderModel):
         return scorers
 
     def example(self) -> Item:
-        """An item of the right shape, for looking at the architecture."""
+        """An example item, for inspecting the architecture."""
         return Item("example", Sound(np.zeros(RATE, np.float32), RATE))
 
     def length(self, item: Item) -> int:
-        """What batches are sorted by: samples, where they are decoded already."""
+        """Number of samples, by which batches are sorted; 0 if they aren't decoded yet."""
         return len(item.condition.samples) if isinstance(item.condition, Sound) else 0
 
     def condition(self, item: Item) -> Sound:
-        """The sound that attention is drawn below."""
+        """The sound that attention maps are drawn with."""
         return Sound(load_audio(item.condition, RATE), RATE)
 
     def finish(self, generation: Generation, hypothesis: Hypothesis, item: Item) -> Generation:
-        """The transcript of an item with the times of its ``words``, and a warning where it may be none."""
-        details = {"words": words(generation, item)}
-        return replace(generation, details=details, warnings=(*generation.warnings, *doubts(generation, item)))
+        """The transcript with the times of its ``words``, and warnings where it may not be speech."""
+        details = {"words": time_words(generation, item)}
+        return replace(generation, details=details, warnings=(*generation.warnings, *find_doubts(generation, item)))
 
     def features(self, samples: NDArray[np.float32]) -> Tensor:
-        """Normalised filter banks (frames, bins) of samples (n,); one frame of zeros if they are too short for any."""
+        """Normalised filter banks (frames, bins) of samples (n,); one frame of zeros if these are too short."""
         found = normalise(self.filterbank(samples))
         return found if len(found) else torch.zeros(1, self.config.bins)
 
     def collate(self, items: Sequence[Item]) -> Speech:
-        """Filter banks."""
+        """A batch of filter banks."""
         speech = pad_features([self.features(load_audio(item.condition, RATE)) for item in items])
         return speech._replace(starts=[item.meta.get("start", 0.0) for item in items])
 
     def encode(self, batch: Speech) -> Memory:
-        """What the listener makes of utterances, and with ``ctc`` what it says that it hears."""
+        """The listener's states as a memory, with log-probabilities of its CTC outputs as auxiliary tensors."""
         values, lengths = self.listener(batch.features.to(self.decoder.bias.device), batch.lengths)
         values = self.dropout(values)
         mask = torch.arange(values.shape[1], device=values.device) < lengths.to(values.device).unsqueeze(1)
         vector = values.sum(1) / mask.sum(1, keepdim=True)
         auxiliary = {}
         if self.ctc is not None:
-            auxiliary["ctc"] = _certain_blanks(self.ctc(values).log_softmax(-1), mask)
+            auxiliary["ctc"] = _blank_padding(self.ctc(values).log_softmax(-1), mask)
         if self.phones is not None:
-            auxiliary["phones"] = _certain_blanks(self.phones(values).log_softmax(-1), mask)
+            auxiliary["phones"] = _blank_padding(self.phones(values).log_softmax(-1), mask)
         assert self.decoder.attention is not None
         seconds = SHIFT * self.listener.frames_per_position()
         axes = [
@@ -306,8 +310,8 @@ class TranscribeModel(DecoderModel):
         return Memory(values, self.decoder.attention.keys(values), mask, axes, auxiliary, vector)
 
 
-def _certain_blanks(log_probs: Tensor, mask: Tensor) -> Tensor:
-    """Padded positions hold a blank for sure."""
+def _blank_padding(log_probs: Tensor, mask: Tensor) -> Tensor:
+    """Make padded positions certain blanks."""
     blank = torch.full_like(log_probs[:1, :1], NEVER)
     blank[..., BLANK] = 0.0
     return torch.where(mask.unsqueeze(2), log_probs, blank)
@@ -318,7 +322,7 @@ def build(config: Mapping[str, Any], files: Mapping[str, Path]) -> TranscribeMod
 
     Raises:
         UsageError: for unknown or impossible options.
-        IntegrityError: if the lexicon isn't one, or another one.
+        IntegrityError: if the lexicon is malformed or has another number of words than the model.
     """
     parsed = check(TranscribeConfig, config, source="speech model")
     lexicon = None

@@ -1,5 +1,5 @@
-"""What is minimised: the speller's cross-entropy and the listener's CTC losses (Kim et al. 2017, eq. 13), how far from the
-diagonal the speller listens (Tachibana et al. 2018), and how much of it listens elsewhere than where CTC hears the token."""
+"""The training objective: cross-entropy of the speller and CTC losses of the listener (Kim et al. 2017, eq. 13), guided
+attention (Tachibana et al. 2018), and agreement of attention with the CTC alignment."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ from condgen_cli import training
 from condgen_cli.model import Memory
 from condgen_cli.nn.decoder import TeacherForced
 from condgen_cli.training import sampling_probability
-from condgen_transcribe.ctc import BLANK, places
+from condgen_transcribe.ctc import BLANK, align_labels
 from condgen_transcribe.model import Speech, TranscribeModel
 
 __all__ = ["Objective", "Phones", "TrainingBatch", "pad_phones"]
 
 BAND = 0.1
-"""Half the width of the diagonal within which listening costs little, as a share of an utterance."""
+"""Width g of guided attention's diagonal band, as a share of an utterance."""
 NEAR = 2
-"""Positions to either side of where CTC hears a token that are there as well."""
+"""Positions on either side of a token's CTC alignment that count as aligned."""
 LITTLE = 1e-6
-"""Attention that is counted where there is none."""
+"""Added to aligned attention before its logarithm is taken."""
 
 
 class Phones(NamedTuple):
-    """Utterances as they are said.
+    """Phones of utterances.
 
     Args:
-        numbers: (rows, longest) of ``condgen_transcribe.pronunciation.numbered``, 0 where padded.
-        lengths: (rows,) real ones of each row, on the CPU.
+        numbers: (rows, longest) phone numbers of ``condgen_transcribe.pronunciation.number_phones``, 0 at padding.
+        lengths: (rows,) numbers of phones, on the CPU.
     """
 
     numbers: Tensor
@@ -41,21 +41,21 @@ class Phones(NamedTuple):
 
 
 def pad_phones(phones: Sequence[Tensor]) -> Phones:
-    """Numbers of phones (length,) of utterances as a batch."""
+    """A batch of phone numbers (length,) of utterances."""
     lengths = torch.tensor([len(one) for one in phones])
     return Phones(nn.utils.rnn.pad_sequence(list(phones), batch_first=True, padding_value=BLANK), lengths)
 
 
 @dataclass(frozen=True)
 class TrainingBatch:
-    """Utterances and what is said in them.
+    """Utterances with their transcripts.
 
     Args:
         speech: the utterances.
-        inputs: (rows, steps) tokens that the speller reads, bos first.
-        targets: (rows, steps) tokens to write, eos last.
-        lengths: (rows,) real steps of each row, on the CPU.
-        phones: how it is said; None for a model that hears no phones.
+        inputs: (rows, steps) input tokens of the speller, bos first.
+        targets: (rows, steps) target tokens, eos last.
+        lengths: (rows,) steps without padding, on the CPU.
+        phones: phones of the utterances; None for a model without an output layer of phones.
     """
 
     speech: Speech
@@ -77,18 +77,19 @@ class TrainingBatch:
 
 
 class Objective(training.Objective):
-    """(1 - λ) · (cross-entropy + γ · guidance + δ · alignment) + λ · CTC, each per token, + ε · CTC of phones, per phone.
+    """(1 - λ) · (cross-entropy + γ · guided attention + δ · alignment) + λ · CTC, per token, + ε · CTC of phones, per phone.
 
     Args:
-        ctc: λ; the model must have the listener's own output layer. With 1 the speller doesn't run.
-        label_smoothing: share of the speller's target spread over the vocabulary.
-        sampling: share of the speller's inputs that are its own outputs at the end of training (Bengio et al. 2015), rising
-            from 0 over the training's first half. They are drawn from a first, teacher-forced run, all steps at once
+        model: the speech model.
+        ctc: weight λ of CTC; above 0 the model must have a CTC output layer. With 1 the speller isn't run.
+        label_smoothing: share of the speller's target distribution spread over the vocabulary.
+        sampling: final share of the speller's inputs drawn from its own outputs (scheduled sampling, Bengio et al. 2015),
+            rising from 0 over the first half of training. They are drawn from a first, teacher-forced run, all steps at once
             (Duckworth et al. 2019).
-        guidance: γ, what attention off the diagonal costs: people speak at an even pace, more or less, and a speller that
-            knows so from the start finds out sooner what to listen to.
-        alignment: δ, what attention costs that isn't where CTC hears the token, for a listener that has learnt to hear.
-        phones: ε; the model must have an output layer of phones.
+        guidance: weight γ of guided attention. Speech has a roughly even pace, so keeping attention near the diagonal helps the
+            speller to find the alignment sooner.
+        alignment: weight δ of the loss for attention away from the CTC alignment; for a listener trained with CTC already.
+        phones: weight ε; above 0 the model must have an output layer of phones.
     """
 
     def __init__(
@@ -110,7 +111,7 @@ class Objective(training.Objective):
         self.alignment = alignment
         self.phones = phones
         self.probability = 0.0
-        # what has no part in the loss gets no gradients, which several processes would wait for
+        # parameters without a part in the loss get no gradients, for which distributed processes would wait
         model.decoder.requires_grad_(ctc < 1)
         if model.ctc is not None:
             model.ctc.requires_grad_(ctc > 0)
@@ -121,27 +122,27 @@ class Objective(training.Objective):
         self.probability = sampling_probability(fraction, self.sampling, end=0.5)
 
     def forward(self, batch: TrainingBatch) -> tuple[Tensor, dict[str, float]]:
-        """Loss per token, and how many tokens it was taken over."""
+        """Loss per token, and statistics with the number of tokens."""
         memory = self.model.encode(batch.speech)
         tokens = int(batch.lengths.sum())
         stats = {"tokens": float(tokens)}
         losses = []
         if self.ctc < 1:
             decoder = self.model.decoder
-            forced = decoder(memory, self._sampled(memory, batch) if self.probability else batch.inputs, batch.lengths)
+            forced = decoder(memory, self._sample_inputs(memory, batch) if self.probability else batch.inputs, batch.lengths)
             spelled = decoder.cross_entropy(forced, batch.targets, self.label_smoothing)
             stats["cross_entropy"] = spelled.item()
             losses.append((1 - self.ctc) * spelled)
             if self.guidance:
-                astray = _astray(forced, memory, batch)
+                astray = _guidance_loss(forced, memory, batch)
                 stats["astray"] = astray.item()
                 losses.append((1 - self.ctc) * self.guidance * astray)
             if self.alignment:
-                apart = _apart(forced, memory, batch)
+                apart = _alignment_loss(forced, memory, batch)
                 stats["apart"] = apart.item()
                 losses.append((1 - self.ctc) * self.alignment * apart)
         if self.ctc:
-            labels = batch.lengths - 1  # the end token is the speller's
+            labels = batch.lengths - 1  # CTC has no end token
             heard = _ctc(memory.auxiliary["ctc"], memory.mask, batch.targets, labels) / tokens
             stats["ctc"] = heard.item()
             losses.append(self.ctc * heard)
@@ -153,12 +154,12 @@ class Objective(training.Objective):
         return torch.stack(losses).sum(), stats
 
     @torch.no_grad()
-    def _sampled(self, memory: Memory, batch: TrainingBatch) -> Tensor:
-        """Inputs of which a share is drawn from what the speller would have written there."""
+    def _sample_inputs(self, memory: Memory, batch: TrainingBatch) -> Tensor:
+        """Inputs of which a share is drawn from the speller's own predictions."""
         decoder = self.model.decoder
         forced = decoder(memory, batch.inputs, batch.lengths)
         drawn = decoder.logits(forced.features).softmax(-1).multinomial(1).squeeze(1)
-        # what was written at a step is read at the next one, if there is one
+        # a prediction is the input of the next step, if there is one
         steps = batch.inputs.shape[1]
         lengths = batch.lengths.to(drawn.device)
         within = (forced.kept % steps + 1 < lengths[forced.kept // steps]).nonzero().squeeze(1)
@@ -168,14 +169,14 @@ class Objective(training.Objective):
 
 
 def _ctc(log_probs: Tensor, mask: Tensor | None, labels: Tensor, counts: Tensor) -> Tensor:
-    """Summed over utterances; those with more labels than the listener has positions count as 0."""
+    """CTC loss summed over utterances; an utterance with too few positions for its labels counts as 0."""
     assert mask is not None
     positions = mask.sum(1).cpu()
     return F.ctc_loss(log_probs.transpose(0, 1), labels, positions, counts, BLANK, reduction="sum", zero_infinity=True)
 
 
-def _astray(forced: TeacherForced, memory: Memory, batch: TrainingBatch) -> Tensor:
-    """Mean over steps of Σₜ αₙₜ · (1 - exp(-(n/N - t/T)² / 2g²)), the N steps and T positions being an utterance's own."""
+def _guidance_loss(forced: TeacherForced, memory: Memory, batch: TrainingBatch) -> Tensor:
+    """Guided attention: mean over steps of Σₜ αₙₜ · (1 - exp(-(n/N - t/T)² / 2g²)), for N steps and T positions."""
     assert forced.weights is not None
     assert memory.mask is not None
     steps = batch.inputs.shape[1]
@@ -186,13 +187,13 @@ def _astray(forced: TeacherForced, memory: Memory, batch: TrainingBatch) -> Tens
     return (forced.weights * (1 - (-((distance / BAND) ** 2) / 2).exp())).sum(1).mean()
 
 
-def _apart(forced: TeacherForced, memory: Memory, batch: TrainingBatch) -> Tensor:
-    """Mean over steps of -log Σₜ αₙₜ, t being near where CTC hears token n; the end token's place is that of the last one."""
+def _alignment_loss(forced: TeacherForced, memory: Memory, batch: TrainingBatch) -> Tensor:
+    """Mean over steps of -log Σₜ αₙₜ, with t near the CTC alignment of token n; the end token is aligned as the last token."""
     assert forced.weights is not None
     steps = batch.inputs.shape[1]
     labels = (batch.lengths - 1).to(batch.targets.device)
     beyond = torch.arange(steps, device=labels.device) >= labels.unsqueeze(1)
-    heard = places(memory.auxiliary["ctc"], batch.targets.masked_fill(beyond, BLANK), labels)
+    heard = align_labels(memory.auxiliary["ctc"], batch.targets.masked_fill(beyond, BLANK), labels)
     last = heard.gather(1, (labels - 1).clamp(min=0).unsqueeze(1))
     place = torch.where(beyond, last, heard).flatten()[forced.kept].unsqueeze(1)
     near = (torch.arange(forced.weights.shape[1], device=place.device) - place).abs() <= NEAR

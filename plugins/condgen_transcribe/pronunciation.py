@@ -1,4 +1,4 @@
-"""How words are said: a pronouncing dictionary, and letter-to-sound rules learnt from it for words that it lacks."""
+"""Pronunciations: a pronouncing dictionary, and letter-to-sound rules learnt from it for other words."""
 
 from __future__ import annotations
 
@@ -10,49 +10,51 @@ from pathlib import Path
 
 from condgen_cli.errors import InputError, NotFoundError
 
-__all__ = ["PHONES", "LetterToSound", "Pronunciation", "numbered", "read_dictionary"]
+__all__ = ["PHONES", "LetterToSound", "Pronunciation", "number_phones", "read_dictionary"]
 
 PHONES = tuple(
     "AA AE AH AO AW AX AY B CH D DH EH ER EY F G HH IH IY JH K L M N NG OW OY P R S SH T TH UH UW V W Y Z ZH".split()  # noqa: SIM905
 )
-"""The 39 of CMUdict without stress, and AX, its unstressed AH."""
+"""The 39 phones of CMUdict without stress, and AX for its unstressed AH."""
 
 _NUMBERS = {phone: number for number, phone in enumerate(PHONES, 1)}
 
 Pronunciation = tuple[str, ...]
 
 _LONGEST = 2
-"""Phones of a letter: the x of six has two."""
+"""Largest usual number of phones of a letter, as of the x in six."""
 _ROUNDS = 4
-"""Of alignment."""
+"""Iterations of alignment."""
 _SAMPLE = 16_000
-"""Words that are aligned in these, or a few more."""
+"""Approximate number of words aligned in each iteration."""
 _WINDOWS = ((4, 4), (3, 4), (3, 3), (2, 3), (2, 2), (1, 3), (1, 2), (2, 1), (1, 1), (0, 1), (1, 0), (0, 0))
-"""Letters before and after one that decide what it sounds like, the first that were seen often enough."""
+"""Numbers of letters before and after a letter that decide its sound; the first context seen often enough is used."""
 _OFTEN = 2
 _UNSEEN = (1e-3, 1e-4, 1e-6)
-"""What is counted of a sound that a letter hasn't had yet: of none, of one phone, of two or more."""
+"""Pseudo-counts of unseen sounds of a letter: without a phone, of one, of two or more."""
 _EDGE = "#"
 
 
-def numbered(said: Iterable[str]) -> tuple[int, ...]:
-    """The numbers of phones, from 1: CTC's blank is 0."""
+def number_phones(said: Iterable[str]) -> tuple[int, ...]:
+    """Numbers of phones, from 1, since CTC's blank is 0."""
     return tuple(_NUMBERS[phone] for phone in said)
 
 
 def read_dictionary(path: Path) -> dict[str, list[Pronunciation]]:
-    """CMUdict's format: a word, or ``word(2)`` for its second pronunciation, and phones, in each line; ``#`` begins a comment.
+    """Read a pronouncing dictionary in CMUdict's format.
+
+    Each line has a word, or ``word(2)`` for its second pronunciation, and its phones; ``#`` begins a comment.
 
     Returns:
-        The pronunciations of each word, which is in upper case, in the file's order.
+        Pronunciations of each word, in upper case and in the file's order.
     Raises:
-        NotFoundError: if there is no such file.
-        InputError: if a line has another form or another phone.
+        NotFoundError: if the file is missing.
+        InputError: if a line has another form or an unknown phone.
     """
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except FileNotFoundError:
-        raise NotFoundError(f"no pronouncing dictionary {path}", "cmudict.dict of CMUdict") from None
+        raise NotFoundError(f"no pronouncing dictionary {path}", "cmudict.dict of CMUdict is one") from None
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path} can't be read: {error}") from None
     found: defaultdict[str, list[Pronunciation]] = defaultdict(list)
@@ -67,11 +69,12 @@ def read_dictionary(path: Path) -> dict[str, list[Pronunciation]]:
 
 
 class LetterToSound:
-    """Says words letter by letter: as the dictionary does, or, where it lacks a word, by the letters around each (as Black et
-    al. 1998 do, with counts in place of trees).
+    """Pronounces words letter by letter: by the dictionary, or for other words by each letter's context.
+
+    Contexts are used as by Black et al. 1998, with counts in place of decision trees.
 
     Args:
-        dictionary: to learn from.
+        dictionary: pronunciations of words, from which the rules are learnt.
     """
 
     def __init__(self, dictionary: Mapping[str, Sequence[Pronunciation]]) -> None:
@@ -90,32 +93,31 @@ class LetterToSound:
         }
 
     def __call__(self, word: str) -> list[Pronunciation]:
-        """Phones of each letter of a word in upper case; none of what is no letter."""
+        """Phones of each letter of a word in upper case; empty for other characters."""
         if word in self.dictionary:
             return self.alignment(word, self.dictionary[word][0])
         said: list[Pronunciation] = []
         last = ""
         for windows in _windows(word):
             sound = next((self.sounds[window] for window in windows if window in self.sounds), ())
-            # the two letters of a double one, each with other letters around it, may both claim its sound
+            # both letters of a double letter may have got its sound, since their contexts differ
             said.append(sound[1:] if sound[:1] == (last,) else sound)
             last = sound[-1] if sound else last
         return said
 
 
 def _windows(word: str) -> Iterator[list[str]]:
-    """Of each letter its windows, the widest first."""
+    """Contexts of each letter, the widest first."""
     for place in range(len(word)):
         before, after = f"{_EDGE}{word[:place]}", f"{word[place + 1 :]}{_EDGE}"
         yield [f"{before[-left:] if left else ''}<{word[place]}>{after[:right]}" for left, right in _WINDOWS]
 
 
 class _Alignment:
-    """Which phones of a word each of its letters has: none, one or two, rarely more, so that the counts of letters' sounds make
-    it likeliest."""
+    """Most probable alignment of a word's letters with its phones: none, one or two for each letter, rarely more."""
 
     def __init__(self, pairs: Iterable[tuple[str, Pronunciation]]) -> None:
-        # at first a letter goes with the phones of its words that lie about where it does
+        # initially a letter is counted with the phones at about its place in the word
         self.counts: Counter[tuple[str, Pronunciation]] = Counter()
         for word, said in pairs:
             for place, letter in enumerate(word):
@@ -125,11 +127,11 @@ class _Alignment:
         self.totals = Counter(letter for letter, _ in self.counts.elements())
 
     def share(self, letter: str, sound: Pronunciation) -> float:
-        """How much of a letter's sounds is this one."""
+        """Smoothed share of a sound among a letter's sounds."""
         return (self.counts[letter, sound] + _UNSEEN[min(len(sound), _LONGEST)]) / (self.totals[letter] + 1)
 
     def learn(self, pairs: Iterable[tuple[str, Pronunciation]]) -> None:
-        """Counts of the best alignments."""
+        """Replace the counts by those of the best alignments."""
         counts = Counter(item for word, said in pairs for item in zip(word, self(word, said), strict=True))
         self.counts = counts
         self.totals = Counter()
@@ -137,7 +139,7 @@ class _Alignment:
             self.totals[letter] += count
 
     def __call__(self, word: str, said: Pronunciation) -> list[Pronunciation]:
-        """Of each letter its phones."""
+        """Phones of each letter."""
         longest = max(_LONGEST, math.ceil(len(said) / len(word)))
         best: list[dict[int, tuple[float, int]]] = [{0: (1.0, 0)}]
         for place, letter in enumerate(word):

@@ -1,4 +1,4 @@
-"""When words were said, from the attention over their pieces; and subtitles made of them."""
+"""Times of words, from the attention of their tokens, and subtitles."""
 
 from __future__ import annotations
 
@@ -17,31 +17,31 @@ from condgen_cli.errors import InputError
 from condgen_cli.generation import AttentionMap, Generation
 from condgen_cli.item import Item
 
-__all__ = ["Cue", "Word", "align", "cues", "srt", "vtt", "words"]
+__all__ = ["Cue", "Word", "align", "make_cues", "srt", "time_words", "vtt"]
 
 _LINE = 42
-"""Characters that a line holds, as broadcasters have it; a longer word has a line of its own."""
+"""Largest number of characters of a line, as is usual in broadcasting; a longer word gets a line of its own."""
 _LINES = 2
 _LONGEST = 7.0
-"""Seconds that a cue is shown at most."""
+"""Longest duration of a cue, in seconds."""
 _SHORTEST = 1.0
-"""Seconds that a cue is shown at least, if the next one doesn't begin before."""
+"""Shortest duration of a cue, in seconds, unless the next one begins earlier."""
 _PAUSE = 0.8
-"""Seconds without a word that end a cue."""
+"""Pause between words that ends a cue, in seconds."""
 _FAINT = 1e-6
-"""What a weight of 0 counts as, so that no path is impossible."""
+"""Added to attention weights before their logarithm is taken, so that no path is impossible."""
 _STRAY = 0.05
-"""Nats that a position counts less for each that it is away from where a step looks most: what has to make room stays near."""
+"""Penalty in nats per position of distance from a step's largest weight, so that displaced steps stay near it."""
 
-# seconds that a word takes, and each of its letters more
+# duration in seconds: of a word, plus each of its letters
 _FASTEST = 0.04, 0.02
-"""At least, as when somebody speaks very fast."""
+"""Shortest durations, those of very fast speech."""
 _USUAL = 0.05, 0.06
-"""Where what follows leaves room: attention tells when a piece begins, and hardly when it ends."""
+"""Usual durations, given room before the next word: attention shows when a token begins, but hardly when it ends."""
 
 
 class Word(TypedDict):
-    """A word and when it was said, in seconds from the recording's beginning."""
+    """A word and its times, in seconds from the beginning of the recording."""
 
     word: str
     start: float
@@ -49,41 +49,41 @@ class Word(TypedDict):
 
 
 class Cue(NamedTuple):
-    """Lines that are shown together, in milliseconds from the recording's beginning."""
+    """Lines shown together; times in milliseconds from the beginning of the recording."""
 
     start: int
     end: int
     text: str
 
 
-def words(generation: Generation, item: Item) -> list[Word]:
-    """The words of a transcript with their times, in order, none overlapping another.
+def time_words(generation: Generation, item: Item) -> list[Word]:
+    """The words of a transcript with their times, in order and without overlap.
 
-    A word is said from where its first piece looks to where its last one does, along the best path of ``align``, and no faster
-    than anybody speaks: attention that stays in one place, as it may at the end of a part, doesn't squeeze words into it.
+    A word lasts from the position of its first token to that of its last, along the best path of ``align``, and at least as
+    long as in very fast speech: attention that stays in one place, as it may at the end of a part, doesn't squeeze words.
 
     Args:
-        generation: of one part of a recording. Without attention over time there are no words.
-        item: ``meta["end"]`` is where the part ends, in seconds.
+        generation: transcript of one part of a recording. Without attention over time there are no words.
+        item: item of the part; ``meta["end"]`` is the end of the part in seconds.
     """
     map = next((one for one in generation.attention.values() if [axis.kind for axis in one.positions] == ["time"]), None)
     if map is None:
         return []
     steps = [step for step, token in enumerate(generation.tokens) if token == SPECIALS[3] or token not in SPECIALS]
-    said = list(_said(generation.tokens[step] for step in steps))
+    pieces = list(_split_pieces(generation.tokens[step] for step in steps))
     end = float(item.meta.get("end", inf))
     found: list[Word] = []
-    for (letters, begins), (start, stop) in zip(said, _times(map, steps, said, end), strict=True):
+    for (letters, begins), (start, stop) in zip(pieces, _time_steps(map, steps, pieces, end), strict=True):
         if begins:
             found.append(Word(word=letters, start=start, end=stop))
         elif letters:
             found[-1] = Word(word=found[-1]["word"] + letters, start=found[-1]["start"], end=stop)
     limits = [*(word["start"] for word in found[1:]), end]
-    return [_lasting(word, limit) for word, limit in zip(found, limits, strict=False)]
+    return [_extend_to_usual(word, limit) for word, limit in zip(found, limits, strict=False)]
 
 
-def _said(pieces: Iterable[str]) -> Iterator[tuple[str, bool]]:
-    """The letters of each piece, and whether a word begins with them."""
+def _split_pieces(pieces: Iterable[str]) -> Iterator[tuple[str, bool]]:
+    """The letters of each token, and whether a word begins with them."""
     inside = False
     for piece in pieces:
         inside = inside and not piece.startswith(BLANK)
@@ -92,24 +92,24 @@ def _said(pieces: Iterable[str]) -> Iterator[tuple[str, bool]]:
         inside = inside or bool(letters)
 
 
-def _lasting(word: Word, limit: float) -> Word:
-    """The word, for as long as it usually takes if there is room before ``limit``."""
+def _extend_to_usual(word: Word, limit: float) -> Word:
+    """The word with at least its usual duration, as far as there is room before ``limit``."""
     usual = word["start"] + _USUAL[0] + _USUAL[1] * len(word["word"])
     return Word(word=word["word"], start=word["start"], end=round(max(word["end"], min(usual, limit)), 3))
 
 
 def align(weights: NDArray[np.floating], least: Sequence[int] | None = None) -> NDArray[np.int64]:
-    """The position of each step on the path that never goes back and has the largest product of weights.
+    """The position of each step on the monotonic path with the largest product of weights.
 
-    Attention goes forward in speech all but always; where it strays, the path stays with what was said around it. Weights far
-    from a step's largest count a little less.
+    Attention in speech is almost always monotonic; where a step's isn't, the path stays near those around it. Weights far from
+    a step's largest are slightly reduced.
 
     Args:
-        weights: (steps, positions), non-negative, with at least one position.
-        least: (steps,) how many positions each step takes at least, before the next one's or the end; together no more than
-            there are, the last one counting as 1 or more. Default: 0.
+        weights: (steps, positions) non-negative weights, with at least one position.
+        least: (steps,) smallest number of positions of each step before the next step or the end; their sum, with the last one
+            counted as at least 1, is at most the number of positions. Default: 0.
     Returns:
-        (steps,) positions, none smaller than the one before.
+        (steps,) positions in non-decreasing order.
     """
     steps, positions = weights.shape
     least = [0] * steps if least is None else least
@@ -118,7 +118,7 @@ def align(weights: NDArray[np.floating], least: Sequence[int] | None = None) -> 
     before = np.zeros((steps, positions), np.int64)
     total = np.zeros(positions)
     for step, gain in enumerate(gains):
-        # the best place of the last step up to each place, the first of equals
+        # the best position of the previous step up to each position, the first of equals
         best = np.maximum.accumulate(total)
         new = np.append(True, best[1:] > best[:-1])
         apart = least[step - 1] if step else 0
@@ -132,23 +132,25 @@ def align(weights: NDArray[np.floating], least: Sequence[int] | None = None) -> 
     return path
 
 
-def _times(map: AttentionMap, steps: list[int], said: Sequence[tuple[str, bool]], end: float) -> Iterator[tuple[float, float]]:
-    """Start and end of some steps, in seconds, before the part's ``end``."""
+def _time_steps(
+    map: AttentionMap, steps: list[int], pieces: Sequence[tuple[str, bool]], end: float
+) -> Iterator[tuple[float, float]]:
+    """Start and end of steps in seconds, at most the part's ``end``."""
     (axis,) = map.positions
     if not len(axis):
         return
     labels = np.array([float(label) for label in axis.labels])
     width = float(np.diff(labels).mean()) if len(labels) > 1 else 0.0
-    path = align(map.distributions()[steps].mean(1), _least(said, width, len(axis))).tolist()
+    path = align(map.distributions()[steps].mean(1), _min_positions(pieces, width, len(axis))).tolist()
     for place, same in groupby(path):
         count = len(list(same))
         bounds = labels[place] + width * np.arange(count + 1) / count
         yield from pairwise(bounds.clip(max=end).round(3).tolist())
 
 
-def _least(said: Sequence[tuple[str, bool]], width: float, positions: int) -> list[int]:
-    """How many positions of ``width`` seconds each piece takes at least, if the part is long enough for all."""
-    seconds = np.array([_FASTEST[0] * begins + _FASTEST[1] * len(letters) for letters, begins in said])
+def _min_positions(pieces: Sequence[tuple[str, bool]], width: float, positions: int) -> list[int]:
+    """Smallest number of positions of ``width`` seconds for each token, scaled down if the part is too short for all."""
+    seconds = np.array([_FASTEST[0] * begins + _FASTEST[1] * len(letters) for letters, begins in pieces])
     if not len(seconds) or not width:
         return [0] * len(seconds)
     ends = np.cumsum(seconds) / width
@@ -157,13 +159,13 @@ def _least(said: Sequence[tuple[str, bool]], width: float, positions: int) -> li
     return [*least[:-1], max(least[-1], 1)]
 
 
-def cues(transcripts: Iterable[Generation]) -> Iterator[Cue]:
-    """Words as cues: two lines at most, 7 seconds at most, ended by a pause or a part's end.
+def make_cues(transcripts: Iterable[Generation]) -> Iterator[Cue]:
+    """Cues of at most two lines and 7 seconds, ended by a pause or the end of a part.
 
     Args:
-        transcripts: the parts of a recording in order, with ``details["words"]``; each one's cues but its last come with it.
+        transcripts: parts of a recording in order, with ``details["words"]``. A part's last cue is yielded with the next part.
     Raises:
-        InputError: if words have no times, since the model has no attention over time.
+        InputError: if words have no times, as of a model without attention over time.
     """
     found = (cue for transcript in transcripts for cue in _cues_of(transcript))
     for cue, following in pairwise(chain(found, [None])):
@@ -174,20 +176,20 @@ def cues(transcripts: Iterable[Generation]) -> Iterator[Cue]:
 
 def srt(transcripts: Iterable[Generation]) -> Iterator[str]:
     """A SubRip file of a recording, cue by cue."""
-    for number, cue in enumerate(cues(transcripts), 1):
+    for number, cue in enumerate(make_cues(transcripts), 1):
         yield f"{number}\n{_clock(cue.start, ',')} --> {_clock(cue.end, ',')}\n{cue.text}\n\n"
 
 
 def vtt(transcripts: Iterable[Generation]) -> Iterator[str]:
     """A WebVTT file of a recording, cue by cue."""
     yield "WEBVTT\n\n"
-    for cue in cues(transcripts):
+    for cue in make_cues(transcripts):
         text = cue.text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
         yield f"{_clock(cue.start, '.')} --> {_clock(cue.end, '.')}\n{text}\n\n"
 
 
 def _cues_of(transcript: Generation) -> Iterator[Cue]:
-    said = transcript.details.get("words", [])  # a part without sound has none
+    said = transcript.details.get("words", [])  # none in a part without sound
     if transcript.output and not said:
         raise InputError("the model has no attention over time, so its words have no times")
     taken: list[Word] = []

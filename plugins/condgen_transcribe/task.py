@@ -1,4 +1,4 @@
-"""What the transcribe command reads: recordings, long ones in parts that end where it is silent."""
+"""Input of the transcribe command: recordings, long ones in parts cut at silence."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ from condgen_transcribe.model import RATE
 __all__ = ["read"]
 
 LONGEST = 20.0
-"""Seconds that one part has at most, about what the training utterances have."""
+"""Longest part, in seconds; about the length of training utterances."""
 WHOLE = 6.0
-"""A recording of so many seconds isn't cut. What has been trained on short utterances loses its way in longer ones."""
+"""Longest recording that isn't cut, in seconds. Models trained on short utterances fail on longer ones."""
 
 
 def read(source: str) -> Iterator[Item]:
-    """The recording at a path, at a URL or on standard input (``-``), as one item or as several parts; with 0 parts if it is
-    silent. Parts are read as they are asked for. What is wrong with a recording is told with its last part.
+    """The recording at a path, at a URL or on standard input (``-``), as one item or as several parts; 0 parts if it is silent.
 
-    ``meta`` has ``start`` and ``end`` of a part, and ``duration`` of the recording as far as it is known, all in seconds.
+    Parts are read on demand. Warnings about the recording come with its last part. ``meta`` has ``start`` and ``end`` of a part
+    and the recording's ``duration`` if known, in seconds.
 
     Raises:
-        InputError: if it is no sound, or nothing of it can be used; after the parts that come before, if that turns out later.
+        InputError: if it isn't sound or has no usable part; possibly after the parts before a defect.
     """
     waiting: Item | None = None
     recording = Recording(Source(source))
     try:
         for number, segment in enumerate(read_segments(recording, RATE, LONGEST, WHOLE)):
             if waiting is not None:
-                yield replace(waiting, parts=number + 1)  # more than the part's own number: another follows
+                yield replace(waiting, parts=number + 1)  # greater than the part's number: another part follows
             meta = {"start": segment.start, "end": segment.end, "duration": recording.seconds}
             sound = Sound(segment.samples, RATE)
             waiting = Item(id=source, condition=sound, source=source, meta=meta, part=number, parts=number + 1)

@@ -1,4 +1,4 @@
-"""Training of the speech models: features are computed once, for every speed, before the first step."""
+"""Training of the speech models, on features computed in advance for every speed."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ from condgen_transcribe.model import (
     pad_features,
 )
 from condgen_transcribe.objective import Objective, TrainingBatch, pad_phones
-from condgen_transcribe.pronunciation import LetterToSound, numbered, read_dictionary
+from condgen_transcribe.pronunciation import LetterToSound, number_phones, read_dictionary
 from condgen_transcribe.words import Lexicon, WordModel
 
 __all__ = ["TranscribeExperiment", "mask"]
@@ -47,11 +47,11 @@ WORDS_FILE = "words.safetensors"
 
 
 class WordOptions(Options):
-    """``[data.words]``: what a bigram model of words is counted from, beside the transcripts.
+    """``[data.words]``: a bigram model of words, counted in the transcripts and in further text.
 
     Args:
-        text: see ``condgen_transcribe.language_model.DataOptions``.
-        word_count, bigram_count: rarer words and pairs are left out.
+        text: file of further sentences, see ``condgen_transcribe.language_model.DataOptions``.
+        word_count, bigram_count: minimum counts of words and of bigrams.
     """
 
     text: str = ""
@@ -63,18 +63,18 @@ class DataOptions(training.DataOptions):
     """``[data]``. The items of ``dev_limit`` are evenly spread over the dev split.
 
     Args:
-        vocabulary_size: of the subwords; too small for any, they are characters.
-        longest: longer training utterances, in seconds, are left out.
-        short_epochs: a curriculum: for this many epochs, only utterances of at most ``short`` seconds, in which it is easier to
-            learn what belongs where.
-        short: in seconds.
-        speeds: training utterances are heard at each of these (Ko et al. 2015), one drawn for each epoch.
-        masks: of SpecAugment (Park et al. 2019), so many in time and as many in frequency; 0 for none.
-        mask_frames, mask_bins: what a mask covers at most.
-        language_model: a run or a zoo's model of a language model that ``[model.language_model]`` describes; its vocabulary is
-            the speller's, its weights stay as they are. The model of ``init`` may have none.
-        words: of a bigram model of words that judges hypotheses too; None for none.
-        dictionary: of how words are said, a file in CMUdict's format below the data folder, for a model of phones.
+        vocabulary_size: number of subwords; if too small for any, characters are used.
+        longest: length in seconds above which training utterances are left out.
+        short_epochs: curriculum: for this many epochs, only utterances up to ``short`` seconds, whose alignment is easier to
+            learn.
+        short: longest utterance of the curriculum, in seconds.
+        speeds: speeds for speed perturbation (Ko et al. 2015), one drawn for each utterance and epoch.
+        masks: number of SpecAugment masks (Park et al. 2019) in time, and in frequency; 0: none.
+        mask_frames, mask_bins: largest widths of masks.
+        language_model: run or zoo model with the weights of ``[model.language_model]``, which are frozen; the speller takes its
+            vocabulary. The model of ``init`` may have no language model.
+        words: options of a bigram model of words that scores hypotheses; None: none.
+        dictionary: pronouncing dictionary in CMUdict's format below the data folder, for a model with phones.
     """
 
     vocabulary_size: int = Field(8, ge=8)
@@ -102,7 +102,7 @@ class ObjectiveOptions(Options):
 
 
 class TranscribeExperiment(Experiment):
-    """How speech models are trained: on utterances of like length, at one of several speeds, masked."""
+    """Trains speech models on utterances of similar length, with speed perturbation and SpecAugment."""
 
     data_options = DataOptions
     objective_options = ObjectiveOptions
@@ -118,20 +118,20 @@ class TranscribeExperiment(Experiment):
         config = check(TranscribeConfig, self.recipe.model.options, "model")
         _check_outputs(config, self.options)
         if config.phones and not self.data.dictionary:
-            raise UsageError("recipe: data.dictionary: missing; it tells which phones model.phones are to hear")
+            raise UsageError("recipe: data.dictionary: missing; model.phones needs the pronunciations of words")
         train = self.read("train")
         dev = read_split(self.data.dataset, "dev", self.data_dir, self.data.options)
-        self.dev = [_decode_sound(item) for item in _spread(dev, self.data.dev_limit)]
+        self.dev = [_decode_sound(item) for item in _take_evenly(dev, self.data.dev_limit)]
         language_model = InitialModel(self.data.language_model, "data.language_model")
         folder = self.data_dir or Path()
         self.say = LetterToSound(read_dictionary(folder / self.data.dictionary)) if config.phones else None
         words, lexicon = self._count_words(train)
         sizes = None if words is None or lexicon is None else WordsConfig(words=len(lexicon), bigrams=len(words.second))
         if config.words not in (None, sizes):
-            raise UsageError("recipe: model.words: the sizes are those of what data.words counts")
+            raise UsageError("recipe: model.words: the sizes must be those that data.words gives")
         config = config.model_copy(update={"words": sizes})
         self.model = TranscribeModel(config, self._vocabulary(train, language_model), lexicon)
-        # the words are those that are counted here
+        # word counts are those of this data, not of the initial model
         learnt = {name: tensor for name, tensor in self.initial.weights().items() if not name.startswith("words.")}
         self.initial.load_into(self.model, apart=("language_model.", "words.", "phones."), weights=learnt)
         self.model.words = words
@@ -142,16 +142,16 @@ class TranscribeExperiment(Experiment):
             self.model.language_model.requires_grad_(False)
         self._compute_features(train)
         self.objective = Objective(self.model, **self.options.model_dump())
-        # that the model has what hypotheses are to be judged by
+        # checks that the model has the scorers of the weights
         self.decoding = reweight(self.decoding, self.model, self.decoding.weights)
 
     def plan(self, epoch: int, rng: np.random.Generator) -> Sequence[NDArray[np.int64]]:
-        """Indices of utterances of like length, in the first epochs of short ones."""
+        """Batches of indices of utterances of similar length; short ones only in the first epochs."""
         chosen = self.short if epoch < self.data.short_epochs and len(self.short) else np.arange(len(self.sizes))
         return list(chosen[batches_of_like_length(self.sizes[chosen], self.recipe.training.batch_size, rng)])
 
     def batch(self, part: NDArray[np.int64], rng: np.random.Generator) -> TrainingBatch:
-        """Utterances at a random speed, masked, with their transcripts and phones."""
+        """A batch of utterances at random speeds, masked, with their transcripts and phones."""
         vocabulary, data = self.model.vocabulary, self.data
         heard = [self.features[index][rng.integers(len(data.speeds))].float() for index in part]
         masked = [mask(one, data.masks, data.mask_frames, data.mask_bins, rng) for one in heard]
@@ -165,22 +165,22 @@ class TranscribeExperiment(Experiment):
         return {VOCABULARY_FILE: self.model.vocabulary, **lexicon}
 
     def weight_files(self) -> Mapping[str, str]:
-        """What judges hypotheses beside the speller has files of its own."""
+        """Language model and word model have files of their own."""
         files = {} if self.model.language_model is None else {LANGUAGE_MODEL_FILE: "language_model."}
         return files if self.model.words is None else {**files, WORDS_FILE: "words."}
 
     def _count_words(self, train: Sequence[Item]) -> tuple[WordModel | None, Lexicon | None]:
-        """Bigrams of the transcripts and of the further text, and their words, with how they are said if the model asks."""
+        """Bigrams and lexicon of the transcripts and further text, with pronunciations if the model has phones."""
         options = self.data.words
         if options is None:
             return None, None
         further = read_sentences((self.data_dir or Path()) / options.text) if options.text else []
         transcripts = [item.references[0] for item in train]
-        words, lexicon = WordModel.counted(transcripts + further, options.word_count, options.bigram_count)
-        return words, lexicon if self.say is None else lexicon.said(self.say)
+        words, lexicon = WordModel.count(transcripts + further, options.word_count, options.bigram_count)
+        return words, lexicon if self.say is None else lexicon.with_sounds(self.say)
 
     def _vocabulary(self, train: Sequence[Item], language_model: InitialModel) -> SubwordVocabulary:
-        """That of the models to go on from, else learnt from the transcripts."""
+        """The vocabulary of the initial models, else one learnt from the transcripts."""
         files = [model.files[VOCABULARY_FILE] for model in (self.initial, language_model) if VOCABULARY_FILE in model.files]
         given = [SubwordVocabulary.load(file) for file in files]
         if len({one.tokens for one in given}) > 1:
@@ -188,7 +188,7 @@ class TranscribeExperiment(Experiment):
         return given[0] if given else SubwordVocabulary.train([item.references[0] for item in train], self.data.vocabulary_size)
 
     def _compute_features(self, train: Sequence[Item]) -> None:
-        """Features of every utterance that is short enough at each speed, its tokens and its phones."""
+        """Features at each speed, tokens and phones of every utterance that is short enough."""
         self.features: list[list[Tensor]] = []
         self.tokens: list[list[int]] = []
         self.phones: list[Tensor] = []
@@ -196,12 +196,14 @@ class TranscribeExperiment(Experiment):
             for item in train:
                 samples = load_audio(item.condition, RATE)
                 if len(samples) <= self.data.longest * RATE:
-                    # halves take half the memory, and their error is far below that of the sound itself
-                    self.features.append([self.model.features(_at(samples, speed)).half() for speed in self.data.speeds])
+                    # half precision takes half the memory, with an error far below the noise of the sound
+                    self.features.append(
+                        [self.model.features(_change_speed(samples, speed)).half() for speed in self.data.speeds]
+                    )
                     self.tokens.append(self.model.vocabulary.encode(item.references[0]))
                     if self.say is not None:
                         said = (sound for word in item.references[0].split() for sound in self.say(word))
-                        self.phones.append(torch.tensor([number for sound in said for number in numbered(sound)]))
+                        self.phones.append(torch.tensor([number for sound in said for number in number_phones(sound)]))
                 advance(1)
         self.sizes = np.array([len(one[0]) for one in self.features])
         seconds = self.sizes * SHIFT * self.data.speeds[0]
@@ -209,7 +211,7 @@ class TranscribeExperiment(Experiment):
 
 
 def _check_outputs(config: TranscribeConfig, options: ObjectiveOptions) -> None:
-    """Make sure that the model has the outputs that the objective trains or goes by.
+    """Check that the model has the outputs that the objective needs.
 
     Raises:
         UsageError: if it lacks one.
@@ -224,30 +226,31 @@ def _check_outputs(config: TranscribeConfig, options: ObjectiveOptions) -> None:
             raise UsageError(f"recipe: objective.{name}: the model has no output for it", f"{hint}, or objective.{name}=0")
 
 
-def _spread(items: Sequence[Item], count: int) -> Sequence[Item]:
-    """So many, evenly spread, since items come speaker by speaker; 0 or too many: all."""
+def _take_evenly(items: Sequence[Item], count: int) -> Sequence[Item]:
+    """``count`` evenly spread items, since items are ordered by speaker; all if ``count`` is 0 or too large."""
     if not 0 < count < len(items):
         return items
     return [items[index * len(items) // count] for index in range(count)]
 
 
 def _decode_sound(item: Item) -> Item:
-    """The item with its sound decoded, so that it is decoded once."""
+    """The item with its sound decoded once."""
     return replace(item, condition=Sound(load_audio(item.condition, RATE), RATE))
 
 
-def _at(samples: NDArray[np.float32], speed: float) -> NDArray[np.float32]:
-    """Samples heard at a speed, tempo and pitch alike."""
+def _change_speed(samples: NDArray[np.float32], speed: float) -> NDArray[np.float32]:
+    """Samples at another speed, which changes tempo and pitch."""
     return samples if speed == 1 else np.asarray(soxr.resample(samples, RATE * speed, RATE), np.float32)
 
 
 def mask(features: Tensor, masks: int, frames: int, bins: int, rng: np.random.Generator) -> Tensor:
-    """SpecAugment (Park et al. 2019, section 2): stripes of random width are set to the mean, which is 0.
+    """SpecAugment (Park et al. 2019, section 2): bands of random width are set to the mean, which is 0.
 
     Args:
-        features: (frames, bins), normalised.
-        masks: in time, and in frequency.
-        frames, bins: the widest; in time also a fifth of the utterance.
+        features: (frames, bins) normalised features.
+        masks: number of masks in time, and in frequency.
+        frames, bins: largest widths of masks; in time also at most a fifth of the utterance.
+        rng: random generator.
     """
     features = features.clone()
     length, size = features.shape

@@ -1,9 +1,9 @@
-"""Utterances of a published corpus as items, their recordings found in its folders or archives.
+"""Utterances of a published corpus as items, with their recordings in its folders or archives.
 
-Transcripts are read at once, recordings when an item's condition is opened. Published sets are read packed or unpacked, and
-their recordings are found by their names without suffix, so re-encoded copies (Opus, WAV, …) serve as well. A compressed tar
-(``.tar.gz``) is only fast from its beginning to its end: its items come in stored order, which suits evaluation; for training,
-which wants them in any order, unpack it.
+Transcripts are read on opening, recordings when an item's condition is opened. Corpora are read packed or unpacked, and
+recordings are found by their names without suffix, so re-encoded copies (Opus, WAV, …) work as well. A compressed tar
+(``.tar.gz``) is fast only from beginning to end: its items come in stored order, which suits evaluation; unpack it for
+training, which reads in random order.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ class Utterance(NamedTuple):
     """A recording of one sentence or so.
 
     Args:
-        id: the publisher's.
-        speaker: the publisher's name or number of who speaks.
-        transcript: what is said, as published.
-        audio: the recording's file.
+        id: the publisher's id.
+        speaker: the publisher's name or number of the speaker.
+        transcript: transcript as published.
+        audio: file of the recording.
     """
 
     id: str
@@ -37,12 +37,12 @@ class Utterance(NamedTuple):
 
 
 def to_items(utterances: Iterable[Utterance], places: Iterable[Path], key: Callable[[str], Any]) -> list[Item]:
-    """Items sorted by their ids, or as they come where sorting would send a reader to and fro in a compressed tar.
+    """Items sorted by id, or in stored order if recordings are in a compressed tar, where random access is slow.
 
     Args:
-        utterances: in stored order.
-        places: folders and archives that their recordings lie in.
-        key: of an id, what it is sorted by.
+        utterances: utterances in stored order.
+        places: folders and archives of the recordings.
+        key: sort key of an id.
     """
     stored = any(place.suffix == ".gz" for place in places)
     ordered = utterances if stored else sorted(utterances, key=lambda utterance: key(utterance.id))
@@ -50,14 +50,14 @@ def to_items(utterances: Iterable[Utterance], places: Iterable[Path], key: Calla
 
 
 def find_recordings(tree: Tree, names: dict[str, str], hint: str) -> dict[str, Member]:
-    """Recordings of utterances by their files' names without suffix, in stored order.
+    """Recordings of utterances by name without suffix, in stored order.
 
     Args:
         tree: the folder or archive.
-        names: ids by the files' names in the tree, without suffix.
-        hint: command or advice for the error.
+        names: ids by file name in the tree, without suffix.
+        hint: hint of the error.
     Raises:
-        NotFoundError: if the recording of an utterance is missing.
+        NotFoundError: if an utterance's recording is missing.
     """
     found: dict[str, str] = {}
     for name in tree.names():
@@ -71,6 +71,6 @@ def find_recordings(tree: Tree, names: dict[str, str], hint: str) -> dict[str, M
 
 
 def _preference(name: str) -> int:
-    """Which of several files of one recording is read: SPHERE last, as not every library knows it."""
+    """Preference among several files of one recording: SPHERE last, since not all libraries support it."""
     suffix = PurePosixPath(name).suffix.lower()
     return AUDIO_SUFFIXES.index(suffix) if suffix in AUDIO_SUFFIXES else len(AUDIO_SUFFIXES)

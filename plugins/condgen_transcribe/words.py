@@ -1,7 +1,7 @@
 """A bigram model of words beside a speller of subwords, with look-ahead within words (Hori et al. 2018).
 
-A recurrent network over subwords needs much text until it knows which words there are; counts know it at once. Every subword is
-judged by how much of the bigrams' probability goes on with it: the share of all words with such a beginning.
+A recurrent network over subwords needs much text to learn the words, which counts give at once. A subword is scored by the
+share of the bigram probability that continues with it: that of all words with this beginning.
 """
 
 from __future__ import annotations
@@ -29,33 +29,32 @@ __all__ = ["Lexicon", "WordModel", "WordScorer", "WordState"]
 
 DISCOUNT = 0.75
 MOST = 2**16 - 1
-"""Words of a lexicon: their numbers have 16 bits."""
+"""Largest number of words of a lexicon: their numbers have 16 bits."""
 STEPS = 20.0
-"""Of a bigram's stored log-probability in a nat: 255 of them are 12.75 nats."""
+"""Quantisation steps per nat of stored log-probabilities: 255 steps are 12.75 nats."""
 UNKNOWN = math.log(0.01)
-"""Log-probability that a word is in no lexicon."""
+"""Log-probability of a word outside the lexicon."""
 LETTER = math.log(0.05)
 """Log-probability of each letter of such a word."""
 LEFT = 1e-3
-"""Of the probability after any word what is left at least for those that haven't been seen there: stored shares are rounded,
-and may add up to 1 or more."""
+"""Smallest probability reserved after each word for unseen bigrams: stored shares are rounded, and may add up to 1 or
+more."""
 OUTSIDE, START = 0, 1
-"""Nodes: within a word that is in no lexicon; before the first word."""
+"""Nodes: within a word outside the lexicon; before the first word."""
 NODES = 20_000
-"""Beginnings of words that are kept from one search to the next."""
+"""Largest number of word beginnings cached from one search to the next."""
 
 
 _DIGITS = [character for character in map(chr, range(ord("0"), 0x1000)) if character.isprintable() and character != "\\"]
-"""What stands for a letter's sound in a file: one byte for the most frequent ones."""
+"""Codes of letters' sounds in a file; the most frequent sounds have one byte."""
 
 
 class Lexicon:
-    """Different words, in the order of their UTF-8 bytes, so that those with a common beginning lie together.
+    """Words in the order of their UTF-8 bytes, so that words with a common beginning are adjacent.
 
     Args:
-        words: in any order, those that come twice too.
-        sounds: of each different word in that order, of each of its letters the phones, as ``LetterToSound`` says them; none
-            if it isn't known how words are said.
+        words: words in any order, possibly repeated.
+        sounds: for each word in sorted order the phones of each letter, as of ``LetterToSound``; empty if unknown.
     Raises:
         UsageError: for more words than 16 bits can count.
     """
@@ -66,9 +65,9 @@ class Lexicon:
         if len(self.words) > MOST:
             raise UsageError(f"a lexicon of {len(self.words)} words is too large", f"{MOST} at most")
 
-    def said(self, say: Callable[[str], Sequence[Pronunciation]]) -> Lexicon:
-        """The same words, and how they are said."""
-        return Lexicon(self.words, map(say, self.words))
+    def with_sounds(self, pronounce: Callable[[str], Sequence[Pronunciation]]) -> Lexicon:
+        """The same words with their pronunciations."""
+        return Lexicon(self.words, map(pronounce, self.words))
 
     def __len__(self) -> int:
         return len(self.words)
@@ -78,7 +77,7 @@ class Lexicon:
         """Read what ``save`` wrote.
 
         Raises:
-            IntegrityError: if it is something else.
+            IntegrityError: if the file isn't one.
         """
         try:
             document = json.loads(path.read_text(encoding="utf-8"))
@@ -95,8 +94,8 @@ class Lexicon:
         return cls(words, [[next(letters) for _ in word] for word in words] if said else ())
 
     def save(self, path: Path) -> None:
-        """Write JSON: ``words``, between blanks; if it is known how they are said, ``sounds``, all that letters have, phones
-        between blanks, and ``said``, a digit for each letter of each word that tells which of them."""
+        """Write JSON: ``words``, separated by spaces; and with pronunciations ``sounds``, the different sounds of letters as
+        phones separated by spaces, and ``said``, a character for each letter of each word that encodes its sound."""
         document: dict[str, str | list[str]] = {"words": " ".join(self.words)}
         if self.sounds:
             counts = Counter(chain.from_iterable(self.sounds))
@@ -108,24 +107,24 @@ class Lexicon:
 
 
 class WordModel(nn.Module):
-    """Interpolated Kneser-Ney bigrams (Chen and Goodman 1999, eq. 23), rare ones left out: p(w | h) = s(h, w) + λ(h) · p(w).
+    """Interpolated Kneser-Ney bigrams (Chen and Goodman 1999, eq. 23) without rare ones: p(w | h) = s(h, w) + λ(h) · p(w).
 
-    A history h is a word's number; ``words`` at the beginning of a text, and one more where the word is unknown. A successor w
-    is a word's number; ``words`` for the end.
+    A history h is a word's number, ``words`` for the beginning of a text, or ``words + 1`` for an unknown word. A successor w
+    is a word's number, or ``words`` for the end.
 
     Args:
-        words: in the lexicon.
-        bigrams: that are stored, of the buffers' sizes.
+        words: number of words in the lexicon.
+        bigrams: number of stored bigrams.
     """
 
     unigram: Tensor
     """(words + 1,) log p(w)."""
     first: Tensor
-    """(words + 2,) where each history's bigrams begin, the beginning's last, and where they end."""
+    """(words + 2,) index of each history's first bigram, with the beginning of a text as last history, and their number."""
     second: Tensor
-    """(bigrams, 2) successors, ascending for each history: 256 times the first number, and the second."""
+    """(bigrams, 2) successors, ascending for each history, as high and low byte."""
     share: Tensor
-    """(bigrams,) -20 · log s."""
+    """(bigrams,) rounded -20 · log s."""
 
     def __init__(self, words: int, bigrams: int) -> None:
         super().__init__()
@@ -136,24 +135,24 @@ class WordModel(nn.Module):
         self.register_buffer("share", torch.zeros(bigrams, dtype=torch.uint8))
 
     def successors(self) -> Tensor:
-        """(bigrams,) the second words' numbers."""
+        """(bigrams,) numbers of the successors."""
         return 256 * self.second[:, 0].long() + self.second[:, 1].long()
 
     @classmethod
-    def counted(cls, texts: Iterable[str], word_count: int, bigram_count: int) -> tuple[WordModel, Lexicon]:
-        """Count words and pairs in texts whose words are divided by blanks.
+    def count(cls, texts: Iterable[str], word_count: int, bigram_count: int) -> tuple[WordModel, Lexicon]:
+        """Count words and bigrams.
 
         Args:
-            texts: sentences.
-            word_count, bigram_count: rarer ones are left out.
+            texts: sentences of words separated by spaces.
+            word_count, bigram_count: minimum counts.
         Raises:
-            UsageError: if no word is left, or too many.
+            UsageError: if no word is frequent enough, or too many are.
         """
         sentences = [text.split() for text in texts]
         counts = Counter(word for sentence in sentences for word in sentence)
         lexicon = Lexicon(word for word, count in counts.items() if count >= word_count)
         if not len(lexicon):
-            raise UsageError("no word is as frequent as the lexicon asks for")
+            raise UsageError("no word reaches the lexicon's minimum count")
         numbers = {word: number for number, word in enumerate(lexicon.words)}
         edge = len(lexicon)
         pairs: Counter[tuple[int, int]] = Counter()
@@ -162,7 +161,7 @@ class WordModel(nn.Module):
             pairs.update(pairwise(known))
         found = [(history, word, count) for (history, word), count in pairs.items() if history >= 0 and word >= 0]
         table = np.array(sorted(found), dtype=np.int64).reshape(-1, 3)
-        # a word is as likely in new company as many different words it has followed
+        # Kneser-Ney: a unigram's probability is proportional to the number of different words that it follows
         company = np.maximum(np.bincount(table[:, 1], minlength=edge + 1), DISCOUNT)
         totals = np.bincount(table[:, 0], table[:, 2], minlength=edge + 1)
         table = table[table[:, 2] >= bigram_count]
@@ -176,15 +175,15 @@ class WordModel(nn.Module):
 
 
 class WordState(NamedTuple):
-    """Where a hypothesis stands, (rows,) each: the node of what is written of its last word, and the history before that."""
+    """State of a hypothesis, (rows,) each: the node of the written part of its last word, and the history before that word."""
 
     node: Tensor
     history: Tensor
 
 
 class _Node(NamedTuple):
-    """The beginning of a word: its words are those from ``low`` to ``high``, the first of them itself if ``whole``; with each
-    token after it those from ``lows`` to ``highs`` (vocabulary,)."""
+    """The beginning of a word. Words with this beginning are those from ``low`` to ``high``, of which the first is the
+    beginning itself if ``whole``; with one more token they are those from ``lows`` to ``highs``, (vocabulary,) each."""
 
     text: str
     low: int
@@ -195,7 +194,7 @@ class _Node(NamedTuple):
 
 
 class _Here(NamedTuple):
-    """Of each row's node (rows,): its words, whether it is one, and the history if that ends here."""
+    """Facts of each row's node, (rows,) each: range of words, whether it is a word, and the history if the word ends here."""
 
     low: Tensor
     high: Tensor
@@ -204,15 +203,15 @@ class _Here(NamedTuple):
 
 
 class WordScorer:
-    """Judges subwords by words: implements ``condgen_cli.running.decoding.Scorer``; it looks at no memory.
+    """Scores subwords by words; implements ``condgen_cli.running.decoding.Scorer`` and doesn't read the memory.
 
-    A token's score is the log of p(words that the text may go on with, the token written) / p(those without it). A word in no
-    lexicon costs ``UNKNOWN`` and for each letter ``LETTER``.
+    A token's score is log p(words that continue the text with the token) / p(words that continue the text). A word outside the
+    lexicon costs ``UNKNOWN``, plus ``LETTER`` for each letter.
 
     Args:
-        model: of the lexicon's words, with its numbers final.
-        lexicon: its words.
-        vocabulary: of the tokens; a word begins with ``▁``.
+        model: bigram model with its final numbers.
+        lexicon: words of the model.
+        vocabulary: vocabulary of the tokens; a word begins with ``▁``.
     """
 
     def __init__(self, model: WordModel, lexicon: Lexicon, vocabulary: SubwordVocabulary) -> None:
@@ -222,36 +221,36 @@ class WordScorer:
         self.bytes = np.array([word.encode() for word in lexicon.words])
         device = model.unigram.device
         shares = (model.share.double() / -STEPS).exp()
-        self.bigrams = _cumulative(shares)
-        self.unigrams = _cumulative(model.unigram.double().exp())
+        self.bigrams = _cumulate(shares)
+        self.unigrams = _cumulate(model.unigram.double().exp())
         first = model.first.long()
         histories = torch.arange(self.edge + 1, device=device).repeat_interleave(first.diff())
         self.pairs = histories * (self.edge + 1) + model.successors()
         kept = self.bigrams[first[1:]] - self.bigrams[first[:-1]]
         self.left = torch.cat([(1 - kept).clamp(min=LEFT), kept.new_ones(1)])
-        # an end is the beginning of something too
+        # the end token ends a word, as a beginning does
         self.begins = torch.tensor([text.startswith(BLANK) for text in self.texts], device=device)
         self.begins[self.eos] = True
         self.spelled = LETTER * torch.tensor([len(text.removeprefix(BLANK)) for text in self.texts], device=device).double()
         self.spelled[self.eos] = 0.0
-        self._forget()
+        self._reset_nodes()
 
     def start(self, memory: Memory, rows_per_item: int = 1) -> WordState:
-        """Before the first word."""
+        """The state before the first word."""
         if len(self.nodes) > NODES:
-            self._forget()
+            self._reset_nodes()
         rows = len(memory) * rows_per_item
         node = torch.full((rows,), START, device=memory.values.device)
         return WordState(node, torch.full_like(node, self.edge))
 
     def score(self, token: Tensor, state: WordState, memory: Memory) -> tuple[Tensor, WordState]:
-        """Scores (rows, vocabulary) of what may follow ``token`` (rows,), and the state after it."""
+        """Scores (rows, vocabulary) of the token after ``token`` (rows,), and the state after ``token``."""
         if int(token[0]) != self.bos:
-            state = self._extended(token, state)
+            state = self._extend(token, state)
         here = self._here(state)
         written = self._mass(state.history, here.low, here.high).log()
         ended = self._mass(state.history, here.low, here.low + 1).log() - written
-        # whoever is outside already has paid for it
+        # a word outside the lexicon was charged at its beginning
         outside = here.low == here.high
         ended = torch.where(here.whole, ended, torch.where(outside, 0.0, UNKNOWN)).unsqueeze(1)
         after = torch.where(self.begins, here.after.unsqueeze(1), state.history.unsqueeze(1))
@@ -262,7 +261,7 @@ class WordScorer:
         fee = torch.where(self.begins, ended + UNKNOWN, torch.where(outside, 0.0, UNKNOWN).unsqueeze(1))
         return torch.where(ahead.isfinite(), within, fee + self.spelled).float(), state
 
-    def _extended(self, token: Tensor, state: WordState) -> WordState:
+    def _extend(self, token: Tensor, state: WordState) -> WordState:
         """The state after one more token."""
         pairs = zip(token.tolist(), state.node.tolist(), strict=True)
         node = torch.tensor([self._node(self.texts[number], before) for number, before in pairs], device=token.device)
@@ -276,7 +275,7 @@ class WordScorer:
         return _Here(low, high, whole, torch.where(state.node == START, state.history, after))
 
     def _mass(self, history: Tensor, low: Tensor, high: Tensor) -> Tensor:
-        """p(one of the words from ``low`` to ``high`` | history), of tensors of one shape."""
+        """Probability of the words from ``low`` to ``high`` given ``history``; tensors of one shape."""
         ends = torch.stack([low, high])
         places = torch.searchsorted(self.pairs, history * (self.edge + 1) + ends)
         bigrams, unigrams = (self.bigrams[places], self.unigrams[ends])
@@ -292,14 +291,14 @@ class WordScorer:
             text = self.nodes[before].text + token
         number = self.numbers.get(text)
         if number is None:
-            node = self._made(text)
+            node = self._make_node(text)
             number = OUTSIDE if node.low == node.high else len(self.nodes)
             self.numbers[text] = number
             if number != OUTSIDE:
                 self.nodes.append(node)
         return number
 
-    def _made(self, text: str) -> _Node:
+    def _make_node(self, text: str) -> _Node:
         low, high = self._range([text])
         following = [token.removeprefix(BLANK) if token.startswith(BLANK) else text + token for token in self.texts]
         lows, highs = self._range(following)
@@ -307,7 +306,7 @@ class WordScorer:
         return self._with_ends(_Node(text, int(low[0]), int(high[0]), bool(whole), *map(torch.from_numpy, (lows, highs))))
 
     def _range(self, beginnings: Sequence[str]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """From where to where the words with each beginning lie."""
+        """Ranges of the words with each beginning."""
         keys = [beginning.encode() for beginning in beginnings]
         return np.searchsorted(self.bytes, keys), np.searchsorted(self.bytes, [key + b"\xff" for key in keys])
 
@@ -316,9 +315,9 @@ class WordScorer:
         device = self.begins.device
         return node._replace(lows=node.lows.to(device), highs=node.highs.to(device))
 
-    def _forget(self) -> None:
-        """Nothing but the two nodes that are no beginnings of words: after them only new words lead into the lexicon."""
-        start = self._made("")
+    def _reset_nodes(self) -> None:
+        """Reset the cache to the two special nodes, from which only a new word leads into the lexicon."""
+        start = self._make_node("")
         begins = self.begins
         lows, highs = start.lows * begins, start.highs * begins
         nowhere = _Node("", 0, 0, False, lows, highs)
@@ -326,6 +325,6 @@ class WordScorer:
         self.numbers: dict[str, int] = {}
 
 
-def _cumulative(values: Tensor) -> Tensor:
-    """Sums of the first 0, 1, 2, … of them."""
+def _cumulate(values: Tensor) -> Tensor:
+    """Sums of the first 0, 1, 2, … values."""
     return torch.cat([values.new_zeros(1), values.cumsum(0)])

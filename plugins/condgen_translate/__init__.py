@@ -24,8 +24,8 @@ _MULTI30K_FILES = {
 """Size and SHA-256 of the files as published."""
 
 
-def _other(options: Mapping[str, str]) -> str:
-    """The target's language of a data set of Chinese and English."""
+def _target_language(options: Mapping[str, str]) -> str:
+    """The target language of a data set of Chinese and English."""
     return "en" if options["source"] == "zh" else "zh"
 
 
@@ -52,7 +52,7 @@ def condgen_register_models() -> list[ModelSpec]:
             task="translate",
             build="condgen_translate.model:build",
             experiment="condgen_translate.training:TranslateExperiment",
-            help="A recurrent encoder and decoder: a fixed vector (at the start or at every step) or attention between them.",
+            help="Recurrent encoder and decoder, joined by a fixed vector (at the start or at each step) or by attention.",
             own_data=(("data.weight",),),
         )
     ]
@@ -60,7 +60,7 @@ def condgen_register_models() -> list[ModelSpec]:
 
 @hookimpl
 def condgen_register_datasets() -> list[DatasetSpec]:
-    length = Option("Report on sources of like length on their own.", choices=("length",), scores=False)
+    length = Option("Report scores by source length.", choices=("length",), scores=False)
     return [
         DatasetSpec(
             name="multi30k",
@@ -89,7 +89,7 @@ def condgen_register_datasets() -> list[DatasetSpec]:
                 "source": Option("Language to translate from; the other is the target.", "zh", ("zh", "en")),
                 "group": length,
             },
-            language=_other,
+            language=_target_language,
             licence="CC BY 2.0 FR",
             homepage="https://www.manythings.org/anki/",
         ),
@@ -99,11 +99,11 @@ def condgen_register_datasets() -> list[DatasetSpec]:
             help="Chinese and English sentences of one of several files in a folder: NAME.{train,dev,test}.tsv.",
             open="condgen_translate.data:zh_en",
             options={
-                "name": Option("The file: what its name begins with."),
+                "name": Option("Beginning of the file's name."),
                 "source": Option("Language to translate from; the other is the target.", "zh", ("zh", "en")),
                 "group": length,
             },
-            language=_other,
+            language=_target_language,
             licence="as each file's publisher states",
         ),
         DatasetSpec(
@@ -112,11 +112,11 @@ def condgen_register_datasets() -> list[DatasetSpec]:
             help="Your own sentence pairs: two text files, or one with columns.",
             open="condgen_translate.data:parallel",
             options={
-                "source": Option("File with a sentence in each line; {split} in it stands for the split."),
+                "source": Option("File with one sentence per line; {split} stands for the split."),
                 "target": Option("File with their translations, line by line."),
-                "tsv": Option("File with both, between tabs, instead of the two."),
-                "columns": Option("Those of source and target in it.", "1,2"),
-                "language": Option("Of the translations, such as zh: BLEU cuts them into words accordingly."),
+                "tsv": Option("Tab-separated file with both, instead of the two."),
+                "columns": Option("Columns of source and target in the tsv file.", "1,2"),
+                "language": Option("Language of the translations, such as zh, by which BLEU is tokenised."),
                 "group": length,
             },
             language=lambda options: options.get("language", ""),
@@ -136,7 +136,7 @@ def condgen_register_comparisons() -> list[ComparisonSpec]:
     comparisons = {
         "match": "Match functions at equal budget.",
         "sharing": "One set of parameters for encoder and decoder, or two, by the number of training pairs.",
-        "length": "The three kinds of decoder, by the length of the source.",
+        "length": "The three kinds of decoder, by source length.",
     }
     return [
         ComparisonSpec(f"translate-{name}", "translate", "condgen_translate.comparisons", f"{name}.toml", help)

@@ -1,4 +1,4 @@
-"""Chinese in the one way that a model was trained on: simplified characters, ASCII letters and digits, full-width marks."""
+"""Normalisation of Chinese text: simplified characters, ASCII letters and digits, full-width punctuation."""
 
 from __future__ import annotations
 
@@ -8,32 +8,35 @@ from collections.abc import Sequence
 from condgen_cli.data.script import to_simplified
 from condgen_cli.data.subwords import BLANK, Piece
 
-__all__ = ["as_written", "plain"]
+__all__ = ["normalise_chinese", "restore_original"]
 
 _ALPHANUMERICS = {
     full: full - 0xFEE0 for first, last in ("09", "AZ", "az") for full in range(ord(first) + 0xFEE0, ord(last) + 0xFEE1)
 }
-"""Full-width letters and digits, each with its ASCII counterpart."""
+"""ASCII counterparts of full-width letters and digits."""
 _HAN = r"\u3400-\u4dbf\u4e00-\u9fff"
-# not the point of a file's name or the colon of a time
+# but not the dot of a file name or the colon of a time
 _MARK = re.compile(rf"(?<=[{_HAN}])[,.?!:;](?![\w.])", re.ASCII)
 _FULL_MARKS = dict(zip(",.?!:;", "，。？！：；", strict=True))
 
 
-def plain(text: str) -> str:
-    """A Chinese text with traditional characters as simplified ones, full-width letters and digits as ASCII, and an ASCII mark
-    after a Chinese character as the full-width one.
+def normalise_chinese(text: str) -> str:
+    """Normalise a Chinese text.
+
+    Traditional characters become simplified, full-width letters and digits ASCII, and an ASCII mark after a Chinese character
+    full-width.
     """
     text = to_simplified(text.translate(_ALPHANUMERICS))
     return _MARK.sub(lambda mark: _FULL_MARKS[mark[0]], text)
 
 
-def as_written(pieces: Sequence[Piece], read: str, written: str) -> list[Piece]:
-    """The pieces of a text that was made ``plain``, with the characters of the text as it was written.
+def restore_original(pieces: Sequence[Piece], read: str, written: str) -> list[Piece]:
+    """Pieces of a normalised text with the characters of the original text.
 
     Args:
-        pieces: of ``read``.
-        read, written: the text that was made plain, and before that. Where their lengths differ the pieces stay as they are.
+        pieces: pieces of ``read``.
+        read: the normalised text.
+        written: the original text. If its length differs, the pieces are returned unchanged.
     """
     if read == written or len(read) != len(written):
         return list(pieces)
@@ -41,7 +44,7 @@ def as_written(pieces: Sequence[Piece], read: str, written: str) -> list[Piece]:
     for piece in pieces:
         characters = piece.text.strip(BLANK)
         start = read.find(characters, place)
-        if start < 0:  # the vocabulary has composed a letter and its accent
+        if start < 0:  # the vocabulary composed a letter and its accent
             return list(pieces)
         place = start + len(characters)
         shown.append(piece._replace(text=piece.text.replace(characters, written[start:place]) if characters else piece.text))

@@ -1,7 +1,7 @@
-"""Readers of sentence pairs: Multi30k and Tatoeba as published, a folder of Chinese-English files, anyone's own parallel files.
+"""Readers of sentence pairs: Multi30k and Tatoeba as published, a folder of Chinese-English files, users' parallel files.
 
-A pair is an item of its own, so a source that has several translations comes several times, each time with one reference. An
-id is the split and the line that the pair stands in. Blanks around a sentence go; nothing else of it is changed.
+Each pair is an item, so a source with several translations occurs several times, each time with one reference. An id is the
+split and the pair's line. White space around a sentence is removed; nothing else is changed.
 
 With ``group="length"`` an item's group is the length of its source (``sentence_length``) in steps of five: ``1-5``,
 ``6-10``, … ``26-30``, ``31+``.
@@ -37,13 +37,13 @@ _ZH_EN_HINT = "--set name=NAME for NAME.{train,dev,test}.tsv, and name their fol
 
 _LONGEST = 30
 _STEP = 5
-# kana, ideographs and full-width marks, which have no blanks between them
+# kana, ideographs and full-width marks, written without spaces
 _UNSPACED = r"\u3001-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uff00-\uffef\U00020000-\U0003ffff"
 _WORD = re.compile(rf"[{_UNSPACED}]|[^\s{_UNSPACED}]+")
 
 
 class _Pair(NamedTuple):
-    """Two sentences and the number of their line."""
+    """A sentence pair and its line number."""
 
     number: int
     source: str
@@ -60,11 +60,11 @@ def multi30k(root: Path, split: str, source: str = "de", target: str = "en", gro
             (``data/task1/raw``).
         split: ``train``, ``dev`` (val) or ``test`` (test_2016_flickr).
         source, target: languages: ``de``, ``en``, ``fr``.
-        group: ``length`` or nothing.
+        group: ``length``, or empty for no groups.
     Raises:
         UsageError: if both languages are the same.
         NotFoundError: if a file is missing.
-        InputError: if a line is wrong; the message begins with its file and number.
+        InputError: if a line is malformed; the message begins with its file and number.
         IntegrityError: if a file is damaged.
     """
     if source == target:
@@ -73,30 +73,29 @@ def multi30k(root: Path, split: str, source: str = "de", target: str = "en", gro
     for folder in _MULTI30K_FOLDERS:
         paths = [path for name in names if (path := find_file(root / folder / name))]
         if len(paths) == 2:
-            return list(_items(_side_by_side(*paths), split, group))
+            return list(_items(_read_line_pairs(*paths), split, group))
     raise NotFoundError(f"{root} lacks {' or '.join(names)} of Multi30k", _MULTI30K_HINT)
 
 
 def tatoeba_cmn(root: Path, split: str, source: str = "zh", group: str = "") -> Sequence[Item]:
-    """Chinese and English sentences of Tatoeba, either way.
+    """Chinese and English sentences of Tatoeba, in either direction.
 
     Two layouts, with the same columns (English, Chinese, attribution): ``{train,dev,test}.tsv``, plain or as ``.gz``; and
-    ``cmn.txt``, alone or in ``cmn-eng.zip``, as manythings.org publishes it. If any file of the first is there, the first is
-    used.
+    ``cmn.txt``, alone or in ``cmn-eng.zip``, as manythings.org publishes it. The first is used if any of its files exists.
 
-    ``cmn.txt`` has no splits. A hash of the English sentence decides: one in thirty is for ``dev``, one for ``test``. Pairs
-    whose Chinese sentence also stands in a later split are left out, so that no sentence of ``dev`` or ``test``, of either
-    language, stands in ``train``. A newer ``cmn.txt`` moves no English sentence to another split. These splits are not those
-    of the first layout: a model trained on one of them has seen sentences that the other tests on.
+    ``cmn.txt`` is split by a hash of the English sentence: one in thirty is for ``dev``, one for ``test``. Pairs whose Chinese
+    sentence is also in a later split are left out, so that no sentence of ``dev`` or ``test``, in either language, is in
+    ``train``. A newer ``cmn.txt`` moves no English sentence to another split. These splits differ from those of the first
+    layout: a model trained on one has seen test sentences of the other.
 
     Args:
         root: the folder that holds the files, or one that holds it as ``tatoeba-cmn``.
         split: ``train``, ``dev`` or ``test``.
-        source: language: ``zh`` or ``en``; the other is the target.
-        group: ``length`` or nothing.
+        source: source language, ``zh`` or ``en``; the other is the target.
+        group: ``length``, or empty for no groups.
     Raises:
         NotFoundError: if a file is missing.
-        InputError: if a line is wrong; the message begins with its file and number.
+        InputError: if a line is malformed; the message begins with its file and number.
         IntegrityError: if a file is damaged.
     """
     pairs = _tatoeba_pairs(root, split)
@@ -106,7 +105,7 @@ def tatoeba_cmn(root: Path, split: str, source: str = "zh", group: str = "") -> 
 
 
 def zh_en(root: Path, split: str, name: str = "", source: str = "zh", group: str = "") -> Sequence[Item]:
-    """Chinese and English sentences of one file of a folder that holds several, either way.
+    """Chinese and English sentences of one of several files in a folder, in either direction.
 
     The files are ``NAME.{train,dev,test}.tsv``, plain or as ``.gz`` or ``.xz``, with the columns English, Chinese, source. Not
     every name has every split.
@@ -114,13 +113,13 @@ def zh_en(root: Path, split: str, name: str = "", source: str = "zh", group: str
     Args:
         root: the folder that holds the files, or one that holds it as ``zh-en``.
         split: ``train``, ``dev`` or ``test``.
-        name: what the file's name begins with, such as ``lctt``.
-        source: language: ``zh`` or ``en``; the other is the target.
-        group: ``length`` or nothing.
+        name: beginning of the file's name, such as ``lctt``.
+        source: source language, ``zh`` or ``en``; the other is the target.
+        group: ``length``, or empty for no groups.
     Raises:
-        UsageError: if ``name`` isn't given or isn't the beginning of a file's name.
+        UsageError: if ``name`` is missing or can't begin a file's name.
         NotFoundError: if the file is missing.
-        InputError: if a line is wrong; the message begins with its file and number.
+        InputError: if a line is malformed; the message begins with its file and number.
         IntegrityError: if a file is damaged.
     """
     if not re.fullmatch(r"\w[\w.-]*", name):
@@ -128,7 +127,7 @@ def zh_en(root: Path, split: str, name: str = "", source: str = "zh", group: str
     for folder in _ZH_EN_FOLDERS:
         file = find_file(root / folder / f"{name}.{split}.tsv")
         if file:
-            pairs = _columns(file, *((2, 1) if source == "zh" else (1, 2)))
+            pairs = _read_columns(file, *((2, 1) if source == "zh" else (1, 2)))
             return list(_items(pairs, split, group))
     raise NotFoundError(f"{root} lacks {name}.{split}.tsv", _ZH_EN_HINT)
 
@@ -143,30 +142,32 @@ def parallel(
     language: str = "",
     group: str = "",
 ) -> Iterator[Item]:
-    """Anyone's own sentence pairs: two text files with a sentence in each line, or one file with columns between tabs.
+    """Users' own sentence pairs: two text files with one sentence per line, or one file with tab-separated columns.
 
-    Lines that are empty on both sides are skipped. UTF-8; a file may be compressed (``.gz`` or ``.xz``, which needn't be
-    written). Sentences are read as they are asked for: the files may be larger than memory.
+    Files are UTF-8 and may be compressed (``.gz`` or ``.xz``, suffixes that can be left out). Lines empty on both sides are
+    skipped. Files are read line by line and may be larger than memory.
 
     Args:
-        root: what the files are relative to.
-        split: stands for ``{split}`` in the files' names. Files without it are all of the split ``test``.
-        source, target: the two files.
-        tsv: the file with columns, instead of the two.
-        columns: of the source and of the target in ``tsv``, counted from 1.
-        language: of the target; it is for metrics, and changes nothing here.
-        group: ``length`` or nothing.
+        root: the folder.
+        split: split, which replaces ``{split}`` in the files' names. Files without it are the split ``test``.
+        source, target: names of the two files.
+        tsv: name of the file with columns, instead of the two.
+        columns: columns of source and target in ``tsv``, counted from 1.
+        language: language of the target, used by metrics only.
+        group: ``length``, or empty for no groups.
     Raises:
         UsageError: if the options don't name the files, or name none for the split.
         NotFoundError: if a file is missing.
-        InputError: when it is read, if a line isn't UTF-8, lacks a column, is empty on one side only, or has no counterpart.
-            The message begins with its file and number.
-        IntegrityError: when it is read, if a file is damaged.
+        InputError: while reading, if a line isn't UTF-8, lacks a column, is empty on one side only, or has no counterpart. The
+            message begins with its file and number.
+        IntegrityError: while reading, if a file is damaged.
     """
     if tsv and not (source or target):
-        return _items(_columns(_file(root, tsv, split), *_column_numbers(columns)), split, group)
+        return _items(_read_columns(_find_split_file(root, tsv, split), *_column_numbers(columns)), split, group)
     if source and target and not tsv:
-        return _items(_side_by_side(_file(root, source, split), _file(root, target, split)), split, group)
+        return _items(
+            _read_line_pairs(_find_split_file(root, source, split), _find_split_file(root, target, split)), split, group
+        )
     raise UsageError(
         "data set parallel needs source and target, or tsv",
         "--set source={split}.de --set target={split}.en, or --set tsv={split}.tsv",
@@ -174,7 +175,7 @@ def parallel(
 
 
 def sentence_length(text: str) -> int:
-    """Words between blanks, and characters where the script has no blanks (Chinese, Japanese)."""
+    """Number of words, or of characters in scripts without spaces (Chinese, Japanese)."""
     return len(_WORD.findall(text))
 
 
@@ -193,30 +194,30 @@ def _items(pairs: Iterable[_Pair], split: str, group: str) -> Iterator[Item]:
 
 
 def _tatoeba_pairs(root: Path, split: str) -> Iterable[_Pair]:
-    """English and Chinese."""
+    """Pairs with English as source and Chinese as target."""
     for folder in _TATOEBA_FOLDERS:
         files = {name: find_file(root / folder / f"{name}.tsv") for name in SPLITS}
         file = files[split]
         if file:
-            return _columns(file, 1, 2)
+            return _read_columns(file, 1, 2)
         if any(files.values()):
             raise NotFoundError(f"{root / folder} lacks {split}.tsv", _TATOEBA_HINT)
         for name in _TATOEBA_WHOLE:
             path = root / folder / name
             if path.is_file():
-                return _part(list(_columns(path, 1, 2)), split)
+                return _select_split(list(_read_columns(path, 1, 2)), split)
     raise NotFoundError(f"{root} holds no Chinese-English pairs of Tatoeba", _TATOEBA_HINT)
 
 
-def _part(pairs: Sequence[_Pair], split: str) -> list[_Pair]:
-    """A split of English and Chinese pairs."""
+def _select_split(pairs: Sequence[_Pair], split: str) -> list[_Pair]:
+    """Pairs (English, Chinese) of a split, by hashes of the English sentences."""
     later = SPLITS[SPLITS.index(split) + 1 :]
     splits = [split_by_hash(pair.source, 30, dev=[28], test=[29]) for pair in pairs]
     reserved = {pair.target for pair, its in zip(pairs, splits, strict=True) if its in later}
     return [pair for pair, its in zip(pairs, splits, strict=True) if its == split and pair.target not in reserved]
 
 
-def _file(root: Path, name: str, split: str) -> Path:
+def _find_split_file(root: Path, name: str, split: str) -> Path:
     path = split_file(root, name, split)
     found = find_file(path)
     if found is None:
@@ -231,28 +232,28 @@ def _column_numbers(text: str) -> tuple[int, int]:
     return int(match[1]), int(match[2])
 
 
-def _side_by_side(source: Path, target: Path) -> Iterator[_Pair]:
-    """The lines of two files."""
+def _read_line_pairs(source: Path, target: Path) -> Iterator[_Pair]:
+    """Pairs of the lines of two files."""
     for number, (left, right) in enumerate(zip_longest(_lines(source), _lines(target)), 1):
         if left is None or right is None:
             longer, shorter = (target, source) if left is None else (source, target)
-            raise InputError(f"{longer}:{number}: {shorter} has no such line", "a pair is a line of each file")
+            raise InputError(f"{longer}:{number}: {shorter} has no such line", "both files need the same number of lines")
         pair = _Pair(number, left.strip(), right.strip())
         if bool(pair.source) != bool(pair.target):
             empty, other = (target, source) if pair.source else (source, target)
-            raise InputError(f"{empty}:{number}: empty, but {other}:{number} is not", "fill the line, or remove both")
+            raise InputError(f"{empty}:{number}: empty, but {other}:{number} is not", "fill the line, or remove both lines")
         if pair.source:
             yield pair
 
 
-def _columns(path: Path, source: int, target: int) -> Iterator[_Pair]:
-    """Two columns of a file, counted from 1."""
+def _read_columns(path: Path, source: int, target: int) -> Iterator[_Pair]:
+    """Pairs of two columns of a file, counted from 1."""
     for number, line in enumerate(_lines(path), 1):
         if not line.strip():
             continue
         fields = line.split("\t")
         if len(fields) < max(source, target):
-            raise InputError(f"{path}:{number}: no column {max(source, target)}: {len(fields)} found, with tabs between them")
+            raise InputError(f"{path}:{number}: no column {max(source, target)}: only {len(fields)} tab-separated columns")
         pair = _Pair(number, fields[source - 1].strip(), fields[target - 1].strip())
         if bool(pair.source) != bool(pair.target):
             empty, other = (target, source) if pair.source else (source, target)
@@ -262,7 +263,7 @@ def _columns(path: Path, source: int, target: int) -> Iterator[_Pair]:
 
 
 def _lines(path: Path) -> Iterator[str]:
-    """Lines of a text file, packed or not, or of the ``cmn.txt`` in a zip, with their ends."""
+    """Lines of a text file, compressed or not, or of ``cmn.txt`` in a zip, with their line ends."""
     if path.suffix != ".zip":
         return read_lines(path)
     member = Member(open_tree(path), "cmn.txt")

@@ -1,8 +1,8 @@
 """Translation models: a recurrent encoder reads a sentence, a recurrent decoder writes it in another language.
 
 * ``fixed``: the decoder starts from the encoder's last state (Sutskever et al. 2014);
-* ``context``: it also reads it at every step (Cho et al. 2014);
-* ``attention``: it attends to all states of the encoder (Bahdanau et al. 2015; Luong et al. 2015).
+* ``context``: the decoder also reads that state at each step (Cho et al. 2014);
+* ``attention``: the decoder attends to all encoder states (Bahdanau et al. 2015; Luong et al. 2015).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from condgen_cli.nn import DecoderModel, Dropout, RecurrentDecoder, make_attenti
 from condgen_cli.running.decoding import Hypothesis
 from condgen_cli.running.signs import unread_doubt
 from condgen_cli.training import check
-from condgen_translate.chinese import as_written, plain
+from condgen_translate.chinese import normalise_chinese, restore_original
 
 __all__ = ["SOURCE_FILE", "TARGET_FILE", "Sentences", "TranslateConfig", "TranslateModel", "build", "pad_sentences"]
 
@@ -38,23 +38,26 @@ class TranslateConfig(BaseModel):
     """Options of the translation models.
 
     Args:
-        kind: what the decoder sees of the source.
-        cell: of encoder and decoder.
-        embedding_size, hidden_size: of both; the encoder has ``hidden_size`` in each direction.
-        encoder_layers, bidirectional: of the encoder.
-        share_rnn: encoder and decoder are one recurrent layer with one set of parameters. The encoder then has one layer and
-            direction, and reads zeros where the decoder reads a context.
-        share_embeddings: source and target have one vocabulary and one embedding.
+        kind: how the decoder reads the source: ``fixed``, ``context`` or ``attention``.
+        cell: recurrent cell of encoder and decoder.
+        embedding_size, hidden_size: sizes of encoder and decoder; the encoder has ``hidden_size`` units in each direction.
+        encoder_layers: number of encoder layers.
+        bidirectional: whether the encoder reads in both directions.
+        share_rnn: whether encoder and decoder share one recurrent layer. The encoder then has one layer and direction, and
+            reads zeros in place of the decoder's context vector.
+        share_embeddings: whether source and target share one vocabulary and embedding.
         match: name of a match function, or ``module:Class`` (see ``match_function``).
-        match_size: of the match function's own hidden layer.
-        query_hidden: size of a further layer on the decoder state before matching; 0 for none.
-        attend: with the decoder's state ``before`` a step or ``after`` it, see ``condgen_cli.nn.RecurrentDecoder``.
-        input_feeding: the output layer's vector is fed to the next step; with ``attend = "after"``.
-        letters_per_piece: what the words of the sentences that it is for have at least, but for about one in a hundred. Where a
-            text has fewer, the user is told what the model is for. 0: not known.
-        mean_log_prob: the same of its outputs for them, a token. None: not known.
-        dropout: on embeddings, encoder states and the output layer.
-        plain_chinese: the source is Chinese, and is read as ``condgen_translate.chinese.plain`` writes it.
+        match_size: size of the match function's hidden layer.
+        query_hidden: size of a further layer on the decoder state before matching; 0: none.
+        attend: whether attention is computed ``before`` or ``after`` the decoder's step, see
+            ``condgen_cli.nn.RecurrentDecoder``.
+        input_feeding: whether the output layer's vector is fed to the next step; with ``attend = "after"``.
+        letters_per_piece: first percentile of letters per subword in in-domain sentences. A text with fewer gets a note on the
+            model's domain. 0: unknown.
+        mean_log_prob: first percentile of mean log-probability per token of outputs for in-domain sentences, used in the same
+            way. None: unknown.
+        dropout: dropout on embeddings, encoder states and the output layer.
+        plain_chinese: whether the source is Chinese and normalised by ``condgen_translate.chinese.normalise_chinese``.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -78,23 +81,23 @@ class TranslateConfig(BaseModel):
     plain_chinese: bool = False
 
     @model_validator(mode="after")
-    def _shapes_allow(self) -> TranslateConfig:
+    def _check_sharing(self) -> TranslateConfig:
         if self.share_rnn and (self.encoder_layers > 1 or self.bidirectional):
-            raise ValueError("share_rnn needs an encoder of one layer and one direction, as the decoder is")
+            raise ValueError("share_rnn needs an encoder with one layer and one direction, like the decoder")
         return self
 
     def read(self, source: str) -> str:
-        """A source sentence as the source's vocabulary gets it."""
-        return plain(source) if self.plain_chinese else source
+        """A source sentence as it is given to the source vocabulary."""
+        return normalise_chinese(source) if self.plain_chinese else source
 
 
 class Sentences(NamedTuple):
     """A batch of source sentences.
 
     Args:
-        tokens: (batch, positions) ids, end token last, then padding.
-        lengths: (batch,) real positions, on the CPU.
-        labels: for each row what its tokens are shown as.
+        tokens: (batch, positions) token ids, end token last, then padding.
+        lengths: (batch,) lengths without padding, on the CPU.
+        labels: labels of each row's tokens.
     """
 
     tokens: Tensor
@@ -107,7 +110,7 @@ class Sentences(NamedTuple):
 
 
 def pad_sentences(sentences: Sequence[Sequence[int]], eos: int, pad: int) -> tuple[Tensor, Tensor]:
-    """Tokens (rows, longest + 1), each row ended, and lengths (rows,)."""
+    """Token ids (rows, longest + 1), each row with its end token, and lengths (rows,)."""
     lengths = torch.tensor([len(sentence) + 1 for sentence in sentences])
     tokens = torch.full((len(sentences), int(lengths.max())), pad)
     for row, sentence in enumerate(sentences):
@@ -119,8 +122,8 @@ class TranslateModel(DecoderModel):
     """Reads a sentence and writes it in another language.
 
     Args:
-        config: its options.
-        source, target: the vocabularies; one object if embeddings are shared.
+        config: options.
+        source, target: vocabularies; one object if embeddings are shared.
     Raises:
         UsageError: if the config contradicts itself or the vocabularies.
     """
@@ -159,7 +162,7 @@ class TranslateModel(DecoderModel):
         self.dropout = Dropout(config.dropout)
 
     def example(self) -> Item:
-        """An item of the right shape, for looking at the architecture."""
+        """An example item, for inspecting the architecture."""
         return Item("example", "example")
 
     def condition(self, item: Item) -> str:
@@ -167,13 +170,13 @@ class TranslateModel(DecoderModel):
         return str(item.condition)
 
     def length(self, item: Item) -> int:
-        """What batches are sorted by."""
+        """Characters of the source, by which batches are sorted."""
         return len(item.condition)
 
     def pieces(self, source: str) -> list[Piece]:
-        """A source sentence cut, with the text of each piece as it was written."""
+        """Subwords of a source sentence, each with its original text."""
         read = self.config.read(source)
-        return as_written(self.source.pieces(read), read, source)
+        return restore_original(self.source.pieces(read), read, source)
 
     def collate(self, items: Sequence[Item]) -> Sentences:
         """Source sentences as tokens."""
@@ -183,7 +186,7 @@ class TranslateModel(DecoderModel):
         return Sentences(tokens, lengths, [(*(piece.text for piece in row), end) for row in pieces])
 
     def encode(self, batch: Sentences) -> Memory:
-        """The encoder's states (batch, positions, directions · hidden_size), and the last one of each direction."""
+        """A memory of the encoder's states (batch, positions, directions · hidden_size), with their last ones as vector."""
         device = self.decoder.bias.device
         tokens = batch.tokens.to(device)
         outputs, final = run(*self._reader(self._embed(tokens)), batch.lengths)
@@ -196,16 +199,15 @@ class TranslateModel(DecoderModel):
         return Memory(values, self.decoder.attention.keys(values), mask, axes, vector=vector)
 
     def unread(self, item: Item) -> tuple[str, ...]:
-        """The characters of the source that its vocabulary lacks."""
+        """Characters of the source that its vocabulary lacks."""
         return tuple(piece.text for piece in self.pieces(item.condition) if piece.id == self.source.unk)
 
     def doubt(self, item: Item) -> str:
-        """That an output is a guess, if the source is mostly unknown characters."""
+        """A note that the output is a guess if the source is mostly unknown characters, else empty."""
         return unread_doubt(*self.source.unread(self.config.read(item.condition)))
 
     def is_out_of_domain(self, item: Item, generation: Generation) -> bool:
-        """Whether words come in smaller pieces than those of sentences as it was trained on, or the model finds its own output
-        less likely than for those."""
+        """Whether the source's words split into smaller subwords than in-domain sentences, or the output is less probable."""
         words = _WORD.findall(self.config.read(item.condition))
         pieces = sum(len(self.source.pieces(word)) for word in words)
         if len(words) > 1 and sum(map(len, words)) < self.config.letters_per_piece * pieces:
@@ -214,8 +216,10 @@ class TranslateModel(DecoderModel):
         return least is not None and found is not None and found < least
 
     def write(self, hypothesis: Hypothesis, item: Item) -> str:
-        """The text of a hypothesis. Each unknown token is copied from the source: from the unknown token that it attends to
-        most, or if the source has none, from any (Luong et al. 2015b, section 3.3, with attention in place of an aligner).
+        """The text of a hypothesis, with unknown tokens copied from the source.
+
+        An unknown token is replaced by the unknown source token that it attends to most, or by any source token if none is
+        unknown (Luong et al. 2015b, section 3.3, with attention in place of an aligner).
         """
         unknown = [step for step, token in enumerate(hypothesis.ids) if token == self.vocabulary.unk]
         if not unknown or not self.copies_unknown:

@@ -1,4 +1,4 @@
-"""What is minimised: label-smoothed cross-entropy."""
+"""The training objective: label-smoothed cross-entropy."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ class TrainingBatch:
     """Sentence pairs.
 
     Args:
-        sources: the sentences read.
-        inputs: (rows, steps) tokens that the decoder reads, bos first.
-        targets: (rows, steps) tokens to write, eos last.
-        lengths: (rows,) real steps of each row, on the CPU.
+        sources: source sentences.
+        inputs: (rows, steps) input tokens of the decoder, bos first.
+        targets: (rows, steps) target tokens, eos last.
+        lengths: (rows,) steps without padding, on the CPU.
     """
 
     sources: Sentences
@@ -39,7 +39,8 @@ class CrossEntropy(Objective):
     """Teacher-forced cross-entropy per token.
 
     Args:
-        label_smoothing: share of the target spread over the vocabulary (Szegedy et al. 2016).
+        model: the translation model.
+        label_smoothing: share of the target distribution spread over the vocabulary (Szegedy et al. 2016).
     """
 
     def __init__(self, model: TranslateModel, label_smoothing: float = 0.1) -> None:
@@ -48,7 +49,7 @@ class CrossEntropy(Objective):
         self.label_smoothing = label_smoothing
 
     def forward(self, batch: TrainingBatch) -> tuple[Tensor, dict[str, float]]:
-        """Loss per token, and how many tokens it was taken over."""
+        """Loss per token, and the number of tokens."""
         memory: Memory = self.model.encode(batch.sources)
         forced = self.model.decoder(memory, batch.inputs, batch.lengths)
         loss = self.model.decoder.cross_entropy(forced, batch.targets, self.label_smoothing)

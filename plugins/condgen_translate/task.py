@@ -1,4 +1,4 @@
-"""What the translate command reads: texts, long ones in parts that end where sentences do."""
+"""Input of the translate command: texts, long ones in parts of whole sentences."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ __all__ = ["read", "split"]
 _CJK = "\u3000-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af\uf900-\ufaff\uff00-\uffef\U00020000-\U0003ffff"
 _CLOSING = "\"'”’“‘»«」』)\\])）】》"
 _WORD_LENGTH = 12
-"""Letters that count as one word: longer runs are compounds, or no words at all."""
+"""Characters per word for the length limits: longer runs are compounds or no words at all, and count as several."""
 
 _CHARACTER = re.compile(f"[{_CJK}]")
 _RUN = re.compile(f"[^\\s{_CJK}]+")
-# each alternative starts where its marks start, so that a long row of them is read once
+# each alternative starts at the first mark of a row, so that a long row is scanned once
 _END = re.compile(
     rf"""
     (?: (?<![。！？｡]) [。！？｡]+ [{_CLOSING.replace("“", "").replace("‘", "").replace("«", "")}]*
@@ -33,27 +33,27 @@ _END = re.compile(
 
 @dataclass(frozen=True)
 class _Limit:
-    """How long a text may be: so many words, so many Chinese, Japanese or Korean characters, or a part of each."""
+    """A limit of length, in words or in Chinese, Japanese or Korean characters; in mixed text their shares add up."""
 
     words: int
     characters: int
 
     def share(self, text: str) -> float:
-        """How much of the limit a text takes up; more than 1 if it is too long."""
+        """A text's length as a share of the limit; above 1 if it is too long."""
         words = sum(-(-len(run) // _WORD_LENGTH) for run in _RUN.findall(text))
         return words / self.words + len(_CHARACTER.findall(text)) / self.characters
 
 
 _PART = _Limit(25, 30)
-"""About what the sentences of the training data have; a model is lost in much longer ones."""
+"""About the length of training sentences; models fail on much longer ones."""
 _SENTENCE = _Limit(200, 400)
 
 
 def read(source: str) -> Iterator[Item]:
-    """A text as one item, or as several parts if it is long; with 0 parts if it is blank.
+    """A text as one item, or as several parts if it is long; 0 parts if it is blank.
 
     Raises:
-        InputError: if a sentence is too long for any translation of use.
+        InputError: if a sentence is too long to be translated.
     """
     parts = split(source)
     if not parts:
@@ -63,9 +63,9 @@ def read(source: str) -> Iterator[Item]:
 
 
 def split(text: str) -> list[str]:
-    """A text of more than about 25 words or 30 Chinese characters as parts of at most that many, cut at sentence ends.
+    """Split a text at sentence ends into parts of at most about 25 words or 30 Chinese characters.
 
-    A longer sentence is a part of its own. Blanks around parts are dropped; a blank text has no parts.
+    A longer sentence is its own part. White space around parts is removed; a blank text has no parts.
 
     Raises:
         InputError: if a sentence has more than about 200 words or 400 Chinese characters.
@@ -74,7 +74,7 @@ def split(text: str) -> list[str]:
     if _PART.share(text) <= 1:
         return [text] if text else []
     parts: list[str] = []
-    taken = 2.0  # more than a part may hold: the first sentence opens one
+    taken = 2.0  # above 1, so that the first sentence starts a part
     for sentence in _sentences(text):
         if _SENTENCE.share(sentence) > 1:
             raise InputError(
@@ -92,7 +92,7 @@ def split(text: str) -> list[str]:
 
 
 def _sentences(text: str) -> Iterator[str]:
-    """Sentences with the blanks after them: joined they are the text."""
+    """Sentences with the white space after them; joined they are the text."""
     start = 0
     for end in _END.finditer(text):
         yield text[start : end.end()]

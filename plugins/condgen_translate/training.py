@@ -24,7 +24,7 @@ from condgen_translate.objective import CrossEntropy, TrainingBatch
 __all__ = ["Part", "TranslateExperiment"]
 
 UNKNOWN_CHARACTER = "\ue000"
-"""A private character, which is in no vocabulary."""
+"""A private-use character, which no vocabulary has."""
 WORD = re.compile(r"[^\W_]+")
 
 Pair = tuple[str, str]
@@ -35,11 +35,11 @@ class MoreData(Options):
     """``[[data.more]]``: a further data set.
 
     Args:
-        dataset: its name.
-        options: its own, such as ``name`` and ``source``.
-        weight: how often a pair is taken in an epoch. Of 2.5 the half is a random half of the pairs, the other half in the
-            epoch after.
-        dev: its dev split is scored too, apart.
+        dataset: name of the data set.
+        options: its options, such as ``name`` and ``source``.
+        weight: times that each pair occurs in an epoch. With 2.5, a random half of the pairs occurs a third time, the other
+            half in the next epoch.
+        dev: whether its dev split is scored too, separately.
     """
 
     dataset: str
@@ -49,21 +49,21 @@ class MoreData(Options):
 
     @property
     def label(self) -> str:
-        """What its scores are called by: ``zh-en-lctt`` for the file ``lctt`` of ``zh-en``."""
+        """Name of its scores: ``zh-en-lctt`` for the file ``lctt`` of ``zh-en``."""
         return "-".join([self.dataset, *self.options.values()])
 
 
 class DataOptions(training.DataOptions):
-    """``[data]``. ``limit`` and ``dev_limit`` hold for each data set.
+    """``[data]``. ``limit`` and ``dev_limit`` apply to each data set.
 
     Args:
-        weight: how often a pair is taken in an epoch, as of ``MoreData``.
+        weight: times that each pair occurs in an epoch, see ``MoreData``.
         more: further data sets to train on.
-        joint: one vocabulary for both languages, learnt from both.
-        vocabulary_size: of the joint vocabulary, or of each.
-        max_length: longer training sentences, in tokens of either side, are left out.
-        copied: share of the training pairs in which a word that stands on both sides is made unknown on both, so that the
-            model learns to copy unknown words.
+        joint: whether both languages share one vocabulary, learnt from both.
+        vocabulary_size: size of the joint vocabulary, or of each.
+        max_length: largest length of training sentences on either side, in tokens; longer pairs are left out.
+        copied: share of the training pairs in which a word found on both sides is replaced by an unknown character on both, so
+            that the model learns to copy unknown words.
     """
 
     weight: float = Field(1.0, gt=0, le=100)
@@ -81,7 +81,7 @@ class ObjectiveOptions(Options):
 
 
 class TranslateExperiment(Experiment):
-    """How translation models are trained: on pairs of like length, of one data set or several."""
+    """Trains translation models on pairs of similar length, from one or more data sets."""
 
     data_options = DataOptions
     objective_options = ObjectiveOptions
@@ -104,12 +104,12 @@ class TranslateExperiment(Experiment):
         self.objective = CrossEntropy(self.model, self.options.label_smoothing)
 
     def plan(self, epoch: int, rng: np.random.Generator) -> Sequence[NDArray[np.int64]]:
-        """Indices of pairs of like length, each data set's as often as it weighs."""
+        """Batches of indices of pairs of similar length, each data set's as often as its weight says."""
         taken = np.concatenate([part.epoch(epoch) for part in self.parts])
         return list(taken[batches_of_like_length(self.sizes[taken], self.recipe.training.batch_size, rng)])
 
     def batch(self, part: NDArray[np.int64], rng: np.random.Generator) -> TrainingBatch:
-        """Pairs as tokens."""
+        """A batch of pairs."""
         source, target = self.model.source, self.model.vocabulary
         pairs = [self.pairs[index] for index in part]
         if self.data.copied:
@@ -120,18 +120,18 @@ class TranslateExperiment(Experiment):
 
     @property
     def dev_metrics(self) -> tuple[str, ...]:
-        """The metrics, and once more with the label of each further dev split."""
+        """The metrics, and again with the label of each further dev split."""
         return (*self.metrics.keys, *(f"{key}_{label}" for label in self.more_dev for key in self.metrics.keys))
 
     def evaluate(self) -> dict[str, float]:
-        """Scores on the dev split, and on those of further data sets, whose labels are added to the metrics' names."""
+        """Scores on the dev split, and on further dev splits, whose labels are appended to the metrics' names."""
         scores = self.score(self.dev)
         for label, items in self.more_dev.items():
             scores |= {f"{key}_{label}": value for key, value in self.score(items).items()}
         return scores
 
     def vocabularies(self) -> Mapping[str, SavedVocabulary]:
-        """The target's, and the source's if it is another one."""
+        """The target vocabulary, and the source vocabulary if it is another."""
         source = {} if self.model.source is self.model.vocabulary else {SOURCE_FILE: self.model.source}
         return {TARGET_FILE: self.model.vocabulary, **source}
 
@@ -140,11 +140,11 @@ class TranslateExperiment(Experiment):
         return read_split(source.dataset, split, self.data_dir, source.options, limit)
 
     def _pairs(self, source: MoreData, config: TranslateConfig) -> list[Pair]:
-        """A data set's training pairs, as vocabularies get them."""
+        """A data set's training pairs, with normalised sources."""
         return [(config.read(item.condition), item.references[0]) for item in self._items(source, "train")]
 
     def _learn_vocabularies(self, train: Sequence[Pair]) -> tuple[SubwordVocabulary, SubwordVocabulary]:
-        """Of source and target: those of the model to go on from, else learnt from the training pairs, each taken once."""
+        """Source and target vocabularies: those of the initial model, else learnt from the training pairs, each used once."""
         files = self.initial.files
         if TARGET_FILE in files:
             target = SubwordVocabulary.load(files[TARGET_FILE])
@@ -157,7 +157,7 @@ class TranslateExperiment(Experiment):
         return SubwordVocabulary.train(sources, size), SubwordVocabulary.train(targets, size)
 
     def _take_short(self, train: Sequence[Sequence[Pair]], weights: Sequence[float]) -> None:
-        """Keep the pairs of each data set that are short enough, and note which of them an epoch takes, and their sizes."""
+        """Keep the pairs of each data set that are short enough, with their sizes and their data set's range."""
         source, target, limit = self.model.source, self.model.vocabulary, self.data.max_length
         self.pairs: list[Pair] = []
         self.parts: list[Part] = []
@@ -167,17 +167,17 @@ class TranslateExperiment(Experiment):
             short = np.flatnonzero(((lengths <= limit) & (lengths > 0)).all(1))
             self.parts.append(Part(len(self.pairs), len(short), weight, [self.recipe.seed, place]))
             self.pairs += [pairs[index] for index in short.tolist()]
-            sizes.append(lengths[short] @ np.array([1, limit + 1]))  # by the target's, then the source's length
+            sizes.append(lengths[short] @ np.array([1, limit + 1]))  # sorts by target length, then by source length
         self.sizes: NDArray[np.int64] = np.concatenate(sizes)
 
 
 class Part(NamedTuple):
-    """Where a data set's pairs stand among all.
+    """The range of a data set's pairs among all pairs.
 
     Args:
-        start, size: the first, and how many.
-        weight: how often a pair is taken in an epoch.
-        seed: of the order that parts of epochs are taken in.
+        start, size: index of the first pair, and number of pairs.
+        weight: times that each pair occurs in an epoch.
+        seed: seed of the order in which the fractional part of the weight takes pairs.
     """
 
     start: int
@@ -186,9 +186,10 @@ class Part(NamedTuple):
     seed: Sequence[int]
 
     def epoch(self, epoch: int) -> NDArray[np.int64]:
-        """Indices of the pairs that an epoch takes, some more than once.
+        """Indices of an epoch's pairs, with repetitions.
 
-        The whole part of ``weight`` takes all; the rest goes on through one random order where the epoch before it ended.
+        Every pair occurs as often as the integer part of ``weight``; the fractional part continues through one random order
+        from where the previous epoch stopped.
         """
         whole = np.tile(np.arange(self.size), int(self.weight))
         some = round(self.weight % 1 * self.size)
@@ -199,15 +200,15 @@ class Part(NamedTuple):
 
 
 def _hide_copied(pair: tuple[str, str], rng: np.random.Generator) -> tuple[str, str]:
-    """The pair with a word that stands on both sides, if there is one, made unknown on both."""
+    """Replace a random word that both sides have, if there is one, by the unknown character."""
     source, target = pair
-    found = [word for word in sorted(set(WORD.findall(target))) if _whole(word).search(source)]
+    found = [word for word in sorted(set(WORD.findall(target))) if _word_pattern(word).search(source)]
     if not found:
         return source, target
-    word = _whole(found[rng.integers(len(found))])
+    word = _word_pattern(found[rng.integers(len(found))])
     return word.sub(UNKNOWN_CHARACTER, source), word.sub(UNKNOWN_CHARACTER, target)
 
 
-def _whole(word: str) -> re.Pattern[str]:
-    """The word where no further letter or digit of the Latin script is next to it."""
+def _word_pattern(word: str) -> re.Pattern[str]:
+    """A pattern of the word not next to a Latin letter or digit."""
     return re.compile(f"(?<![A-Za-z0-9]){re.escape(word)}(?![A-Za-z0-9])")

@@ -174,7 +174,7 @@ def test_clips_are_the_same_each_time_and_others_in_each_epoch() -> None:
     photos = stills(12)
     first, again = PhotoClips(photos), PhotoClips(photos)
     assert [item.condition for item in first] == [item.condition for item in again]
-    later = first.redrawn(1)
+    later = first.redraw(1)
     assert [item.condition for item in first] != [item.condition for item in later]
     assert [item.id.split("+")[0] for item in later] == [photo.id for photo in photos]
     assert {item.group for item in first} == {"1 scene", "2 scenes", "3 scenes"}
@@ -325,7 +325,7 @@ def test_rewards_are_of_the_clips_that_were_seen(photos: Path, monkeypatch: pyte
         for batch in built.batches(epoch):
             references = batch.references()
             words = [{built.model.vocabulary.decode(row[:-1]) for row in rows} for rows in references]
-            clips = built.train.redrawn(epoch)
+            clips = built.train.redraw(epoch)
             assert words == [{text.lower() for text in clips[index].references} for index in batch.photos.tolist()]
             own, *others = (built.objective.reward(references[0], rows)[0] for rows in references)
             assert all(other < own for other, rows in zip(others, references[1:], strict=True) if rows != references[0])

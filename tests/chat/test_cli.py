@@ -140,7 +140,7 @@ def test_brackets_and_blank_lines_are_turns_and_nothing(
     assert [row["output"] is not None for row in rows] == [True, True, True, False, False, True, True, False]
     assert [row["output"] for row in rows[1:3]] == ["", ""]
     assert rows[6]["output"] == "ok nice"
-    assert "begins as a dialogue in JSON" in rows[3]["error"]["message"]
+    assert "begins like a dialogue in JSON" in rows[3]["error"]["message"]
 
 
 def test_a_conversation_reads_each_turn_once_and_tells_words_as_they_come(trained: Trained) -> None:
@@ -165,7 +165,7 @@ def test_a_conversation_reads_each_turn_once_and_tells_words_as_they_come(traine
     assert conversation.reply(ASKED[2]) == "blue one"
     conversation.reset()
     assert not conversation.undo()
-    assert conversation.explained() is None
+    assert conversation.explain() is None
 
 
 def test_an_interrupted_reply_takes_the_turn_back(trained: Trained) -> None:

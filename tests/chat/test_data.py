@@ -16,11 +16,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from condgen_chat.data import chitchat, dialogues, self_dialogue
-from condgen_chat.filter import digest, is_listed, masked
+from condgen_chat.filter import digest, is_listed, mask_listed
 from condgen_chat.metrics import greets
 from condgen_chat.probe import context_probe
 from condgen_chat.task import read
-from condgen_chat.turns import Message, alternating, cleaned, parsed
+from condgen_chat.turns import Message, merge_turns, parse_dialogue, remove_private
 from condgen_cli.errors import CondgenError, InputError, IntegrityError, NotFoundError, UsageError
 from condgen_cli.item import Item
 
@@ -57,7 +57,7 @@ def test_what_a_speaker_wrote_in_a_row_is_one_turn(tmp_path: Path) -> None:
 
 @given(st.lists(st.tuples(st.sampled_from("ab"), texts), max_size=8))
 def test_turns_alternate_and_keep_every_word(messages: list[tuple[str, str]]) -> None:
-    turns = alternating([Message(*message) for message in messages])
+    turns = merge_turns([Message(*message) for message in messages])
     assert all(turn == " ".join(turn.split()) and turn for turn in turns)
     assert " ".join(turns).split() == [word for _, text in messages for word in text.split()]
     speakers = [speaker for speaker, text in messages if text.strip()]
@@ -75,7 +75,8 @@ def test_the_forms_of_a_dialogue_are_read_alike(turns: list[str]) -> None:
         {"messages": [[place % 2, [turn]] for place, turn in enumerate(turns)]},
     ]
     assert all(
-        alternating(parsed(json.loads(json.dumps(form)))) == [" ".join(turn.split()) for turn in turns] for form in forms
+        merge_turns(parse_dialogue(json.loads(json.dumps(form)))) == [" ".join(turn.split()) for turn in turns]
+        for form in forms
     )
 
 
@@ -85,7 +86,7 @@ def test_what_is_no_dialogue(document: Any, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"train\.jsonl:2: "):
         dialogues(tmp_path, "train")
     path.write_text('["a", "b"]\n\n["a"\n')
-    with pytest.raises(InputError, match=r"train\.jsonl:3: no JSON"):
+    with pytest.raises(InputError, match=r"train\.jsonl:3: not JSON"):
         dialogues(tmp_path, "train")
 
 
@@ -134,26 +135,26 @@ def test_files_may_be_packed_and_must_be_whole(tmp_path: Path) -> None:
     ],
 )
 def test_addresses_and_long_numbers_are_removed(text: str, expected: str) -> None:
-    assert cleaned(text) == expected
+    assert remove_private(text) == expected
 
 
 def test_a_dialogue_ends_before_a_listed_word(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from condgen_chat import filter as module
 
     monkeypatch.setattr(module, "_digests", lambda: frozenset({digest("Gemein")}))
-    module._listed.cache_clear()
+    module._is_listed_word.cache_clear()
     try:
         write(tmp_path / "train.jsonl", ["a", "b", "c", "how GEMEIN!", "e"], ["gemein", "b", "c"], ["gemeinsam", "b"])
         assert [item.condition for item in dialogues(tmp_path, "train")] == [("a",), ("a", "b"), ("gemeinsam",)]
         assert len(dialogues(tmp_path, "train", filter="no")) == 4 + 2 + 1
-        assert masked("So gemein, gemeinsam.") == "So ******, gemeinsam."
+        assert mask_listed("So gemein, gemeinsam.") == "So ******, gemeinsam."
     finally:
-        module._listed.cache_clear()
+        module._is_listed_word.cache_clear()
 
 
 def test_the_list_stops_abuse_and_nothing_ordinary() -> None:
     assert is_listed("what the FUCK?")
-    assert masked("bullshit!") == "********!"
+    assert mask_listed("bullshit!") == "********!"
     assert not is_listed("Dick Van Dyke assessed Scunthorpe's class of cocktails; the bass hit him.")
 
 

@@ -10,8 +10,9 @@ import pytest
 import torch
 
 from condgen_chat.blandness import FIRST
-from condgen_chat.cache import Entries, recalled
-from condgen_chat.model import VOCABULARY_FILE, ChatConfig, ChatModel, build
+from condgen_chat.cache import Entries, make_cache_map
+from condgen_chat.config import ChatConfig
+from condgen_chat.model import VOCABULARY_FILE, ChatModel, build
 from condgen_cli.data.subwords import SubwordVocabulary
 from condgen_cli.errors import UsageError
 from condgen_cli.generation import AttentionMap, Axis
@@ -150,10 +151,10 @@ def test_what_the_cache_recalls_is_a_map(force: str | None) -> None:
 def test_words_that_the_cache_hardly_recalls_are_left_out() -> None:
     steps = Axis("token", "tokens", ("a", "b"))
     shares = np.array([[0.9, 0.001, 0.02], [0.9, 0.002, 0.0]], np.float32)
-    (cache,) = recalled(shares, steps, ["x", "y"]).values()
+    (cache,) = make_cache_map(shares, steps, ["x", "y"]).values()
     assert cache.axes[1].labels == ("y",)
     np.testing.assert_array_equal(cache.weights, shares[:, 2:])
-    assert recalled(shares[:, 1:2], steps, ["x"]) == {}
+    assert make_cache_map(shares[:, 1:2], steps, ["x"]) == {}
 
 
 def test_a_cache_needs_two_levels() -> None:
@@ -164,7 +165,7 @@ def test_a_cache_needs_two_levels() -> None:
 def test_only_a_model_with_two_levels_goes_on() -> None:
     model = make(encoder="last-turn")
     assert not model.continues
-    with pytest.raises(UsageError, match="no state to go on from"):
+    with pytest.raises(UsageError, match="no state to continue from"):
         model.extend(read(model, ("hi",)), model.collate([Item("item", ("hello",))]))
 
 

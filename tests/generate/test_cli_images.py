@@ -94,10 +94,10 @@ def test_completions_of_several_parts_of_which_one_is_broken(
 
 
 def test_refusals(model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert "goes on from no text" in generated(model, capsys, "hello", code=1)[1]
-    assert "without a prompt" in generated(model, capsys, "hello", "--complete", "half.png", code=2)[1]
+    assert "can't continue a text" in generated(model, capsys, "hello", code=1)[1]
+    assert "can't be combined with a prompt" in generated(model, capsys, "hello", "--complete", "half.png", code=2)[1]
     assert "does not exist" in generated(model, capsys, "-o", str(tmp_path / "no" / "digits.png"), code=3)[1]
-    assert "goes without --script, --stop" in generated(model, capsys, "--script", "traditional", "--stop", "x", code=2)[1]
+    assert "can't use --script, --stop" in generated(model, capsys, "--script", "traditional", "--stop", "x", code=2)[1]
     assert "is a picture" in generated(model, capsys, "--show-process", "-o", str(tmp_path / "x.png"), code=2)[1]
 
 

@@ -195,11 +195,11 @@ def test_unknown_characters_are_told_of_and_kept(generate: Generate) -> None:
     [
         ("poem", ("--form", "6x4"), 2, "hint: syllables x lines: 5x4, 7x4, 5x8, 7x8"),
         ("poem", ("--acrostic", "春夏秋冬春", "--form", "5x4"), 2, "4 lines, the acrostic 5 characters"),
-        ("poem", ("moon",), 2, "'m' is none"),
-        ("poem", ("--length", "30"), 2, "goes without --length"),
+        ("poem", ("moon",), 2, "which 'm' isn't"),
+        ("poem", ("--length", "30"), 2, "--length and --stop can't be used"),
         ("shakespeare", ("--form", "5x4"), 2, "hint: -m poem"),
-        ("shakespeare", ("--script", "traditional"), 2, "goes without --script"),
-        ("shakespeare", ("--complete", "x.png", "--length", "3"), 2, "goes without --length"),
+        ("shakespeare", ("--script", "traditional"), 2, "can't use --script"),
+        ("shakespeare", ("--complete", "x.png", "--length", "3"), 2, "can't be combined with --length"),
         ("poem", ("--temperature", "inf"), 2, "--temperature must be between"),
         ("poem", ("--seed", "-1"), 2, "--seed"),
         ("poem", ("--seed", str(2**64)), 2, "--seed"),
@@ -219,7 +219,7 @@ def test_what_can_not_be_done(generate: Generate, model: str, arguments: tuple[s
 def test_in_a_batch_the_others_are_done(generate: Generate) -> None:
     code, out, err = generate("poem", "白日依山盡，", "moon", "黃河入海流，")
     assert code == 4
-    assert "text-2: a poem is of Chinese characters, 'm' is none" in err
+    assert "text-2: a poem has only Chinese characters, which 'm' isn't" in err
     assert [line[:5] for line in out.splitlines() if line.endswith("。")][::2] == ["白日依山尽", "黄河入海流"]
 
 

@@ -25,7 +25,7 @@ from condgen_generate.canvas import known_pixels
 from condgen_generate.image_data import PictureItems, binarized_mnist, grey_mnist, pictures
 from condgen_generate.image_model import ImageConfig, ImageModel, PixelVocabulary
 from condgen_generate.influence import influence
-from condgen_generate.pictures import film, page, picture, sheet
+from condgen_generate.pictures import film, page, sheet, to_image
 
 BLACK_WHITE = ("000000", "ffffff")
 
@@ -132,7 +132,7 @@ def test_known_pixels() -> None:
     assert (known_pixels(Item("1", None), (2, 2), BLACK_WHITE) == -1).all()
     with pytest.raises(InputError, match="3x2 pixels"):
         known_pixels(Item("1", image), (2, 2), BLACK_WHITE)
-    with pytest.raises(InputError, match="no text"):
+    with pytest.raises(InputError, match="can't continue a text"):
         known_pixels(Item("1", "once upon a time"), (2, 2), BLACK_WHITE)
 
 
@@ -228,7 +228,7 @@ def test_page_holds_pictures_and_probabilities() -> None:
 
 
 def test_unknown_pixels_have_a_colour_of_their_own() -> None:
-    image = picture(np.array([[0, 1, -1]]), BLACK_WHITE)
+    image = to_image(np.array([[0, 1, -1]]), BLACK_WHITE)
     assert [image.getpixel((x, 0)) for x in range(3)] == [(0, 0, 0), (255, 255, 255), (96, 125, 171)]
 
 
@@ -245,7 +245,7 @@ def test_influence_is_of_earlier_pixels_alone_and_the_grid_looks_up() -> None:
 
 
 def test_influence_of_no_picture_model() -> None:
-    with pytest.raises(UsageError, match="no pictures"):
+    with pytest.raises(UsageError, match="doesn't write pictures"):
         influence(Runner(torch.nn.Linear(1, 1), Bundle("line", "generate", "line", {}, {}, {}), torch.device("cpu")))
 
 

@@ -22,7 +22,7 @@ from condgen_generate.text_data import (
     text_file,
     tinyshakespeare,
 )
-from condgen_generate.verse import lines_of, normalised
+from condgen_generate.verse import lines_of, normalise
 from condgen_generate.vocabulary import CharacterVocabulary
 
 LINES = ["床前明月光", "疑是地上霜", "舉頭望明月", "低頭思故鄉", "白日依山盡", "黃河入海流", "欲窮千里目", "更上一層樓"]
@@ -44,7 +44,7 @@ def test_segments_of_the_splits_are_the_text_in_order_each_after_what_stands_bef
 
 @given(st.lists(st.lists(st.sampled_from(LINES), min_size=4, max_size=4), max_size=40))
 def test_no_two_poems_of_different_splits_share_a_line(rows: list[list[str]]) -> None:
-    poems = [poem for row in rows if (poem := normalised("。".join(row)))]
+    poems = [poem for row in rows if (poem := normalise("。".join(row)))]
     splits = split_poems(poems)
     found = [poem for split in SPLITS for poem in splits[split]]
     assert sorted(found) == sorted(set(poems))
@@ -55,7 +55,7 @@ def test_no_two_poems_of_different_splits_share_a_line(rows: list[list[str]]) ->
 
 def test_splits_of_unlike_poems_have_about_the_shares_that_are_promised() -> None:
     rows = [[chr(0x4E00 + 4 * number + line) * 5 for line in range(4)] for number in range(2000)]
-    splits = split_poems([poem for row in rows if (poem := normalised("。".join(row)))])
+    splits = split_poems([poem for row in rows if (poem := normalise("。".join(row)))])
     shares = [len(splits[split]) / 2000 for split in SPLITS]
     assert shares == pytest.approx([0.85, 0.05, 0.10], abs=0.03)
 
@@ -66,11 +66,11 @@ def test_whatever_stands_in_a_line_a_poem_is_read_or_the_line_is_named(documents
         path = Path(folder) / "tang_poems.jsonl"
         path.write_text("".join(json.dumps({"paragraphs": one}) + "\n" for one in documents), encoding="utf-8")
         if None in documents:
-            with pytest.raises(InputError, match=f":{documents.index(None) + 1}: no poem"):
+            with pytest.raises(InputError, match=f":{documents.index(None) + 1}: not a poem"):
                 list(chinese_poetry(Path(folder), "train"))
             return
         items = [item for split in SPLITS for item in chinese_poetry(Path(folder), split)]
-        assert len(items) == len({normal for one in documents if (normal := normalised("".join(one or [])))})
+        assert len(items) == len({normal for one in documents if (normal := normalise("".join(one or [])))})
 
 
 def test_poems_are_read_from_one_file_and_from_the_publisher_s_many(tmp_path: Path) -> None:
@@ -107,7 +107,7 @@ def test_what_is_wrong_with_a_file_is_said(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"not UTF-8 \(byte 3\)"):
         tinyshakespeare(tmp_path, "test")
     (tmp_path / "empty.txt").write_text(" \n")
-    with pytest.raises(InputError, match="no text in it"):
+    with pytest.raises(InputError, match="the text is empty"):
         text_file(tmp_path, "train", "empty.txt")
     with pytest.raises(NotFoundError):
         text_file(tmp_path, "train", "*.md")

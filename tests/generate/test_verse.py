@@ -13,7 +13,7 @@ from condgen_cli.generation import Generation
 from condgen_cli.item import Item
 from condgen_generate.metrics import Form as FormMetric
 from condgen_generate.metrics import Rhyme, rhymes
-from condgen_generate.verse import COMMA, FORMS, PERIOD, Form, form_named, form_of, guessed, lines_of, normalised, plan
+from condgen_generate.verse import COMMA, FORMS, PERIOD, Form, form_of, guess_form, lines_of, normalise, parse_form, plan
 
 QUIET_NIGHT = "牀前明月光，疑是地上霜。舉頭望明月，低頭思故鄉。"
 
@@ -34,18 +34,18 @@ def test_whatever_the_marks_a_poem_is_recognised_and_normalised(poem: tuple[Form
     marked = "".join(line + data.draw(st.sampled_from("，。？！；\n")) for line in lines[:-1]) + lines[-1]
     if "\n" in marked:
         marked = marked.replace("\n", "。\n")
-    normal = normalised(marked)
+    normal = normalise(marked)
     assert normal is not None
     assert len(normal) == form.length
     assert form_of(normal) == form
     assert lines_of(normal) == lines
-    assert normalised(normal) == normal
+    assert normalise(normal) == normal
     assert normal[form.syllables :: form.syllables + 1] == (COMMA + PERIOD) * (form.lines // 2)
 
 
 @given(poems(), st.data())
 def test_a_poem_with_a_wrong_character_anywhere_is_in_no_form(poem: tuple[Form, list[str]], data: st.DataObject) -> None:
-    whole = normalised(PERIOD.join(poem[1]))
+    whole = normalise(PERIOD.join(poem[1]))
     assert whole is not None
     place = data.draw(st.integers(0, len(whole) - 1))
     assert form_of(whole[:place] + whole[place + 1 :]) is None
@@ -58,7 +58,7 @@ def test_a_plan_of_a_poem_s_beginning_and_its_first_characters_is_filled_by_the_
     poem: tuple[Form, list[str]], count: int, acrostic: bool
 ) -> None:
     form, lines = poem
-    whole = normalised(PERIOD.join(lines))
+    whole = normalise(PERIOD.join(lines))
     assert whole is not None
     places = plan(form, whole[:count], "".join(line[0] for line in lines) if acrostic else "")
     assert len(places) == len(whole)
@@ -72,10 +72,10 @@ def test_a_plan_of_a_poem_s_beginning_and_its_first_characters_is_filled_by_the_
 @pytest.mark.parametrize(
     ("opening", "acrostic", "message"),
     [
-        ("春" * 21, "", "20 characters, 21 are given"),
+        ("春" * 21, "", "20 characters, but 21 are given"),
         ("", "春夏秋冬春", "4 lines, the acrostic 5"),
         ("月", "春", "line 1 can't begin with both 月 and 春"),
-        ("moon", "", "'m' is none"),
+        ("moon", "", "which 'm' isn't"),
     ],
 )
 def test_a_plan_that_can_not_be_is_refused(opening: str, acrostic: str, message: str) -> None:
@@ -84,7 +84,7 @@ def test_a_plan_that_can_not_be_is_refused(opening: str, acrostic: str, message:
 
 
 def test_forms_have_names() -> None:
-    assert [form_named(name) for name in ("5x4", "7×4", " 5X8 ", "七律", "五絕")] == [
+    assert [parse_form(name) for name in ("5x4", "7×4", " 5X8 ", "七律", "五絕")] == [
         Form(5, 4),
         Form(7, 4),
         Form(5, 8),
@@ -92,7 +92,7 @@ def test_forms_have_names() -> None:
         Form(5, 4),
     ]
     with pytest.raises(UsageError, match="no form named '6x4'") as caught:
-        form_named("6x4")
+        parse_form("6x4")
     assert caught.value.hint == "syllables x lines: 5x4, 7x4, 5x8, 7x8"
 
 
@@ -109,7 +109,7 @@ def test_forms_have_names() -> None:
     ],
 )
 def test_a_form_is_guessed_from_the_beginning(opening: str, acrostic: str, form: str) -> None:
-    assert guessed(opening, acrostic).name == form
+    assert guess_form(opening, acrostic).name == form
 
 
 @pytest.mark.parametrize(
@@ -117,7 +117,7 @@ def test_a_form_is_guessed_from_the_beginning(opening: str, acrostic: str, form:
     ["", "春", "春夏，秋冬。", "春夏秋冬春，春夏秋冬春。", "□前明月光，疑是地上霜。舉頭望明月，低頭思故鄉。", "床" * 28],
 )
 def test_what_is_in_no_form_is_left_out(text: str) -> None:
-    assert normalised(text) is None
+    assert normalise(text) is None
 
 
 def test_rhymes_are_heard_in_even_lines() -> None:

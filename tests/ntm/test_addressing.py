@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from condgen_ntm.addressing import Emitted, FullAddressing, SimpleAddressing, interpolate, sharpen, shift
+from condgen_ntm.addressing import AddressingParameters, FullAddressing, SimpleAddressing, interpolate, sharpen, shift
 from condgen_ntm.memory import read, write
 
 
@@ -48,7 +48,7 @@ def test_full_addressing_is_equations_5_to_9() -> None:
     torch.manual_seed(1)
     heads, size, slots, batch = 2, 3, 7, 2
     addressing = FullAddressing(heads, size, 1).double()
-    emitted = Emitted(*(torch.randn(batch, n, dtype=torch.double) * 2 for n in addressing.sizes))
+    emitted = AddressingParameters(*(torch.randn(batch, n, dtype=torch.double) * 2 for n in addressing.sizes))
     memory, previous = torch.randn(batch, slots, size, dtype=torch.double), weightings(batch, heads, slots)
     found = addressing(emitted, memory, previous)
     positive = torch.nn.functional.softplus(emitted.positive)
@@ -61,7 +61,7 @@ def test_full_addressing_is_equations_5_to_9() -> None:
 
 def test_simple_addressing_is_the_softmax_of_scaled_cosines() -> None:
     addressing = SimpleAddressing(1, 2)
-    emitted = Emitted(torch.tensor([[20.0, 0.0]]), *[torch.zeros(1, 0)] * 3)
+    emitted = AddressingParameters(torch.tensor([[20.0, 0.0]]), *[torch.zeros(1, 0)] * 3)
     memory = torch.tensor([[[2.0, 0.0], [0.0, 5.0], [-1.0, 0.0]]])
     weights = addressing(emitted, memory, torch.zeros(1, 1, 3))
     # the core's cosine match starts with a sharpness of 10

@@ -135,7 +135,7 @@ def test_bits_that_are_none(ntm: Ntm, tmp_path: Path, content: bytes, told: str)
         (["copy", "--items", "3"], 2, "copy has no --items"),
         (["associative-recall", "--items", "1"], 2, "--items can't be 1"),
         (["copy", "--bits", "nowhere.txt"], 3, "nowhere.txt does not exist"),
-        (["copy", "--bits", "nowhere.txt", "--length", "3"], 2, "--bits tells the size itself"),
+        (["copy", "--bits", "nowhere.txt", "--length", "3"], 2, "--bits can't be combined with --length"),
     ],
 )
 def test_arguments_that_make_no_sense(ntm: Ntm, arguments: list[str], code: int, told: str) -> None:
@@ -209,7 +209,7 @@ def test_a_text_can_be_looked_into(ntm: Ntm, tmp_path: Path, capsys: pytest.Capt
     assert app.run(["inspect", str(tmp_path / "model" / "copy"), "copy 0110 1001"]) == 0
     assert "Down: slot. Across: step." in capsys.readouterr().out
     assert app.run(["inspect", str(tmp_path / "model" / "copy"), "fly 0110"]) == 1
-    assert "'fly' is no task" in capsys.readouterr().err
+    assert "'fly' is not a task" in capsys.readouterr().err
 
 
 def test_eval_has_a_row_for_each_length(ntm: Ntm, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

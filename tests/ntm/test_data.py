@@ -10,7 +10,7 @@ import pytest
 
 from condgen_cli.data.store import open_dataset
 from condgen_cli.errors import InputError, UsageError
-from condgen_ntm.bit_tasks import TASKS, random_sizes
+from condgen_ntm.bit_tasks import TASKS, draw_sizes
 from condgen_ntm.data import parse_ranges
 from condgen_ntm.own_bits import read_sequence
 from condgen_ntm.sequences import (
@@ -90,7 +90,7 @@ def test_priority_sort_writes_the_four_fifths_with_the_highest_priorities() -> N
 @pytest.mark.parametrize("name", TASKS)
 def test_random_sequences_have_the_task_s_channels_and_repeat_with_the_seed(name: str) -> None:
     task = TASKS[name]
-    sizes = random_sizes(task, {}, np.random.default_rng(3))
+    sizes = draw_sizes(task, {}, np.random.default_rng(3))
     first, again = (task.draw(np.random.default_rng(5), 4, **sizes) for _ in range(2))
     assert first.inputs.shape[2] == task.inputs
     assert first.targets.shape[2] == task.outputs

@@ -123,10 +123,23 @@ def test_impossible_options(changes: dict[str, Any], told: str) -> None:
         model(**changes)
 
 
-def test_operations_are_counted() -> None:
-    traced = trace(model())
+@pytest.mark.parametrize(
+    ("task", "changes"),
+    [
+        *((task, {"initial_memory": "learned"}) for task in TASKS),
+        ("copy", {}),
+        ("copy", {"controller": "feedforward", "read_heads": 2}),
+        ("copy", {"addressing": "simple", "initial_memory": "learned"}),
+        ("copy", {"kind": "lstm"}),
+    ],
+)
+def test_operations_are_counted(task: str, changes: dict[str, Any]) -> None:
+    made = model(task, **changes)
+    required = [parameter.requires_grad for parameter in made.parameters()]
+    traced = trace(made)
     assert traced is not None
     assert traced.cost.encode > 0
+    assert [parameter.requires_grad for parameter in made.parameters()] == required
 
 
 def test_bit_errors() -> None:
@@ -206,7 +219,7 @@ def test_of_several_ranges_one_is_drawn_for_each_batch(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("override", "told"),
     [
-        ("data.dataset=ntm-chess", "data.dataset: 'ntm-chess' is not drawn"),
+        ("data.dataset=ntm-chess", "data.dataset: 'ntm-chess' has no random sequences"),
         ("data.sizes=[{repeats=[1, 2]}]", "data.sizes.repeats: can't be"),
         ("data.sizes=[{length=[3, 2]}]", "data.sizes.length: can't be"),
         ("objective.smoothing=1", "objective.smoothing: unknown key"),

@@ -16,7 +16,8 @@ from safetensors.torch import save_file
 import condgen_qa
 from condgen_cli.cli import app
 from condgen_cli.testing import check_plugin
-from condgen_qa.model import QaConfig, QaModel
+from condgen_qa.config import QaConfig
+from condgen_qa.model import QaModel
 from condgen_qa.text import tokens
 from condgen_qa.vocabulary import StoryVocabulary
 
@@ -163,7 +164,7 @@ def test_a_question_without_a_known_word_fails_alone(qa: Qa) -> None:
     assert out.splitlines()[0] == ""
     assert out.splitlines()[1].startswith("garden")
     assert "knows no word of the question 'Wo war Johnn?'" in err
-    assert "hint: words it knows: john" in err
+    assert "hint: known words: john" in err
 
 
 def test_what_is_wrong_with_a_story_is_said_once(qa: Qa) -> None:

@@ -85,8 +85,8 @@ def test_what_is_written_in_the_format_is_read_back(told: list[list[tuple[str, s
         ("2 ...", "expected a number"),
         ("2 Who?\tyes\t1\t1", "expected a number"),
         ("2 Who?\t", "has no answer"),
-        ("2 Who?\tyes\t2", "numbers of lines before"),
-        ("2 Who?\tyes\tone", "numbers of lines before"),
+        ("2 Who?\tyes\t2", "line numbers of sentences before"),
+        ("2 Who?\tyes\tone", "line numbers of sentences before"),
     ],
 )
 def test_a_wrong_line_is_named(line: str, message: str) -> None:

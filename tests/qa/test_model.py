@@ -13,7 +13,8 @@ from torch import Tensor
 from condgen_cli.errors import InputError
 from condgen_cli.item import Item
 from condgen_cli.testing import check_model
-from condgen_qa.model import QaConfig, QaModel
+from condgen_qa.config import QaConfig
+from condgen_qa.model import QaModel
 from condgen_qa.text import Question, tokens
 from condgen_qa.vocabulary import StoryVocabulary
 
@@ -210,7 +211,7 @@ def test_unknown_words_are_skipped_and_named_with_known_ones() -> None:
     [
         (Question((), "Where is Mary?"), "the story is empty", "sentences"),
         (Question(STORY, "Gardens?"), "knows no word of the question 'Gardens?'", "garden"),
-        (Question(STORY, "???"), "knows no word", "words it knows"),
+        (Question(STORY, "???"), "knows no word", "known words"),
     ],
 )
 def test_what_cannot_be_answered_is_an_error(question: Question, message: str, hint: str) -> None:

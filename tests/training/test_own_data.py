@@ -239,7 +239,7 @@ ALONE = ("las-an4", "--stage", "speech", "data.dataset=audio-folder", "init=las-
         ([*ALONE, "decoding.weights.words=1"], 2, "the model has no scorer 'words'"),
         (["memn2n", "data.dataset=stories", "init=memn2n"], 2, "init: memn2n doesn't know the answer 'zanzibar'"),
         (["poem", "data.dataset=text-file"], 2, "text-file has no poems in a form"),
-        (["grid-lstm-emoji"], 2, "no picture of . is a sheet of pictures of 20 pixels"),
+        (["grid-lstm-emoji"], 2, ". has no sheet of pictures of 20 pixels"),
         (["ntm-copy", "model.hidden_size=1000000000000"], 1, "there is not enough memory"),
     ],
 )

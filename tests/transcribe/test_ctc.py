@@ -17,7 +17,7 @@ from condgen_cli.errors import UsageError
 from condgen_cli.item import Item
 from condgen_cli.model import Memory, SequenceModel, Step, select_state
 from condgen_cli.running.decoding import Decoding, decode
-from condgen_transcribe.ctc import BLANK, CTCPrefixScorer, places
+from condgen_transcribe.ctc import BLANK, CTCPrefixScorer, align_labels
 
 LABELS, EOS, BOS, SIZE = (1, 2), 3, 4, 5
 POSITIONS = 4
@@ -111,7 +111,7 @@ def test_places_are_those_of_the_likeliest_path(text: tuple[int, ...], lengths: 
     log_probs[1, lengths[1] :] = -1e30
     log_probs[1, lengths[1] :, BLANK] = 0.0
     labels = torch.tensor([[*text, BLANK], [*text, BLANK]])
-    found = places(log_probs, labels, torch.tensor([len(text)] * 2))
+    found = align_labels(log_probs, labels, torch.tensor([len(text)] * 2))
     for row, length in enumerate(lengths):
         paths = [path for path in product(range(3), repeat=length) if read(path) == text]
         best = max(paths, key=lambda path: sum(float(log_probs[row, place, label]) for place, label in enumerate(path)))

@@ -185,7 +185,7 @@ def test_subsets_are_read_by_name(tmp_path: Path, split: str, subset: str, expec
         ("test", "dev-other", UsageError, "subset dev-other is not of split test"),
         ("test", "train-clean-5", UsageError, "not of split test"),
         ("dev", "test-clean", UsageError, "not of split dev"),
-        ("train", "clean", UsageError, "'clean' is no subset"),
+        ("train", "clean", UsageError, "'clean' is not a subset"),
         ("test", "", NotFoundError, "lacks test-clean of LibriSpeech; found: test-other, train-clean-5"),
         ("test", "test-clean,test-other", NotFoundError, "lacks test-clean of"),
         ("dev", "", NotFoundError, "lacks dev-clean and train-clean-100 of"),
@@ -247,7 +247,7 @@ def test_hours_need_recordings_that_can_be_read(tmp_path: Path) -> None:
     name = "LibriSpeech/train-clean-5/1/1/1-1-0000.flac"
     write_folder(tmp_path, {**subset_files("train-clean-5", {"1-1": 2}), name: b"no sound"})
     assert len(librispeech(tmp_path, "train")) == 2
-    with pytest.raises(IntegrityError, match=r"1-1-0000\.flac is damaged or no sound"):
+    with pytest.raises(IntegrityError, match=r"1-1-0000\.flac is damaged or not readable as sound"):
         librispeech(tmp_path, "train", hours="1e-6")
 
 
@@ -383,12 +383,12 @@ def test_recordings_of_a_folder_are_read_when_asked_for(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "told"),
     [
-        (b"a.wav\tyes\na.wav\tno\n", ":2: a.wav stands in an earlier line"),
+        (b"a.wav\tyes\na.wav\tno\n", ":2: a.wav is in an earlier line"),
         (b"a.wav\tyes\n\nb.wav no\n", ":3: expected a recording's path, a tab"),
         (b"a.wav\tyes\tno\n", ":1: expected"),
         (b"a.wav\t \n", ":1: expected"),
         (b"\tyes\n", ":1: expected"),
-        (b"a.wav\tyes\nfile\ttranscript\nfile\tagain", ":3: file stands in an earlier"),
+        (b"a.wav\tyes\nfile\ttranscript\nfile\tagain", ":3: file is in an earlier"),
         (b"a.wav\tyes\nb.wav\t\xff\n", ":2: not UTF-8"),
     ],
 )

@@ -10,7 +10,7 @@ import pytest
 from condgen_cli.data.audio import Sound
 from condgen_cli.generation import AttentionMap, Axis, Generation, join
 from condgen_cli.item import Item
-from condgen_transcribe.doubts import FLAT, REPEATED, STEADY, doubts
+from condgen_transcribe.doubts import FLAT, REPEATED, STEADY, find_doubts
 
 WIDTH = 0.04
 
@@ -48,8 +48,8 @@ SPEECH = "THE INFUSION OF ONE INGREDIENT IN TOO LARGE A PROPORTION HAD CORRUPTED
     ],
 )
 def test_signs(text: str, seconds: float, spread: float, signs: tuple[str, ...]) -> None:
-    assert doubts(*part(text, seconds, spread)) == tuple(f"it {sign}" for sign in signs)
-    assert doubts(*part(text, seconds, spread, parts=3)) == tuple(f"some of it {sign}" for sign in signs)
+    assert find_doubts(*part(text, seconds, spread)) == tuple(f"it {sign}" for sign in signs)
+    assert find_doubts(*part(text, seconds, spread, parts=3)) == tuple(f"some of it {sign}" for sign in signs)
 
 
 @pytest.mark.parametrize("seconds", [1, 2, 5])
@@ -66,16 +66,16 @@ def test_sound_that_stays_the_same_is_no_speech(seconds: int) -> None:
     ]
     for samples in steady:
         item = Item("a", Sound(samples.astype(np.float32), 16_000))
-        assert doubts(Generation("FIFTY FEET"), item) == (f"it {STEADY}",)
-        assert doubts(Generation(""), item) == ()
+        assert find_doubts(Generation("FIFTY FEET"), item) == (f"it {STEADY}",)
+        assert find_doubts(Generation(""), item) == ()
     spoken = noise * np.sin(2 * np.pi * 3 * time) ** 8  # syllables come and go
-    assert doubts(Generation("FIFTY FEET"), Item("a", Sound(spoken.astype(np.float32), 16_000))) == ()
+    assert find_doubts(Generation("FIFTY FEET"), Item("a", Sound(spoken.astype(np.float32), 16_000))) == ()
 
 
 def test_without_attention_over_time_only_words_tell() -> None:
     item: Any = Item("a", None, meta={"start": 0.0, "end": 9.0})
-    assert doubts(Generation("AYE"), item) == ()
-    assert doubts(Generation("AYE " * 9), item) == (f"it {REPEATED}",)
+    assert find_doubts(Generation("AYE"), item) == ()
+    assert find_doubts(Generation("AYE " * 9), item) == (f"it {REPEATED}",)
 
 
 def test_a_warning_of_several_parts_is_told_once() -> None:

@@ -17,7 +17,7 @@ from condgen_cli.data.subwords import SubwordVocabulary
 from condgen_cli.errors import IntegrityError
 from condgen_cli.model import Memory, select_state
 from condgen_transcribe.phones import PhoneScorer
-from condgen_transcribe.pronunciation import PHONES, LetterToSound, numbered
+from condgen_transcribe.pronunciation import PHONES, LetterToSound, number_phones
 from condgen_transcribe.words import Lexicon
 
 SAID = {
@@ -37,7 +37,7 @@ POSITIONS = 30
 
 @pytest.fixture(scope="module")
 def lexicon() -> Lexicon:
-    return Lexicon(SAID).said(LetterToSound({word: [tuple(said.split())] for word, said in SAID.items()}))
+    return Lexicon(SAID).with_sounds(LetterToSound({word: [tuple(said.split())] for word, said in SAID.items()}))
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +59,7 @@ def make_memory(rows: int = 1, seed: int = 1) -> Memory:
 
 def likelihood(memory: Memory, said: str, row: int = 0) -> float:
     """log p(phones), summed over all paths by torch's own CTC."""
-    labels = torch.tensor([numbered(said.split())])
+    labels = torch.tensor([number_phones(said.split())])
     log_probs = memory.auxiliary["phones"][row].unsqueeze(1).double()
     lengths = torch.tensor([len(log_probs)]), torch.tensor([labels.shape[1]])
     return -float(F.ctc_loss(log_probs, labels, *lengths, reduction="sum"))
@@ -119,7 +119,7 @@ class PrefixOf:
         self.log_probs = memory.auxiliary["phones"][0].double()
 
     def __call__(self, said: str) -> float:
-        (phone,) = numbered([said])
+        (phone,) = number_phones([said])
         before = 0.0
         found = []
         for at_position in self.log_probs:

@@ -20,7 +20,7 @@ from condgen_cli.errors import InputError
 from condgen_cli.generation import AttentionMap, Axis, Generation, join
 from condgen_cli.item import Item
 from condgen_cli.testing import check_plugin
-from condgen_transcribe.subtitles import Word, align, cues, srt, vtt, words
+from condgen_transcribe.subtitles import Word, align, make_cues, srt, time_words, vtt
 from condgen_transcribe.task import read
 
 RATE = 8000
@@ -89,18 +89,18 @@ def item(end: float = 100.0) -> Item:
 
 def test_a_word_lasts_from_its_first_piece_to_its_last() -> None:
     pieces = ["▁go", "od", "▁", "d", "a", "y", "<eos>"]
-    found = words(generation(pieces, looks_at([1, 3, 5, 6, 7, 8, 0], 10), start=20), item())
+    found = time_words(generation(pieces, looks_at([1, 3, 5, 6, 7, 8, 0], 10), start=20), item())
     assert found == [Word(word="good", start=20.1, end=20.4), Word(word="day", start=20.6, end=20.9)]
 
 
 def test_words_at_one_position_follow_one_another() -> None:
-    found = words(generation(["▁a", "▁b", "▁c", "▁d"], looks_at([2, 2, 2, 2], 4), width=0.4), item())
+    found = time_words(generation(["▁a", "▁b", "▁c", "▁d"], looks_at([2, 2, 2, 2], 4), width=0.4), item())
     assert [(word["start"], word["end"]) for word in found] == [(0.8, 0.9), (0.9, 1.0), (1.0, 1.1), (1.1, 1.21)]
 
 
 def test_words_are_not_squeezed_into_a_place_that_attention_stays_in() -> None:
     said = ["▁BE", "GAN", "▁TO", "▁SPEAK", "▁THEIR", "▁MIN", "DS"]
-    found = words(generation(["▁THE", "▁COUNTRY", *said], looks_at([2, 10, *[96] * 7], 100), width=0.04), item(end=3.95))
+    found = time_words(generation(["▁THE", "▁COUNTRY", *said], looks_at([2, 10, *[96] * 7], 100), width=0.04), item(end=3.95))
     assert [(word["start"], word["word"]) for word in found][:2] == [(0.08, "THE"), (0.4, "COUNTRY")]
     for word, following in pairwise(found):
         assert word["end"] <= following["start"]
@@ -110,14 +110,14 @@ def test_words_are_not_squeezed_into_a_place_that_attention_stays_in() -> None:
 
 
 def test_a_word_lasts_as_long_as_usual_if_there_is_room() -> None:
-    found = words(generation(["▁THE", "▁END", "<eos>"], looks_at([0, 4, 8], 40), width=0.04), item(end=0.3))
+    found = time_words(generation(["▁THE", "▁END", "<eos>"], looks_at([0, 4, 8], 40), width=0.04), item(end=0.3))
     assert [(word["start"], word["end"]) for word in found] == [(0.0, 0.16), (0.16, 0.3)]
-    (word,) = words(generation(["▁THE"], looks_at([0], 40), width=0.04), item())
+    (word,) = time_words(generation(["▁THE"], looks_at([0], 40), width=0.04), item())
     assert word["end"] == pytest.approx(0.23)
 
 
 def test_a_part_too_short_for_its_words_is_shared() -> None:
-    found = words(generation(["▁EXTRAORDINARY"] * 9, looks_at([0] * 9, 10), width=0.04), item(end=0.4))
+    found = time_words(generation(["▁EXTRAORDINARY"] * 9, looks_at([0] * 9, 10), width=0.04), item(end=0.4))
     times = [time for word in found for time in (word["start"], word["end"])]
     assert times == sorted(times)
     assert all(word["start"] < word["end"] for word in found)
@@ -126,25 +126,25 @@ def test_a_part_too_short_for_its_words_is_shared() -> None:
 def test_a_piece_that_looks_astray_stays_between_its_neighbours() -> None:
     weights = 0.9 * looks_at([1, 4, 0, 7], 10) + 0.01
     weights[2, 5] = 0.3
-    starts = [word["start"] for word in words(generation(["▁a", "▁b", "▁c", "▁d"], weights), item())]
+    starts = [word["start"] for word in time_words(generation(["▁a", "▁b", "▁c", "▁d"], weights), item())]
     assert starts == [0.1, 0.4, 0.5, 0.7]
 
 
 def test_words_end_with_their_part() -> None:
-    (word,) = words(generation(["▁a", "b"], looks_at([0, 3], 4)), item(end=0.35))
+    (word,) = time_words(generation(["▁a", "b"], looks_at([0, 3], 4)), item(end=0.35))
     assert word == {"word": "ab", "start": 0.0, "end": 0.35}
 
 
 def test_heads_are_averaged() -> None:
     weights = np.stack([looks_at([0, 0], 5), looks_at([1, 3], 5), looks_at([1, 3], 5)], 1)
-    assert [word["start"] for word in words(generation(["▁a", "▁b"], weights), item())] == [0.1, 0.3]
+    assert [word["start"] for word in time_words(generation(["▁a", "▁b"], weights), item())] == [0.1, 0.3]
 
 
 def test_without_attention_over_time_there_are_no_words() -> None:
-    assert words(Generation(""), item()) == []
+    assert time_words(Generation(""), item()) == []
     slots = AttentionMap(np.eye(1, dtype=np.float32), (Axis.numbered("token", "tokens", 1), Axis.numbered("s", "slots", 1)))
-    assert words(Generation("a", ("▁a",), attention={"attention": slots}), item()) == []
-    assert words(generation(["<eos>"], [[1.0]]), item()) == []
+    assert time_words(Generation("a", ("▁a",), attention={"attention": slots}), item()) == []
+    assert time_words(generation(["<eos>"], [[1.0]]), item()) == []
 
 
 @settings(deadline=None)
@@ -179,7 +179,7 @@ PIECES = st.lists(st.sampled_from(["▁", "▁the", "▁a", "s", "'", "<unk>", "
 def test_words_are_the_transcript_in_order(pieces: list[str], positions: int, seed: int, start: float) -> None:
     weights = np.random.default_rng(seed).dirichlet(np.full(positions, 0.1), len(pieces) + 1)
     end = start + 0.1 * positions - 0.05
-    found = words(generation([*pieces, "<eos>"], weights, start), item(end))
+    found = time_words(generation([*pieces, "<eos>"], weights, start), item(end))
     text = "".join(pieces).replace("<unk>", "⁇").replace("▁", " ").split()
     assert [word["word"] for word in found] == text
     times = [time for word in found for time in (word["start"], word["end"])]
@@ -194,12 +194,13 @@ def transcript(*said: tuple[str, float, float]) -> Generation:
 
 def test_a_pause_or_a_part_s_end_ends_a_cue() -> None:
     parts = [transcript(("ONE", 1.0, 1.2), ("TWO", 1.3, 2.5), ("THREE", 4.0, 5.5)), transcript(("FOUR", 5.6, 5.7))]
-    assert [tuple(cue) for cue in cues(parts)] == [(1000, 2500, "ONE TWO"), (4000, 5500, "THREE"), (5600, 6600, "FOUR")]
+    assert [tuple(cue) for cue in make_cues(parts)] == [(1000, 2500, "ONE TWO"), (4000, 5500, "THREE"), (5600, 6600, "FOUR")]
 
 
 def test_a_cue_is_shown_for_a_second_unless_the_next_one_begins() -> None:
     found = [
-        tuple(cue)[:2] for cue in cues([transcript(("A", 0.0, 0.1)), transcript(("B", 0.5, 0.6)), transcript(("C", 3.0, 12))])
+        tuple(cue)[:2]
+        for cue in make_cues([transcript(("A", 0.0, 0.1)), transcript(("B", 0.5, 0.6)), transcript(("C", 3.0, 12))])
     ]
     assert found == [(0, 500), (500, 1500), (3000, 10000)]
 
@@ -250,7 +251,7 @@ def test_cues_hold_every_word_once(parts: list[list[tuple[str, float, float]]]) 
             said.append((word, now + pause, now + pause + length))
             now += pause + length
         made.append(transcript(*said))
-    found = list(cues(made))
+    found = list(make_cues(made))
     assert " ".join(cue.text for cue in found).split() == [word["word"] for one in made for word in one.details["words"]]
     for cue in found:
         lines = cue.text.split("\n")

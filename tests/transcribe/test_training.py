@@ -18,10 +18,10 @@ from condgen_cli.running.decoding import Decoding, decode
 from condgen_cli.running.runner import load
 from condgen_cli.training import build_experiment, check, parse_recipe, parse_stages, train
 from condgen_cli.training.library import find_recipe
-from condgen_transcribe.ctc import places
+from condgen_transcribe.ctc import align_labels
 from condgen_transcribe.model import LanguageModelConfig, TranscribeConfig
 from condgen_transcribe.objective import Objective
-from condgen_transcribe.pronunciation import numbered
+from condgen_transcribe.pronunciation import number_phones
 from condgen_transcribe.training import TranscribeExperiment, mask
 from condgen_transcribe.words import Lexicon
 
@@ -136,7 +136,7 @@ def test_scheduled_sampling_replaces_inputs_but_the_first(tones: Path) -> None:
     with torch.no_grad():
         built.model.decoder.bias[4:] = -50.0
         built.model.decoder.bias[built.model.vocabulary.unk] = 50.0
-    sampled = objective._sampled(built.model.encode(batch.speech), batch)
+    sampled = objective._sample_inputs(built.model.encode(batch.speech), batch)
     for row, steps in enumerate(batch.lengths.tolist()):
         assert sampled[row, 0] == built.model.vocabulary.bos
         assert sampled[row, 1:steps].eq(built.model.vocabulary.unk).all()
@@ -180,7 +180,7 @@ def test_alignment_is_what_listening_elsewhere_than_ctc_costs(tones: Path) -> No
         for row, steps in enumerate(batch.lengths.tolist()):
             if number < steps:
                 labels = batch.targets[row : row + 1, : steps - 1]
-                heard = places(memory.auxiliary["ctc"][row : row + 1], labels, torch.tensor([steps - 1]))[0]
+                heard = align_labels(memory.auxiliary["ctc"][row : row + 1], labels, torch.tensor([steps - 1]))[0]
                 place = int(heard[min(number, steps - 2)])  # the end token is where the last one was
                 near = step.attention["attention"][row, max(0, place - 2) : place + 3]
                 costs.append(-math.log(near.sum().item() + 1e-6))
@@ -334,7 +334,7 @@ def test_phones_are_learnt_beside_letters(tones: Path) -> None:
     for row, steps in enumerate(batch.lengths.tolist()):
         positions = int(memory.mask[row].sum())
         text = model.vocabulary.decode(batch.targets[row, : steps - 1].tolist())
-        said = torch.tensor([numbered(PHONES[letter].rstrip("1") for letter in text)]).view(1, -1)
+        said = torch.tensor([number_phones(PHONES[letter].rstrip("1") for letter in text)]).view(1, -1)
         log_probs = memory.auxiliary["phones"][row, :positions].unsqueeze(1).detach()
         heard += float(F.ctc_loss(log_probs, said, torch.tensor([positions]), torch.tensor([len(text)]), reduction="sum"))
         count += len(text)

@@ -23,7 +23,7 @@ MEMORY = Memory(torch.zeros(1, 1, 1))
 
 @pytest.fixture(scope="module")
 def scorer() -> WordScorer:
-    model, lexicon = WordModel.counted(TEXTS, 1, 1)
+    model, lexicon = WordModel.count(TEXTS, 1, 1)
     return WordScorer(model, lexicon, SubwordVocabulary.train(TEXTS * 3, 40))
 
 
@@ -112,7 +112,7 @@ def test_rows_keep_their_own_histories(scorer: WordScorer, vocabulary: SubwordVo
 
 
 def test_rare_words_and_pairs_are_left_out() -> None:
-    model, lexicon = WordModel.counted(TEXTS, 2, 2)
+    model, lexicon = WordModel.count(TEXTS, 2, 2)
     assert lexicon.words == ["A", "ATE", "CAT", "SAT", "THE"]
     number = {word: place for place, word in enumerate(lexicon.words)}
     first = model.first.tolist()
@@ -140,7 +140,7 @@ def test_anything_else_is_refused(tmp_path: Path, text: str) -> None:
 
 def test_no_words_or_too_many_are_refused() -> None:
     with pytest.raises(UsageError, match="no word"):
-        WordModel.counted(["A B"], 2, 1)
+        WordModel.count(["A B"], 2, 1)
     with pytest.raises(UsageError, match="too large"):
         Lexicon(map(str, range(2**16)))
 
@@ -148,7 +148,7 @@ def test_no_words_or_too_many_are_refused() -> None:
 @settings(max_examples=25, deadline=None)
 @given(st.lists(st.lists(st.sampled_from(["A", "AB", "ABA", "B", "BB"]), min_size=1, max_size=5).map(" ".join), min_size=1))
 def test_every_history_leaves_a_distribution(texts: list[str]) -> None:
-    model, lexicon = WordModel.counted(texts, 1, 1)
+    model, lexicon = WordModel.count(texts, 1, 1)
     scorer = WordScorer(model, lexicon, SubwordVocabulary.train(["AB BA"] * 2, 8))
     history = torch.arange(len(lexicon) + 2)
     whole = scorer._mass(history, torch.zeros_like(history), torch.full_like(history, len(lexicon) + 1))
@@ -162,7 +162,7 @@ def test_every_history_leaves_a_distribution(texts: list[str]) -> None:
 def test_no_history_leaves_nothing_for_other_words() -> None:
     """Though its one successor is as good as sure, and rounded up."""
     texts = ["NEW YORK"] * 400 + ["OLD YORK"] * 2
-    model, lexicon = WordModel.counted(texts, 1, 1)
+    model, lexicon = WordModel.count(texts, 1, 1)
     model.share[model.first[0] : model.first[1]] = 0  # NEW is followed by YORK for sure
     vocabulary = SubwordVocabulary.train(texts, 20)
     scorer = WordScorer(model, lexicon, vocabulary)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from condgen_cli.data.subwords import SubwordVocabulary
 from condgen_cli.item import Item
-from condgen_translate.chinese import as_written, plain
+from condgen_translate.chinese import normalise_chinese, restore_original
 from condgen_translate.model import TranslateConfig, TranslateModel
 
 CHINESE = ["我有两只猫。", "你好吗？", "我在学习机器学习。", "Tom买了iPhone 15。", "这是1988年的书，很有趣！"] * 2
@@ -36,21 +36,21 @@ TARGET = SubwordVocabulary.train(["I have two cats.", "How are you?"] * 2, 40)
     ],
 )
 def test_what_is_written_in_another_way(written: str, read: str) -> None:
-    assert plain(written) == read
+    assert normalise_chinese(written) == read
 
 
 @given(st.text(st.sampled_from("机器學習龍髮。，？AbＺｚ０９ 09,.?!:")))
 def test_plain_text_stays_plain_and_as_long(text: str) -> None:
-    once = plain(text)
-    assert plain(once) == once
+    once = normalise_chinese(text)
+    assert normalise_chinese(once) == once
     assert len(once) == len(text)
 
 
 @given(st.text(st.sampled_from("機器學習很有趣頭髮貓。？?TomＴ１ \u3000\t\u00e9e\u0301")))
 def test_labels_have_the_characters_that_were_written(text: str) -> None:
-    read = plain(text)
+    read = normalise_chinese(text)
     pieces = SOURCE.pieces(read)
-    shown = as_written(pieces, read, text)
+    shown = restore_original(pieces, read, text)
     assert [piece.id for piece in shown] == [piece.id for piece in pieces]
     assert [len(piece.text) for piece in shown] == [len(piece.text) for piece in pieces]
     if "\u0301" not in text:
@@ -59,7 +59,7 @@ def test_labels_have_the_characters_that_were_written(text: str) -> None:
 
 def test_where_lengths_differ_pieces_stay_as_they_are() -> None:
     pieces = SOURCE.pieces("我有两只猫。")
-    assert as_written(pieces, "我有两只猫。", "我有二三只貓。") == pieces
+    assert restore_original(pieces, "我有两只猫。", "我有二三只貓。") == pieces
 
 
 def test_a_model_reads_plain_chinese_and_shows_what_was_written() -> None:

@@ -264,7 +264,7 @@ def test_what_is_wrong_with_two_files_is_told_with_its_line(tmp_path: Path, sour
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        (b"a", ":3: no column 2: 1 found"),
+        (b"a", ":3: no column 2: only 1"),
         (b"a\t", ":3: column 2 is empty, but column 1 is not"),
         (b" \tx", ":3: column 1 is empty, but column 2 is not"),
         (b"a\t\xe4\xbd", ":3: not UTF-8"),
