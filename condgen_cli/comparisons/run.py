@@ -138,7 +138,7 @@ def run_all(runs: Sequence[Run], scoring: Scoring, data_dir: Path | None = None,
         Interrupted: after SIGINT in a training, when a checkpoint is written.
         NotFoundError, UsageError, InputError: before anything is trained, if the data to score on isn't there or is empty.
     """
-    saved = [_saved(run) for run in runs]
+    saved = [_read_record(run) for run in runs]
     if not all(_is_scored(record, scoring) for record in saved) and next(scoring.items(data_dir), None) is None:
         raise InputError(f"split {scoring.split} of data set {scoring.dataset} has no items")
     return [_outcome(run, record, scoring, data_dir, device) for run, record in zip(runs, saved, strict=True)]
@@ -172,7 +172,7 @@ def _outcome(run: Run, saved: Mapping[str, Any] | None, scoring: Scoring, data_d
     return Outcome(run, error=failure)
 
 
-def _saved(run: Run) -> dict[str, Any] | None:
+def _read_record(run: Run) -> dict[str, Any] | None:
     """What is written of the run, if it is trained and has not changed since."""
     try:
         record: dict[str, Any] = json.loads((run.folder / _FILE).read_text(encoding="utf-8"))

@@ -131,7 +131,7 @@ class _Folder:
     def read(self, name: str) -> bytes:
         path = self.path / member_name(name)
         protect(path)
-        with _reported(path):
+        with _translate_errors(path):
             _check_size(path, path.stat().st_size, self.max_member)
             return path.read_bytes()
 
@@ -155,7 +155,7 @@ class _Archive:
     def _open(self) -> None:
         self._process = os.getpid()
         self._lock = threading.Lock()
-        with _reported(self.path):
+        with _translate_errors(self.path):
             self._entries = {entry.name: entry for entry in _entries(self.path) if entry.regular}
 
     def names(self) -> tuple[str, ...]:
@@ -168,7 +168,7 @@ class _Archive:
         entry = self._entries.get(name)
         if entry is None:
             raise NotFoundError(f"{self.path} holds no {name}")
-        with self._lock, _reported(self.path):
+        with self._lock, _translate_errors(self.path):
             _check_size(name, entry.size, self.max_member)
             with entry.open() as file:
                 return file.read()
@@ -214,7 +214,7 @@ def _open_tar_member(archive: tarfile.TarFile, info: tarfile.TarInfo) -> IO[byte
 
 
 @contextmanager
-def _reported(path: Path) -> Iterator[None]:
+def _translate_errors(path: Path) -> Iterator[None]:
     """Turn what the standard library raises for a missing, damaged, encrypted or exotic archive into one line."""
     damage = (
         zipfile.BadZipFile,

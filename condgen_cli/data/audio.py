@@ -11,7 +11,7 @@ import numpy as np
 import soxr
 from numpy.typing import NDArray
 
-from condgen_cli.data.mixing import mixed
+from condgen_cli.data.mixing import mix_channels
 from condgen_cli.data.recording import Recording
 from condgen_cli.data.silence import Samples, Segment, cut_at_silences
 from condgen_cli.data.sound import Block, Sound, check_rate
@@ -30,7 +30,7 @@ _FEW = 0.01
 
 
 def load_audio(source: Any, rate: int = 16_000) -> Samples:
-    """A sound as mono samples (samples,) in [-1, 1]: channels averaged as ``mixed`` has it, resampled to ``rate`` a second.
+    """A sound as mono samples (samples,) in [-1, 1]: channels averaged as ``mix_channels`` has it, resampled to ``rate`` a second.
 
     A recording of which something is missing is refused, as far as that can be seen: what was written down for it would not be
     what it holds. ``Recording`` and ``read_segments`` take it.
@@ -78,16 +78,16 @@ def _read(source: Any, rate: int, most: float) -> Iterator[Samples]:
     """Mono samples at ``rate``, block by block; ``most`` seconds at most."""
     recording = _recording(source)
     try:
-        yield from _converted(recording, rate, most)
+        yield from _convert(recording, rate, most)
     finally:
         recording.close()
 
 
-def _converted(recording: Recording, rate: int, most: float) -> Iterator[Samples]:
+def _convert(recording: Recording, rate: int, most: float) -> Iterator[Samples]:
     """A recording as mono blocks at ``rate``."""
     cleaner = _Cleaner(recording.name)
 
-    def bounded() -> Iterator[Block]:
+    def check_blocks() -> Iterator[Block]:
         for samples, its_rate in recording.blocks():
             check_rate(recording.name, its_rate)
             if recording.end > most:
@@ -95,13 +95,13 @@ def _converted(recording: Recording, rate: int, most: float) -> Iterator[Samples
             yield cleaner.clean(samples), its_rate
 
     # a broadcast may go from mono to stereo
-    for (from_rate, _), alike in groupby(bounded(), lambda block: (block[1], block[0].shape[1])):
+    for (from_rate, _), alike in groupby(check_blocks(), lambda block: (block[1], block[0].shape[1])):
         resampler = soxr.ResampleStream(from_rate, rate, 1, dtype="float32") if from_rate != rate else None
-        for mono in mixed((samples for samples, _ in alike), from_rate):
+        for mono in mix_channels((samples for samples, _ in alike), from_rate):
             yield (resampler.resample_chunk(mono) if resampler else mono).clip(-1.0, 1.0)
         if resampler:
             yield resampler.resample_chunk(np.zeros(0, np.float32), last=True).clip(-1.0, 1.0)
-    recording.missing += cleaner.told()
+    recording.missing += cleaner.warnings()
 
 
 class _Cleaner:
@@ -135,7 +135,7 @@ class _Cleaner:
         self.bad += int((~sane).sum())
         return np.where(sane, samples, 0).astype(np.float32)
 
-    def told(self) -> list[str]:
+    def warnings(self) -> list[str]:
         """What the user should know, a line each.
 
         Raises:

@@ -34,7 +34,7 @@ class Clip:
     warnings: tuple[str, ...] = ()
     decoded: int = 0
 
-    def thinned(self, most: int) -> Clip:
+    def thin(self, most: int) -> Clip:
         """At most so many of its frames, evenly spread in time."""
         if len(self.frames) <= most:
             return self

@@ -70,16 +70,16 @@ class SoundStream:
     def __init__(self, name: str, file: View | Pipe, counted: bool = False) -> None:
         self.name = name
         self.counted = counted
-        self.container = _opened(name, file)
+        self.container = _open(name, file)
         try:
-            self.stream = self._chosen()
+            self.stream = self._choose_stream()
             self._is_checked = self.stream.codec_context.name in _CHECKED
             if self._is_checked:
                 self.stream.codec_context.options = {"err_detect": "crccheck+explode"}
         except InputError:
             self.close()
             raise
-        self.warnings: list[str] = self._of_several()
+        self.warnings: list[str] = self._stream_warnings()
         self.lost = 0.0
         """Seconds that couldn't be decoded, as far as is known; complete when all blocks have been read."""
         self.damaged = False
@@ -119,15 +119,15 @@ class SoundStream:
         if stream.duration and stream.time_base:
             return float((stream.duration + (stream.start_time or 0)) * stream.time_base) - self._start
         # the whole film's, whose pictures may go on longer
-        return self._whole if not self.container.streams.video else None
+        return self._total_seconds if not self.container.streams.video else None
 
     @property
     def length(self) -> float | None:
         """Seconds that the file lasts by its header or by FFmpeg's guess; None if nobody knows."""
-        return self.announced or self._whole
+        return self.announced or self._total_seconds
 
     @property
-    def _whole(self) -> float | None:
+    def _total_seconds(self) -> float | None:
         return self.container.duration / av.time_base if self.container.duration else None
 
     def blocks(self, after: float = 0.0) -> Iterator[Block]:
@@ -138,7 +138,7 @@ class SoundStream:
         """
         held: list[NDArray[np.float32]] = []
         rate = size = 0
-        for samples, its_rate in self._placed(after):
+        for samples, its_rate in self._place_frames(after):
             if held and (its_rate != rate or samples.shape[1] != held[0].shape[1]):
                 yield np.concatenate(held), rate
                 held, size = [], 0
@@ -151,7 +151,7 @@ class SoundStream:
         if held:
             yield np.concatenate(held), rate
 
-    def _placed(self, after: float) -> Iterator[Block]:
+    def _place_frames(self, after: float) -> Iterator[Block]:
         """What the frames hold, with silence between those that lie apart."""
         begun = after > 0
         for frame in self._frames():
@@ -177,7 +177,7 @@ class SoundStream:
     @property
     def _longest_gap(self) -> float:
         """Seconds that may lie before the next frame: none beyond the file's end, unless that was told wrongly."""
-        whole = self._whole or 0.0
+        whole = self._total_seconds or 0.0
         return whole + _PAUSE - self.position if self.position < whole else _LONGEST_GAP
 
     def _silence(self, seconds: float, channels: int, rate: int, after: float) -> Iterator[Block]:
@@ -208,7 +208,7 @@ class SoundStream:
                 if isinstance(frame, AudioFrame) and frame.samples and frame.sample_rate > 0:
                     yield frame
 
-    def _chosen(self) -> AudioStream:
+    def _choose_stream(self) -> AudioStream:
         streams = [stream for stream in self.container.streams.audio if stream.codec_context is not None]
         if not self.container.streams.audio:
             pictures = "pictures and " if self.container.streams.video else ""
@@ -218,7 +218,7 @@ class SoundStream:
         aside = Disposition.comment | Disposition.visual_impaired | Disposition.hearing_impaired
         return min(streams, key=lambda one: (bool(one.disposition & aside), not one.disposition & Disposition.default))
 
-    def _of_several(self) -> list[str]:
+    def _stream_warnings(self) -> list[str]:
         streams = self.container.streams.audio
         if len(streams) < 2:
             return []
@@ -228,7 +228,7 @@ class SoundStream:
         return [f"it has {len(streams)} sound streams; number {number}{told} is heard"]
 
 
-def _opened(name: str, file: View | Pipe) -> InputContainer:
+def _open(name: str, file: View | Pipe) -> InputContainer:
     try:
         return open_container(file, _CONTAINERS)
     except av.error.ArgumentError:  # a format that isn't wanted

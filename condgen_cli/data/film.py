@@ -64,7 +64,7 @@ class Film:
         self._opened = ExitStack()
 
     @contextmanager
-    def reading(self) -> Iterator[None]:
+    def open(self) -> Iterator[None]:
         """Open the file, and close it at the end.
 
         Raises:

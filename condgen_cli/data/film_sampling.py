@@ -37,7 +37,7 @@ def sample_film(name: str, file: IO[bytes], most: int) -> Clip:
         InputError: if it is no video, or no frame of it can be decoded.
     """
     film = Film(name, file)
-    with film.reading():
+    with film.open():
         chosen, end = _Sampler(film, most).sample()
     if not chosen:
         raise InputError(f"{name} is a broken video: no frame of it can be decoded")

@@ -80,16 +80,16 @@ def load_image(source: Any, alpha: bool = False) -> Image.Image:
     if isinstance(source, Image.Image):
         _check_size(source, "the image")
         source.load()
-        return _upright(source, alpha)
+        return _make_upright(source, alpha)
     name, file = open_content(source, "an image")
     with file:
-        image, told = _decoded(name, file, alpha)
+        image, faults = _decode(name, file, alpha)
     if isinstance(source, Photo):
-        source.warnings = told
+        source.warnings = faults
     return image
 
 
-def _decoded(name: str, file: IO[bytes], alpha: bool) -> tuple[Image.Image, tuple[str, ...]]:
+def _decode(name: str, file: IO[bytes], alpha: bool) -> tuple[Image.Image, tuple[str, ...]]:
     """The photo, and what is wrong with it."""
     if not file.read(1):
         raise InputError(f"{name} is empty")
@@ -98,10 +98,10 @@ def _decoded(name: str, file: IO[bytes], alpha: bool) -> tuple[Image.Image, tupl
     if tiff is not None:
         if tiff.missing >= 1:
             raise InputError(f"{name} is a broken image: nothing of its picture is there")
-        told = (_damage(tiff.missing, "its end"),) if tiff.missing else ()
-        return _turned(_reduced_rgb(tiff.image, alpha), tiff.orientation), told
+        faults = (_damage(tiff.missing, "its end"),) if tiff.missing else ()
+        return _turn(_reduce_rgb(tiff.image, alpha), tiff.orientation), faults
     try:
-        return _upright(_loaded(name, file), alpha, file), _told(missing)
+        return _make_upright(_load(name, file), alpha, file), _cut_warning(missing)
     except CondgenError:
         raise
     except UnidentifiedImageError as error:
@@ -112,16 +112,16 @@ def _decoded(name: str, file: IO[bytes], alpha: bool) -> tuple[Image.Image, tupl
     except Exception as error:  # Pillow's readers raise nearly anything on a broken header
         fault = InputError(f"{name} is a broken image: {_reason(error)}")
         reason = error
-    rest = salvage(file, partial(_loaded, name))
+    rest = salvage(file, partial(_load, name))
     if rest is None:
         raise fault from reason
     image, share = rest
     # what Pillow and libjpeg say where a file ends too early
     cut = missing or ("its end is missing" if re.search("truncat|premature", str(reason), re.IGNORECASE) else "")
-    return _upright(image, alpha), (_damage(share, cut),)
+    return _make_upright(image, alpha), (_damage(share, cut),)
 
 
-def _loaded(name: str, file: IO[bytes], prepare: Callable[[Image.Image], None] | None = None) -> Image.Image:
+def _load(name: str, file: IO[bytes], prepare: Callable[[Image.Image], None] | None = None) -> Image.Image:
     """A file's pixels, as Pillow has them; ``prepare`` is called before they are decoded. Raises what Pillow raises."""
     if size := jxl_size(file):
         _check_pixels(*size, name, _most_pixels(file))
@@ -144,7 +144,7 @@ def _reason(error: Exception) -> str:
     return text or "it can't be decoded"
 
 
-def _told(missing: str) -> tuple[str, ...]:
+def _cut_warning(missing: str) -> tuple[str, ...]:
     return (f"cut short: {missing}",) if missing else ()
 
 
@@ -187,14 +187,14 @@ def _most_pixels(file: IO[bytes]) -> int:
     return min(MAX_PIXELS, max(MAX_EMPTY_PIXELS, size * _TIGHTEST))
 
 
-def _upright(image: Image.Image, alpha: bool, file: IO[bytes] | None = None) -> Image.Image:
+def _make_upright(image: Image.Image, alpha: bool, file: IO[bytes] | None = None) -> Image.Image:
     """A decoded photo as it is to be seen; ``file`` is where it is read from again if it has more bits."""
     orientation = _orientation(image)
     if file is not None and image.info.get(_CUT_BITS) and max(high for _, high in _extrema(image)) < DARK:
         image = deep_colours(file, image.mode != "RGB") or image
     if image.mode.startswith("I") or image.mode == "F":
         image = Image.fromarray(to_bytes(np.asarray(image), _declared_white(file) if file else None))
-    return _turned(_reduced_rgb(image, alpha), orientation)
+    return _turn(_reduce_rgb(image, alpha), orientation)
 
 
 def _extrema(image: Image.Image) -> Sequence[tuple[int, int]]:
@@ -204,14 +204,14 @@ def _extrema(image: Image.Image) -> Sequence[tuple[int, int]]:
     return [found] if isinstance(found[0], int) else found
 
 
-def _turned(image: Image.Image, orientation: int) -> Image.Image:
+def _turn(image: Image.Image, orientation: int) -> Image.Image:
     turn = _TURNS.get(orientation)
     upright = image if turn is None else image.transpose(turn)
     upright.info.clear()  # else it would be turned again if it were loaded again
     return upright
 
 
-def _reduced_rgb(image: Image.Image, alpha: bool) -> Image.Image:
+def _reduce_rgb(image: Image.Image, alpha: bool) -> Image.Image:
     factor = max(min(image.size) // _SIDE, math.ceil(math.sqrt(image.width * image.height / _AREA)))
     # palettes and single bits can't be averaged before they are colours
     averaged = factor > 1 and image.mode in ("RGB", "RGBA", "L", "CMYK", "YCbCr")

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["mixed"]
+__all__ = ["mix_channels"]
 
 _WINDOW = 0.5
 """Seconds over which it is judged whether channels are in opposite phase."""
@@ -16,7 +16,7 @@ _FADE = 0.01
 """Seconds in which a channel is turned over, so that it doesn't click."""
 
 
-def mixed(blocks: Iterable[NDArray[np.float32]], rate: int) -> Iterator[NDArray[np.float32]]:
+def mix_channels(blocks: Iterable[NDArray[np.float32]], rate: int) -> Iterator[NDArray[np.float32]]:
     """The average of the channels, block after block, with those turned over that are in opposite phase to the loudest.
 
     A microphone whose wires are swapped and a balanced line that is recorded as stereo cancel in a plain average. Here the mix

@@ -40,7 +40,7 @@ def read_bytes(path: Path) -> bytes:
         IntegrityError: if it is packed and damaged.
         CondgenError: if it can't be read.
     """
-    with _reported(path), _open(path) as file:
+    with _translate_errors(path), _open(path) as file:
         content: bytes = file.read()
     return content
 
@@ -52,7 +52,7 @@ def read_lines(path: Path) -> Iterator[str]:
         InputError: as ``decode_lines``.
         CondgenError: as ``read_bytes``.
     """
-    with _reported(path), _open(path) as file:
+    with _translate_errors(path), _open(path) as file:
         yield from decode_lines(file, str(path))
 
 
@@ -98,7 +98,7 @@ def _open(path: Path) -> Any:
 
 
 @contextmanager
-def _reported(path: Path) -> Iterator[None]:
+def _translate_errors(path: Path) -> Iterator[None]:
     """Turn what the standard library raises for a missing or damaged file into one line."""
     try:
         yield

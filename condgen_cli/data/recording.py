@@ -91,7 +91,7 @@ class Recording:
             else:
                 self._begin(file)
         except UnknownFormatError as error:
-            explained = self._explained(error)
+            explained = self._explain(error)
             self.close()
             raise explained from None
         except BaseException:
@@ -122,20 +122,20 @@ class Recording:
                 self.end += len(samples) / self._rate
                 yield samples, self._rate
         elif self._sound is not None:
-            yield from self._decoded(self._sound)
+            yield from self._decode(self._sound)
         elif self._stream is not None:
-            yield from self._listened(self._stream, 0.0)
+            yield from self._decode_stream(self._stream, 0.0)
         if not self.end:
             raise InputError(
                 f"{self.name} is broken: none of it can be decoded" if self.missing else f"{self.name} has no samples"
             )
 
-    def _explained(self, error: UnknownFormatError) -> InputError:
+    def _explain(self, error: UnknownFormatError) -> InputError:
         """The error, or a better one if the file is of a kind that another command reads."""
         opened = self._file
         if opened is None:
             return error
-        kind = kind_of(opened.head if isinstance(opened, Pipe) else _part(opened, 0, _HEAD))
+        kind = kind_of(opened.head if isinstance(opened, Pipe) else _read_part(opened, 0, _HEAD))
         if kind in (Kind.sound, Kind.other):
             return error
         location = self._source.location if isinstance(self._source, Source) else None
@@ -145,7 +145,7 @@ class Recording:
     def _begin(self, file: IO[bytes]) -> None:
         """Have libsndfile open a file, or FFmpeg."""
         self._file = file
-        head = _part(file, 0, 16)
+        head = _read_part(file, 0, 16)
         if not head:
             raise InputError(f"{self.name} is empty")
         self._header = header = wave_header(file)
@@ -153,7 +153,7 @@ class Recording:
         # libsndfile tries libmpg123 on all that it doesn't know, which then talks to the terminal
         if is_libsndfile(head) and not (header is not None and header.tag in MPEG_TAGS):
             try:
-                self._sound = _SoundFile(_true(file, header))
+                self._sound = _SoundFile(_with_true_size(file, header))
             except soundfile.LibsndfileError as error:
                 reason = error.error_string.removeprefix("Error : ").rstrip(".")
         if self._sound is not None and (self._sound.frames or (header is not None and not header.stale)):
@@ -211,11 +211,11 @@ class Recording:
 
         if isinstance(file, Pipe):
             return SoundStream(self.name, file, counts_frames(file.peek))
-        counted = counts_frames(lambda start, size: _part(file, start, size))
+        counted = counts_frames(lambda start, size: _read_part(file, start, size))
         file.seek(0)
         return SoundStream(self.name, View(file), counted)
 
-    def _decoded(self, sound: _SoundFile) -> Iterator[Block]:
+    def _decode(self, sound: _SoundFile) -> Iterator[Block]:
         """What libsndfile makes of the file, and FFmpeg from where that fails."""
         rate, frames, done, sane = sound.samplerate, sound.frames, 0, True
         while sane:
@@ -258,11 +258,11 @@ class Recording:
         except InputError:
             self._tell_cut(announced)
         else:
-            yield from self._listened(self._stream, after, announced)
+            yield from self._decode_stream(self._stream, after, announced)
         if not self.missing:
             self.missing.append(_DAMAGED)
 
-    def _listened(self, stream: SoundStream, after: float, announced: float | None = None) -> Iterator[Block]:
+    def _decode_stream(self, stream: SoundStream, after: float, announced: float | None = None) -> Iterator[Block]:
         """What FFmpeg makes of the file from a moment on."""
         for samples, rate in stream.blocks(after):
             self.end = stream.position
@@ -294,7 +294,7 @@ class Recording:
             tail = file.tail
         else:
             size = file.seek(0, io.SEEK_END)
-            tail = _part(file, max(size - Pipe.TAIL, 0), Pipe.TAIL)
+            tail = _read_part(file, max(size - Pipe.TAIL, 0), Pipe.TAIL)
         page = tail.rfind(b"OggS")
         return 0 <= page < len(tail) - 6 and not tail[page + 5] & _END_MARK
 
@@ -313,7 +313,7 @@ class _SoundFile(soundfile.SoundFile):  # type: ignore[misc]  # the library has 
         return False
 
 
-def _true(file: IO[bytes], header: Wave | None) -> View:
+def _with_true_size(file: IO[bytes], header: Wave | None) -> View:
     """The file, with a size that means "to the end" where its own is wrong; without its name, which libsndfile would go by."""
     file.seek(0)
     cut = header is not None and header.whole < 0 and (header.announced or 0) > header.there
@@ -322,6 +322,6 @@ def _true(file: IO[bytes], header: Wave | None) -> View:
     return View(file, header.field, struct.pack(header.format, header.whole))
 
 
-def _part(file: IO[bytes], start: int, size: int) -> bytes:
+def _read_part(file: IO[bytes], start: int, size: int) -> bytes:
     file.seek(start)
     return file.read(size)

@@ -16,7 +16,7 @@ from PIL import Image, ImageFile
 
 from condgen_cli.data.truncation import announced_size
 
-__all__ = ["completed", "salvage"]
+__all__ = ["complete", "salvage"]
 
 
 class _Load(Protocol):
@@ -37,7 +37,7 @@ ImageFile.LOAD_TRUNCATED_IMAGES = _lenient  # type: ignore[assignment]
 
 
 @contextmanager
-def _leniently() -> Iterator[None]:
+def _allow_truncated() -> Iterator[None]:
     _lenient.on = True
     try:
         yield
@@ -54,21 +54,21 @@ def salvage(file: IO[bytes], load: _Load) -> tuple[Image.Image, float] | None:
         file: can be sought in.
         load: decodes a file, see ``condgen_cli.data.image``.
     """
-    with _leniently():
+    with _allow_truncated():
         try:
-            share = _untouched(file, load)
+            share = _untouched_share(file, load)
             if share < 1 and not _is_jpeg(file):
-                return _filled(file, load, _GREY), share
+                return _decode_onto(file, load, _GREY), share
         except Exception:  # Pillow's readers raise nearly anything
             share = 0.0
-        for whole in completed(file):
+        for whole in complete(file):
             try:
                 image = load(whole)
             except Exception:
                 continue
             # a row of blocks may be decoded and not given yet
             return image, max(share - _BLOCK / image.height, 0.001) if 0 < share < 1 else 0.0
-    for whole in completed(file):
+    for whole in complete(file):
         rest = _by_ffmpeg(whole)
         if rest:
             return rest, 0.0
@@ -81,18 +81,18 @@ _MEASURED = 20_000_000
 """Pixels of a picture that is decoded twice to see what is missing."""
 
 
-def _untouched(file: IO[bytes], load: _Load) -> float:
+def _untouched_share(file: IO[bytes], load: _Load) -> float:
     """The share of pixels that decoding leaves as they were before; of a large picture 0, or 1 if it has one colour."""
-    black = _filled(file, load, _BLACK)
+    black = _decode_onto(file, load, _BLACK)
     if black.width * black.height > _MEASURED:
         extremes: Any = black.getextrema()
         return float(all(low == high for low, high in (extremes if isinstance(extremes[0], tuple) else [extremes])))
-    first, second = np.asarray(black), np.asarray(_filled(file, load, _WHITE))
+    first, second = np.asarray(black), np.asarray(_decode_onto(file, load, _WHITE))
     differ: NDArray[np.bool_] = first != second
     return float((differ.any(-1) if differ.ndim == 3 else differ).mean())
 
 
-def _filled(file: IO[bytes], load: _Load, level: float) -> Image.Image:
+def _decode_onto(file: IO[bytes], load: _Load, level: float) -> Image.Image:
     """A photo decoded onto a grey background."""
 
     def prepare(image: Image.Image) -> None:
@@ -113,7 +113,7 @@ def _colour(mode: str, level: float) -> Any:
     return round(255 * level) if bands == 1 else (round(255 * level),) * bands
 
 
-def completed(file: IO[bytes]) -> Iterator[IO[bytes]]:
+def complete(file: IO[bytes]) -> Iterator[IO[bytes]]:
     """A file with an end: a JPEG's mark, or as many bytes as its head announces.
 
     Zeros end what is compressed well enough for most decoders. Where little is missing, some are particular about what they
@@ -126,14 +126,14 @@ def completed(file: IO[bytes]) -> Iterator[IO[bytes]]:
         yield io.BytesIO(content + b"\xff\xd9")
     elif 0 < missing <= min(_MOST, _TIMES * len(content)):
         if content[8:16] in (b"WEBPVP8 ", b"WEBPVP8L"):
-            yield io.BytesIO(_lengthened(content, missing))
+            yield io.BytesIO(_lengthen(content, missing))
         for first in range(0, 256 if missing < _FEW else 1, 16):
             yield io.BytesIO(content + bytes([first]) + bytes(missing - 1))
         for seed in range(_TRIALS if missing < _FEW else 0):
             yield io.BytesIO(content + Random(seed).randbytes(missing))
 
 
-def _lengthened(content: bytes, missing: int) -> bytes:
+def _lengthen(content: bytes, missing: int) -> bytes:
     """A WebP of one chunk with more zeros than are missing, and sizes that fit: where they run out, its decoder fails."""
     more = missing + missing % 2 + len(content) % 2 + _SLACK
     whole = bytearray(content + bytes(more))

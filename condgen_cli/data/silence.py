@@ -80,7 +80,7 @@ def cut_at_silences(blocks: Iterable[Samples], rate: int, longest: float, whole:
     while sum(map(len, head)) <= uncut:
         piece = next(pieces, None)
         if piece is None:
-            yield from _whole(head, rate, frame)
+            yield from _whole_recording(head, rate, frame)
             return
         head.append(piece)
 
@@ -91,7 +91,7 @@ def cut_at_silences(blocks: Iterable[Samples], rate: int, longest: float, whole:
         start, stop = begin * frame, min(end * frame, first + len(kept))
         return Segment(kept[start - first : stop - first].copy(), start / rate, stop / rate)
 
-    for piece, levels, threshold in _heard(chain(head, pieces), frame):
+    for piece, levels, threshold in _find_sound(chain(head, pieces), frame):
         needed = cutter.needed * frame
         kept, first = np.concatenate([kept[needed - first :], piece]), needed
         for level in levels.tolist():
@@ -152,7 +152,7 @@ class _Cutter:
         return self.needed + half + int(means.argmin()) + _QUIET // 2
 
 
-def _heard(pieces: Iterable[Samples], frame: int) -> Iterator[tuple[Samples, NDArray[np.float64], float]]:
+def _find_sound(pieces: Iterable[Samples], frame: int) -> Iterator[tuple[Samples, NDArray[np.float64], float]]:
     """Pieces of a second with the levels of their frames and the level from which these are sound.
 
     The level is found between the quiet and the loud frames of the seconds around it, so a change of speaker or room moves it.
@@ -185,7 +185,7 @@ def _levels(samples: Samples, frame: int) -> NDArray[np.float64]:
     return 10 * np.log10(powers + 1e-10)
 
 
-def _whole(pieces: list[Samples], rate: int, frame: int) -> Iterator[Segment]:
+def _whole_recording(pieces: list[Samples], rate: int, frame: int) -> Iterator[Segment]:
     samples = np.concatenate(pieces)
     if len(samples) and _levels(samples, frame).max() >= _INAUDIBLE:
         yield Segment(samples, 0.0, len(samples) / rate)

@@ -13,7 +13,7 @@ from condgen_cli.data.content import Kind, kind_of, open_content
 from condgen_cli.data.film import explain
 from condgen_cli.data.film_sampling import sample_film
 from condgen_cli.data.image import load_image, open_image
-from condgen_cli.data.salvage import completed
+from condgen_cli.data.salvage import complete
 from condgen_cli.data.truncation import missing_end
 from condgen_cli.errors import InputError
 from condgen_cli.inputs.sources import Source
@@ -62,9 +62,9 @@ def load_clip(source: Any, most: int = 16) -> Clip:
         InputError: if it is no video, or no frame of it can be decoded.
     """
     if isinstance(source, Clip):
-        return source.thinned(most)
+        return source.thin(most)
     if isinstance(source, ClipSource):
-        return source.clip(most).thinned(most)
+        return source.clip(most).thin(most)
     return _still(source) if isinstance(source, Image.Image) else _load_file(source, most)
 
 
@@ -92,9 +92,9 @@ def _animation(name: str, file: IO[bytes], most: int) -> Clip:
     """A picture that moves, in a format of which FFmpeg reads the first frame; what is there of one that is cut short."""
     missing = missing_end(file)
     fault: Exception | None = None
-    for whole in (file, *completed(file)):
+    for whole in (file, *complete(file)):
         try:
-            clip = _moving(whole, most)
+            clip = _decode_animation(whole, most)
         except InputError:
             raise
         except Exception as error:  # Pillow's readers raise nearly anything
@@ -104,7 +104,7 @@ def _animation(name: str, file: IO[bytes], most: int) -> Clip:
     raise InputError(f"{name} is a broken video: {explain(fault) if fault else 'nothing is there'}") from None
 
 
-def _moving(file: IO[bytes], most: int) -> Clip:
+def _decode_animation(file: IO[bytes], most: int) -> Clip:
     """As many frames as Pillow can decode; raises what Pillow raises if there are none."""
     times: list[float] = []
     end = 0.0
@@ -124,11 +124,11 @@ def _moving(file: IO[bytes], most: int) -> Clip:
         frames = []
         for index in chosen:
             image.seek(index)
-            frames.append(_shrunk(load_image(image.copy())))
+            frames.append(_shrink(load_image(image.copy())))
     shown = tuple(round(times[index], 3) for index in chosen)
     return Clip(tuple(frames), shown, round(end, 3), decoded=len(times) + len(chosen))
 
 
-def _shrunk(image: Image.Image) -> Image.Image:
+def _shrink(image: Image.Image) -> Image.Image:
     scale = min(1.0, FRAME_SIDE / min(image.size))
     return image.resize((max(1, round(image.width * scale)), max(1, round(image.height * scale)))) if scale < 1 else image

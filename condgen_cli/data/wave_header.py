@@ -69,20 +69,20 @@ def wave_header(file: IO[bytes]) -> Wave | None:
     size = file.tell()
     head = _at(file, 0, 12)
     if head[:4] in (b"RIFF", b"RIFX") and head[8:] == b"WAVE":
-        return _chunked(file, size, 12, "<I" if head[:4] == b"RIFF" else ">I", b"data", 0xFFFF_FFFF)
+        return _read_chunks(file, size, 12, "<I" if head[:4] == b"RIFF" else ">I", b"data", 0xFFFF_FFFF)
     if head[:4] == b"RIFF" and head[8:] == b"AVI ":
         return Wave(struct.unpack("<I", head[4:8])[0], size - 8, 4, "<I", 0xFFFF_FFFF, False)
     if head[:4] == b"FORM" and head[8:] in (b"AIFF", b"AIFC"):
-        return _chunked(file, size, 12, ">I", b"SSND", 0x7FFF_FFFF)
+        return _read_chunks(file, size, 12, ">I", b"SSND", 0x7FFF_FFFF)
     if head[:4] == b"caff":
-        return _chunked(file, size, 8, ">q", b"data", -1)
+        return _read_chunks(file, size, 8, ">q", b"data", -1)
     if head[:4] == b".snd":
         start, announced = struct.unpack(">II", head[4:12])
-        return _found(file, size, start, announced, 8, ">I", 0xFFFF_FFFF, 0)
+        return _make_wave(file, size, start, announced, 8, ">I", 0xFFFF_FFFF, 0)
     return None
 
 
-def _chunked(file: IO[bytes], size: int, start: int, format: str, wanted: bytes, whole: int) -> Wave | None:
+def _read_chunks(file: IO[bytes], size: int, start: int, format: str, wanted: bytes, whole: int) -> Wave | None:
     """The header of a file of chunks: four letters, a size, and so many bytes, filled up to an even number but in CAF."""
     tag, width = 0, struct.calcsize(format)
     for _ in range(_CHUNKS):
@@ -92,7 +92,7 @@ def _chunked(file: IO[bytes], size: int, start: int, format: str, wanted: bytes,
         (length,) = struct.unpack(format, chunk[4:])
         body = start + 4 + width
         if chunk[:4] == wanted:
-            return _found(file, size, body, length, start + 4, format, whole, tag)
+            return _make_wave(file, size, body, length, start + 4, format, whole, tag)
         if chunk[:4] == b"fmt ":
             (tag,) = struct.unpack(format.replace("I", "H"), _at(file, body, 2).ljust(2, b"\0"))
         if length < 0:
@@ -101,7 +101,7 @@ def _chunked(file: IO[bytes], size: int, start: int, format: str, wanted: bytes,
     return None
 
 
-def _found(file: IO[bytes], size: int, body: int, length: int, field: int, format: str, whole: int, tag: int) -> Wave:
+def _make_wave(file: IO[bytes], size: int, body: int, length: int, field: int, format: str, whole: int, tag: int) -> Wave:
     there = max(size - body, 0)
     if length < 0 or (whole > 0 and length >= _UNKNOWN):
         return Wave(None, there, field, format, whole, False, tag)

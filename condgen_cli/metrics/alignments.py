@@ -77,42 +77,38 @@ class Alignment:
 def _column(reference: str | None, hypothesis: str | None) -> tuple[str, str, str]:
     """Cells of one width on a terminal."""
     if reference == hypothesis:
-        word = _told(reference or "")
+        word = printable(reference or "")
         return word, word, " " * cell_len(word)
     kind = "I" if reference is None else "D" if hypothesis is None else "S"
     upper, lower = _error(reference, hypothesis)
     width = max(cell_len(upper or ""), cell_len(lower or ""))
-    return _padded(upper or "*" * width, width), _padded(lower or "*" * width, width), _padded(kind, width)
+    return _pad(upper or "*" * width, width), _pad(lower or "*" * width, width), _pad(kind, width)
 
 
 def _error(reference: str | None, hypothesis: str | None) -> tuple[str | None, str | None]:
     """Words in error in capitals; as they are where they differ in capitals alone; as escapes where they look alike."""
-    for show in (_in_capitals, _told, _escaped):
+    for show in (_in_capitals, printable, _escape):
         upper, lower = (None if word is None else show(word) for word in (reference, hypothesis))
-        seen = [_seen(word) for word in (upper, lower) if word is not None]
-        if all(seen) and len(set(seen)) == len(seen):
+        visible = [_visible(word) for word in (upper, lower) if word is not None]
+        if all(visible) and len(set(visible)) == len(visible):
             break
     return upper, lower
 
 
 def _in_capitals(word: str) -> str:
-    return _told(word.upper())
+    return printable(word.upper())
 
 
-def _escaped(word: str) -> str:
+def _escape(word: str) -> str:
     return word.encode("unicode_escape").decode()
 
 
-def _told(word: str) -> str:
-    return printable(word)
-
-
-def _seen(word: str) -> str:
+def _visible(word: str) -> str:
     """What a reader sees of a word: neither how accents are encoded, nor characters without width."""
     return "".join(c for c in unicodedata.normalize("NFC", word) if unicodedata.category(c) != "Cf")
 
 
-def _padded(text: str, width: int) -> str:
+def _pad(text: str, width: int) -> str:
     return text + " " * (width - cell_len(text))
 
 

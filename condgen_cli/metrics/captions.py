@@ -34,14 +34,14 @@ def _ngrams(text: str) -> frozenset[tuple[str, ...]]:
 
 
 @lru_cache(maxsize=1 << 16)  # every metric asks for the same texts
-def _tokenised(text: str) -> str:
+def _tokenise(text: str) -> str:
     return " ".join(caption_tokens(text))
 
 
 def _pairs(items: Sequence[Item], generations: Sequence[Generation]) -> list[tuple[str, list[str]]]:
     """(hypothesis, references) of each item, tokenised."""
     return [
-        (_tokenised(generation.output), [_tokenised(reference) for reference in item.references])
+        (_tokenise(generation.output), [_tokenise(reference) for reference in item.references])
         for item, generation in zip(items, generations, strict=True)
     ]
 
@@ -113,7 +113,7 @@ class Cider(Metric):
     def remarks(self, items: Sequence[Item], totals: NDArray[np.float64]) -> dict[str, str]:
         if not hold_text(items):
             return {"cider": NO_TEXT}
-        of_items = (frozenset().union(*map(_ngrams, map(_tokenised, item.references))) for item in items)
+        of_items = (frozenset().union(*map(_ngrams, map(_tokenise, item.references))) for item in items)
         first = next(of_items)
         if any(ngrams != first for ngrams in of_items):
             return {}

@@ -25,7 +25,7 @@ _BLANKS = "space"
 Output = jiwer.WordOutput | jiwer.CharacterOutput
 
 
-def _spaced(text: str) -> str:
+def _normalise_spaces(text: str) -> str:
     """A text whose words are divided by single spaces."""
     return " ".join(text.split())
 
@@ -35,7 +35,7 @@ def edit_counts(process: Callable[[str, str], Output], references: Sequence[str]
 
     The first of equals; without a reference the output is measured against nothing.
     """
-    outputs = [process(_spaced(reference), _spaced(hypothesis)) for reference in references or ("",)]
+    outputs = [process(_normalise_spaces(reference), _normalise_spaces(hypothesis)) for reference in references or ("",)]
     counts = [[o.substitutions, o.deletions, o.insertions, o.hits + o.substitutions + o.deletions] for o in outputs]
     return min(counts, key=lambda count: sum(count[:3]) / max(count[3], 1))
 

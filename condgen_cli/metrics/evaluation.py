@@ -21,7 +21,17 @@ if TYPE_CHECKING:
     from condgen_cli.running.decoding import Decoding
     from condgen_cli.running.runner import Runner
 
-__all__ = ["Comparison", "Evaluation", "aligned", "compared", "decoding_of", "evaluate", "records", "searches", "worst_rows"]
+__all__ = [
+    "Comparison",
+    "Evaluation",
+    "align_output",
+    "compare_evaluations",
+    "decoding_of",
+    "evaluate",
+    "records",
+    "searches",
+    "worst_rows",
+]
 
 
 _DRAWING = frozenset({"temperature", "top_k", "top_p"})
@@ -130,7 +140,7 @@ class Comparison:
         return {"model": self.model, "against": self.against, "n": self.n, "metrics": metrics}
 
 
-def compared(suite: Suite, first: Evaluation, second: Evaluation, *, seed: int) -> Comparison:
+def compare_evaluations(suite: Suite, first: Evaluation, second: Evaluation, *, seed: int) -> Comparison:
     """The second model against the first.
 
     Raises:
@@ -166,10 +176,10 @@ def records(suite: Suite, evaluation: Evaluation) -> Iterator[dict[str, Any]]:
     for row, (item, generation) in enumerate(zip(evaluation.items, evaluation.generations, strict=True)):
         metrics = {key: finite(float(values[row])) for key, values in columns.items()}
         texts = {"output": str(generation.output), "references": list(item.references)}
-        told = {"warnings": list(generation.warnings)} if generation.warnings else {}
-        yield {"model": evaluation.name, "id": item.id, **texts, "metrics": metrics, **told}
+        warnings = {"warnings": list(generation.warnings)} if generation.warnings else {}
+        yield {"model": evaluation.name, "id": item.id, **texts, "metrics": metrics, **warnings}
 
 
-def aligned(evaluation: Evaluation, row: int, weights: Weights, words: Words = str.split) -> Alignment:
+def align_output(evaluation: Evaluation, row: int, weights: Weights, words: Words = str.split) -> Alignment:
     """An output aligned with the closest of its references; ``words`` are what a text is cut into."""
     return closest_alignment(evaluation.items[row].references, str(evaluation.generations[row].output), weights, words)

@@ -84,7 +84,7 @@ class Report:
         return document
 
     @property
-    def undefined(self) -> list[str]:
+    def undefined_keys(self) -> list[str]:
         """Keys of the scores that are no numbers, or infinite."""
         return [key for key, interval in self.metrics.items() if not math.isfinite(interval.value)]
 
@@ -115,20 +115,20 @@ def report(
         setup: of the model that was run; None: the outputs were given.
     """
 
-    def scored(rows: Matrix) -> dict[str, Interval]:
+    def score_rows(rows: Matrix) -> dict[str, Interval]:
         return intervals(suite.score, rows, seed=seed, resamples=resamples)
 
     rows_of: dict[str, list[int]] = {}
     for row, item in enumerate(items):
         if item.group:
             rows_of.setdefault(item.group, []).append(row)
-    groups = {group: (len(rows_of[group]), scored(statistics[rows_of[group]])) for group in sorted(rows_of, key=natural)}
+    groups = {group: (len(rows_of[group]), score_rows(statistics[rows_of[group]])) for group in sorted(rows_of, key=natural)}
     signature = _signature(suite, items, seed, resamples, setup)
     remarks = suite.remarks(items, generations, statistics)
     if resamples and len(items) == 1:
         alone = "the interval of 1 item has no width, whatever it is"
         remarks = {key: [*remarks.get(key, ()), alone] for key in suite.keys}
-    return Report(len(items), scored(statistics), signature, groups, setup, seed, remarks)
+    return Report(len(items), score_rows(statistics), signature, groups, setup, seed, remarks)
 
 
 def _signature(suite: Suite, items: Sequence[Item], seed: int, resamples: int, setup: Setup | None) -> str:

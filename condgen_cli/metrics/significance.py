@@ -69,7 +69,7 @@ def intervals(score: Score, statistics: Matrix, *, seed: int, resamples: int = R
     values = score(statistics.sum(0), n)
     if not resamples:
         return {key: Interval(float(value)) for key, value in values.items()}
-    bounds = _bounds(score(_resampled(statistics, seed, resamples), n))
+    bounds = _bounds(score(_resample(statistics, seed, resamples), n))
     return {key: Interval(float(value), *bounds[key]) for key, value in values.items()}
 
 
@@ -88,10 +88,10 @@ def compare(
     """
     n = len(first)
     values = _less(score(second.sum(0), n), score(first.sum(0), n))
-    resampled = _less(score(_resampled(second, seed, resamples), n), score(_resampled(first, seed, resamples), n))
+    resampled = _less(score(_resample(second, seed, resamples), n), score(_resample(first, seed, resamples), n))
     bounds = _bounds(resampled)
 
-    change = _swapped(second - first, seed, trials)
+    change = _swap_at_random(second - first, seed, trials)
     random = _less(score(second.sum(0) - change, n), score(first.sum(0) + change, n))
     # rounding must not make a difference smaller than itself
     p = {key: _share(np.abs(random[key]), abs(float(value)) - 1e-9) for key, value in values.items()}
@@ -125,7 +125,7 @@ def _bounds(scores: Mapping[str, Matrix]) -> dict[str, tuple[float, float]]:
     return bounds
 
 
-def _resampled(statistics: Matrix, seed: int, resamples: int) -> Matrix:
+def _resample(statistics: Matrix, seed: int, resamples: int) -> Matrix:
     """Sums over items drawn with replacement, (resamples, k)."""
     generator = np.random.default_rng(seed)
     n = len(statistics)
@@ -137,7 +137,7 @@ def _resampled(statistics: Matrix, seed: int, resamples: int) -> Matrix:
     return np.concatenate([counts(rows) @ statistics for rows in _blocks(resamples, n)])
 
 
-def _swapped(difference: Matrix, seed: int, trials: int) -> Matrix:
+def _swap_at_random(difference: Matrix, seed: int, trials: int) -> Matrix:
     """Sums of the rows that coins choose, (trials, k)."""
     generator = np.random.default_rng(seed)
     n = len(difference)

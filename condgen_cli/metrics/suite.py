@@ -33,7 +33,7 @@ class Suite:
         self.metrics = tuple(metrics)
         self.keys = tuple(keys)
         self._columns: list[int] = []
-        self._told: set[str] = set()
+        self._warned: set[str] = set()
 
     @property
     def signature(self) -> str:
@@ -143,8 +143,8 @@ class Suite:
     ) -> list[str]:
         """``remarks`` as lines, without those that were given before."""
         lines = remark_lines(self.remarks(items, generations, statistics))
-        new = [line for line in lines if line not in self._told]
-        self._told.update(new)
+        new = [line for line in lines if line not in self._warned]
+        self._warned.update(new)
         return new
 
 
@@ -177,7 +177,7 @@ def build_suite(keys: Sequence[str], specs: Mapping[str, MetricSpec], *, tokeniz
             takes = [f"{spec.keys[0]} takes {', '.join(spec.tokenizers)}" for spec in chosen if spec.tokenizers]
             raise UsageError(f"--tokenize {tokenize} has no effect on {', '.join(keys)}", "; ".join(takes) or None)
 
-    def built(spec: MetricSpec) -> Metric:
+    def build_metric(spec: MetricSpec) -> Metric:
         build = resolve(spec.build)
         own = tokenize if tokenize in spec.tokenizers else ""
         metric = build(tokenize=own, language=language) if spec.tokenizers else build()
@@ -188,7 +188,7 @@ def build_suite(keys: Sequence[str], specs: Mapping[str, MetricSpec], *, tokeniz
             f"as of API 2, class {type(metric).__name__} derives from condgen_cli.metrics.Metric",
         )
 
-    return Suite([built(spec) for spec in chosen], keys)
+    return Suite([build_metric(spec) for spec in chosen], keys)
 
 
 def dataset_suite(spec: DatasetSpec, options: Mapping[str, str], *, tokenize: str = "", keys: Sequence[str] = ()) -> Suite:

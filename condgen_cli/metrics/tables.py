@@ -26,7 +26,7 @@ def scores(
         [evaluation.name, *(interval_cell(report.metrics[key]) for key in keys), str(report.n), f"{evaluation.seconds:.1f}", ""]
         for evaluation, report in zip(evaluations, reports, strict=True)
     ]
-    published = _published(keys, references)
+    published = _published_rows(keys, references)
     columns = ["model", *keys, "n", "seconds", "note"]
     if not published:
         return columns[:-1], [row[:-1] for row in ours]
@@ -34,7 +34,7 @@ def scores(
     return columns, [["ours:", *blank], *ours, ["published:", *blank], *published]
 
 
-def _published(keys: Sequence[str], references: Iterable[Reference]) -> list[list[str]]:
+def _published_rows(keys: Sequence[str], references: Iterable[Reference]) -> list[list[str]]:
     """One row a system and note; values as their authors print them."""
     values: dict[tuple[str, str], dict[str, float]] = {}
     for reference in references:

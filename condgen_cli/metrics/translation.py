@@ -62,12 +62,12 @@ class SacreBleu(Metric):
         return self._metric._extract_corpus_statistics(outputs, streams)  # type: ignore[arg-type]
 
     def remarks(self, items: Sequence[Item], totals: NDArray[np.float64]) -> dict[str, str]:
-        told = list(self._notes)
+        remarks = list(self._notes)
         if not hold_text(items):
-            told.append(NO_TEXT)
+            remarks.append(NO_TEXT)
         elif isinstance(self._metric, BLEU) and not totals[-1]:
-            told.append(f"it is 0, as no output has {self._metric.max_ngram_order} words")
-        return {self.keys[0]: "; ".join(told)} if told else {}
+            remarks.append(f"it is 0, as no output has {self._metric.max_ngram_order} words")
+        return {self.keys[0]: "; ".join(remarks)} if remarks else {}
 
     def score(self, totals: NDArray[np.float64], n: int) -> dict[str, NDArray[np.float64]]:
         rows = totals.reshape(-1, totals.shape[-1]).round().astype(int)

@@ -25,7 +25,7 @@ class Attention(nn.Module):
         self.match = match
         self.query = nn.Sequential(nn.Linear(query_size, query_hidden), nn.Tanh()) if query_hidden else nn.Identity()
 
-    located = False
+    location_aware = False
     """Whether it reads the weights of the step before."""
 
     def keys(self, values: Tensor) -> Tensor:
@@ -42,7 +42,7 @@ class Attention(nn.Module):
             values: (batch, positions, value_size).
             keys: (batch, positions, key_size).
             mask: (batch, positions), True where a position is real; a row without any real position reads zeros.
-            previous: (rows, positions) the weights of the step before; read if ``located``.
+            previous: (rows, positions) the weights of the step before; read if ``location_aware``.
         Returns:
             context (rows, value_size) and weights (rows, positions).
         """
@@ -74,7 +74,7 @@ class LocationAttention(Attention):
         reach: positions to either side that a filter sees.
     """
 
-    located = True
+    location_aware = True
 
     def __init__(
         self, match: MatchFunction, query_size: int, query_hidden: int, key_size: int, filters: int = 10, reach: int = 15
@@ -92,7 +92,7 @@ class LocationAttention(Attention):
 
 
 def make_attention(
-    match: str, query_size: int, value_size: int, match_size: int, query_hidden: int = 0, located: bool = False
+    match: str, query_size: int, value_size: int, match_size: int, query_hidden: int = 0, location_aware: bool = False
 ) -> Attention:
     """Attention with a match function by name; ``located``: one that knows where it looked last.
 
@@ -100,7 +100,7 @@ def make_attention(
         NotFoundError, PluginError, UsageError: as ``match_function``.
     """
     function = match_function(match, query_hidden or query_size, value_size, match_size)
-    if not located:
+    if not location_aware:
         return Attention(function, query_size, query_hidden)
     key_size = function.keys(torch.zeros(1, 1, value_size)).shape[-1]
     return LocationAttention(function, query_size, query_hidden, key_size)

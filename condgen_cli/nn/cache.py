@@ -40,19 +40,19 @@ class Cached(NamedTuple):
     shares: Tensor
 
     @property
-    def left(self) -> Tensor:
+    def log_vocabulary_share(self) -> Tensor:
         """(n,) logarithm of the vocabulary's share."""
         return torch.log1p(-self.shares.sum(1).clamp(max=1 - 1e-6))
 
-    def mixed(self, logits: Tensor) -> Tensor:
+    def mix(self, logits: Tensor) -> Tensor:
         """Log-probabilities (n, vocabulary) from the vocabulary's logits."""
         cached = torch.zeros_like(logits).scatter_add(1, self.tokens, self.shares)
-        return torch.logaddexp(self.left.unsqueeze(1) + logits.log_softmax(1), cached.clamp(min=TINY).log())
+        return torch.logaddexp(self.log_vocabulary_share.unsqueeze(1) + logits.log_softmax(1), cached.clamp(min=TINY).log())
 
     def mixture(self, targets: Tensor) -> Mixture:
         """The same for the loss of targets (n,)."""
         cached = (self.shares * (self.tokens == targets.unsqueeze(1))).sum(1)
-        return Mixture(self.left, cached.clamp(min=TINY).log())
+        return Mixture(self.log_vocabulary_share, cached.clamp(min=TINY).log())
 
 
 class Cache(nn.Module):

@@ -16,7 +16,7 @@ from condgen_cli.nn.attention import Attention
 from condgen_cli.nn.cache import CACHE, Cache, Cached
 from condgen_cli.nn.dropout import Dropout
 from condgen_cli.nn.loss import Candidates, linear_cross_entropy, sampled_cross_entropy
-from condgen_cli.nn.recurrent import GRU, LSTM, RecurrentState, StepwiseLinear, recurrent, run
+from condgen_cli.nn.recurrent import GRU, LSTM, RecurrentState, StepwiseLinear, make_recurrent, run
 
 __all__ = ["DecoderState", "RecurrentDecoder", "TeacherForced", "make_embedding"]
 
@@ -136,7 +136,7 @@ class RecurrentDecoder(nn.Module):
         self.embedding = make_embedding(vocabulary_size, embedding_size)
         self.cell = cell
         read += embedding_size + self.vector_size
-        self.add_module(cell, recurrent(cell, read, hidden_size))  # so that weights are named by their cell
+        self.add_module(cell, make_recurrent(cell, read, hidden_size))  # so that weights are named by their cell
         self.initial = None if feed == "first" else nn.Linear(self.vector_size or context_size, self.rnn.STATES * hidden_size)
         self.first = nn.Linear(context_size, embedding_size) if feed == "first" else None
         self.gate = nn.Linear(hidden_size, 1) if gate and attention is not None else None
@@ -163,12 +163,12 @@ class RecurrentDecoder(nn.Module):
             parts = self.rnn.advance(F.linear(self.first(vector), self.rnn.weight_ih_l0), self.rnn.recur(zeros), blank)
         fed = vector.new_zeros(len(vector), self.embedding_size) if self.input_feeding else None
         attended = None
-        if self.attention is not None and self.attention.located:
+        if self.attention is not None and self.attention.location_aware:
             # everywhere alike
             real = torch.ones_like(memory.values[:, :, 0]) if memory.mask is None else memory.mask.to(vector)
             attended = real / real.sum(1, keepdim=True).clamp(min=1)
         state = DecoderState(parts.hidden, parts.cell, fed, attended)
-        return _each(state, lambda part: part.repeat_interleave(rows_per_item, 0)) if rows_per_item > 1 else state
+        return _map_state(state, lambda part: part.repeat_interleave(rows_per_item, 0)) if rows_per_item > 1 else state
 
     def step(self, token: Tensor, state: DecoderState, memory: Memory) -> Step:
         """Read one token (rows,) and predict the next."""
@@ -184,7 +184,7 @@ class RecurrentDecoder(nn.Module):
             state = state._replace(fed=features)
         attention = {} if weights is None else {"attention": weights}
         extras = {} if beta is None else {"gate": beta.squeeze(1)}
-        cached = self._cached(features, torch.arange(len(token), device=token.device), len(token), memory)
+        cached = self._look_up_cache(features, torch.arange(len(token), device=token.device), len(token), memory)
         if cached is not None:
             extras |= {"cache": cached.shares.sum(1), "cache_shares": cached.shares}
         return Step(self.logits(features, cached), state, attention, extras)
@@ -201,14 +201,14 @@ class RecurrentDecoder(nn.Module):
         rows, steps = tokens.shape
         if lengths is None:
             lengths = torch.full((rows,), steps)
-        fused = self.attention is None or (self.after and not self.input_feeding and not self.attention.located)
+        fused = self.attention is None or (self.after and not self.input_feeding and not self.attention.location_aware)
         forced = self._run_fused(memory, tokens, lengths) if fused else self._run_steps(memory, tokens, lengths)
-        return forced._replace(cached=self._cached(forced.features, forced.kept, rows * steps, memory))
+        return forced._replace(cached=self._look_up_cache(forced.features, forced.kept, rows * steps, memory))
 
     def logits(self, features: Tensor, cached: Cached | None = None) -> Tensor:
         """(n, embedding_size) to (n, vocabulary_size); with ``cached`` they are log-probabilities, of both together."""
         logits = F.linear(self.dropout(features), self.embedding.weight, self.bias)
-        return logits if cached is None else cached.mixed(logits)
+        return logits if cached is None else cached.mix(logits)
 
     def cross_entropy(
         self, forced: TeacherForced, targets: Tensor, label_smoothing: float = 0.0, candidates: Candidates | None = None
@@ -279,7 +279,7 @@ class RecurrentDecoder(nn.Module):
         inputs = hidden if context is None else torch.cat([hidden, context], -1)
         return (readout(self.dropout(inputs)) + embedded).tanh()
 
-    def _cached(self, features: Tensor, kept: Tensor, count: int, memory: Memory) -> Cached | None:
+    def _look_up_cache(self, features: Tensor, kept: Tensor, count: int, memory: Memory) -> Cached | None:
         if self.cache is None or CACHE.keys not in memory.auxiliary:
             return None
         cached: Cached = self.cache(features, kept, count, memory)
@@ -309,7 +309,7 @@ class RecurrentDecoder(nn.Module):
         features: list[Tensor] = []
         for read, gates in zip(torch.split(embedded, sizes), torch.split(from_inputs, sizes), strict=True):
             if len(gates) < len(state.hidden):
-                state = _each(state, partial(_first_rows, batch=batch, width=len(gates) // batch))
+                state = _map_state(state, partial(_first_rows, batch=batch, width=len(gates) // batch))
             state, context, attended, _ = self._advance(gates, products, state, memory)
             assert context is not None
             assert attended is not None
@@ -371,7 +371,7 @@ def _vector(memory: Memory) -> Tensor:
     return memory.vector
 
 
-def _each(state: DecoderState, change: Callable[[Tensor], Tensor]) -> DecoderState:
+def _map_state(state: DecoderState, change: Callable[[Tensor], Tensor]) -> DecoderState:
     hidden, *others = state
     return DecoderState(change(hidden), *(None if part is None else change(part) for part in others))
 

@@ -7,11 +7,11 @@ from contextlib import contextmanager
 
 import torch
 
-__all__ = ["flushed_denormals"]
+__all__ = ["flush_denormals"]
 
 
 @contextmanager
-def flushed_denormals() -> Iterator[None]:
+def flush_denormals() -> Iterator[None]:
     """Within it numbers too small to be normal, with which the CPU takes several times as long, are zeros."""
     torch.set_flush_denormal(True)
     try:

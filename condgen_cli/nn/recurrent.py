@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from condgen_cli.errors import UsageError
 
-__all__ = ["GRU", "LSTM", "RecurrentState", "StepwiseLinear", "recurrent", "run"]
+__all__ = ["GRU", "LSTM", "RecurrentState", "StepwiseLinear", "make_recurrent", "run"]
 
 
 class RecurrentState(NamedTuple):
@@ -115,7 +115,7 @@ class GRU(_Layer, nn.GRU):
         return RecurrentState(candidate.lerp(state.hidden, (update + from_update).sigmoid()))
 
 
-def recurrent(cell: str, input_size: int, hidden_size: int) -> LSTM | GRU:
+def make_recurrent(cell: str, input_size: int, hidden_size: int) -> LSTM | GRU:
     """One unidirectional layer.
 
     Raises:
@@ -153,8 +153,8 @@ def run(rnn: nn.LSTM | nn.GRU, inputs: Tensor, lengths: Tensor, state: Recurrent
         read = outputs
         outputs = _direction(rnn, read, state, f"l{layer}")
         if rnn.bidirectional:
-            backward = _direction(rnn, _reordered(read, mirrored), state, f"l{layer}_reverse")
-            outputs = torch.cat([outputs, _reordered(backward, mirrored)], 2)
+            backward = _direction(rnn, _reorder(read, mirrored), state, f"l{layer}_reverse")
+            outputs = torch.cat([outputs, _reorder(backward, mirrored)], 2)
     outputs = outputs * real.to(outputs.dtype)
     last = outputs[torch.arange(rows, device=inputs.device), lengths.squeeze(1) - 1]
     if rnn.bidirectional:
@@ -174,6 +174,6 @@ def _direction(rnn: nn.LSTM | nn.GRU, inputs: Tensor, state: RecurrentState | No
     return torch.gru(inputs, parts[0], *options)[0]
 
 
-def _reordered(sequences: Tensor, order: Tensor) -> Tensor:
+def _reorder(sequences: Tensor, order: Tensor) -> Tensor:
     """Steps of (rows, steps, size) in another order, given as indices into (rows · steps)."""
     return sequences.flatten(0, 1).index_select(0, order).view(sequences.shape)

@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 from rich.text import Text
 
-from condgen_cli.render.lines import Lines, fitted, weight_text
+from condgen_cli.render.lines import Lines, fit, weight_text
 
 __all__ = ["GAP", "HALF", "LEVELS", "caption", "half_blocks", "side_by_side"]
 
@@ -49,4 +49,4 @@ def side_by_side(blocks: Sequence[Lines], width: int) -> Lines:
 
 def caption(word: str, peak: float, width: int) -> Text:
     weight = weight_text(peak)
-    return fitted(word, width - len(weight) - 1, "bold").append(" " + weight, "dim")
+    return fit(word, width - len(weight) - 1, "bold").append(" " + weight, "dim")

@@ -14,7 +14,7 @@ from condgen_cli.render.fonts import Color, draw_text, text_width
 from condgen_cli.render.frames import film, strips
 from condgen_cli.render.light import light_up, picture
 from condgen_cli.render.lines import heat_color, letters
-from condgen_cli.render.panels import Panel, Weights, binned, panels
+from condgen_cli.render.panels import Panel, Weights, panels, sum_bins
 from condgen_cli.render.sound import BANDS, Track, kilohertz, track
 from condgen_cli.render.tape import FAINT, is_tape, relative_weights
 from condgen_cli.render.ticks import ticks
@@ -47,8 +47,8 @@ def figure(generation: Generation, title: str) -> Image.Image:
     parts = [_panel(panel, generation) for panel in panels(generation)]
     width = max(_NARROWEST, *(part.width for part in parts))
     heading = [_paragraph(str(generation.output), _TITLE, width, bold=True), _paragraph(title, _SMALL, width, color=_FAINT)]
-    parts = [_stacked([part for part in heading if part], 8), *parts]
-    return _framed(_stacked(parts, _GAP))
+    parts = [_stack([part for part in heading if part], 8), *parts]
+    return _add_margin(_stack(parts, _GAP))
 
 
 def _panel(panel: Panel, generation: Generation) -> Image.Image:
@@ -60,7 +60,7 @@ def _panel(panel: Panel, generation: Generation) -> Image.Image:
         body = _film(panel, *strips(panel, clip))
     else:
         body = _pictures(panel, generation) if panel.is_grid else _heat_map(panel, track(panel, generation))
-    return _stacked([_line(panel.title, _WORD, bold=True), body], 12) if panel.title else body
+    return _stack([_line(panel.title, _WORD, bold=True), body], 12) if panel.title else body
 
 
 # Grids
@@ -69,9 +69,9 @@ def _panel(panel: Panel, generation: Generation) -> Image.Image:
 def _pictures(panel: Panel, generation: Generation) -> Image.Image:
     image = picture(generation.condition, panel.weights.shape[1:])
     image = image.resize(_panel_size(image), Image.Resampling.LANCZOS)
-    panels = [_captioned(image, "", "")]
+    panels = [_add_caption(image, "", "")]
     for step, (word, weights) in enumerate(zip(panel.steps, panel.weights, strict=True)):
-        panels.append(_captioned(light_up(image, weights), word, _facts(panel, generation, step)))
+        panels.append(_add_caption(light_up(image, weights), word, _facts(panel, generation, step)))
     return _sheet(panels)
 
 
@@ -86,13 +86,13 @@ def _facts(panel: Panel, generation: Generation, step: int) -> str:
     return " · ".join([f"peak {panel.peaks[step]:.2g}", *extras])
 
 
-def _captioned(image: Image.Image, word: str, facts: str) -> Image.Image:
+def _add_caption(image: Image.Image, word: str, facts: str) -> Image.Image:
     """The word above its picture, and in small type what there is to say about it."""
     head, width = _WORD + _SMALL + 22, max(image.width, _NARROWEST_PANEL)
     panel = Image.new("RGB", (width, head + image.height), _PAPER)
     draw = ImageDraw.Draw(panel)
-    draw_text(draw, (0, _WORD), _shortened(word, _WORD, width, bold=True), _WORD, _INK, bold=True)
-    draw_text(draw, (0, _WORD + _SMALL + 8), _shortened(facts, _SMALL, width), _SMALL, _FAINT)
+    draw_text(draw, (0, _WORD), _shorten(word, _WORD, width, bold=True), _WORD, _INK, bold=True)
+    draw_text(draw, (0, _WORD + _SMALL + 8), _shorten(facts, _SMALL, width), _SMALL, _FAINT)
     panel.paste(image, (0, head))
     return panel
 
@@ -118,8 +118,8 @@ def _sheet(panels: list[Image.Image]) -> Image.Image:
 
 def _heat_map(panel: Panel, sound: Track | None) -> Image.Image:
     """Steps down, positions across, each step scaled to its largest weight; above them, the sound's spectrogram."""
-    pooled, size = binned(panel.weights, _MOST_COLUMNS)
-    pooled, step_size = binned(pooled, _MOST_ROWS, axis=0)
+    pooled, size = sum_bins(panel.weights, _MOST_COLUMNS)
+    pooled, step_size = sum_bins(pooled, _MOST_ROWS, axis=0)
     rows, columns = pooled.shape
     across, down = _across(panel.axes[0], columns), _pixels(rows, _SMALL + 4 if len(panel.steps) <= _MOST_TOKENS else 2)
     body = _heat(pooled).resize((columns * across, rows * down), Image.Resampling.NEAREST)
@@ -129,16 +129,16 @@ def _heat_map(panel: Panel, sound: Track | None) -> Image.Image:
         # below a spectrogram a mark is where its position begins, not in the middle of it
         marks = [(middle - across / 2, image) for middle, image in marks]
         spectrogram = _spectrogram(sound, size, body.width)
-        body = _stacked([spectrogram, body], _SEAM)
+        body = _stack([spectrogram, body], _SEAM)
         above = spectrogram.height + _SEAM
         names = [*_frequencies(sound.rate, spectrogram.height), *((above + middle, name) for middle, name in names)]
-    return _labelled(body, names, marks, panel.axes[0].name + (f", {size} positions to a column" if size > 1 else ""))
+    return _add_labels(body, names, marks, panel.axes[0].name + (f", {size} positions to a column" if size > 1 else ""))
 
 
 def _film(panel: Panel, body: Image.Image, across: int, down: int) -> Image.Image:
     """The strip of each step beside its name, below the frames with their times."""
-    names = [((row + 0.5) * down, _shortened(step, _SMALL, _LONGEST_NAME)) for row, step in enumerate(panel.steps, 1)]
-    return _labelled(body, names, _marks(panel.axes[0], 1, across, body.width), f"{panel.axes[0].name}s and their times")
+    names = [((row + 0.5) * down, _shorten(step, _SMALL, _LONGEST_NAME)) for row, step in enumerate(panel.steps, 1)]
+    return _add_labels(body, names, _marks(panel.axes[0], 1, across, body.width), f"{panel.axes[0].name}s and their times")
 
 
 def _hops(panel: Panel) -> Image.Image:
@@ -147,7 +147,7 @@ def _hops(panel: Panel) -> Image.Image:
     shown = np.sort(strongest)
     relative = panel.relative()[:, shown].T
     across, down = _BROADEST_CELL, _SMALL + 13
-    colors = _colored(relative).resize((len(panel.steps) * across, len(shown) * down), Image.Resampling.NEAREST)
+    colors = _colorize(relative).resize((len(panel.steps) * across, len(shown) * down), Image.Resampling.NEAREST)
     draw = ImageDraw.Draw(colors)
     for row, position in enumerate(shown):
         for hop in range(len(panel.steps)):
@@ -156,14 +156,14 @@ def _hops(panel: Panel) -> Image.Image:
             x = (hop + 0.5) * across - text_width(text, _SMALL) / 2
             draw_text(draw, (x, (row + 0.5) * down + _SMALL * 0.35), text, _SMALL, ink)
     names = [
-        ((row + 0.5) * down, _shortened(str(panel.axes[0].labels[position]), _SMALL, 2 * _LONGEST_NAME))
+        ((row + 0.5) * down, _shorten(str(panel.axes[0].labels[position]), _SMALL, 2 * _LONGEST_NAME))
         for row, position in enumerate(shown)
     ]
     marks = [((hop + 0.5) * across, _line(f"{panel.step_axis[0]} {step}", _SMALL)) for hop, step in enumerate(panel.steps)]
     note = panel.axes[0].name
     if len(shown) < len(panel.axes[0]):
         note = f"the {len(shown)} of {len(panel.axes[0])} that are attended to most"
-    return _labelled(colors, names, marks, note)
+    return _add_labels(colors, names, marks, note)
 
 
 def _tape(panel: Panel) -> Image.Image:
@@ -173,14 +173,14 @@ def _tape(panel: Panel) -> Image.Image:
     first, last = (int(used[0]), int(used[-1]) + 1) if len(used) else (0, len(relative))
     relative = relative[first:last]
     across, down = _pixels(len(panel.steps), 4), _pixels(len(relative), 4)
-    colors = _colored(relative).resize((len(panel.steps) * across, len(relative) * down), Image.Resampling.NEAREST)
+    colors = _colorize(relative).resize((len(panel.steps) * across, len(relative) * down), Image.Resampling.NEAREST)
     every = -(-(_SMALL + 4) // across)
     marks = [
-        ((step + 0.5) * across, _downwards(_shortened(panel.steps[step], _SMALL, _LONGEST_NAME)))
+        ((step + 0.5) * across, _downwards(_shorten(panel.steps[step], _SMALL, _LONGEST_NAME)))
         for step in range(0, len(panel.steps), every)
     ]
     names = _step_names([str(name) for name in panel.axes[0].labels[first:last]], down)
-    return _labelled(colors, names, marks, f"{panel.axes[0].name}s down, {panel.step_axis[0]}s across")
+    return _add_labels(colors, names, marks, f"{panel.axes[0].name}s down, {panel.step_axis[0]}s across")
 
 
 def _spectrogram(sound: Track, size: int, width: int) -> Image.Image:
@@ -215,10 +215,10 @@ def _pixels(count: int, least: int) -> int:
 
 def _heat(weights: Weights) -> Image.Image:
     peaks = weights.max(1, keepdims=True)
-    return _colored(np.divide(weights, peaks, out=np.zeros_like(weights), where=peaks > 0))
+    return _colorize(np.divide(weights, peaks, out=np.zeros_like(weights), where=peaks > 0))
 
 
-def _colored(relative: Weights) -> Image.Image:
+def _colorize(relative: Weights) -> Image.Image:
     """Values from 0 to 1 as pixels."""
     palette = np.array([heat_color(level / 255) for level in range(256)], np.uint8)
     return Image.fromarray(palette[np.rint(relative * 255).astype(int)])
@@ -227,14 +227,14 @@ def _colored(relative: Weights) -> Image.Image:
 def _step_names(steps: list[str], down: int) -> list[tuple[float, str]]:
     """As many steps as lines of type fit: (middle of the row in pixels, name)."""
     every = -(-(_SMALL + 4) // down)
-    names = [_shortened(step, _SMALL, _LONGEST_NAME) for step in steps]
+    names = [_shorten(step, _SMALL, _LONGEST_NAME) for step in steps]
     return [((row + 0.5) * down, names[row]) for row in range(0, len(steps), every)]
 
 
 def _marks(axis: Axis, size: int, across: int, width: int) -> list[tuple[float, Image.Image]]:
     """Positions named above the matrix: (middle of the column in pixels, the name as a picture), upright if they fit so."""
     room = 64 if axis.kind == "time" else _SMALL + 4
-    found = [(position // size, _shortened(name, _SMALL, _LONGEST_NAME)) for position, name in ticks(axis, width // room)]
+    found = [(position // size, _shorten(name, _SMALL, _LONGEST_NAME)) for position, name in ticks(axis, width // room)]
     upright = axis.kind == "time" or all(text_width(name, _SMALL) <= across for _, name in found)
     images = [_line(name, _SMALL) if upright else _downwards(name) for _, name in found]
     return [((column + 0.5) * across, image) for (column, _), image in zip(found, images, strict=True)]
@@ -245,11 +245,11 @@ def _downwards(name: str) -> Image.Image:
     clusters = letters(name, 2)
     wide = all(unicodedata.east_asian_width(cluster[0]) in ("W", "F") for cluster in clusters)
     if wide and all(text_width(cluster, _SMALL) <= _SMALL + 4 for cluster in clusters):
-        return _stacked([_line(cluster, _SMALL) for cluster in clusters], 0)
+        return _stack([_line(cluster, _SMALL) for cluster in clusters], 0)
     return _line(name, _SMALL).rotate(90, expand=True)
 
 
-def _labelled(
+def _add_labels(
     body: Image.Image, names: list[tuple[float, str]], marks: list[tuple[float, Image.Image]], note: str
 ) -> Image.Image:
     left = max(round(text_width(name, _SMALL)) for _, name in names) + 16
@@ -271,7 +271,7 @@ def _labelled(
 # Typesetting
 
 
-def _stacked(parts: list[Image.Image], gap: int) -> Image.Image:
+def _stack(parts: list[Image.Image], gap: int) -> Image.Image:
     width = max((part.width for part in parts), default=1)
     stack = Image.new("RGB", (width, max(1, sum(part.height + gap for part in parts) - gap)), _PAPER)
     y = 0
@@ -281,7 +281,7 @@ def _stacked(parts: list[Image.Image], gap: int) -> Image.Image:
     return stack
 
 
-def _framed(image: Image.Image) -> Image.Image:
+def _add_margin(image: Image.Image) -> Image.Image:
     page = Image.new("RGB", (image.width + 2 * _MARGIN, image.height + 2 * _MARGIN), _PAPER)
     page.paste(image, (_MARGIN, _MARGIN))
     return page
@@ -299,14 +299,14 @@ def _paragraph(text: str, size: int, width: int, *, bold: bool = False, color: C
         return None
     pixels = max(size * 0.62, text_width(text, size, bold) / len(text))
     lines = textwrap.wrap(text, max(8, int(width / pixels)))[:6]
-    images = [_line(_shortened(line, size, width, bold=bold), size, bold=bold, color=color) for line in lines]
+    images = [_line(_shorten(line, size, width, bold=bold), size, bold=bold, color=color) for line in lines]
     paragraph = Image.new("RGB", (width, sum(image.height for image in images)), _PAPER)
     for index, image in enumerate(images):
         paragraph.paste(image, (0, index * image.height))
     return paragraph
 
 
-def _shortened(text: str, size: int, width: float, *, bold: bool = False) -> str:
+def _shorten(text: str, size: int, width: float, *, bold: bool = False) -> str:
     if text_width(text, size, bold) <= width:
         return text
     while text and text_width(text + "…", size, bold) > width:

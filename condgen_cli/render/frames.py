@@ -10,8 +10,8 @@ from rich.text import Text
 
 from condgen_cli.generation import Generation
 from condgen_cli.render.blocks import caption, half_blocks, side_by_side
-from condgen_cli.render.light import brightened
-from condgen_cli.render.lines import Floats, Lines, wrapped
+from condgen_cli.render.light import brighten
+from condgen_cli.render.lines import Floats, Lines, wrap
 from condgen_cli.render.panels import Panel
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def frame_lines(panel: Panel, clip: Clip, width: int, levels: str, pictures: boo
     across = columns * count
     scale = f"The highest bar is the largest weight, written beside each {panel.step_axis[0]}. A bar for each frame."
     seen = " Above: the strongest frame." if pictures else ""
-    lines = [*wrapped(f"{scale}{seen}", width, "dim"), Text("")]
+    lines = [*wrap(f"{scale}{seen}", width, "dim"), Text("")]
     small = [_small(frame, across) for frame in clip.frames] if pictures else []
     stamps = Text(_stamps(panel, columns, across), "dim")
     blocks = []
@@ -129,7 +129,7 @@ def strips(panel: Panel, clip: Clip) -> tuple[Image.Image, int, int]:
     for row, relative in enumerate(panel.relative(), 1):
         for column, (frame, level) in enumerate(zip(small, relative.tolist(), strict=True)):
             x, y = column * width, row * down
-            sheet.paste(brightened(frame, level), (x, y))
+            sheet.paste(brighten(frame, level), (x, y))
             below = y + height + _SEAM
             draw.rectangle((x, below, x + width - _SEAM - 1, below + _BAR - 1), _TRACK)
             if level > 0:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-__all__ = ["GREYNESS", "LIGHT", "SHADE", "SOFTNESS", "brightened", "light_up", "picture", "spread"]
+__all__ = ["GREYNESS", "LIGHT", "SHADE", "SOFTNESS", "brighten", "light_up", "picture", "spread"]
 
 Floats = NDArray[np.float64]
 
@@ -51,7 +51,7 @@ def light_up(image: Image.Image, weights: Floats) -> Image.Image:
     return Image.composite(lit, dark, light)
 
 
-def brightened(image: Image.Image, level: float) -> Image.Image:
+def brighten(image: Image.Image, level: float) -> Image.Image:
     """An RGB picture between dark and nearly grey, for 0, and lit, for 1."""
     return Image.blend(*_unlit_and_lit(image), level)
 

@@ -17,14 +17,14 @@ __all__ = [
     "SHADES",
     "Floats",
     "Lines",
-    "fitted",
+    "fit",
     "heat",
     "heat_color",
     "letters",
     "shades",
-    "stacked",
+    "stack_letters",
     "weight_text",
-    "wrapped",
+    "wrap",
 ]
 
 Floats = NDArray[np.float64]
@@ -65,20 +65,20 @@ def weight_text(weight: float) -> str:
     return f"{weight:.2f}" if weight >= 0.1 or weight == 0 else f"{weight:.3f}"
 
 
-def fitted(text: str, width: int, style: str = "") -> Text:
+def fit(text: str, width: int, style: str = "") -> Text:
     """Exactly ``width`` columns: padded, or cut with two dots at the end."""
     if cell_len(text) > width > 4:
         text = set_cell_size(text, width - 2) + ".."
     return Text(set_cell_size(text, width), style)
 
 
-def wrapped(text: str, width: int, style: str) -> Lines:
+def wrap(text: str, width: int, style: str) -> Lines:
     return [Text(line, style) for line in textwrap.wrap(text, width)] if text else []
 
 
-def stacked(names: Sequence[str], across: int) -> Lines:
+def stack_letters(names: Sequence[str], across: int) -> Lines:
     """Names written downwards above columns that are ``across`` wide, all ending on the last line."""
-    columns = [[set_cell_size(letter, across) for letter in letters(_shortened(name), across)] for name in names]
+    columns = [[set_cell_size(letter, across) for letter in letters(_shorten(name), across)] for name in names]
     height = max(map(len, columns))
     padded = [[" " * across] * (height - len(column)) + column for column in columns]
     return [Text("".join(cells), "bold") for cells in zip(*padded, strict=True)]
@@ -95,5 +95,5 @@ def letters(name: str, widest: int) -> list[str]:
     return [cluster if cell_len(cluster) <= widest else "?" for cluster in clusters]
 
 
-def _shortened(name: str) -> str:
+def _shorten(name: str) -> str:
     return name if len(name) <= _LONGEST_HEADING else name[: _LONGEST_HEADING - 2] + ".."

@@ -20,7 +20,7 @@ from condgen_cli.generation import Axis, Generation
 from condgen_cli.render.frames import film
 from condgen_cli.render.light import LIGHT, SHADE, SOFTNESS, picture
 from condgen_cli.render.lines import heat_color
-from condgen_cli.render.panels import Panel, Weights, binned, panels
+from condgen_cli.render.panels import Panel, Weights, panels, sum_bins
 from condgen_cli.render.pieces import label
 from condgen_cli.render.sound import Track, track
 from condgen_cli.render.tape import Tape, tape_page
@@ -55,7 +55,7 @@ def page(generation: Generation, title: str) -> str:
     tracks = [track(panel, generation) for panel in drawn]
     sound = next((found for found in tracks if found), None)
     grid = next((panel for panel in drawn if panel.is_grid), None)
-    image = _scaled(picture(generation.condition, grid.weights.shape[1:])) if grid else None
+    image = _shrink(picture(generation.condition, grid.weights.shape[1:])) if grid else None
     data: dict[str, Any] = {
         "panels": [_panel_data(panel, generation, below) for panel, below in zip(drawn, tracks, strict=True)],
         "photo": {"width": image.width, "height": image.height} if image else None,
@@ -87,14 +87,14 @@ def _panel_data(panel: Panel, generation: Generation, sound: Track | None) -> di
         flat = panel.weights.reshape(len(panel.steps), -1)
         place = {"kind": "grid", "rows": rows, "columns": columns}
     else:
-        flat, size = binned(panel.weights, _MOST_COLUMNS)
+        flat, size = sum_bins(panel.weights, _MOST_COLUMNS)
         place = _line_data(panel.axes[0], flat.shape[1], size)
         place["joined"] = list(panel.joined[1][::size])
         place["texts"] = list(panel.words[1]) if size == 1 else place["names"]
         place |= _sound_data(sound, size, flat.shape[1]) if sound else {}
         if clip := film(panel, generation):
-            place["frames"] = [_data_uri(_scaled(frame, _LONGEST_FRAME_SIDE)) for frame in clip.frames]
-    return {"title": panel.title, "steps": steps, "weights": _rounded(flat), "peaks": _rounded(flat.max(1)), **place}
+            place["frames"] = [_data_uri(_shrink(frame, _LONGEST_FRAME_SIDE)) for frame in clip.frames]
+    return {"title": panel.title, "steps": steps, "weights": _round_values(flat), "peaks": _round_values(flat.max(1)), **place}
 
 
 def _line_data(axis: Axis, columns: int, size: int) -> dict[str, Any]:
@@ -161,13 +161,13 @@ def _place(panel: Panel, cell: int) -> str:
     return _bin_name(panel.axes[0], cell, cell)
 
 
-def _rounded(weights: Weights) -> Any:
+def _round_values(weights: Weights) -> Any:
     """Four significant digits, so that the page stays small."""
     digits = [float(f"{value:.4g}") for value in weights.ravel()]
     return np.array(digits).reshape(weights.shape).tolist()
 
 
-def _scaled(image: Image.Image, longest: int = _LONGEST_SIDE) -> Image.Image:
+def _shrink(image: Image.Image, longest: int = _LONGEST_SIDE) -> Image.Image:
     scale = min(1.0, longest / max(image.size))
     return image.resize((max(1, round(image.width * scale)), max(1, round(image.height * scale))), Image.Resampling.LANCZOS)
 

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from condgen_cli.generation import AttentionMap, Axis, Generation
-from condgen_cli.render.pieces import joined, label, readable, words
+from condgen_cli.render.pieces import joins_previous, label, readable, words
 
-__all__ = ["Panel", "Weights", "binned", "panels"]
+__all__ = ["Panel", "Weights", "panels", "sum_bins"]
 
 Weights = NDArray[np.float64]
 
@@ -75,7 +75,7 @@ def _split(name: str, map: AttentionMap, several: bool, encoding: str) -> Iterat
     axes = (map.steps, *_drawable(map.positions))
     shown = [readable(axis, encoding) for axis in axes]
     texts = tuple(axis.labels if axis.kind == "time" else words(axis, encoding) for axis in axes)
-    follows = tuple(joined(axis) for axis in axes)
+    follows = tuple(joins_previous(axis) for axis in axes)
     distributions = np.maximum(np.nan_to_num(map.distributions().astype(np.float64), posinf=0.0), 0.0)
     steps, positions = tuple(label(step) for step in shown[0].labels), tuple(shown[1:])
     for head, title in enumerate(_head_titles(map)):
@@ -98,7 +98,7 @@ def _head_titles(map: AttentionMap) -> list[str]:
     return [", ".join(combination) for combination in itertools.product(*named)]
 
 
-def binned(weights: Weights, limit: int, axis: int = -1) -> tuple[Weights, int]:
+def sum_bins(weights: Weights, limit: int, axis: int = -1) -> tuple[Weights, int]:
     """Weights added up in bins of equal size so that at most ``limit`` are left along ``axis``, and that size."""
     size = -(-weights.shape[axis] // limit)
     return np.add.reduceat(weights, np.arange(0, weights.shape[axis], size), axis), size

@@ -9,7 +9,7 @@ from itertools import pairwise
 
 from condgen_cli.generation import Axis
 
-__all__ = ["CONTINUES", "joined", "label", "readable", "words"]
+__all__ = ["CONTINUES", "joins_previous", "label", "readable", "words"]
 
 CONTINUES = "-"
 """Stands before a piece that goes on with the word before, as in a dictionary's *-ing*; ASCII, so that any terminal has it."""
@@ -31,7 +31,7 @@ def readable(axis: Axis, encoding: str = "utf-8") -> Axis:
     if axis.kind == "time":
         return axis
     names = _names(axis, encoding, " ")
-    continued = _continued(axis)
+    continued = _continuations(axis)
     return replace(axis, labels=tuple(CONTINUES * go_on + name for go_on, name in zip(continued, names, strict=True)))
 
 
@@ -41,7 +41,7 @@ def words(axis: Axis, encoding: str = "utf-8") -> tuple[str, ...]:
     return _names(axis, encoding, _BOX if _BOX.encode(encoding, "ignore") else " ")
 
 
-def joined(axis: Axis) -> tuple[bool, ...]:
+def joins_previous(axis: Axis) -> tuple[bool, ...]:
     """For each label whether it follows the one before without a space; never, where labels have no marks."""
     if not _is_marked(axis):
         return (False,) * len(axis)
@@ -90,7 +90,7 @@ def _without_mark(piece: str) -> str:
     return piece.removeprefix(_BEGINS).replace(_BEGINS, " ")
 
 
-def _continued(axis: Axis) -> list[bool]:
+def _continuations(axis: Axis) -> list[bool]:
     if not _is_marked(axis):
         return [False] * len(axis)
     pieces = ["", *map(str, axis.labels)]

@@ -34,13 +34,13 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[Cell]], *, title: str 
     cells = [[_text(cell) for cell in row] for row in rows]
     right = [_is_numeric([row[index] for row in cells]) for index in range(len(columns))]
     if color and width < NARROWEST * len(columns):
-        return _stacked(columns, cells, title)
+        return _stack_cells(columns, cells, title)
     if color:
-        return _drawn(columns, cells, right, title, width)
+        return _draw(columns, cells, right, title, width)
     return _plain(columns, cells, right, title)
 
 
-def _stacked(columns: Sequence[str], rows: Sequence[Sequence[str]], title: str | None) -> str:
+def _stack_cells(columns: Sequence[str], rows: Sequence[Sequence[str]], title: str | None) -> str:
     """A line for each cell that says something, and an empty one between rows."""
     blocks = ["\n".join(f"{name}: {cell}" for name, cell in zip(columns, row, strict=True) if cell) for row in rows]
     return "\n\n".join([*([title] if title else []), *blocks])
@@ -65,16 +65,16 @@ def _plain(columns: Sequence[str], rows: Sequence[Sequence[str]], right: Sequenc
     lines = [list(columns), *rows]
     widths = [max(cell_len(line[index]) for line in lines) for index in range(len(columns))]
 
-    def aligned(cells: Sequence[str]) -> str:
+    def align(cells: Sequence[str]) -> str:
         padding = [" " * (width - cell_len(cell)) for cell, width in zip(cells, widths, strict=True)]
         texts = [space + cell if flush else cell + space for cell, space, flush in zip(cells, padding, right, strict=True)]
         return "  ".join(texts).rstrip()
 
     rule = "  ".join("-" * width for width in widths)
-    return "\n".join([*([title] if title else []), aligned(columns), rule, *map(aligned, rows)])
+    return "\n".join([*([title] if title else []), align(columns), rule, *map(align, rows)])
 
 
-def _drawn(columns: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[bool], title: str | None, width: int) -> str:
+def _draw(columns: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[bool], title: str | None, width: int) -> str:
     from rich import box
     from rich.table import Table
     from rich.text import Text

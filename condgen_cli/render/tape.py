@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from rich.text import Text
 
 from condgen_cli.generation import Generation
-from condgen_cli.render.lines import SHADES, Floats, Lines, fitted, heat, heat_color, shades, stacked, wrapped
+from condgen_cli.render.lines import SHADES, Floats, Lines, fit, heat, heat_color, shades, stack_letters, wrap
 from condgen_cli.render.panels import Panel, panels
 from condgen_cli.render.template import fill_page, script_json
 
@@ -63,7 +63,7 @@ def tape_lines(panel: Panel, width: int, color: bool, levels: str) -> Lines:
     """
     peak = panel.weights.max(initial=0.0)
     if peak < SPREAD:
-        return wrapped(f"Spread over the slots, {peak:.2f} at most on one.", width, "dim")
+        return wrap(f"Spread over the slots, {peak:.2f} at most on one.", width, "dim")
     relative = relative_weights(panel)
     names = [str(name) for name in panel.axes[0].labels]
     name_width = max(map(len, names)) + 1
@@ -71,7 +71,7 @@ def tape_lines(panel: Panel, width: int, color: bool, levels: str) -> Lines:
     across = 2 if 2 * len(panel.steps) <= room else 1
     scale = "Bright is" if color else f'Shades "{SHADES}" go from 0 to'
     legend = f"{scale} {peak:.2f}. Down: {panel.axes[0].name}. Across: {panel.step_axis[0]}."
-    lines = wrapped(legend, width, "dim")
+    lines = wrap(legend, width, "dim")
     for start in range(0, len(panel.steps), room // across):
         part = slice(start, start + room // across)
         lines += [Text(""), *_block(relative[:, part], panel.steps[part], names, across, color, levels)]
@@ -80,13 +80,13 @@ def tape_lines(panel: Panel, width: int, color: bool, levels: str) -> Lines:
 
 def _block(relative: Floats, steps: tuple[str, ...], names: list[str], across: int, color: bool, levels: str) -> Lines:
     name_width = max(map(len, names)) + 1
-    lines = [Text(" " * name_width).append_text(heading) for heading in stacked(list(steps), across)]
+    lines = [Text(" " * name_width).append_text(heading) for heading in stack_letters(list(steps), across)]
     used = relative.max(1) >= FAINT
     drawn = shades(relative, across, levels)
     for slot, name in enumerate(names):
         if used[slot]:
             cells = heat(relative[slot], [across] * len(steps)) if color else Text(drawn[slot])
-            lines.append(fitted(name.rjust(name_width - 1), name_width).append_text(cells))
+            lines.append(fit(name.rjust(name_width - 1), name_width).append_text(cells))
         elif slot == 0 or used[slot - 1]:
             lines.append(Text("." * (name_width - 1), "dim"))
     return lines
@@ -105,10 +105,10 @@ def tape_page(generation: Generation, title: str) -> str:
         "steps": drawn[0].steps,
         "slots": tape.contents.shape[1],
         "size": tape.contents.shape[2],
-        "panels": [{"title": panel.title, "cells": _bytes(relative_weights(panel).T, 0)} for panel in drawn],
-        "contents": _signed(tape.contents),
-        "erase": _signed(tape.erase),
-        "add": _signed(tape.add),
+        "panels": [{"title": panel.title, "cells": _encode_bytes(relative_weights(panel).T, 0)} for panel in drawn],
+        "contents": _encode_signed(tape.contents),
+        "erase": _encode_signed(tape.erase),
+        "add": _encode_signed(tape.add),
         "heads": tape.add.shape[1],
         "heat": ["#{:02x}{:02x}{:02x}".format(*heat_color(level / 255)) for level in range(256)],
     }
@@ -116,11 +116,11 @@ def tape_page(generation: Generation, title: str) -> str:
     return fill_page("condgen_cli.render", "tape.html", values)
 
 
-def _signed(values: NDArray[np.float32]) -> dict[str, Any]:
+def _encode_signed(values: NDArray[np.float32]) -> dict[str, Any]:
     """Numbers of either sign as bytes, 127 for 0."""
     largest = float(np.abs(values).max(initial=0.0)) or 1.0
-    return {"largest": round(largest, 4), "cells": _bytes(values / largest / 2, 127)}
+    return {"largest": round(largest, 4), "cells": _encode_bytes(values / largest / 2, 127)}
 
 
-def _bytes(shares: Any, zero: int) -> str:
+def _encode_bytes(shares: Any, zero: int) -> str:
     return base64.b64encode(np.rint(np.asarray(shares) * 254 + zero).clip(0, 255).astype(np.uint8).tobytes()).decode("ascii")

@@ -17,8 +17,8 @@ from condgen_cli.render.alignment import alignment
 from condgen_cli.render.blocks import GAP, HALF, LEVELS, caption, half_blocks, side_by_side
 from condgen_cli.render.frames import film, frame_lines
 from condgen_cli.render.light import light_up, picture
-from condgen_cli.render.lines import SHADES, Lines, fitted, heat, shades, stacked, weight_text, wrapped
-from condgen_cli.render.panels import Panel, binned, panels
+from condgen_cli.render.lines import SHADES, Lines, fit, heat, shades, stack_letters, weight_text, wrap
+from condgen_cli.render.panels import Panel, panels, sum_bins
 from condgen_cli.render.pieces import CONTINUES, label
 from condgen_cli.render.sound import Track, track
 from condgen_cli.render.tables import ansi
@@ -48,7 +48,7 @@ def attention_text(generation: Generation, *, width: int, color: bool, encoding:
         return "\n".join(textwrap.wrap("no attention: this model has no map to show", width))
     lines: Lines = []
     for panel in drawn:
-        lines += [Text("")] * bool(lines) + wrapped(panel.title, width, "bold")
+        lines += [Text("")] * bool(lines) + wrap(panel.title, width, "bold")
         if panel.is_grid:
             lines += _pictures(panel, generation, width) if blocks else _grids(panel, generation, width)
         elif clip := film(panel, generation):
@@ -80,8 +80,8 @@ def _grids(panel: Panel, generation: Generation, width: int) -> Lines:
     across, down = _cell(generation, rows, columns)
     across = max(1, min(across, (width - 2) // columns))
     limit = (width - 2) // across
-    pooled, column_bin = binned(panel.weights, limit)
-    pooled, row_bin = binned(pooled, max(1, _TALLEST // down), axis=1)
+    pooled, column_bin = sum_bins(panel.weights, limit)
+    pooled, row_bin = sum_bins(pooled, max(1, _TALLEST // down), axis=1)
     blocks = []
     for word, weights in zip(panel.steps, pooled, strict=True):
         peak = weights.max()
@@ -93,7 +93,7 @@ def _grids(panel: Panel, generation: Generation, width: int) -> Lines:
     legend = f'Shades "{SHADES}" go from 0 to the largest weight, written beside each {_step_name(generation)}.'
     if column_bin > 1 or row_bin > 1:
         legend += f" Each cell adds up {row_bin} x {column_bin} positions."
-    return [*wrapped(legend, width, "dim"), Text(""), *side_by_side(blocks, width)]
+    return [*wrap(legend, width, "dim"), Text(""), *side_by_side(blocks, width)]
 
 
 def _cell(generation: Generation, rows: int, columns: int) -> tuple[int, int]:
@@ -115,11 +115,11 @@ def _pictures(panel: Panel, generation: Generation, width: int) -> Lines:
     across = _picture_columns(proportion, width)
     down = 2 * max(1, min(round(across / proportion / 2), _TALLEST // 2))
     image = image.resize((across, down), Image.Resampling.BOX)
-    blocks = [[fitted("the picture", max(across, 12), "dim"), *half_blocks(image)]]
+    blocks = [[fit("the picture", max(across, 12), "dim"), *half_blocks(image)]]
     for word, weights, peak in zip(panel.steps, panel.weights, panel.peaks, strict=True):
         blocks.append([caption(word, peak, max(image.width, 12)), *half_blocks(light_up(image, weights))])
     legend = f"Lit where the model looked; the largest weight is written beside each {_step_name(generation)}."
-    return [*wrapped(legend, width, "dim"), Text(""), *side_by_side(blocks, width)]
+    return [*wrap(legend, width, "dim"), Text(""), *side_by_side(blocks, width)]
 
 
 def _picture_columns(proportion: float, width: int) -> int:
@@ -139,10 +139,10 @@ def _bars(panel: Panel, width: int) -> Lines:
     bar_width = min(40, width - name_width - 8)
     lines: Lines = []
     for word, weights, relative in zip(panel.steps, panel.weights, panel.relative(), strict=True):
-        lines += [Text("")] * bool(lines) + [fitted(word, min(cell_len(word), width), "bold")]
+        lines += [Text("")] * bool(lines) + [fit(word, min(cell_len(word), width), "bold")]
         for name, weight, share in zip(names, weights, relative, strict=True):
             bar = "#" * int(share * bar_width + 0.5)
-            lines.append(fitted(name, name_width).append(" " + weight_text(weight) + " ", "dim").append(bar, "yellow"))
+            lines.append(fit(name, name_width).append(" " + weight_text(weight) + " ", "dim").append(bar, "yellow"))
     return lines
 
 
@@ -159,19 +159,19 @@ def _hops(panel: Panel, width: int) -> Lines:
     name_width = max(_NARROWEST_HOP, min(longest, width - numbers - 2 - hops * (_NARROWEST_HOP + 4)))
     hop_width = min(_BROADEST_HOP, (width - numbers - 2 - name_width) // hops - 2)
     left_out = f"The {len(shown)} sentences of {len(axis)} that are attended to most." if len(shown) < len(axis) else ""
-    lines = wrapped(left_out, width, "dim")
-    heading = Text(" " * (numbers + 2)).append_text(fitted(axis.name, name_width, "dim"))
+    lines = wrap(left_out, width, "dim")
+    heading = Text(" " * (numbers + 2)).append_text(fit(axis.name, name_width, "dim"))
     for step in panel.steps:
-        heading.append("  ").append_text(fitted(f"{panel.step_axis[0]} {step}", hop_width, "bold"))
+        heading.append("  ").append_text(fit(f"{panel.step_axis[0]} {step}", hop_width, "bold"))
     lines.append(heading)
     relative = panel.relative()
     for position in shown:
         line = Text(str(position + 1).rjust(numbers), "dim").append("  ")
-        line.append_text(fitted(label(axis.labels[position]), name_width))
+        line.append_text(fit(label(axis.labels[position]), name_width))
         for hop in range(hops):
             bar = "#" * int(relative[hop, position] * (hop_width - 5) + 0.5)
             line.append("  ").append(f"{100 * panel.weights[hop, position]:3.0f}% ", "dim")
-            line.append_text(fitted(bar, hop_width - 5, "yellow"))
+            line.append_text(fit(bar, hop_width - 5, "yellow"))
         lines.append(line)
     return lines
 
@@ -182,7 +182,7 @@ def _matrix(panel: Panel, width: int, color: bool, sound: Track | None, levels: 
     name_width = min(max(map(cell_len, panel.steps)), max(6, min(16, width // 3)))
     room = width - name_width - 8
     across = 2 if len(axis) * 2 <= room else 1
-    pooled, size = binned(panel.weights, room // across)
+    pooled, size = sum_bins(panel.weights, room // across)
     peaks = pooled.max(-1)
     relative = np.divide(pooled, peaks[:, None], out=np.zeros_like(pooled), where=peaks[:, None] > 0)
     indent = Text(" " * (name_width + 1))
@@ -195,7 +195,7 @@ def _matrix(panel: Panel, width: int, color: bool, sound: Track | None, levels: 
     if not marked:
         lines += [indent + line for line in _headings(axis, across)]
     for word, row, peak in zip(panel.steps, relative, peaks, strict=True):
-        line = Text("").append_text(fitted(word, name_width, "bold")).append("|", "dim")
+        line = Text("").append_text(fit(word, name_width, "bold")).append("|", "dim")
         line.append_text(heat(row, [across] * len(row)) if color else Text(shades(row[None], across)[0]))
         lines.append(line.append("| ", "dim").append(weight_text(peak), "dim"))
     return [*lines, seconds] if marked else lines
@@ -213,7 +213,7 @@ def _legend(panel: Panel, size: int, width: int, color: bool, sound: Track | Non
     if sound:
         text += " Above: how loud the sound is."
         text += f' "{CONTINUES}" goes on with the word before.' * panel.has_continuations
-    return [*wrapped(text, width, "dim"), Text("")]
+    return [*wrap(text, width, "dim"), Text("")]
 
 
 def _headings(axis: Axis, across: int) -> Lines:
@@ -221,7 +221,7 @@ def _headings(axis: Axis, across: int) -> Lines:
     names = [label(value) for value in axis.labels]
     if all(cell_len(name) <= across for name in names):
         return [Text("".join(set_cell_size(name, across) for name in names), "bold")]
-    return stacked(names, across)
+    return stack_letters(names, across)
 
 
 def _tick_line(axis: Axis, size: int, across: int, width: int) -> str:

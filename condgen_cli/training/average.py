@@ -9,7 +9,7 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-__all__ = ["Average", "ExponentialAverage", "LastAverage", "Latest", "make_average", "using"]
+__all__ = ["Average", "ExponentialAverage", "LastAverage", "Latest", "make_average", "swap_weights"]
 
 
 class Average(Protocol):
@@ -122,7 +122,7 @@ def make_average(kind: str, decay: float) -> Average:
 
 
 @contextmanager
-def using(model: nn.Module, weights: Mapping[str, Tensor]) -> Iterator[None]:
+def swap_weights(model: nn.Module, weights: Mapping[str, Tensor]) -> Iterator[None]:
     """The model with these weights in place of its own, which come back unchanged afterwards."""
     own = {name: tensor.clone() for name, tensor in model.state_dict().items() if name in weights}
     model.load_state_dict(weights, strict=False)

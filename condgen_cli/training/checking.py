@@ -78,11 +78,11 @@ def check_recipe(stages: Stages, data_dir: Path | None) -> list[StageCheck]:
     for stage in stages.stages:
         check_names(stage.recipe)
     checks = []
-    with tempfile.TemporaryDirectory() as folder, _bounded_memory():
+    with tempfile.TemporaryDirectory() as folder, _limit_memory():
         folders: dict[str, Path] = {}
         for stage in stages.stages:
             try:
-                experiment = _build(stage.located(folders), data_dir, Path(folder) / "run")
+                experiment = _build(stage.resolve_references(folders), data_dir, Path(folder) / "run")
                 checks.append(_check_stage(stage, experiment, data_dir))
                 folders[stage.name] = Path(folder) / stage.folder
                 folders[stage.name].mkdir()
@@ -114,8 +114,8 @@ def _check_stage(stage: Stage, experiment: Experiment, data_dir: Path | None) ->
         raise UsageError("there is nothing to train on: an epoch has no batch", "a smaller training.batch_size")
     parameters, trained = _parameters(experiment.objective)
     memory = _memory(settings, parameters, trained)
-    if memory > (there := _memory_there()):
-        reason = f"weights, gradients and optimizer take {memory / 1e9:.1f} GB, and {there / 1e9:.1f} GB are there"
+    if memory > (available := _available_memory()):
+        reason = f"weights, gradients and optimizer take {memory / 1e9:.1f} GB, and {available / 1e9:.1f} GB are there"
         raise UsageError(reason, "a smaller model")
     exact = train is None or train <= (recipe.data.options.get("limit") or LIMIT)
     if train is not None and not exact:
@@ -148,7 +148,7 @@ def _memory(settings: Training, parameters: int, trained: int) -> int:
     return _BYTES * (parameters * (1 + averages) + trained * (1 + _STATES[settings.optimizer]))
 
 
-def _memory_there() -> int:
+def _available_memory() -> int:
     """Bytes of the GPU that would be trained on, or of this machine."""
     if torch.cuda.is_available():
         return int(torch.cuda.mem_get_info()[0])
@@ -156,7 +156,7 @@ def _memory_there() -> int:
 
 
 @contextmanager
-def _bounded_memory() -> Iterator[None]:
+def _limit_memory() -> Iterator[None]:
     """Where this can be, no more memory is given than the machine has: a model too large fails, and nothing is killed."""
     try:
         import resource

@@ -69,7 +69,7 @@ class CheckpointWriter:
 
     def __init__(self, parent: Path) -> None:
         self.parent = parent
-        previous = _whole(parent)
+        previous = _complete_checkpoints(parent)
         number = int(previous[-1].name) + 1 if previous else 1
         self.final = parent / f"{number:06d}"
         self.directory = self.final.with_suffix(_PARTIAL)
@@ -103,7 +103,7 @@ class CheckpointWriter:
 
 def latest_checkpoint(parent: Path) -> Checkpoint | None:
     """The latest whole checkpoint below ``parent``, verified; None if there is none."""
-    whole = _whole(parent)
+    whole = _complete_checkpoints(parent)
     return Checkpoint(whole[-1]) if whole else None
 
 
@@ -144,7 +144,7 @@ def restore_random_state(state: Mapping[str, Tensor]) -> None:
             torch.cuda.set_rng_state(state[f"cuda.{index}"], index)
 
 
-def _whole(parent: Path) -> list[Path]:
+def _complete_checkpoints(parent: Path) -> list[Path]:
     if not parent.is_dir():
         return []
     return sorted((path for path in parent.iterdir() if path.name.isdigit()), key=lambda path: int(path.name))

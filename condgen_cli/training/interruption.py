@@ -24,7 +24,7 @@ class Interruption:
         self.at_once = False
 
     @contextmanager
-    def watched(self) -> Iterator[None]:
+    def watch(self) -> Iterator[None]:
         """Take note of SIGINT within the block, if it is run in the main thread and SIGINT isn't ignored."""
         previous = signal.getsignal(signal.SIGINT)
         if threading.current_thread() is not threading.main_thread() or previous is signal.SIG_IGN:

@@ -23,11 +23,11 @@ from pydantic import TypeAdapter, ValidationError
 from torch import Tensor, nn
 
 from condgen_cli.errors import CondgenError, IntegrityError, UsageError
-from condgen_cli.nn.denormals import flushed_denormals
+from condgen_cli.nn.denormals import flush_denormals
 from condgen_cli.registry.guard import divert_stdout
 from condgen_cli.running.runner import initial_files
 from condgen_cli.terminal.console import info, warn
-from condgen_cli.training.average import make_average, using
+from condgen_cli.training.average import make_average, swap_weights
 from condgen_cli.training.batches import Epoch
 from condgen_cli.training.checkpoint import CheckpointWriter, latest_checkpoint, random_state, restore_random_state
 from condgen_cli.training.curve import draw_curve
@@ -80,7 +80,7 @@ def train(
     run = run_dir if isinstance(run_dir, RunDirectory) else RunDirectory(run_dir)
     run.check(recipe, resume, force)
     accelerator = make_accelerator(device, recipe.training.precision)
-    with flushed_denormals():
+    with flush_denormals():
         loop = _Loop(recipe, experiment, run, accelerator, resume)
         loop.prepare()
         if accelerator.is_main_process:
@@ -142,8 +142,8 @@ class _Loop:
         self.first = self.experiment.batches(self.state.epoch)
         batches, processes = len(self.first), self.accelerator.num_processes
         if not batches:
-            told = self.experiment.material or "nothing"
-            raise UsageError(f"there is nothing to train on: an epoch of {told} has no batch", "condgen data ls")
+            material = self.experiment.material or "nothing"
+            raise UsageError(f"there is nothing to train on: an epoch of {material} has no batch", "condgen data ls")
         if batches < processes:
             hint = f"a smaller training.batch_size than {self.settings.batch_size}, or fewer processes"
             raise UsageError(f"an epoch has {batches} batches for {processes} processes", hint)
@@ -158,9 +158,9 @@ class _Loop:
         if self.init and not self.resume:
             others = any(not name.endswith(".safetensors") for name in initial_files(self.init))
             info(f"training begins with the weights{' and the vocabulary' if others else ''} of {self.init}")
-        told = self.experiment.material
+        material = self.experiment.material
         size = f"{batches} {'batch' if batches == 1 else 'batches'} of at most {self.settings.batch_size} an epoch"
-        info(f"training on {told + ': ' if told else ''}{size}, {steps} {'step' if steps == 1 else 'steps'} in all")
+        info(f"training on {material + ': ' if material else ''}{size}, {steps} {'step' if steps == 1 else 'steps'} in all")
         if self.state.warmup != warmup:
             warn(
                 f"warm-up of {warmup} steps would be more than half of the training: it takes {self.state.warmup}; "
@@ -174,7 +174,7 @@ class _Loop:
     def run(self) -> Summary:
         if self.accelerator.is_main_process:
             self.log = Log(self.run_directory.log, self.state.step)
-        with self.interruption.watched(), self.display:
+        with self.interruption.watch(), self.display:
             # Due, but not done: the evaluation was interrupted.
             if self.state.is_evaluation_due(self.settings) and self.state.evaluated != self.state.step:
                 self._evaluate()
@@ -310,7 +310,7 @@ class _Loop:
         self.average.before_evaluation(self.objective, state.step)
         dev: list[Any] = [None]
         if self.accelerator.is_main_process:
-            with using(self.objective, self.average.weights()):
+            with swap_weights(self.objective, self.average.weights()):
                 dev = [self._measure()]
                 if dev[0] is not None and self.state.is_better(dev[0], self.settings):
                     self.run_directory.export(self.experiment)

@@ -37,24 +37,24 @@ def leave_own_data(values: dict[str, Any], dataset: str, given: Collection[tuple
     own = _at(values, ("data", "dataset"))
     if own is None or own == dataset:
         return []
-    told = [] if ("init",) in given else _leave_init(values, dataset)
+    notes = [] if ("init",) in given else _leave_init(values, dataset)
     left = []
-    for group in (*ALWAYS, *_declared(values)):
+    for group in (*ALWAYS, *_own_data(values)):
         first, *others = (tuple(key.split(".")) for key in group)
         value = _at(values, first)
         stays = any(path[: len(first)] == first for path in given) and group not in ALWAYS
         if stays or is_stage(value) or is_run_on(value, dataset):
             continue
         # where the first isn't set, the others are of the model that the recipe goes on from
-        if value not in (None, {}, []) or (told and any(_at(values, path) for path in others)):
+        if value not in (None, {}, []) or (notes and any(_at(values, path) for path in others)):
             left.append(group[0] if value is not None else group[1])
             for path in (first, *others):
                 apply_override(values, path, None)
                 # parameters that the model has no longer
                 apply_override(values, ("training", "lr_multipliers", ".".join(path)), None)
     if left:
-        told.append(f"{', '.join(left)} left out: the recipe's are for {own}, not for {dataset}")
-    return told
+        notes.append(f"{', '.join(left)} left out: the recipe's are for {own}, not for {dataset}")
+    return notes
 
 
 def _leave_init(values: dict[str, Any], dataset: str) -> list[str]:
@@ -88,7 +88,7 @@ def is_run_on(name: Any, dataset: str) -> bool:
     return bool(_at(recipe, ("data", "dataset")) == dataset)
 
 
-def _declared(values: Mapping[str, Any]) -> tuple[tuple[str, ...], ...]:
+def _own_data(values: Mapping[str, Any]) -> tuple[tuple[str, ...], ...]:
     spec = manager().models.get(_at(values, ("model", "architecture")) or "")
     return spec.own_data if spec else ()
 

@@ -39,14 +39,14 @@ def run_processes(arguments: Sequence[str], count: int) -> int:
         CondgenError: if another one has failed alone.
     """
     context = get_context("spawn")
-    with tempfile.TemporaryDirectory() as folder, _ignored_interrupts():
+    with tempfile.TemporaryDirectory() as folder, _ignore_interrupts():
         port = _free_port()
         workers: list[BaseProcess] = [
             context.Process(target=_work, args=(list(arguments), rank, count, port, folder)) for rank in range(count)
         ]
         for worker in workers:
             worker.start()
-        with _passing_interrupts(workers):
+        with _forward_interrupts(workers):
             _wait(workers)
         codes = [worker.exitcode or 0 for worker in workers]
         failed = next((rank for rank, code in enumerate(codes) if code), 0)
@@ -118,7 +118,7 @@ def _free_port() -> int:
 
 
 @contextmanager
-def _ignored_interrupts() -> Iterator[None]:
+def _ignore_interrupts() -> Iterator[None]:
     """Workers begin without a handler: until they have set their own, an interruption would print a traceback."""
     previous = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
@@ -128,7 +128,7 @@ def _ignored_interrupts() -> Iterator[None]:
 
 
 @contextmanager
-def _passing_interrupts(workers: Sequence[BaseProcess]) -> Iterator[None]:
+def _forward_interrupts(workers: Sequence[BaseProcess]) -> Iterator[None]:
     def pass_on(number: int, frame: FrameType | None) -> None:
         for worker in workers:
             if worker.pid is not None and worker.is_alive():

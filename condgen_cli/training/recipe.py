@@ -140,7 +140,7 @@ class Recipe(_Section):
 
     @field_validator("init")
     @classmethod
-    def _named(cls, init: str | None) -> str | None:
+    def _empty_as_none(cls, init: str | None) -> str | None:
         return init or None
 
     def make_decoding(self) -> Decoding:

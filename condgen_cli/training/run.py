@@ -63,12 +63,12 @@ class RunDirectory:
             return
         if not self.recipe.exists():
             raise NotFoundError(f"no run to resume in {self.path}")
-        for key, was, wanted in differing_keys(self.stored(), recipe):
+        for key, was, wanted in differing_keys(self.load_recipe(), recipe):
             if key not in MAY_CHANGE:
                 reason = f"the run in {self.path} has {key} = {was!r}, the recipe says {wanted!r}"
                 raise UsageError(reason, "resume with the same recipe, or start another run with -o")
 
-    def stored(self) -> Recipe:
+    def load_recipe(self) -> Recipe:
         """The recipe that the run follows.
 
         Raises:

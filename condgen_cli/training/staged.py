@@ -136,23 +136,23 @@ class _StageDirectory(RunDirectory):
 
     def state(self) -> str:
         """``done``; ``begun``, so that it can go on; or ``new``: there is nothing, or what is there began otherwise."""
-        if not self.recipe.is_file() or self._noted("from") != self._sources():
+        if not self.recipe.is_file() or self._read_note("from") != self._sources():
             return "new"
-        changed = {key for key, *_ in differing_keys(self.stored(), self.stage.recipe)}
+        changed = {key for key, *_ in differing_keys(self.load_recipe(), self.stage.recipe)}
         if changed - MAY_CHANGE:
             return "new"
         return "begun" if changed & _LONGER or self.summary() is None else "done"
 
     def summary(self) -> dict[str, Any] | None:
         """How the training ended; None if it hasn't."""
-        found = self._noted("summary")
+        found = self._read_note("summary")
         return found if isinstance(found, dict) else None
 
     def finish(self, summary: Mapping[str, Any]) -> None:
         """Note how the training ended."""
         self._write(summary)
 
-    def stored(self) -> Recipe:
+    def load_recipe(self) -> Recipe:
         try:
             return check(Recipe, json.loads(read_text(self.recipe)), source=str(self.recipe))
         except (json.JSONDecodeError, RecursionError) as error:
@@ -175,7 +175,7 @@ class _StageDirectory(RunDirectory):
         """Hashes of the models of earlier stages that the stage begins with."""
         return {name: _digest(self.run.folders[name]) for name in self.stage.references}
 
-    def _noted(self, key: str) -> Any:
+    def _read_note(self, key: str) -> Any:
         try:
             return json.loads(self._note.read_text(encoding="utf-8")).get(key)
         except (OSError, ValueError, RecursionError, AttributeError):
@@ -244,7 +244,7 @@ def train_stages(
 def _train(directory: _StageDirectory, resume: bool, force: bool, device: str) -> dict[str, Any]:
     run, stage = directory.run, directory.stage
     directory.check(stage.recipe, resume, force)
-    recipe = stage.located(run.folders)
+    recipe = stage.resolve_references(run.folders)
     info(f"{_position(stage, run.stages)}: {'goes on' if resume else 'training'} in {directory.path}")
     experiment = build_experiment(recipe, run.data_dir, directory.path)
     summary = train(recipe, experiment, directory, resume, force=force, device=device)

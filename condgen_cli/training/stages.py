@@ -63,10 +63,10 @@ class Stage:
         found = [text.removeprefix(REFERENCE) for text in texts if text and text.startswith(REFERENCE)]
         return list(dict.fromkeys(found))
 
-    def located(self, folders: Mapping[str, Path]) -> Recipe:
+    def resolve_references(self, folders: Mapping[str, Path]) -> Recipe:
         """The recipe with the folders of earlier stages' runs in place of their names."""
         document = self.recipe.model_dump(mode="json")
-        parts = {key: _replaced(document[key], folders) for key in ("init", "data")}
+        parts = {key: _replace_references(document[key], folders) for key in ("init", "data")}
         return check(Recipe, {**document, **parts})
 
 
@@ -363,11 +363,11 @@ def _texts(value: Any) -> Iterable[str]:
             yield from _texts(part)
 
 
-def _replaced(value: Any, folders: Mapping[str, Path]) -> Any:
+def _replace_references(value: Any, folders: Mapping[str, Path]) -> Any:
     if isinstance(value, str) and value.startswith(REFERENCE):
         return str(folders[value.removeprefix(REFERENCE)])
     if isinstance(value, dict):
-        return {key: _replaced(part, folders) for key, part in value.items()}
+        return {key: _replace_references(part, folders) for key, part in value.items()}
     if isinstance(value, list):
-        return [_replaced(part, folders) for part in value]
+        return [_replace_references(part, folders) for part in value]
     return value

@@ -21,7 +21,7 @@ from condgen_cli.terminal import console
 from condgen_cli.zoo.fetch import fetch_bytes
 from condgen_cli.zoo.manifest import Entry, File
 from condgen_cli.zoo.recipes import LARGEST, TrainingRecipe, parse_training_recipe
-from condgen_cli.zoo.sources import ANSWER_SECONDS, Named, Source, all_sources
+from condgen_cli.zoo.sources import ANSWER_SECONDS, Source, UnreadSource, all_sources
 from condgen_cli.zoo.store import Store, problem_with
 
 __all__ = ["Check", "State", "Zoo", "open_zoo"]
@@ -61,20 +61,20 @@ class Check:
 class _Slot:
     """A manifest in its place, read once, when it is asked for."""
 
-    def __init__(self, given: Source | Named) -> None:
+    def __init__(self, given: Source | UnreadSource) -> None:
         self.name = given.name
         self.origin = given.origin
         self.source = given if isinstance(given, Source) else None
-        self.remote = isinstance(given, Named) and given.remote
+        self.remote = isinstance(given, UnreadSource) and given.remote
         self.error: CondgenError | None = None
-        self._named = given if isinstance(given, Named) else None
+        self._unread = given if isinstance(given, UnreadSource) else None
         self._last_seen: Source | None = None
 
     def read(self) -> None:
         """Fill ``source``, or else ``error``; what a plugin's zoo costs is a warning."""
-        if self.source is None and self.error is None and self._named is not None:
+        if self.source is None and self.error is None and self._unread is not None:
             try:
-                self.source = self._named.read(False)
+                self.source = self._unread.read(False)
             except CondgenError as error:
                 self.fail(error)
             except Exception as error:  # it may be another thread's work, where an exception would be lost
@@ -88,9 +88,9 @@ class _Slot:
 
     def at_hand(self) -> Source | None:
         """The source if no network is needed for it: of a remote one that wasn't read, what was last seen."""
-        if self.source is None and self._last_seen is None and self._named is not None:
+        if self.source is None and self._last_seen is None and self._unread is not None:
             with suppress(CondgenError):
-                self._last_seen = self._named.read(True)
+                self._last_seen = self._unread.read(True)
         return self.source or self._last_seen
 
 
@@ -104,11 +104,11 @@ class Zoo:
         store: where downloads are kept.
     """
 
-    def __init__(self, sources: Iterable[Source | Named], store: Store) -> None:
+    def __init__(self, sources: Iterable[Source | UnreadSource], store: Store) -> None:
         self.store = store
         self._slots = [_Slot(source) for source in sources]
         self._source: dict[str, Source] = {}
-        self._told: set[str] = set()
+        self._warned: set[str] = set()
 
     def entries(self) -> list[Entry]:
         """All models, in the order of their manifests, but for those whose id an earlier manifest has taken.
@@ -118,11 +118,11 @@ class Zoo:
         """
         _read_together(self._slots)
         self._raise_first()
-        return _entries(self._named(slot.source for slot in self._slots))
+        return _entries(self._by_name(slot.source for slot in self._slots))
 
     def entries_at_hand(self) -> list[Entry]:
         """The models that are known without network; manifests that can't be read are left out."""
-        return _entries(self._named(slot.at_hand() for slot in self._slots))
+        return _entries(self._by_name(slot.at_hand() for slot in self._slots))
 
     def entry(self, name: str) -> Entry:
         """The model of an id or alias.
@@ -137,7 +137,7 @@ class Zoo:
         # servers that follow one another are asked together
         for _, group in groupby(enumerate(self._slots), lambda pair: -1 if pair[1].remote else pair[0]):
             _read_together([slot for _, slot in group])
-            known = self._named(slot.source for slot in self._slots)
+            known = self._by_name(slot.source for slot in self._slots)
             if name in known:
                 self._tell(name, self._source[known[name].id])
                 return known[name]
@@ -149,7 +149,7 @@ class Zoo:
         """Where an entry of this zoo comes from."""
         return self._source[entry.id if entry.id in self._source else self.entry(entry.id).id]
 
-    def _named(self, sources: Iterable[Source | None]) -> dict[str, Entry]:
+    def _by_name(self, sources: Iterable[Source | None]) -> dict[str, Entry]:
         """The models by id and alias."""
         found: dict[str, Entry] = {}
         for source in filter(None, sources):
@@ -167,9 +167,9 @@ class Zoo:
 
     def _tell(self, name: str, source: Source) -> None:
         """Say what somebody might not expect of a name, once."""
-        if name in self._told:
+        if name in self._warned:
             return
-        self._told.add(name)
+        self._warned.add(name)
         for slot in self._slots:
             if slot.error and slot.origin == "user":
                 console.warn(f"{slot.error.message}; {name} is the model of {_whose(source)}")
@@ -218,7 +218,7 @@ class Zoo:
         for file in entry.all_files:
             path = self._present(entry, file)
             if path is not None:
-                with self.store.reading():
+                with self.store.read_errors():
                     checks.append(Check(entry, file, path, problem_with(path, file)))
         return checks
 
@@ -276,7 +276,7 @@ class Zoo:
                 problem = problem_with(path, file)
                 if not problem:
                     return path
-                damaged = IntegrityError(f"{path} is damaged: {problem}", "install it again" if source.installed else None)
+                damaged = IntegrityError(f"{path} is damaged: {problem}", "install it again" if source.is_installed else None)
         if blob := self.store.find(file):
             if problem := self.store.problem(file):
                 raise IntegrityError(f"{file.path} of {entry.id} is damaged: {problem}", f"condgen pull {entry.id}")

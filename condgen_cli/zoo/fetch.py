@@ -41,7 +41,7 @@ class Expected:
     md5: str = ""
 
     @property
-    def hashed(self) -> bool:
+    def has_hash(self) -> bool:
         return bool(self.sha256 or self.md5)
 
     def problem(self, path: Path) -> str:
@@ -87,8 +87,8 @@ def fetch(
         CondgenError: if the disk is full, the folder can't be written to, or another process has the file and doesn't go on.
     """
     expected = Expected(size or 0, sha256, md5)
-    with _locked(destination) as part:
-        if (expected.size or expected.hashed) and destination.is_file() and not expected.problem(destination):
+    with _lock_part(destination) as part:
+        if (expected.size or expected.has_hash) and destination.is_file() and not expected.problem(destination):
             return destination
         download = _Download(part, expected, limit, description)
         download.run([urls] if isinstance(urls, str) else urls)
@@ -120,12 +120,12 @@ def fetch_bytes(url: str, limit: int, seconds: float | None = None, attempts: in
                     raise _too_large(url, limit)
             if body.total is not None and len(content) < body.total:
                 raise Interrupted(f"the connection closed after {len(content)} of {body.total} bytes")
-            return _unpacked(bytes(content), body, limit)
+            return _unpack(bytes(content), body, limit)
 
-    return _with_retries(lambda: _within(2 * seconds, read, url) if seconds else read(), url, attempts, seconds)
+    return _with_retries(lambda: _run_within(2 * seconds, read, url) if seconds else read(), url, attempts, seconds)
 
 
-def _within(seconds: float, operation: Callable[[], T], url: str) -> T:
+def _run_within(seconds: float, operation: Callable[[], T], url: str) -> T:
     """What the operation gives, if it ends in time; nothing else limits the look-up of a name, or a server that sends drops.
 
     Raises:
@@ -150,7 +150,7 @@ def _within(seconds: float, operation: Callable[[], T], url: str) -> T:
     return done[0]
 
 
-def _unpacked(content: bytes, body: Body, limit: int) -> bytes:
+def _unpack(content: bytes, body: Body, limit: int) -> bytes:
     """What a server has packed although it was asked not to; a file that only counts as packed, as a .gz, stays as it is."""
     if not body.encoding:
         return content
@@ -187,17 +187,17 @@ class _Download:
         """Leave a verified file at ``part``, from the first URL that gives one."""
         if self.part.is_symlink():
             raise IntegrityError(f"{self.part} is a link", "remove it")
-        if not self.expected.hashed:
+        if not self.expected.has_hash:
             self._drop()  # nothing could tell whether a continued file is one file
         failures: list[CondgenError] = []
         for url in urls:
             try:
-                return self._from(url)
+                return self._fetch_from(url)
             except (IntegrityError, NetworkError, NotFoundError, InputError) as error:
                 failures.append(error)
-        raise _gravest(failures)
+        raise _most_serious(failures)
 
-    def _from(self, url: str) -> None:
+    def _fetch_from(self, url: str) -> None:
         resumed = self._offset() > 0
         problem = self._attempt(url)
         if problem and resumed:
@@ -223,7 +223,7 @@ class _Download:
         offset = self._offset()
         if self.expected.size and offset == self.expected.size:
             return
-        if offset and not self.expected.hashed and not self.validator:
+        if offset and not self.expected.has_hash and not self.validator:
             self._drop()
             offset = 0
         with connect(url, offset, self.validator) as body:
@@ -311,7 +311,7 @@ def _with_retries(operation: Callable[[], T], url: str, attempts: int = ATTEMPTS
         attempt += 1
 
 
-def _gravest(failures: Sequence[CondgenError]) -> CondgenError:
+def _most_serious(failures: Sequence[CondgenError]) -> CondgenError:
     """The failure to report: a file that came and was wrong says more than one that did not come."""
     if not failures:
         return NotFoundError("no URL is given")
@@ -323,7 +323,7 @@ def _gravest(failures: Sequence[CondgenError]) -> CondgenError:
 
 
 @contextmanager
-def _locked(destination: Path) -> Iterator[Path]:
+def _lock_part(destination: Path) -> Iterator[Path]:
     with ExitStack() as stack:
         with storage_errors(destination):
             destination.parent.mkdir(parents=True, exist_ok=True)

@@ -43,7 +43,7 @@ def partial_file(destination: Path) -> Iterator[Path]:
     part = destination.with_name(destination.name + ".part")
     lock_file = destination.with_name(f".{destination.name}.lock")
     if not _has_locks(lock_file):
-        own = _taken_over(part)
+        own = _take_over(part)
         try:
             yield own
         finally:
@@ -106,7 +106,7 @@ def _has_locks(file: Path) -> bool:
     return True
 
 
-def _taken_over(part: Path) -> Path:
+def _take_over(part: Path) -> Path:
     """A partial file of this process alone, with what was left by one that has ended on this machine, if there is such."""
     host = re.sub(r"[^A-Za-z0-9-]", "-", socket.gethostname())[:40]
     own = part.with_name(f"{part.name}.{host}.{os.getpid()}.{secrets.token_hex(4)}")

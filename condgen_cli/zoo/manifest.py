@@ -224,7 +224,7 @@ class Entry(_Part):
     @model_validator(mode="after")
     def _distinct_paths(self) -> Entry:
         # without case: two such files would be one on macOS and Windows
-        if twice := _repeated([file.path.casefold() for file in self.files]):
+        if twice := _find_repeated([file.path.casefold() for file in self.files]):
             raise ValueError(f"two files named {twice}")
         paths = {PurePosixPath(file.path.casefold()) for file in self.files}
         if any(parent in paths for path in paths for parent in path.parents):
@@ -244,12 +244,12 @@ class Manifest(_Part):
         names = [name for entry in self.entries for name in entry.names]
         if len(names) > MOST_NAMES:
             raise ValueError(f"entries: more than {MOST_NAMES} names")
-        if twice := _repeated(names):
+        if twice := _find_repeated(names):
             raise ValueError(f"two models named {twice}")
         return self
 
 
-def _repeated(names: list[str]) -> str:
+def _find_repeated(names: list[str]) -> str:
     seen: set[str] = set()
     for name in names:
         if name in seen:
@@ -280,10 +280,10 @@ def parse_manifest(data: bytes, source: str) -> Manifest:
     try:
         return Manifest.model_validate_json(data, strict=True)
     except ValidationError as error:
-        raise IntegrityError(f"manifest {source}: {_shortened(validation_message(error))}") from None
+        raise IntegrityError(f"manifest {source}: {_shorten(validation_message(error))}") from None
 
 
-def _shortened(message: str, longest: int = 300) -> str:
+def _shorten(message: str, longest: int = 300) -> str:
     """A message with its middle cut out if it is long: it may quote the manifest."""
     return message if len(message) <= longest else f"{message[: longest // 2]} … {message[-longest // 2 :]}"
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from condgen_cli.errors import IntegrityError
 
-__all__ = ["PROTOCOLS", "contained", "protocol_of", "safe_path", "safe_url"]
+__all__ = ["PROTOCOLS", "check_contained", "protocol_of", "safe_path", "safe_url"]
 
 PROTOCOLS = frozenset({"file", "http", "https", "hf"})
 """What condgen opens."""
@@ -34,12 +34,12 @@ def safe_path(name: str) -> str:
             raise ValueError(f"{name!r} is not a plain relative path")
         if part[-1] in ". " or _DEVICE.fullmatch(part):
             raise ValueError(f"{name!r} is not a file name on every system")
-        if len(_encoded(part)) > _LONGEST_PART:
+        if len(_encode(part)) > _LONGEST_PART:
             raise ValueError(f"{name[:40]!r}… is too long")
     return name
 
 
-def _encoded(part: str) -> bytes:
+def _encode(part: str) -> bytes:
     try:
         return part.encode()
     except UnicodeEncodeError:
@@ -68,7 +68,7 @@ def safe_url(url: str) -> str:
     return url
 
 
-def contained(path: Path, root: Path) -> Path:
+def check_contained(path: Path, root: Path) -> Path:
     """``path`` if it lies below ``root`` once every link is followed; the root itself may be a link.
 
     Raises:

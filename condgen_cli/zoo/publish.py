@@ -126,16 +126,16 @@ def _content(path: Path, bits: int) -> bytes:
         read_header(path)
         load_weights(path)  # refuses weights that are not finite before anybody downloads them
         if bits < 32:
-            return _smaller(path, bits)
+            return _reduce_precision(path, bits)
     return path.read_bytes()
 
 
-def _smaller(path: Path, bits: int) -> bytes:
+def _reduce_precision(path: Path, bits: int) -> bytes:
     """The file with 32-bit floats stored in 16 or 8 bits, and everything else unchanged."""
     import numpy as np
     from safetensors.numpy import load_file, save
 
-    def halved(name: str, value: Any) -> Any:
+    def halve(name: str, value: Any) -> Any:
         if value.dtype != np.float32:
             return value
         with np.errstate(over="ignore"):
@@ -148,7 +148,7 @@ def _smaller(path: Path, bits: int) -> bytes:
     if bits == 8:
         weights = eight_bits(weights)
     kept = [name for name in weights if name.endswith(SCALE)]
-    return save({name: value if name in kept else halved(name, value) for name, value in weights.items()})
+    return save({name: value if name in kept else halve(name, value) for name, value in weights.items()})
 
 
 def _training_recipe(run_dir: Path, manifest: Manifest, name: str, zoo: Path) -> bytes | None:
@@ -160,7 +160,7 @@ def _training_recipe(run_dir: Path, manifest: Manifest, name: str, zoo: Path) ->
     if former and former.recipe and recipe.stages[0].get("init") in former.names:
         # the run replaces what it goes on from: that name means another model from now on
         path = zoo / former.recipe.urls[0]
-        recipe = recipe.after(parse_training_recipe(path.read_bytes(), str(path)))
+        recipe = recipe.prepend(parse_training_recipe(path.read_bytes(), str(path)))
     return recipe.to_json().encode()
 
 
@@ -192,10 +192,10 @@ def _entry(
         "sha256": hashlib.sha256(recipe).hexdigest(),
     }
     fields["aliases"] = list(dict.fromkeys([*fields.get("aliases", []), *aliases]))
-    return _validated(Entry, fields, f"entry {name}")
+    return _validate(Entry, fields, f"entry {name}")
 
 
-def _validated(model: Any, fields: Mapping[str, Any], what: str) -> Any:
+def _validate(model: Any, fields: Mapping[str, Any], what: str) -> Any:
     try:
         # by way of JSON: the manifest that is written can be read again
         return model.model_validate_json(json.dumps(fields), strict=True)
@@ -214,7 +214,7 @@ def _with_entry(manifest: Manifest, entry: Entry) -> Manifest:
     if entry not in entries:
         entries.append(entry)
     document = {"schema": SCHEMA, "entries": [other.model_dump(mode="json") for other in entries]}
-    updated: Manifest = _validated(Manifest, document, "the manifest")
+    updated: Manifest = _validate(Manifest, document, "the manifest")
     return updated
 
 

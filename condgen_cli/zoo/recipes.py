@@ -53,18 +53,18 @@ class TrainingRecipe:
 
         document = dict(self.document)
         if "stages" in document:
-            shared, stages = _factored(self.stages)
+            shared, stages = _factor(self.stages)
             del document["stages"]
             document |= {**shared, "stages": stages}
         return tomli_w.dumps(_without_nulls(document))
 
-    def after(self, earlier: TrainingRecipe) -> TrainingRecipe:
+    def prepend(self, earlier: TrainingRecipe) -> TrainingRecipe:
         """The recipe of both, this one's first stage going on from the last one of the earlier recipe."""
         stages = [{**stage, "name": name} for stage, name in zip(earlier.stages, _stage_names(earlier, ()), strict=True)]
         taken = [stage["name"] for stage in stages]
         own = [{**stage, "name": name} for stage, name in zip(self.stages, _stage_names(self, taken), strict=True)]
         renamed = {f"stage:{stage.get('name')}": f"stage:{new['name']}" for stage, new in zip(self.stages, own, strict=True)}
-        own = [_replaced(stage, renamed) for stage in own]
+        own = [_replace_texts(stage, renamed) for stage in own]
         own[0]["init"] = f"stage:{taken[-1]}"
         document: dict[str, Any] = {key: self.document[key] for key in ("name", *_OF_ALL) if key in self.document}
         document["stages"] = [{key: value for key, value in stage.items() if key not in _OF_ALL} for stage in stages + own]
@@ -107,7 +107,7 @@ def recipe_of_run(run: Path) -> TrainingRecipe | None:
         run = Path(earlier)
     whole = None
     for recipe in reversed(recipes):
-        whole = recipe.after(whole) if whole else recipe
+        whole = recipe.prepend(whole) if whole else recipe
     return whole
 
 
@@ -125,12 +125,12 @@ def _stage_names(recipe: TrainingRecipe, taken: Sequence[str]) -> list[str]:
     return names
 
 
-def _replaced(value: Any, others: Mapping[str, str]) -> Any:
+def _replace_texts(value: Any, others: Mapping[str, str]) -> Any:
     """The value with other texts in place of some."""
     if isinstance(value, dict):
-        return {key: _replaced(part, others) for key, part in value.items()}
+        return {key: _replace_texts(part, others) for key, part in value.items()}
     if isinstance(value, list):
-        return [_replaced(part, others) for part in value]
+        return [_replace_texts(part, others) for part in value]
     return others.get(value, value) if isinstance(value, str) else value
 
 
@@ -141,7 +141,7 @@ def _without_nulls(value: Any) -> Any:
     return [_without_nulls(part) for part in value if part is not None] if isinstance(value, list) else value
 
 
-def _factored(stages: Sequence[Mapping[str, Any]]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+def _factor(stages: Sequence[Mapping[str, Any]]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """Settings that all stages share, and what each has beside them, section by section.
 
     A stage goes on from the one before unless it says otherwise, so a later one that begins anew says ``init = ""``.

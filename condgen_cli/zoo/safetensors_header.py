@@ -77,7 +77,7 @@ def _header_bytes(prefix: bytes, size: int, read: Any) -> bytes:
 
 def _parse(header: bytes, size: int) -> Header:
     try:
-        document = json.loads(header.decode("utf-8"), object_pairs_hook=_distinct)
+        document = json.loads(header.decode("utf-8"), object_pairs_hook=_reject_duplicates)
     except (ValueError, RecursionError):
         raise _MalformedError("its header is not JSON") from None
     if not isinstance(document, dict):
@@ -90,7 +90,7 @@ def _parse(header: bytes, size: int) -> Header:
     return Header(tuple(tensors), metadata)
 
 
-def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _reject_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     values = dict(pairs)
     if len(values) < len(pairs):
         raise _MalformedError("a name stands twice in its header")
@@ -103,7 +103,7 @@ def _tensor(name: str, value: Any) -> Tensor:
     dtype, shape, offsets = value["dtype"], value["shape"], value["data_offsets"]
     if not isinstance(dtype, str) or dtype not in DTYPE_BYTES:
         raise _MalformedError(f"tensor {name!r:.80} is of unknown dtype {dtype!r:.40}")
-    if not _naturals(shape) or not _naturals(offsets) or len(offsets) != 2 or len(shape) > 32:
+    if not _are_naturals(shape) or not _are_naturals(offsets) or len(offsets) != 2 or len(shape) > 32:
         raise _MalformedError(f"tensor {name!r:.80} has a malformed shape or data_offsets")
     start, stop = offsets
     if stop - start != math.prod(shape) * DTYPE_BYTES[dtype]:
@@ -111,7 +111,7 @@ def _tensor(name: str, value: Any) -> Tensor:
     return Tensor(name, dtype, tuple(shape), start, stop)
 
 
-def _naturals(value: Any) -> bool:
+def _are_naturals(value: Any) -> bool:
     return isinstance(value, list) and all(type(number) is int and 0 <= number < 1 << 63 for number in value)
 
 

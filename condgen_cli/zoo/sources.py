@@ -20,7 +20,7 @@ from condgen_cli.specs import ManifestSpec, package_file
 from condgen_cli.terminal import console
 from condgen_cli.zoo.fetch import fetch_bytes
 from condgen_cli.zoo.manifest import Entry, File, Manifest, is_web_page, parse_manifest
-from condgen_cli.zoo.names import contained, protocol_of
+from condgen_cli.zoo.names import check_contained, protocol_of
 from condgen_cli.zoo.store import Store
 
 if TYPE_CHECKING:
@@ -28,11 +28,11 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ANSWER_SECONDS",
-    "Named",
     "Origin",
     "Source",
+    "UnreadSource",
     "all_sources",
-    "bundled",
+    "bundled_source",
     "local_source",
     "plugin_zoos",
     "remote_source",
@@ -69,7 +69,7 @@ class Source:
         return {name: entry for entry in self.manifest.entries for name in entry.names}
 
     @property
-    def installed(self) -> bool:
+    def is_installed(self) -> bool:
         """Whether it came with condgen or a plugin."""
         return self.origin != "user"
 
@@ -82,7 +82,7 @@ class Source:
         if isinstance(self.base, str):
             return self.base + quote(relative)
         path = self.base / relative
-        return path if self.installed else contained(path, self.base)
+        return path if self.is_installed else check_contained(path, self.base)
 
     def places(self, file: File) -> list[Path]:
         """Where the file may lie on this machine already, beside the manifest."""
@@ -96,7 +96,7 @@ class Source:
 
 
 @dataclass(frozen=True)
-class Named:
+class UnreadSource:
     """A zoo that somebody names, and that has not been read.
 
     Args:
@@ -112,17 +112,17 @@ class Named:
     read: Callable[[bool], Source]
 
 
-def all_sources(settings: Settings, store: Store) -> list[Named]:
+def all_sources(settings: Settings, store: Store) -> list[UnreadSource]:
     """The settings' zoos, then the bundled one, then plugins', of which those on this machine come first. Nothing is read."""
     from condgen_cli.registry.plugins import manager
 
-    of_user = [_of_user(zoo, settings, store) for zoo in settings.zoos]
-    of_condgen = Named("bundled", "bundled", False, lambda offline: bundled())
+    of_user = [_user_source(zoo, settings, store) for zoo in settings.zoos]
+    of_condgen = UnreadSource("bundled", "bundled", False, lambda offline: bundled_source())
     of_plugins = [zoo for _, zoo in plugin_zoos(manager(), settings, store)]
     return [*of_user, of_condgen, *sorted(of_plugins, key=lambda zoo: zoo.remote)]
 
 
-def bundled() -> Source:
+def bundled_source() -> Source:
     """The zoo that ships with condgen: in the package when installed, in the repository when that is used in place."""
     package = Path(condgen_cli.__file__).parent
     for folder in (package / "_zoo", package.parent / "zoo"):
@@ -162,7 +162,7 @@ def remote_source(url: str, store: Store, offline: bool, name: str = "", origin:
         NotFoundError, InputError: if there is none at the URL, or it is too large.
     """
     url = f"{url}manifest.json" if url.endswith("/") else url
-    data = _copied(url, store) if offline else _downloaded(url, store)
+    data = _read_copy(url, store) if offline else _download(url, store)
     manifest = parse_manifest(data, url)
     _forbid_local_files(manifest, url)
     if not offline:
@@ -170,7 +170,7 @@ def remote_source(url: str, store: Store, offline: bool, name: str = "", origin:
     return Source(name or url, manifest, url.partition("?")[0].rpartition("/")[0] + "/", origin)
 
 
-def _downloaded(url: str, store: Store) -> bytes:
+def _download(url: str, store: Store) -> bytes:
     copy = store.last_manifest(url)
     try:
         data = fetch_bytes(url, LARGEST_MANIFEST, SEEN_SECONDS if copy else ANSWER_SECONDS, attempts=1 if copy else 2)
@@ -186,7 +186,7 @@ def _downloaded(url: str, store: Store) -> bytes:
     return copy
 
 
-def _copied(url: str, store: Store) -> bytes:
+def _read_copy(url: str, store: Store) -> bytes:
     data = store.last_manifest(url)
     if data is None:
         raise NetworkError(f"{url} is not on this machine, and the network is off", "run it once without --offline")
@@ -200,23 +200,23 @@ def _forbid_local_files(manifest: Manifest, url: str) -> None:
                 raise IntegrityError(f"manifest {url}: {entry.id} wants a file of this machine, {file.urls[0]}")
 
 
-def _of_user(zoo: str, settings: Settings, store: Store) -> Named:
+def _user_source(zoo: str, settings: Settings, store: Store) -> UnreadSource:
     if protocol_of(zoo) == "file":
-        return Named(zoo, "user", False, lambda offline: local_source(Path(url2pathname(urlsplit(zoo).path)), zoo))
+        return UnreadSource(zoo, "user", False, lambda offline: local_source(Path(url2pathname(urlsplit(zoo).path)), zoo))
     if protocol_of(zoo):
-        return Named(zoo, "user", True, lambda offline: remote_source(zoo, store, offline or settings.offline))
-    return Named(zoo, "user", False, lambda offline: local_source(expanded(zoo, "the zoo")))
+        return UnreadSource(zoo, "user", True, lambda offline: remote_source(zoo, store, offline or settings.offline))
+    return UnreadSource(zoo, "user", False, lambda offline: local_source(expanded(zoo, "the zoo")))
 
 
-def plugin_zoos(plugins: Plugins, settings: Settings, store: Store) -> Iterator[tuple[str, Named]]:
+def plugin_zoos(plugins: Plugins, settings: Settings, store: Store) -> Iterator[tuple[str, UnreadSource]]:
     """The zoos that plugins bring, each after the name of its plugin."""
     for name, spec in plugins.manifests.items():
         registered = (one.name for one in plugins.plugins if name in one.registered.get("condgen_register_manifests", ()))
         plugin = next(registered, name)
-        yield plugin, _of_plugin(f"{name} (plugin {plugin})", spec, settings, store)
+        yield plugin, _plugin_source(f"{name} (plugin {plugin})", spec, settings, store)
 
 
-def _of_plugin(name: str, spec: ManifestSpec, settings: Settings, store: Store) -> Named:
+def _plugin_source(name: str, spec: ManifestSpec, settings: Settings, store: Store) -> UnreadSource:
     def read(offline: bool) -> Source:
         try:
             if spec.url:
@@ -228,4 +228,4 @@ def _of_plugin(name: str, spec: ManifestSpec, settings: Settings, store: Store) 
         except (Exception, SystemExit) as error:  # importing a package runs it
             raise PluginError(told(error), "condgen plugin doctor") from error
 
-    return Named(name, "plugin", bool(spec.url), read)
+    return UnreadSource(name, "plugin", bool(spec.url), read)

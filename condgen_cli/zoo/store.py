@@ -14,7 +14,7 @@ from condgen_cli.files import write_atomically
 from condgen_cli.zoo.fetch import Expected, fetch, storage_errors
 from condgen_cli.zoo.locks import leftovers
 from condgen_cli.zoo.manifest import File
-from condgen_cli.zoo.names import contained
+from condgen_cli.zoo.names import check_contained
 from condgen_cli.zoo.safetensors_header import read_header
 
 __all__ = ["Store", "problem_with"]
@@ -42,7 +42,7 @@ class Store:
             IntegrityError: if a link there leads out of the store.
         """
         blobs = self.root / "blobs" / "sha256"
-        return contained(blobs / file.sha256[:2] / file.sha256, self.root)
+        return check_contained(blobs / file.sha256[:2] / file.sha256, self.root)
 
     def has(self, file: File) -> bool:
         """Whether a file of the right size is there for this user; its hash is not looked at."""
@@ -62,17 +62,17 @@ class Store:
             CondgenError: if the store is another user's, who has not opened it.
         """
         path = self.path(file)
-        with self.reading():
+        with self.read_errors():
             return path if path.is_file() else None
 
     def problem(self, file: File) -> str:
         """What is wrong with the file that is there, see ``problem_with``. Raises what ``find`` does."""
         path = self.path(file)
-        with self.reading():
+        with self.read_errors():
             return problem_with(path, file)
 
     @contextmanager
-    def reading(self) -> Iterator[None]:
+    def read_errors(self) -> Iterator[None]:
         """Turn the refusal to read what another user has put into the store into one clear line."""
         try:
             yield

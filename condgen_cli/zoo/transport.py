@@ -131,7 +131,7 @@ def _open_http(url: str, offset: int, validator: str, seconds: float | None, wai
         headers["Range"] = f"bytes={offset}-"
         if validator:
             headers["If-Range"] = validator
-    response = _redirected(url, headers, seconds)
+    response = _follow_redirects(url, headers, seconds)
     start, total = _extent(response)
     if response.status == 416 or start not in (0, offset):
         response.close()
@@ -142,12 +142,12 @@ def _open_http(url: str, offset: int, validator: str, seconds: float | None, wai
     return Body(url, response, start, total, waiting, _validator(response.headers), "" if encoding == "identity" else encoding)
 
 
-def _redirected(url: str, headers: Mapping[str, str], seconds: float | None) -> BaseHTTPResponse:
+def _follow_redirects(url: str, headers: Mapping[str, str], seconds: float | None) -> BaseHTTPResponse:
     """The response that a URL leads to. Each step has the proxy that is set for it, and stays within HTTP."""
     address = _of_hub(url) if protocol_of(url) == "hf" else url
     for _ in range(MOST_REDIRECTS):
         with _errors(address):
-            response = _asked(address, headers, seconds)
+            response = _request(address, headers, seconds)
             target = response.get_redirect_location()
             if not target:
                 if not (200 <= response.status < 300 or (response.status == 416 and "Range" in headers)):
@@ -161,7 +161,7 @@ def _redirected(url: str, headers: Mapping[str, str], seconds: float | None) -> 
     raise NetworkError(f"{url} redirects in circles")
 
 
-def _asked(address: str, headers: Mapping[str, str], seconds: float | None) -> BaseHTTPResponse:
+def _request(address: str, headers: Mapping[str, str], seconds: float | None) -> BaseHTTPResponse:
     """What a server answers to one request, its body still to be read."""
     import urllib3
 
@@ -228,10 +228,10 @@ def _errors(url: str) -> Iterator[None]:
     except (CondgenError, Interrupted):
         raise
     except Exception as error:
-        raise _translated(url, error) from error
+        raise _translate(url, error) from error
 
 
-def _translated(url: str, error: Exception) -> Exception:
+def _translate(url: str, error: Exception) -> Exception:
     if isinstance(error, FileNotFoundError):
         return NotFoundError(f"{url} does not exist")
     if isinstance(error, OSError):  # of a file; those of connections are wrapped

@@ -24,11 +24,11 @@ class Waiting:
 
     def __init__(self, what: str) -> None:
         self._what = what
-        self._told = False
+        self._shown = False
         self._timer: threading.Timer | None = None
 
     def __enter__(self) -> Waiting:
-        if not self._told:
+        if not self._shown:
             self._timer = threading.Timer(PATIENCE, self._tell)
             self._timer.daemon = True
             self._timer.start()
@@ -39,5 +39,5 @@ class Waiting:
             self._timer.cancel()
 
     def _tell(self) -> None:
-        self._told = True
+        self._shown = True
         console.info(f"waiting for {self._what} …")
