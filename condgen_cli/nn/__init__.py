@@ -1,4 +1,4 @@
-"""Layers that the plugins share: match functions, attention, recurrent layers, the recurrent decoder."""
+"""Layers that plugins share: match functions, attention, recurrent layers, the recurrent decoder."""
 
 from condgen_cli.nn.attention import Attention, LocationAttention, make_attention
 from condgen_cli.nn.cache import CACHE

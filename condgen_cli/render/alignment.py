@@ -1,4 +1,4 @@
-"""Attention of tokens over tokens in the terminal: an alignment matrix with a column for each source token."""
+"""Attention over tokens in the terminal: an alignment matrix with a column for each source token."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ __all__ = ["alignment"]
 _WIDEST_COLUMN = 13
 _MOST_BLOCKS = 8
 _NARROWEST_NAME = 4
-"""Columns that the strongest token's name needs at the end of a line to be worth writing."""
+"""Minimum width in columns for the name of the strongest token at the end of a line."""
 
 
 @dataclass(frozen=True)
 class _Layout:
-    """How the matrix is cut.
+    """The layout of the matrix.
 
     Args:
-        left: columns for the steps' names.
-        widths: of each position's column, the space after it included.
-        blocks: positions (start, end) that stand beside each other.
-        upright: whether names stand on one line above their columns; else they are written downwards.
+        left: width of the steps' names, in terminal columns.
+        widths: width of each position, in terminal columns with a space after it.
+        blocks: ranges (start, end) of positions, each drawn side by side.
+        upright: whether names are on one line above their columns; otherwise they are written downwards.
     """
 
     left: int
@@ -43,9 +43,9 @@ class _Layout:
 
 
 def alignment(panel: Panel, width: int, color: bool) -> Lines | None:
-    """Steps down, positions across, each step scaled to its largest weight; that and its position's name end the line.
+    """A matrix with steps down and positions across, each step scaled to its largest weight, which ends its line.
 
-    Columns that don't fit go to further blocks below, as in a wide table. None if there would be more than eight of them.
+    Columns that don't fit go to further blocks below, as in a wide table. None if more than eight blocks were needed.
     """
     layout = _layout(panel, width)
     if len(layout.blocks) > _MOST_BLOCKS:
@@ -63,7 +63,7 @@ def alignment(panel: Panel, width: int, color: bool) -> Lines | None:
 
 
 def _layout(panel: Panel, width: int) -> _Layout:
-    """Names on one line if that takes no more blocks than names written downwards."""
+    """The layout with names on one line, if it has no more blocks than that with names written downwards."""
     names = [str(name) for name in panel.axes[0].labels]
     left = min(max(map(cell_len, panel.steps)), max(6, min(16, width // 3)))
     room = max(3, width - left - 8)
@@ -77,7 +77,7 @@ def _layout(panel: Panel, width: int) -> _Layout:
 
 
 def _cut_blocks(widths: Sequence[int], room: int) -> tuple[tuple[int, int], ...]:
-    """As few blocks as fit in ``room`` columns, of about equal width."""
+    """The smallest number of blocks that fit into ``room`` columns, of about equal width."""
     count = len(_fill_blocks(widths, room))
     limit = next(limit for limit in range(-(-sum(widths) // count), room + 1) if len(_fill_blocks(widths, limit)) <= count)
     return _fill_blocks(widths, limit)
@@ -106,7 +106,7 @@ def _headings(panel: Panel, layout: _Layout, block: tuple[int, int]) -> Lines:
 
 @dataclass(frozen=True)
 class _Row:
-    """A step: its name, its cells as one text, where each position's cell starts in it, and what ends the line."""
+    """A step: its name, its cells as one text, the start of each position's cell, and the end of the line."""
 
     name: Text
     cells: Text
@@ -115,7 +115,7 @@ class _Row:
     end: Text
 
     def line(self, block: tuple[int, int]) -> Text:
-        """Only the block that holds the strongest position says its weight and name."""
+        """The line of the step in a block; its end is only in the block with the strongest position."""
         first, last = block
         cells = self.cells[self.starts[first] : self.starts[last]]
         line = Text("").append_text(self.name).append("|", "dim").append_text(cells).append("|", "dim")

@@ -1,4 +1,4 @@
-"""Attention as a figure: the picture and one lit copy for each step, or a heat map where positions lie in a row."""
+"""Attention as a figure: the picture with a lit copy for each step, or a heat map for positions in a row."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from condgen_cli.render.ticks import ticks
 __all__ = ["figure"]
 
 _AREA = 480 * 360
-"""Pixels of one picture in the figure."""
+"""Area in pixels of a picture in the figure."""
 _LONGEST_PANEL, _NARROWEST_PANEL = 1000, 200
 _MARGIN, _GAP = 56, 36
 _INK, _FAINT, _PAPER = (28, 28, 32), (112, 112, 122), (255, 255, 255)
@@ -34,15 +34,15 @@ _CELL, _BROADEST_CELL = 44, 130
 _SEAM = 8
 _FRAME = (190, 190, 196)
 _BAND = 2
-"""Pixels of a spectrogram's row."""
+"""Height in pixels of a spectrogram's row."""
 _MOST_TOKENS = 200
-"""Up to so many tokens each has room for its name, and the matrix grows beyond the longest side."""
+"""Up to this number of tokens, each has room for its name, and the matrix may exceed the longest side."""
 
 
 def figure(generation: Generation, title: str) -> Image.Image:
-    """The figure as an RGB picture: panels (one a head or hop) below each other, under the output and the title.
+    """The figure as an RGB picture: the output, the title, and the panels (one per head or hop) below each other.
 
-    Panel after panel, a grid becomes pictures in reading order, the unlit one first; a row of positions becomes a heat map.
+    A grid becomes pictures in reading order, the original one first; a row of positions becomes a heat map.
     """
     parts = [_panel(panel, generation) for panel in panels(generation)]
     width = max(_NARROWEST, *(part.width for part in parts))
@@ -76,7 +76,7 @@ def _pictures(panel: Panel, generation: Generation) -> Image.Image:
 
 
 def _panel_size(image: Image.Image) -> tuple[int, int]:
-    """The picture's proportions at about the area of every other figure's panels; very long ones are smaller."""
+    """The size of a picture in the figure: its aspect ratio, at the same area for all pictures but very long ones."""
     scale = min(math.sqrt(_AREA / (image.width * image.height)), _LONGEST_PANEL / max(image.size))
     return max(round(scale * image.width), 1), max(round(scale * image.height), 1)
 
@@ -87,7 +87,7 @@ def _facts(panel: Panel, generation: Generation, step: int) -> str:
 
 
 def _add_caption(image: Image.Image, word: str, facts: str) -> Image.Image:
-    """The word above its picture, and in small type what there is to say about it."""
+    """Add a word above its picture, with facts in small type."""
     head, width = _WORD + _SMALL + 22, max(image.width, _NARROWEST_PANEL)
     panel = Image.new("RGB", (width, head + image.height), _PAPER)
     draw = ImageDraw.Draw(panel)
@@ -98,7 +98,7 @@ def _add_caption(image: Image.Image, word: str, facts: str) -> Image.Image:
 
 
 def _sheet(panels: list[Image.Image]) -> Image.Image:
-    """Panels in reading order, in as many columns as bring the sheet nearest to 3:2."""
+    """Panels in reading order, with the number of columns that brings the sheet closest to 3:2."""
     width, height = panels[0].width + _GAP, panels[0].height + _GAP
 
     def mismatch(columns: int) -> float:
@@ -117,7 +117,7 @@ def _sheet(panels: list[Image.Image]) -> Image.Image:
 
 
 def _heat_map(panel: Panel, sound: Track | None) -> Image.Image:
-    """Steps down, positions across, each step scaled to its largest weight; above them, the sound's spectrogram."""
+    """A heat map with steps down and positions across, each step scaled to its largest weight, below the spectrogram."""
     pooled, size = sum_bins(panel.weights, _MOST_COLUMNS)
     pooled, step_size = sum_bins(pooled, _MOST_ROWS, axis=0)
     rows, columns = pooled.shape
@@ -126,7 +126,7 @@ def _heat_map(panel: Panel, sound: Track | None) -> Image.Image:
     names = _step_names([panel.steps[row * step_size] for row in range(rows)], down)
     marks = _marks(panel.axes[0], size, across, body.width)
     if sound:
-        # below a spectrogram a mark is where its position begins, not in the middle of it
+        # below a spectrogram, marks are at the beginning of their position, not in its middle
         marks = [(middle - across / 2, image) for middle, image in marks]
         spectrogram = _spectrogram(sound, size, body.width)
         body = _stack([spectrogram, body], _SEAM)
@@ -136,13 +136,15 @@ def _heat_map(panel: Panel, sound: Track | None) -> Image.Image:
 
 
 def _film(panel: Panel, body: Image.Image, across: int, down: int) -> Image.Image:
-    """The strip of each step beside its name, below the frames with their times."""
+    """The frames with their times, and below them a strip of frames for each step beside its name."""
     names = [((row + 0.5) * down, _shorten(step, _SMALL, _LONGEST_NAME)) for row, step in enumerate(panel.steps, 1)]
     return _add_labels(body, names, _marks(panel.axes[0], 1, across, body.width), f"{panel.axes[0].name}s and their times")
 
 
 def _hops(panel: Panel) -> Image.Image:
-    """Sentences down, hops across, each hop scaled to its largest weight; of very many sentences only the strongest."""
+    """A heat map with sentences down and hops across, each hop scaled to its largest weight; at most the 200 strongest
+    sentences.
+    """
     strongest = np.argsort(-panel.weights.max(0), kind="stable")[:_MOST_TOKENS]
     shown = np.sort(strongest)
     relative = panel.relative()[:, shown].T
@@ -162,12 +164,12 @@ def _hops(panel: Panel) -> Image.Image:
     marks = [((hop + 0.5) * across, _line(f"{panel.step_axis[0]} {step}", _SMALL)) for hop, step in enumerate(panel.steps)]
     note = panel.axes[0].name
     if len(shown) < len(panel.axes[0]):
-        note = f"the {len(shown)} of {len(panel.axes[0])} that are attended to most"
+        note = f"the {len(shown)} of {len(panel.axes[0])} with the highest attention"
     return _add_labels(colors, names, marks, note)
 
 
 def _tape(panel: Panel) -> Image.Image:
-    """Slots down, from the first to the last that is looked at, steps across, all scaled to the largest weight."""
+    """A heat map with slots down, from the first to the last that is attended to, and steps across, all on one scale."""
     relative = relative_weights(panel)
     used = np.flatnonzero(relative.max(1) >= FAINT)
     first, last = (int(used[0]), int(used[-1]) + 1) if len(used) else (0, len(relative))
@@ -190,7 +192,7 @@ def _spectrogram(sound: Track, size: int, width: int) -> Image.Image:
 
 
 def _frequencies(rate: int, height: int) -> list[tuple[float, str]]:
-    """Frequencies as lines of type that don't touch: (middle of the line in pixels, name)."""
+    """Labels of frequencies that don't overlap: (middle of the line in pixels, name)."""
     found: list[tuple[float, str]] = []
     for place, name in kilohertz(rate):
         middle = (1 - place) * height
@@ -200,7 +202,7 @@ def _frequencies(rate: int, height: int) -> list[tuple[float, str]]:
 
 
 def _across(axis: Axis, columns: int) -> int:
-    """Pixels of a column: enough for its token's name if all names fit beside each other."""
+    """Width in pixels of a column: enough for its token's name, if all names fit side by side."""
     if axis.kind != "tokens" or columns < len(axis):
         return _pixels(columns, 1)
     broadest = math.ceil(max(text_width(str(name), _SMALL) for name in axis.labels)) + 14
@@ -219,20 +221,20 @@ def _heat(weights: Weights) -> Image.Image:
 
 
 def _colorize(relative: Weights) -> Image.Image:
-    """Values from 0 to 1 as pixels."""
+    """A picture with a pixel for each value from 0 to 1, in the colours of heat maps."""
     palette = np.array([heat_color(level / 255) for level in range(256)], np.uint8)
     return Image.fromarray(palette[np.rint(relative * 255).astype(int)])
 
 
 def _step_names(steps: list[str], down: int) -> list[tuple[float, str]]:
-    """As many steps as lines of type fit: (middle of the row in pixels, name)."""
+    """Labels of as many steps as fit without overlap: (middle of the row in pixels, name)."""
     every = -(-(_SMALL + 4) // down)
     names = [_shorten(step, _SMALL, _LONGEST_NAME) for step in steps]
     return [((row + 0.5) * down, names[row]) for row in range(0, len(steps), every)]
 
 
 def _marks(axis: Axis, size: int, across: int, width: int) -> list[tuple[float, Image.Image]]:
-    """Positions named above the matrix: (middle of the column in pixels, the name as a picture), upright if they fit so."""
+    """Labels of positions above the matrix: (middle of the column in pixels, name as a picture), horizontal if they fit."""
     room = 64 if axis.kind == "time" else _SMALL + 4
     found = [(position // size, _shorten(name, _SMALL, _LONGEST_NAME)) for position, name in ticks(axis, width // room)]
     upright = axis.kind == "time" or all(text_width(name, _SMALL) <= across for _, name in found)
@@ -241,7 +243,7 @@ def _marks(axis: Axis, size: int, across: int, width: int) -> list[tuple[float, 
 
 
 def _downwards(name: str) -> Image.Image:
-    """A name turned by a right angle; in scripts that are also written downwards, letter below letter."""
+    """A name rotated by 90 degrees; in scripts that are also written downwards, letter below letter."""
     clusters = letters(name, 2)
     wide = all(unicodedata.east_asian_width(cluster[0]) in ("W", "F") for cluster in clusters)
     if wide and all(text_width(cluster, _SMALL) <= _SMALL + 4 for cluster in clusters):
@@ -294,7 +296,7 @@ def _line(text: str, size: int, *, bold: bool = False, color: Color = _INK) -> I
 
 
 def _paragraph(text: str, size: int, width: int, *, bold: bool = False, color: Color = _INK) -> Image.Image | None:
-    """Text broken to a width; None if it is empty."""
+    """Text wrapped to a width in pixels; None if it is empty."""
     if not text.strip():
         return None
     pixels = max(size * 0.62, text_width(text, size, bold) / len(text))

@@ -1,4 +1,4 @@
-"""A memory that is written to while heads look into it, as a tape: slots down, steps across, as in Graves et al. 2014."""
+"""Attention over the slots of a writable memory, drawn as a tape: slots down, steps across, as in Graves et al. 2014."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from condgen_cli.render.template import fill_page, script_json
 __all__ = ["FAINT", "Tape", "as_arrays", "is_tape", "relative_weights", "tape_lines", "tape_page"]
 
 FAINT = 0.05
-"""Share of a map's largest weight below which a slot counts as not looked at."""
+"""Share of a map's largest weight below which a slot counts as not attended to."""
 
 SPREAD = 0.15
-"""Largest weight below which a head looks at no slot in particular: as a tape it would be a grey wall."""
+"""Largest weight below which a head attends to no slot in particular, so that it isn't drawn."""
 
 
 @dataclass(frozen=True)
 class Tape:
-    """What slots hold, step by step: the condition (``Generation.condition``) of maps over slots.
+    """The contents of a memory's slots in each step: the condition (``Generation.condition``) of maps over slots.
 
     Args:
-        contents: (steps, slots, size), after what each step writes.
-        erase, add: (steps, heads, size), what each head takes away, as a share, and adds.
+        contents: (steps, slots, size) contents after the write of each step.
+        erase, add: (steps, heads, size) erase vector, in [0, 1], and add vector of each write head.
     """
 
     contents: NDArray[np.float32]
@@ -40,26 +40,26 @@ class Tape:
 
 
 def is_tape(panel: Panel, generation: Generation) -> bool:
-    """Whether a panel's positions are slots of a memory that is written to."""
+    """Whether a panel's positions are the slots of a writable memory."""
     return isinstance(generation.condition, Tape) and [axis.kind for axis in panel.axes] == ["slots"]
 
 
 def relative_weights(panel: Panel) -> Floats:
-    """Weights (slots, steps) as shares of the panel's largest."""
+    """Weights (slots, steps) divided by the panel's largest weight."""
     peak = panel.weights.max(initial=0.0)
     return np.ascontiguousarray(panel.weights.T) / (peak if peak > 0 else 1.0)
 
 
 def as_arrays(generation: Generation) -> dict[str, NDArray[np.float32]]:
-    """What a tape holds, by name, for files of data; nothing without one."""
+    """The arrays of a generation's tape by name, for data files; empty without a tape."""
     tape = generation.condition
     return {"contents": tape.contents, "erase": tape.erase, "add": tape.add} if isinstance(tape, Tape) else {}
 
 
 def tape_lines(panel: Panel, width: int, color: bool, levels: str) -> Lines:
-    """Slots down, steps across, what a step reads or writes above its column; slots that are never looked at are left out.
+    """A tape with slots down and steps across, each step's token above its column; slots without attention are left out.
 
-    Steps that don't fit beside each other go on below. A head that looks at no slot in particular is told in a line.
+    Steps that don't fit side by side continue below. A head that attends to no slot in particular is one line of text.
     """
     peak = panel.weights.max(initial=0.0)
     if peak < SPREAD:
@@ -93,10 +93,10 @@ def _block(relative: Floats, steps: tuple[str, ...], names: list[str], across: i
 
 
 def tape_page(generation: Generation, title: str) -> str:
-    """A self-contained page: the weights of all heads, and at the step that a slider chooses the memory's contents, what was
-    taken away from it and what was added.
+    """A self-contained page: the weights of all heads, and the memory's contents, erase and add vectors at a step that a slider
+    selects.
 
-    Contents are told to 1/254 of the largest.
+    Contents are rounded to 1/254 of the largest.
     """
     tape = generation.condition
     assert isinstance(tape, Tape)
@@ -117,7 +117,7 @@ def tape_page(generation: Generation, title: str) -> str:
 
 
 def _encode_signed(values: NDArray[np.float32]) -> dict[str, Any]:
-    """Numbers of either sign as bytes, 127 for 0."""
+    """Encode signed numbers as bytes, with 127 for 0."""
     largest = float(np.abs(values).max(initial=0.0)) or 1.0
     return {"largest": round(largest, 4), "cells": _encode_bytes(values / largest / 2, 127)}
 

@@ -1,4 +1,4 @@
-"""What is wrong with the zoos of plugins: those that can't be read, and models that another zoo hides."""
+"""Problems of plugins' zoos: zoos that can't be read, and models that are hidden by another zoo."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["zoo_problems"]
 
 
 def zoo_problems(plugins: Plugins) -> Iterator[Problem]:
-    """For ``condgen plugin doctor``: problems of the zoos that plugins bring; one that is remote is asked for."""
+    """Problems of plugins' zoos, for ``condgen plugin doctor``; remote zoos are read."""
     current = settings.current()
     taken = dict.fromkeys(bundled_source().names, "condgen")
     zoos = sorted(plugin_zoos(plugins, current, Store(current.home)), key=lambda zoo: zoo[1].remote)
@@ -35,7 +35,7 @@ def zoo_problems(plugins: Plugins) -> Iterator[Problem]:
 
 
 def _hidden_names(source: Source, taken: dict[str, str]) -> Iterator[tuple[str, str]]:
-    """Names of the source's that are taken, each with whose it is; of an entry whose id is taken nothing else counts."""
+    """Names of the source's models that are taken, with their owners; if an id is taken, its aliases are left out."""
     for entry in source.manifest.entries:
         for name in [entry.id] if entry.id in taken else entry.aliases:
             if name in taken:
