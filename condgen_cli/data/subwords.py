@@ -65,8 +65,8 @@ class SubwordVocabulary:
 
         Args:
             texts: texts in all languages that share the vocabulary.
-            size: number of tokens, with the special tokens. There are fewer if the texts contain no more pairs that occur twice,
-                and more if there are more characters than this.
+            size: number of tokens, with the special tokens. There are fewer if no more pairs occur twice, and more if there are
+                more characters than this.
         Raises:
             UsageError: if ``size`` only leaves room for the special tokens.
         """

@@ -17,9 +17,9 @@ def missing_end(file: IO[bytes]) -> str:
 
     Args:
         file: seekable file; it is at its beginning afterwards.
-        """
-        size = file.seek(0, os.SEEK_END)
-        end = announced_size(file)
+    """
+    size = file.seek(0, os.SEEK_END)
+    end = announced_size(file)
     if end is None:
         return "its end is missing"
     return f"{end - size:,} of {end:,} bytes are missing" if end > size else ""

@@ -40,8 +40,8 @@ class Store:
 
         Raises:
             IntegrityError: if a link leads out of the store.
-            """
-            blobs = self.root / "blobs" / "sha256"
+        """
+        blobs = self.root / "blobs" / "sha256"
         return check_contained(blobs / file.sha256[:2] / file.sha256, self.root)
 
     def has(self, file: File) -> bool:
