@@ -212,7 +212,7 @@ def _train(run: Run, data_dir: Path | None, device: str) -> dict[str, Any]:
 
 
 def _check_same(run: Run) -> None:
-    """Make sure that a run has the same recipe. Unlike ``train --resume``, more epochs are refused: the schedule would differ."""
+    """Make sure that a run has the same recipe. More epochs, which ``train --resume`` allows, would change the schedule."""
     old, new = read_recipe(run.folder / "recipe.json"), run.recipe
     if old != new:
         parts = [name for name in Recipe.model_fields if getattr(old, name) != getattr(new, name)]

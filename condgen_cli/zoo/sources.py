@@ -183,7 +183,7 @@ def _download(url: str, store: Store) -> bytes:
         if copy is None or not is_web_page(data):
             return data
         problem = f"{url} is a web page, perhaps the login page of a network"
-        console.warn(f"{problem}; using the copy of an earlier download")
+    console.warn(f"{problem}; using the copy of an earlier download")
     return copy
 
 

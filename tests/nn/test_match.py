@@ -148,9 +148,9 @@ def trusting(name: str) -> MatchFunction:
 @pytest.mark.usefixtures("own")
 def test_a_users_own_by_reference_where_the_user_trusts_it() -> None:
     assert isinstance(trusting("own_match:Own"), Own)
-    with pytest.raises(UsageError, match="is no match function"):
+    with pytest.raises(UsageError, match="is not a match function"):
         trusting("own_match:VALUES")
-    with pytest.raises(UsageError, match="is no match function"):
+    with pytest.raises(UsageError, match="is not a match function"):
         trusting("os:system")
     with pytest.raises(PluginError, match="cannot import no_such_module"):
         trusting("no_such_module:Match")
