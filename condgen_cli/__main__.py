@@ -12,7 +12,7 @@ def main() -> None:
     # imports make objects by the hundred thousand that stay: looking for garbage among them takes a fifth of `import torch`
     gc.set_threshold(400_000)
     from condgen_cli.cli.app import run
-    from condgen_cli.terminal.stdout import prepare_streams
+    from condgen_cli.files.stdout import prepare_streams
 
     prepare_streams()
     code = run(sys.argv[1:])

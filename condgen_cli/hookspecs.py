@@ -9,8 +9,8 @@ import pluggy
 
 from condgen_cli.specs import (
     CommandSpec,
+    ComparisonSpec,
     DatasetSpec,
-    ExperimentSpec,
     InspectorSpec,
     ManifestSpec,
     MatchFunctionSpec,
@@ -60,7 +60,7 @@ def condgen_register_recipes() -> list[RecipeSpec]:  # type: ignore[empty-body]
 
 
 @hookspec
-def condgen_register_experiments() -> list[ExperimentSpec]:  # type: ignore[empty-body]
+def condgen_register_comparisons() -> list[ComparisonSpec]:  # type: ignore[empty-body]
     """Comparisons of variants that ship with the plugin."""
 
 

@@ -9,7 +9,21 @@ from pathlib import Path
 
 from condgen_cli.errors import CondgenError, UsageError
 
-__all__ = ["Settings", "current", "debugging", "expanded", "forget_shared", "plugins_enabled", "shared", "store_folder", "use"]
+__all__ = [
+    "RUNS",
+    "Settings",
+    "current",
+    "debugging",
+    "expanded",
+    "forget_shared",
+    "plugins_enabled",
+    "shared",
+    "store_folder",
+    "use",
+]
+
+RUNS = Path("runs")
+"""The folder that training writes its runs into, unless the user names another."""
 
 _ON = frozenset({"1", "true", "yes", "on"})
 _OFF = frozenset({"", "0", "false", "no", "off"})

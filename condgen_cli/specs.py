@@ -17,8 +17,8 @@ __all__ = [
     "OPTION_GROUPS",
     "Archive",
     "CommandSpec",
+    "ComparisonSpec",
     "DatasetSpec",
-    "ExperimentSpec",
     "InspectorSpec",
     "ManifestSpec",
     "MatchFunctionSpec",
@@ -318,8 +318,8 @@ class RecipeSpec(NamedTuple):
     help: str = ""
 
 
-class ExperimentSpec(NamedTuple):
-    """A comparison that ships with a plugin, for ``condgen experiment``: ``package`` and the file's name in it."""
+class ComparisonSpec(NamedTuple):
+    """A comparison that ships with a plugin, for ``condgen comparison``: ``package`` and the file's name in it."""
 
     name: str
     task: str

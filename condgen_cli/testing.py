@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from condgen_cli.registry.doctor import plugin_problems
+from condgen_cli.cli.doctor import plugin_problems
 from condgen_cli.registry.entry_points import EntryPoint
 
 if TYPE_CHECKING:

@@ -183,8 +183,8 @@ def _weights() -> list[bytes]:
 
 
 def _read_weights(path: Path) -> None:
+    from condgen_cli.files.safetensors_header import read_header
     from condgen_cli.files.weights import load_weights
-    from condgen_cli.zoo.safetensors_header import read_header
 
     read_header(path)
     load_weights(path)

@@ -12,7 +12,7 @@ import pytest
 
 from condgen_cli import __version__
 from condgen_cli.cli.app import run
-from condgen_cli.cli.commands import CORE
+from condgen_cli.registry.core_commands import CORE
 from condgen_cli.terminal import console
 
 HEAVY = {"torch", "numpy", "pydantic", "rich", "PIL", "matplotlib", "pandas"}
@@ -332,7 +332,7 @@ def test_a_terminal_tells_how_wide_it_is(condgen_env):
 
     main, terminal = pty.openpty()
     fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 123, 0, 0))
-    code = "from condgen_cli.terminal import console, stdout; stdout.prepare_streams(); print(console.width())"
+    code = "from condgen_cli.files import stdout; from condgen_cli.terminal import console; stdout.prepare_streams(); print(console.width())"
     env = {name: value for name, value in condgen_env.items() if name != "COLUMNS"}
     subprocess.run([sys.executable, "-c", code], stdin=terminal, stdout=terminal, stderr=terminal, env=env, check=True)
     assert os.read(main, 100).split() == [b"123"]

@@ -21,9 +21,9 @@ from condgen_cli.data.content import Kind, check_kind, kind_of
 from condgen_cli.data.video import load_clip
 from condgen_cli.errors import InputError, NotFoundError, UsageError
 from condgen_cli.files.inputs import forget_inputs, refuse_input
+from condgen_cli.files.sources import Failure, Source
 from condgen_cli.inputs.expansion import expand, natural
 from condgen_cli.inputs.lines import text_inputs
-from condgen_cli.inputs.sources import Failure, Source
 
 JPEG = (".jpg", ".jpeg")
 

@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from condgen_cli.errors import InputError, NotFoundError, UsageError
+from condgen_cli.files.sources import Failure
 from condgen_cli.inputs import lines
 from condgen_cli.inputs.lines import MAX_LINE, Text, Texts, text_inputs, text_stem
-from condgen_cli.inputs.sources import Failure
 
 
 def told(texts: Texts) -> list[str]:

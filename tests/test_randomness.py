@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from condgen_cli.errors import InputError
-from condgen_cli.inputs.sources import Failure, Source
+from condgen_cli.files.sources import Failure, Source
 from condgen_cli.item import Item
 from condgen_cli.running.randomness import Uniforms, fresh_keys, item_key, keyed, stream_key
 

@@ -21,8 +21,8 @@ from torch import Tensor, nn
 from condgen_cli import load as public_load
 from condgen_cli.data.text import WordVocabulary
 from condgen_cli.errors import InputError, IntegrityError, NotFoundError, PluginError, UsageError
+from condgen_cli.files.sources import Failure
 from condgen_cli.generation import Axis, Generation
-from condgen_cli.inputs.sources import Failure
 from condgen_cli.model import Item, Memory, Predictor, SequenceModel, Step
 from condgen_cli.running.decoding import Decoding
 from condgen_cli.running.pipeline import prefetch

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from condgen_cli.comparisons.definition import find_experiment, parse_experiment
+from condgen_cli.comparisons.definition import find_comparison, parse_comparison
 from condgen_cli.comparisons.run import plan, scoring_of
 from condgen_cli.data.store import check_options, dataset_spec
 from condgen_cli.errors import CondgenError, NotFoundError
@@ -71,14 +71,14 @@ def test_recipes(name: str) -> None:
 
 
 def test_every_file_is_registered() -> None:
-    specs = [*manager().recipes.values(), *manager().experiments.values()]
+    specs = [*manager().recipes.values(), *manager().comparisons.values()]
     beside = chain.from_iterable(files(package).iterdir() for package in {spec.package for spec in specs})
     assert {spec.file for spec in specs} == {path.name for path in beside if path.name.endswith(".toml")}
 
 
-@pytest.mark.parametrize("name", manager().experiments)
+@pytest.mark.parametrize("name", manager().comparisons)
 def test_experiments(name: str, tmp_path: Path) -> None:
-    experiment = parse_experiment(*find_experiment(name))
+    experiment = parse_comparison(*find_comparison(name))
     runs = plan(experiment, tmp_path)
     assert scoring_of(experiment.evaluate, runs).metrics
     for run in {run.label: run for run in runs}.values():  # seeds change nothing

@@ -17,10 +17,10 @@ from PIL import Image
 from condgen_cli.data.image import load_image
 from condgen_cli.data.video import load_clip
 from condgen_cli.errors import CondgenError, InputError, NetworkError, NotFoundError
+from condgen_cli.files import sources
 from condgen_cli.files.inputs import refuse_device
-from condgen_cli.inputs import sources
+from condgen_cli.files.sources import Source, stem
 from condgen_cli.inputs.lines import text_inputs
-from condgen_cli.inputs.sources import Source, stem
 
 
 def test_devices_without_an_end_are_refused() -> None:

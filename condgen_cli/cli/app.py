@@ -13,9 +13,9 @@ from condgen_cli import __version__, settings
 from condgen_cli.errors import CondgenError, PartialFailure, UsageError, out_of_memory, reason_of
 from condgen_cli.files import write_whole
 from condgen_cli.files.inputs import forget_inputs
+from condgen_cli.files.stdout import silence_stdout
 from condgen_cli.files.validation import plain_message
 from condgen_cli.terminal import console
-from condgen_cli.terminal.stdout import silence_stdout
 
 __all__ = ["run"]
 

@@ -11,8 +11,8 @@ import typer
 from typer.core import TyperGroup
 
 from condgen_cli import __version__, settings
-from condgen_cli.cli.commands import CORE, SECTIONS
 from condgen_cli.errors import PluginError, UsageError
+from condgen_cli.registry.core_commands import ALIASES, CORE, SECTIONS
 from condgen_cli.registry.guard import guard, told
 from condgen_cli.registry.plugin_problems import DOCTOR
 from condgen_cli.registry.plugins import manager
@@ -63,7 +63,7 @@ class Commands(Group):
         Raises:
             PluginError: if it belongs to a plugin that is broken.
         """
-        if spec := CORE.get(cmd_name):
+        if spec := CORE.get(ALIASES.get(cmd_name, cmd_name)):
             target = resolve_name(spec.command)
             return build(spec, target(manager()) if spec.command.endswith(":make") else target)
         plugins = manager()

@@ -1,4 +1,4 @@
-"""An experiment's file (TOML): a question, and the variants whose scores answer it."""
+"""A comparison's file (TOML): a question, and the variants whose scores answer it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from condgen_cli.files import protect
 from condgen_cli.specs import named, package_text
 from condgen_cli.training.recipe import check
 
-__all__ = ["Evaluate", "ExperimentFile", "Variant", "find_experiment", "parse_experiment"]
+__all__ = ["ComparisonFile", "Evaluate", "Variant", "find_comparison", "parse_comparison"]
 
 _NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 
@@ -45,10 +45,10 @@ class Variant(_Section):
 
     Args:
         label: label of the row, also the name of the run's folder.
-        settings: ``key.path=value`` each, after the experiment's.
-        recipe: in place of the experiment's, and so its ``stage``.
+        settings: ``key.path=value`` each, after the comparison's.
+        recipe: in place of the comparison's, and so its ``stage``.
         stage: the stage of the recipe that is trained, if it has some.
-        series: scores of variants of one are drawn as a line over the experiment's ``axis``.
+        series: scores of variants of one are drawn as a line over the comparison's ``axis``.
         at: the variant's place there; by number of parameters it has one already.
     """
 
@@ -60,8 +60,8 @@ class Variant(_Section):
     at: float | None = Field(None, gt=0)
 
 
-class ExperimentFile(_Section):
-    """A whole experiment.
+class ComparisonFile(_Section):
+    """A whole comparison.
 
     Args:
         name: also the default folder's name.
@@ -85,11 +85,11 @@ class ExperimentFile(_Section):
     variants: list[Variant] = Field(min_length=1)
 
 
-def find_experiment(source: str) -> tuple[str, str]:
-    """The text of an experiment and its file's name.
+def find_comparison(source: str) -> tuple[str, str]:
+    """The text of a comparison and its file's name.
 
     Args:
-        source: a TOML file, or the name of a plugin's experiment.
+        source: a TOML file, or the name of a plugin's comparison.
     Raises:
         NotFoundError: if it is neither.
         UsageError, PluginError: if the user's or the plugin's file can't be read.
@@ -100,17 +100,17 @@ def find_experiment(source: str) -> tuple[str, str]:
         try:
             return path.read_text(encoding="utf-8"), path.name
         except FileNotFoundError:
-            raise NotFoundError(f"no experiment {path}", "condgen experiment ls") from None
+            raise NotFoundError(f"no comparison {path}", "condgen comparison ls") from None
         except (OSError, UnicodeDecodeError) as error:
             raise UsageError(f"cannot read {path}: {error}") from None
     from condgen_cli.registry.plugins import manager
 
-    spec = named(manager().experiments, "experiment", source)
-    return package_text(spec.package, spec.file, f"the experiment {source}"), spec.file
+    spec = named(manager().comparisons, "comparison", source)
+    return package_text(spec.package, spec.file, f"the comparison {source}"), spec.file
 
 
-def parse_experiment(text: str, file: str) -> ExperimentFile:
-    """Make an experiment of TOML; ``file`` is its name in messages.
+def parse_comparison(text: str, file: str) -> ComparisonFile:
+    """Make a comparison of TOML; ``file`` is its name in messages.
 
     Raises:
         UsageError: if the text can't be parsed, a key is unknown, a value doesn't fit, a label or a seed comes twice, a variant
@@ -125,15 +125,15 @@ def parse_experiment(text: str, file: str) -> ExperimentFile:
     for index, variant in enumerate(variants if isinstance(variants, list) else ()):
         # on their own first: the hint of an unknown key then names a variant's keys
         check(Variant, variant, "variants", str(index), source=file)
-    experiment = check(ExperimentFile, values, source=file)
-    _check_unique((variant.label for variant in experiment.variants), f"{file}: two variants are called")
-    _check_unique(experiment.seeds, f"{file}: seeds: there are two of")
-    for variant in experiment.variants:
-        if not (variant.recipe or experiment.recipe):
-            raise UsageError(f"{file}: variant {variant.label!r} has no recipe", "give it one, or the experiment")
-        if (variant.at is None) == bool(variant.series and experiment.axis):
+    comparison = check(ComparisonFile, values, source=file)
+    _check_unique((variant.label for variant in comparison.variants), f"{file}: two variants are called")
+    _check_unique(comparison.seeds, f"{file}: seeds: there are two of")
+    for variant in comparison.variants:
+        if not (variant.recipe or comparison.recipe):
+            raise UsageError(f"{file}: variant {variant.label!r} has no recipe", "give it one, or the comparison")
+        if (variant.at is None) == bool(variant.series and comparison.axis):
             raise UsageError(f"{file}: variant {variant.label!r}: at: its place on the axis goes with axis and series")
-    return experiment
+    return comparison
 
 
 def _check_unique(values: Iterable[str | int], what: str) -> None:

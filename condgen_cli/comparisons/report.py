@@ -1,4 +1,4 @@
-"""An experiment's outcomes as tables: for a terminal, for a page in Markdown, as data."""
+"""A comparison's outcomes as tables: for a terminal, for a page in Markdown, as data."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from condgen_cli.comparisons.definition import ExperimentFile
+from condgen_cli.comparisons.definition import ComparisonFile
 from condgen_cli.comparisons.run import Outcome, Scoring
 from condgen_cli.metrics.report import interval_cell
 from condgen_cli.metrics.significance import Interval
@@ -103,9 +103,9 @@ def signatures(outcomes: Iterable[Outcome]) -> list[str]:
     return list(dict.fromkeys(outcome.record["result"]["signature"] for outcome in outcomes if outcome.record))
 
 
-def as_json(experiment: ExperimentFile, outcomes: Iterable[Outcome]) -> dict[str, Any]:
+def as_json(comparison: ComparisonFile, outcomes: Iterable[Outcome]) -> dict[str, Any]:
     """All results as JSON, by variant and seed; ``result`` is as in ``condgen eval``."""
-    settings = {variant.label: variant.settings for variant in experiment.variants}
+    settings = {variant.label: variant.settings for variant in comparison.variants}
     variants = []
     for outcome in outcomes:
         record = outcome.record or {}
@@ -113,19 +113,19 @@ def as_json(experiment: ExperimentFile, outcomes: Iterable[Outcome]) -> dict[str
         error = outcome.error.as_json() if outcome.error else None
         run = {"label": outcome.run.label, "seed": outcome.run.seed, "settings": settings[outcome.run.label]}
         variants.append({**run, "run": str(outcome.run.folder), **facts, "error": error})
-    return {"experiment": experiment.name, "question": experiment.question, "variants": variants}
+    return {"experiment": comparison.name, "question": comparison.question, "variants": variants}
 
 
-def markdown(experiment: ExperimentFile, outcomes: Sequence[Outcome], scoring: Scoring, command: str) -> str:
+def markdown(comparison: ComparisonFile, outcomes: Sequence[Outcome], scoring: Scoring, command: str) -> str:
     """A page: the question, the command that answers it, the tables, what each variant is.
 
     Args:
         command: command line that repeats the runs.
     """
-    blocks = [f"# {experiment.question}", f"    {command}"]
+    blocks = [f"# {comparison.question}", f"    {command}"]
     for table in tables(outcomes, scoring):
         blocks += [f"{table.title[:1].upper()}{table.title[1:]}:", _markdown_table(table)]
-    blocks += [_variants(experiment, {outcome.run.label for outcome in outcomes})]
+    blocks += [_variants(comparison, {outcome.run.label for outcome in outcomes})]
     failures = [f"- {outcome.run.folder.name} failed: {outcome.error.message}" for outcome in outcomes if outcome.error]
     if failures:
         blocks.append("\n".join(failures))
@@ -139,15 +139,15 @@ def _markdown_table(table: Table) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in (cells[0], rule, *cells[1:]))
 
 
-def _variants(experiment: ExperimentFile, labels: Iterable[str]) -> str:
+def _variants(comparison: ComparisonFile, labels: Iterable[str]) -> str:
     """The settings that all runs share, then those of each variant."""
-    shared = [f"recipe `{experiment.recipe}`"] if experiment.recipe else []
-    if experiment.settings:
-        shared.append(f"settings {_code(experiment.settings)}")
-    if experiment.seeds:
-        shared.append(f"seeds {', '.join(map(str, experiment.seeds))}")
+    shared = [f"recipe `{comparison.recipe}`"] if comparison.recipe else []
+    if comparison.settings:
+        shared.append(f"settings {_code(comparison.settings)}")
+    if comparison.seeds:
+        shared.append(f"seeds {', '.join(map(str, comparison.seeds))}")
     lines = [f"All variants: {'; '.join(shared)}.", ""] if shared else []
-    for variant in experiment.variants:
+    for variant in comparison.variants:
         if variant.label in labels:
             own = [f"recipe `{variant.recipe}`"] if variant.recipe else []
             own += [_code(variant.settings)] if variant.settings else []

@@ -1,4 +1,4 @@
-"""Training and scoring the variants of an experiment; what is done already is not done again.
+"""Training and scoring the variants of a comparison; what is done already is not done again.
 
 A run's folder is one of ``condgen train``, with ``evaluation.json`` in it: the scores, and what they are the scores of.
 """
@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from condgen_cli import settings
-from condgen_cli.comparisons.definition import Evaluate, ExperimentFile
+from condgen_cli.comparisons.definition import ComparisonFile, Evaluate
 from condgen_cli.errors import CondgenError, InputError, UsageError, out_of_memory
 from condgen_cli.specs import named
 from condgen_cli.terminal import console
@@ -36,7 +36,7 @@ _SEED = 12345  # of the bootstrap, as condgen eval's
 
 @dataclass(frozen=True)
 class Run:
-    """One training run: a variant with one of the seeds, if there are any."""
+    """One training run: a variant with one of the comparison's seeds, if there are any."""
 
     label: str
     recipe: Recipe
@@ -69,8 +69,8 @@ class Outcome:
     error: CondgenError | None = None
 
 
-def plan(experiment: ExperimentFile, folder: Path, overrides: Sequence[str] = (), only: Collection[str] = ()) -> list[Run]:
-    """The runs of an experiment, in order, each with its whole recipe: the experiment's settings, the variant's, the overrides.
+def plan(comparison: ComparisonFile, folder: Path, overrides: Sequence[str] = (), only: Collection[str] = ()) -> list[Run]:
+    """The runs of a comparison, in order, each with its whole recipe: the comparison's settings, the variant's, the overrides.
 
     Args:
         folder: holds the runs' folders: ``LABEL``, or ``LABEL-sSEED``.
@@ -79,17 +79,17 @@ def plan(experiment: ExperimentFile, folder: Path, overrides: Sequence[str] = ()
         NotFoundError: if a label or a recipe is unknown.
         UsageError: if a variant's settings don't make a recipe.
     """
-    variants = {variant.label: variant for variant in experiment.variants}
+    variants = {variant.label: variant for variant in comparison.variants}
     for label in only:
         named(variants, "variant", label)
     runs = []
-    for variant in experiment.variants:
+    for variant in comparison.variants:
         if only and variant.label not in only:
             continue
-        text, file = find_recipe(variant.recipe or experiment.recipe or "")
-        stage = variant.stage if variant.recipe else variant.stage or experiment.stage
-        own = [*experiment.settings, *variant.settings, *overrides]
-        for seed in experiment.seeds or (None,):
+        text, file = find_recipe(variant.recipe or comparison.recipe or "")
+        stage = variant.stage if variant.recipe else variant.stage or comparison.stage
+        own = [*comparison.settings, *variant.settings, *overrides]
+        for seed in comparison.seeds or (None,):
             name = variant.label if seed is None else f"{variant.label}-s{seed}"
             try:
                 recipe = parse_recipe(text, file, [*own, *_own_settings(own, name, seed)], stage=stage)
@@ -104,7 +104,7 @@ def _own_settings(others: Iterable[str], name: str, seed: int | None) -> list[st
     if seed is None:
         return [f'name="{name}"']
     if any(parse_override(setting)[0] == ("seed",) for setting in others):
-        raise UsageError("the experiment gives each run its seed, so it can't be set")
+        raise UsageError("the comparison gives each run its seed, so it can't be set")
     return [f'name="{name}"', f"seed={seed}"]
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from condgen_cli.comparisons.definition import ExperimentFile
+from condgen_cli.comparisons.definition import ComparisonFile
 from condgen_cli.comparisons.run import Outcome
 from condgen_cli.training.curve import save_chart
 
@@ -16,9 +16,9 @@ Point = tuple[float, float, float, float]
 """Position on the axis, score, and the ends of its 95 % interval."""
 
 
-def points(experiment: ExperimentFile, outcomes: Sequence[Outcome], metric: str) -> dict[str, list[Point]]:
+def points(comparison: ComparisonFile, outcomes: Sequence[Outcome], metric: str) -> dict[str, list[Point]]:
     """For each series, the scores of its successful runs, sorted along the axis."""
-    variants = {variant.label: variant for variant in experiment.variants}
+    variants = {variant.label: variant for variant in comparison.variants}
     found: dict[str, list[Point]] = {}
     for outcome in outcomes:
         variant = variants[outcome.run.label]
@@ -28,7 +28,7 @@ def points(experiment: ExperimentFile, outcomes: Sequence[Outcome], metric: str)
     return {name: sorted(each) for name, each in found.items()}
 
 
-def draw_series(experiment: ExperimentFile, outcomes: Sequence[Outcome], metric: str, path: Path) -> bool:
+def draw_series(comparison: ComparisonFile, outcomes: Sequence[Outcome], metric: str, path: Path) -> bool:
     """Draw the scores of all series as a PNG file, replaced atomically.
 
     Returns:
@@ -37,7 +37,7 @@ def draw_series(experiment: ExperimentFile, outcomes: Sequence[Outcome], metric:
     from matplotlib.figure import Figure
     from matplotlib.ticker import EngFormatter, NullLocator
 
-    found = points(experiment, outcomes, metric)
+    found = points(comparison, outcomes, metric)
     if not found:
         return False
     figure = Figure(figsize=(6, 3.8), layout="constrained")
@@ -51,8 +51,8 @@ def draw_series(experiment: ExperimentFile, outcomes: Sequence[Outcome], metric:
     panel.set_xticks([place for place, *_ in max(found.values(), key=len)])  # the positions of other series are similar
     panel.xaxis.set_major_formatter(EngFormatter(places=0, sep=""))
     panel.xaxis.set_minor_locator(NullLocator())
-    panel.set_title(experiment.name)
-    panel.set_xlabel(experiment.axis or "parameters")
+    panel.set_title(comparison.name)
+    panel.set_xlabel(comparison.axis or "parameters")
     panel.set_ylabel(metric)
     panel.legend(frameon=False)
     save_chart(figure, path)

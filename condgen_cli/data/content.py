@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from condgen_cli.errors import InputError
-from condgen_cli.inputs.sources import STDIN, Source
+from condgen_cli.files.sources import STDIN, Source
 from condgen_cli.item import Content
 
 __all__ = [

@@ -24,7 +24,7 @@ from condgen_cli.data.salvage import salvage
 from condgen_cli.data.tiff import read_tiff
 from condgen_cli.data.truncation import missing_end
 from condgen_cli.errors import CondgenError, InputError
-from condgen_cli.inputs.sources import Source
+from condgen_cli.files.sources import Source
 
 __all__ = ["FORMATS", "MAX_PIXELS", "Photo", "load_image", "open_image", "resize"]
 

@@ -21,7 +21,7 @@ from condgen_cli.data.truncation import missing_end
 from condgen_cli.data.view import View
 from condgen_cli.data.wave_header import MPEG_TAGS, Wave, is_libsndfile, wave_header
 from condgen_cli.errors import InputError, UnknownFormatError
-from condgen_cli.inputs.sources import Source
+from condgen_cli.files.sources import Source
 from condgen_cli.terminal import console
 
 if TYPE_CHECKING:

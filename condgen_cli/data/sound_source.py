@@ -11,7 +11,7 @@ from condgen_cli.data.content import open_content
 from condgen_cli.data.pipe import Pipe
 from condgen_cli.errors import InputError, reason_of
 from condgen_cli.files.inputs import protect, refuse_device
-from condgen_cli.inputs.sources import STDIN, Source
+from condgen_cli.files.sources import STDIN, Source
 
 __all__ = ["open_sound"]
 

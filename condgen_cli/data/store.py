@@ -224,7 +224,7 @@ def wanted_archives(spec: DatasetSpec, subset: str = "") -> list[Archive]:
 
 def _size_of(spec: DatasetSpec, subset: str) -> str:
     """The size of a subset's own archives in brackets; empty if it is unknown."""
-    from condgen_cli.zoo.fetch import human_size
+    from condgen_cli.files.fetch import human_size
 
     sizes = [archive.size for archive in spec.archives if subset in archive.sets]
     return f" ({human_size(sum(sizes))})" if all(sizes) else ""
@@ -238,7 +238,7 @@ def pull_dataset(spec: DatasetSpec, options: Mapping[str, str]) -> list[Path]:
         UsageError: if an option is wrong.
         NetworkError, IntegrityError: if a download fails, or a file differs from the published one.
     """
-    from condgen_cli.zoo.fetch import fetch
+    from condgen_cli.files.fetch import fetch
 
     if not spec.archives:
         where = f" from {spec.homepage}" if spec.homepage else ""

@@ -16,7 +16,7 @@ from condgen_cli.data.image import load_image, open_image
 from condgen_cli.data.salvage import complete
 from condgen_cli.data.truncation import missing_end
 from condgen_cli.errors import InputError
-from condgen_cli.inputs.sources import Source
+from condgen_cli.files.sources import Source
 from condgen_cli.item import Content
 
 __all__ = ["Clip", "ClipSource", "Footage", "evenly", "load_clip"]

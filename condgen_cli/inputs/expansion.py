@@ -13,7 +13,7 @@ from pathlib import Path
 
 from condgen_cli.errors import CondgenError, InputError, NotFoundError, reason_of
 from condgen_cli.files.inputs import identity, protect_where
-from condgen_cli.inputs.sources import STDIN, Failure, is_url, near_names
+from condgen_cli.files.sources import STDIN, Failure, is_url, near_names
 from condgen_cli.terminal import console
 
 __all__ = ["Inputs", "expand", "natural"]

@@ -17,7 +17,7 @@ from typing import BinaryIO
 
 from condgen_cli.errors import CondgenError, InputError, NotFoundError, UsageError, reason_of
 from condgen_cli.files.inputs import protect, refuse_device
-from condgen_cli.inputs.sources import STDIN, Failure, Source, near_names, stem
+from condgen_cli.files.sources import STDIN, Failure, Source, near_names, stem
 from condgen_cli.item import Item
 
 __all__ = ["MAX_LINE", "Text", "Texts", "refuse_file_name", "text_inputs", "text_stem"]

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from condgen_cli.errors import CondgenError, PluginError
+from condgen_cli.files.sources import Failure
 from condgen_cli.inputs.lines import Text
-from condgen_cli.inputs.sources import Failure
 from condgen_cli.item import Item
 from condgen_cli.specs import resolve
 

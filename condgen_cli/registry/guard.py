@@ -54,7 +54,7 @@ def guard() -> Iterator[None]:
 def divert_stdout() -> Iterator[None]:
     """What is written to stdout within goes to stderr, what C code writes too: stdout is for results.
 
-    In other threads than the main one it does nothing: standard output is never theirs (``condgen_cli.terminal.stdout``), and
+    In other threads than the main one it does nothing: standard output is never theirs (``condgen_cli.files.stdout``), and
     the main one may be writing results.
     """
     if threading.current_thread() is not threading.main_thread():

@@ -38,4 +38,6 @@ _MOVED = {
 def new_place(error: ImportError) -> str:
     """Advice where a module of condgen is imported from where it was in API 1; empty if it isn't."""
     name = (error.name or "").removeprefix("condgen_cli.")
+    if name == "specs" and "ExperimentSpec" in str(error):
+        return "it is ComparisonSpec in API 2, and its hook condgen_register_comparisons"
     return f"import it from condgen_cli.{_MOVED[name]}, where it is in API 2" if name in _MOVED else ""

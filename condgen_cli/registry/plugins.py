@@ -18,10 +18,10 @@ from typing import Any
 import pluggy
 
 from condgen_cli import __version__, hookspecs, settings
-from condgen_cli.cli.commands import CORE
 from condgen_cli.errors import PluginError
 from condgen_cli.hookspecs import API_VERSION, GROUP, OLDER_VERSIONS
 from condgen_cli.registry import builtin
+from condgen_cli.registry.core_commands import CORE
 from condgen_cli.registry.entry_points import EntryPoint, discover
 from condgen_cli.registry.guard import guard, told
 from condgen_cli.registry.plugin_problems import (
@@ -44,8 +44,8 @@ from condgen_cli.registry.plugin_problems import (
 from condgen_cli.registry.wellformed import MalformedError, well_formed
 from condgen_cli.specs import (
     CommandSpec,
+    ComparisonSpec,
     DatasetSpec,
-    ExperimentSpec,
     InspectorSpec,
     ManifestSpec,
     MatchFunctionSpec,
@@ -72,7 +72,7 @@ HOOKS: dict[str, type] = {
     "condgen_register_metrics": MetricSpec,
     "condgen_register_match_functions": MatchFunctionSpec,
     "condgen_register_recipes": RecipeSpec,
-    "condgen_register_experiments": ExperimentSpec,
+    "condgen_register_comparisons": ComparisonSpec,
     "condgen_register_inspectors": InspectorSpec,
     "condgen_register_manifests": ManifestSpec,
     "condgen_register_commands": CommandSpec,
@@ -125,8 +125,8 @@ class Plugins:
         return self._collect("condgen_register_recipes")
 
     @cached_property
-    def experiments(self) -> Mapping[str, ExperimentSpec]:
-        return self._collect("condgen_register_experiments")
+    def comparisons(self) -> Mapping[str, ComparisonSpec]:
+        return self._collect("condgen_register_comparisons")
 
     @cached_property
     def inspectors(self) -> Mapping[str, InspectorSpec]:
@@ -296,6 +296,8 @@ def _check_contract(plugin: Plugin, module: ModuleType) -> None:
     for attribute, value in list(vars(module).items()):
         if attribute.startswith(PREFIX):
             location = definition(value)
+            if attribute == "condgen_register_experiments":
+                raise RejectedError(f"{attribute} is another hook's name in API 2", "condgen_register_comparisons", location)
             if attribute not in HOOKS:
                 raise RejectedError(f"there is no hook {attribute}", f"hooks: {', '.join(HOOKS)}", location)
             if not hasattr(value, f"{GROUP}_impl"):

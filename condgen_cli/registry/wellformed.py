@@ -12,8 +12,8 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 from condgen_cli.specs import (
     OPTION_GROUPS,
     CommandSpec,
+    ComparisonSpec,
     DatasetSpec,
-    ExperimentSpec,
     InspectorSpec,
     ManifestSpec,
     MetricSpec,
@@ -110,7 +110,7 @@ def _check_inspector(spec: InspectorSpec, label: str) -> None:
         raise MalformedError(f"{label} is an option that inspect has already")
 
 
-def _check_packaged(spec: RecipeSpec | ExperimentSpec, label: str) -> None:
+def _check_packaged(spec: RecipeSpec | ComparisonSpec, label: str) -> None:
     if not _MODULE.fullmatch(spec.package):
         raise MalformedError(f"package of {label} is not a package's name: {spec.package!r}")
 
@@ -131,7 +131,7 @@ _CHECKS: dict[Any, Callable[[Any, str], None]] = {
     MetricSpec: _check_metric,
     InspectorSpec: _check_inspector,
     RecipeSpec: _check_packaged,
-    ExperimentSpec: _check_packaged,
+    ComparisonSpec: _check_packaged,
     ManifestSpec: _check_manifest,
 }
 

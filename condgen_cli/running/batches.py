@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from condgen_cli.errors import CondgenError, InputError
+from condgen_cli.files.sources import Failure
 from condgen_cli.inputs.reading import locate
-from condgen_cli.inputs.sources import Failure
 from condgen_cli.item import Item
 from condgen_cli.model import Model
 from condgen_cli.registry.plugins import failed_plugin

@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from condgen_cli.errors import IntegrityError, NotFoundError, UsageError
 from condgen_cli.files.inputs import protect
 from condgen_cli.running.decoding import Decoding
+from condgen_cli.settings import RUNS
 
 if TYPE_CHECKING:
     from condgen_cli.zoo import Entry
 
-__all__ = ["Bundle", "Description", "default_decoding", "describe", "find_bundle", "initial_bundle", "initial_files"]
+__all__ = ["Bundle", "Description", "default_decoding", "describe", "find_bundle", "find_run"]
 
 RUN_FILE = "model.json"
 """What a training run writes about its model."""
@@ -63,25 +64,6 @@ def describe(name: str | os.PathLike[str]) -> Description:
     return Description(bundle.task, default_decoding(bundle))
 
 
-def initial_files(name: str) -> Mapping[str, Path]:
-    """The files, by name, of a model that training starts from; see ``initial_bundle``."""
-    return initial_bundle(name).files
-
-
-def initial_bundle(name: str) -> Bundle:
-    """A model that training starts from: a zoo's entry, the folder of a run, or a recipe's name, which means its run.
-
-    Raises:
-        NotFoundError, IntegrityError, NetworkError: as ``condgen_cli.load``.
-    """
-    from condgen_cli.training.library import missing_start
-
-    try:
-        return find_bundle(name)
-    except NotFoundError as error:
-        raise missing_start(name, error) from None
-
-
 def find_bundle(name: str, files: bool = True) -> Bundle:
     """The bundle of a model.
 
@@ -99,7 +81,6 @@ def find_bundle(name: str, files: bool = True) -> Bundle:
     if os.sep in name or name in (".", ".."):
         raise NotFoundError(f"{name} is not the folder of a training run: it holds no {RUN_FILE}")
     from condgen_cli.registry.plugins import manager
-    from condgen_cli.training.library import find_run
     from condgen_cli.zoo import open_zoo
 
     zoo = open_zoo()
@@ -121,6 +102,12 @@ def find_bundle(name: str, files: bool = True) -> Bundle:
     )
 
 
+def find_run(name: str) -> Path | None:
+    """The run of a recipe, or the name of a folder among the runs, if there is one with a model."""
+    folder = RUNS / name
+    return folder if os.sep not in name and (folder / RUN_FILE).is_file() else None
+
+
 def default_decoding(bundle: Bundle) -> Decoding:
     """How the model decodes by default.
 
@@ -134,7 +121,7 @@ def default_decoding(bundle: Bundle) -> Decoding:
 
 
 def _run_bundle(folder: Path) -> Bundle:
-    from condgen_cli.zoo.names import safe_path
+    from condgen_cli.files.names import safe_path
 
     path = folder / RUN_FILE
     protect(path)

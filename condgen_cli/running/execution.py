@@ -13,8 +13,8 @@ import torch
 from numpy.typing import NDArray
 
 from condgen_cli.errors import CondgenError
+from condgen_cli.files.sources import Failure
 from condgen_cli.generation import Generation
-from condgen_cli.inputs.sources import Failure
 from condgen_cli.item import Content, Item
 from condgen_cli.model import Memory, Predictor, SequenceModel
 from condgen_cli.registry.guard import divert_stdout

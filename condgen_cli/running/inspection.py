@@ -13,14 +13,14 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from condgen_cli.errors import CondgenError, NotFoundError, reason_of
+from condgen_cli.files.safetensors_header import read_header
+from condgen_cli.files.sources import Failure
 from condgen_cli.generation import AttentionMap, Generation
 from condgen_cli.inputs.expansion import Inputs, expand
 from condgen_cli.inputs.lines import text_inputs
-from condgen_cli.inputs.sources import Failure
 from condgen_cli.model import Item, Model, Predictor, SequenceModel
 from condgen_cli.registry.plugins import manager
 from condgen_cli.running.runner import Result, Runner, read_inputs
-from condgen_cli.zoo.safetensors_header import read_header
 
 __all__ = ["Cost", "Part", "Trace", "model_report", "parts", "read_arguments", "result_report", "trace", "weights_report"]
 

@@ -20,7 +20,7 @@ from PIL import Image
 from torch import Tensor
 
 from condgen_cli.errors import CondgenError
-from condgen_cli.inputs.sources import Failure
+from condgen_cli.files.sources import Failure
 from condgen_cli.item import Content, Item
 
 __all__ = ["Uniforms", "fresh_keys", "item_key", "keyed", "stream_key"]

@@ -15,9 +15,9 @@ import torch
 
 from condgen_cli.errors import InputError, UsageError
 from condgen_cli.files.inputs import protect
+from condgen_cli.files.sources import Failure
 from condgen_cli.generation import Generation
 from condgen_cli.inputs.reading import read_inputs, read_items
-from condgen_cli.inputs.sources import Failure
 from condgen_cli.model import Item, SequenceModel
 from condgen_cli.running.batches import Batch, Collator, is_part, windows
 from condgen_cli.running.building import build_model
@@ -27,8 +27,6 @@ from condgen_cli.running.bundle import (
     default_decoding,
     describe,
     find_bundle,
-    initial_bundle,
-    initial_files,
 )
 from condgen_cli.running.devices import find_device
 from condgen_cli.running.execution import Execution
@@ -48,8 +46,6 @@ __all__ = [
     "Runner",
     "describe",
     "group_by_input",
-    "initial_bundle",
-    "initial_files",
     "join_parts",
     "load",
     "read_inputs",

@@ -11,9 +11,9 @@ from itertools import chain, islice
 from typing import TYPE_CHECKING
 
 from condgen_cli.errors import CondgenError, UsageError
+from condgen_cli.files.sources import Failure
 from condgen_cli.inputs.expansion import Inputs
 from condgen_cli.inputs.lines import Texts
-from condgen_cli.inputs.sources import Failure
 from condgen_cli.registry.plugins import manager
 from condgen_cli.specs import named
 from condgen_cli.tasks.delivery import Delivery

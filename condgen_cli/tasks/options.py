@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from condgen_cli.errors import UsageError
 from condgen_cli.files import check_output, refuse_input
-from condgen_cli.inputs.sources import STDIN
+from condgen_cli.files.sources import STDIN
 from condgen_cli.options import (
     BatchSizeOpt,
     BeamOpt,

@@ -12,8 +12,8 @@ from urllib.parse import urlsplit
 
 from condgen_cli.errors import CondgenError
 from condgen_cli.files import OutputFile
+from condgen_cli.files.sources import STDIN, is_url, stem
 from condgen_cli.inputs.lines import text_stem
-from condgen_cli.inputs.sources import STDIN, is_url, stem
 from condgen_cli.tasks.printers import Printer, Stream
 from condgen_cli.terminal import console
 

@@ -11,7 +11,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from condgen_cli.errors import CondgenError, UsageError
-from condgen_cli.inputs.sources import Failure
+from condgen_cli.files.sources import Failure
 from condgen_cli.options import parse_weights
 from condgen_cli.registry.plugins import manager
 from condgen_cli.specs import named

@@ -10,7 +10,7 @@ from condgen_cli.registry.guard import divert_stdout
 from condgen_cli.training.experiment import Experiment
 from condgen_cli.training.recipe import Recipe
 
-__all__ = ["build_experiment"]
+__all__ = ["build_experiment", "find_experiment"]
 
 
 @divert_stdout()
@@ -24,29 +24,40 @@ def build_experiment(recipe: Recipe, data_dir: Path | None, run_dir: Path) -> Ex
     """
     from accelerate.utils import set_seed
 
-    from condgen_cli.registry.plugins import manager
-    from condgen_cli.specs import named, resolve
-
     _protect_sources(recipe, data_dir)
     refuse_input(run_dir)
+    kind = find_experiment(recipe)
+    if recipe.init:
+        _check_task(recipe.init, recipe.task)
+    set_seed(recipe.seed)
+    return kind(recipe, data_dir)
+
+
+def find_experiment(recipe: Recipe) -> type[Experiment]:
+    """What trains a recipe's architecture.
+
+    Raises:
+        NotFoundError: if no plugin has the architecture.
+        UsageError: if it belongs to another task or can't be trained.
+        PluginError: if the plugin gives something else than an experiment.
+    """
+    from condgen_cli.registry.plugins import manager
+    from condgen_cli.specs import named, resolve
 
     spec = named(manager().models, "architecture", recipe.model.architecture)
     if spec.task != recipe.task:
         raise UsageError(f"architecture {spec.name} is for the task {spec.task}, the recipe says {recipe.task}")
     if not spec.experiment:
         raise UsageError(f"architecture {spec.name} can't be trained")
-    if recipe.init:
-        _check_task(recipe.init, recipe.task)
-    set_seed(recipe.seed)
     kind = resolve(spec.experiment)
     if not (isinstance(kind, type) and issubclass(kind, Experiment)):
         reason = f"{spec.experiment} is not a subclass of condgen_cli.training.Experiment, so {spec.name} can't be trained"
         raise PluginError(reason, "condgen plugin doctor")
-    return kind(recipe, data_dir)
+    return kind
 
 
 def _check_task(init: str, task: str) -> None:
-    from condgen_cli.running.runner import initial_bundle
+    from condgen_cli.training.library import initial_bundle
 
     found = initial_bundle(init).task
     if found != task:

@@ -23,7 +23,7 @@ from condgen_cli.training.build import build_experiment
 from condgen_cli.training.experiment import Experiment
 from condgen_cli.training.optimizer import make_optimizer
 from condgen_cli.training.recipe import Recipe, Training, check
-from condgen_cli.training.staged import check_names
+from condgen_cli.training.staged import check_stages
 from condgen_cli.training.stages import Stage, Stages
 
 __all__ = ["LIMIT", "StageCheck", "check_recipe"]
@@ -75,8 +75,7 @@ def check_recipe(stages: Stages, data_dir: Path | None) -> list[StageCheck]:
         UsageError: if settings are invalid or don't fit each other, or the memory doesn't suffice.
         CondgenError: if a stage can't be built for another reason.
     """
-    for stage in stages.stages:
-        check_names(stage.recipe)
+    check_stages(stages.stages)
     checks = []
     with tempfile.TemporaryDirectory() as folder, _limit_memory():
         folders: dict[str, Path] = {}

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from condgen_cli.errors import UsageError
 from condgen_cli.files.weights import read_weights
-from condgen_cli.running.runner import initial_files
+from condgen_cli.training.library import initial_bundle
 
 __all__ = ["InitialModel"]
 
@@ -27,13 +27,13 @@ class InitialModel:
         name: id or alias of a zoo model, or the folder of a run; None or empty: no initial model.
         key: the recipe's key that names the model, for messages.
     Raises:
-        NotFoundError, IntegrityError, NetworkError: as ``condgen_cli.running.runner.initial_bundle``.
+        NotFoundError, IntegrityError, NetworkError: as ``condgen_cli.training.library.initial_bundle``.
     """
 
     def __init__(self, name: str | None, key: str = "init") -> None:
         self.name = name or ""
         self.key = key
-        self.files: Mapping[str, Path] = initial_files(name) if name else {}
+        self.files: Mapping[str, Path] = initial_bundle(name).files if name else {}
 
     def __bool__(self) -> bool:
         return bool(self.files)

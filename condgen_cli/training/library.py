@@ -1,18 +1,23 @@
-"""Finding a recipe or a run by name."""
+"""Finding a recipe or an initial model by name."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from condgen_cli.errors import NotFoundError
 from condgen_cli.files import protect
 from condgen_cli.registry.plugins import manager
+from condgen_cli.settings import RUNS
 from condgen_cli.specs import RecipeSpec, named, package_text
 from condgen_cli.terminal.suggestions import near_names
 from condgen_cli.training.stages import read_description, read_text
 
-__all__ = ["describe_recipe", "find_recipe", "find_run", "missing_start"]
+if TYPE_CHECKING:
+    from condgen_cli.running.bundle import Bundle
+
+__all__ = ["describe_recipe", "find_recipe", "initial_bundle"]
 
 RECIPE_FILE = "recipe.json"
 
@@ -46,17 +51,21 @@ def describe_recipe(spec: RecipeSpec) -> str:
     return read_description(package_text(spec.package, spec.file, f"the recipe {spec.name}")) or spec.help
 
 
-RUNS = Path("runs")
-"""Default folder of runs for ``condgen train``."""
+def initial_bundle(name: str) -> Bundle:
+    """The model that training starts from: a zoo model, the folder of a run, or the run of a recipe.
+
+    Raises:
+        NotFoundError, IntegrityError, NetworkError: as ``condgen_cli.load``.
+    """
+    from condgen_cli.running.bundle import find_bundle
+
+    try:
+        return find_bundle(name)
+    except NotFoundError as error:
+        raise _missing_start(name, error) from None
 
 
-def find_run(name: str) -> Path | None:
-    """The folder of the run with this name in ``RUNS``; None unless it holds a model."""
-    folder = RUNS / name
-    return folder if os.sep not in name and (folder / "model.json").is_file() else None
-
-
-def missing_start(name: str, error: NotFoundError) -> NotFoundError:
+def _missing_start(name: str, error: NotFoundError) -> NotFoundError:
     """The error for an initial model that doesn't exist; it lists the models, recipes and runs that do.
 
     Args:

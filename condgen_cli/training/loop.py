@@ -25,7 +25,6 @@ from torch import Tensor, nn
 from condgen_cli.errors import CondgenError, IntegrityError, UsageError
 from condgen_cli.nn.denormals import flush_denormals
 from condgen_cli.registry.guard import divert_stdout
-from condgen_cli.running.runner import initial_files
 from condgen_cli.terminal.console import info, warn
 from condgen_cli.training.average import make_average, swap_weights
 from condgen_cli.training.batches import Epoch
@@ -34,6 +33,7 @@ from condgen_cli.training.curve import draw_curve
 from condgen_cli.training.display import make_display
 from condgen_cli.training.experiment import Experiment
 from condgen_cli.training.interruption import Interruption
+from condgen_cli.training.library import initial_bundle
 from condgen_cli.training.log import Log, read_log
 from condgen_cli.training.optimizer import make_optimizer, optimizer_tensors, restore_optimizer, set_learning_rate
 from condgen_cli.training.recipe import Recipe
@@ -156,7 +156,7 @@ class _Loop:
     def _tell_size(self, batches: int, steps: int) -> None:
         warmup = self.settings.warmup
         if self.init and not self.resume:
-            others = any(not name.endswith(".safetensors") for name in initial_files(self.init))
+            others = any(not name.endswith(".safetensors") for name in initial_bundle(self.init).files)
             info(f"training begins with the weights{' and the vocabulary' if others else ''} of {self.init}")
         material = self.experiment.material
         size = f"{batches} {'batch' if batches == 1 else 'batches'} of at most {self.settings.batch_size} an epoch"

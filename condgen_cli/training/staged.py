@@ -11,23 +11,23 @@ import gc
 import hashlib
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from condgen_cli.errors import NotFoundError, UsageError
+from condgen_cli.errors import CondgenError, NotFoundError, UsageError
 from condgen_cli.files import replacement, write_atomically
+from condgen_cli.files.names import safe_path
 from condgen_cli.terminal.console import info
-from condgen_cli.training.build import build_experiment
+from condgen_cli.training.build import build_experiment, find_experiment
 from condgen_cli.training.loop import train
 from condgen_cli.training.recipe import Recipe, check
 from condgen_cli.training.run import MAY_CHANGE, RunDirectory, differing_keys
 from condgen_cli.training.stages import REFERENCE, Stage, Stages, parse_stages, read_text
 from condgen_cli.training.together import is_main_process
-from condgen_cli.zoo.names import safe_path
 
-__all__ = ["StagesSummary", "check_names", "train_stages"]
+__all__ = ["StagesSummary", "check_names", "check_stages", "train_stages"]
 
 _LONGER = {"training.epochs", "training.patience"}
 """Settings that continue a stage that has ended, if they are changed."""
@@ -216,8 +216,7 @@ def train_stages(
     if data_dir is None and not run.is_new:
         run.data_dir = run.directory.data_dir
     wanted = stages.stages if only is None else (only,)
-    for stage in wanted:
-        check_names(stage.recipe)
+    check_stages(wanted)
     summaries = []
     for stage in wanted:
         directory = _StageDirectory(run, stage)
@@ -257,21 +256,30 @@ def _train(directory: _StageDirectory, resume: bool, force: bool, device: str) -
     return ended
 
 
+def check_stages(stages: Iterable[Stage]) -> None:
+    """Check all stages before hours are spent on the first; see ``check_names``."""
+    for stage in stages:
+        try:
+            check_names(stage.recipe)
+        except CondgenError as error:
+            if not stage.name:
+                raise
+            raise type(error)(f"stage {stage.name}: {error.message}", error.hint) from None
+
+
 def check_names(recipe: Recipe) -> None:
-    """Check the names in a stage before hours are spent on other stages.
+    """Check that the names in a recipe exist, and that its sections have no unknown keys.
 
     Raises:
         NotFoundError: if the architecture, the data set or the initial model doesn't exist.
-        UsageError: if the architecture belongs to another task, or an option of the data set or of decoding is invalid.
+        UsageError: if the architecture belongs to another task, or a section or the data set has no such key.
     """
     from condgen_cli.data.store import check_options, dataset_spec
-    from condgen_cli.registry.plugins import manager
-    from condgen_cli.running.runner import initial_bundle
-    from condgen_cli.specs import named
+    from condgen_cli.training.library import initial_bundle
 
-    spec = named(manager().models, "architecture", recipe.model.architecture)
-    if spec.task != recipe.task:
-        raise UsageError(f"architecture {spec.name} is for the task {spec.task}, the recipe says {recipe.task}")
+    kind = find_experiment(recipe)
+    check(kind.data_options, recipe.data.model_dump(), "data")
+    check(kind.objective_options, recipe.objective, "objective")
     check_options(dataset_spec(recipe.data.dataset), recipe.data.options.get("options", {}))
     recipe.make_decoding()
     if recipe.init and not recipe.init.startswith(REFERENCE):

@@ -16,9 +16,9 @@ from typing import Literal
 
 from condgen_cli import __version__, settings
 from condgen_cli.errors import CondgenError, IntegrityError, NetworkError, NotFoundError
+from condgen_cli.files.fetch import fetch_bytes
 from condgen_cli.specs import named
 from condgen_cli.terminal import console
-from condgen_cli.zoo.fetch import fetch_bytes
 from condgen_cli.zoo.manifest import Entry, File
 from condgen_cli.zoo.recipes import LARGEST, TrainingRecipe, parse_training_recipe
 from condgen_cli.zoo.sources import ANSWER_SECONDS, Source, UnreadSource, all_sources

@@ -9,9 +9,9 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, FailFast, Field, Jso
 from pydantic_core import from_json
 
 from condgen_cli.errors import IntegrityError
+from condgen_cli.files.names import safe_path, safe_url
 from condgen_cli.files.validation import validation_message
 from condgen_cli.terminal.printable import printable
-from condgen_cli.zoo.names import safe_path, safe_url
 
 __all__ = [
     "SCHEMA",

@@ -16,6 +16,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from condgen_cli.errors import CondgenError, IntegrityError, NotFoundError, UsageError
 from condgen_cli.files import write_atomically
 from condgen_cli.files.inputs import forget_inputs, protect
+from condgen_cli.files.names import protocol_of
+from condgen_cli.files.safetensors_header import read_header
 from condgen_cli.files.validation import validation_message
 from condgen_cli.files.weights import SCALE, eight_bits, load_weights
 from condgen_cli.terminal import console
@@ -27,9 +29,7 @@ from condgen_cli.zoo.manifest import (
     RelativePath,
     parse_manifest,
 )
-from condgen_cli.zoo.names import protocol_of
 from condgen_cli.zoo.recipes import parse_training_recipe, recipe_of_run
-from condgen_cli.zoo.safetensors_header import read_header
 
 __all__ = ["Run", "publish"]
 

@@ -14,13 +14,13 @@ from urllib.request import url2pathname
 
 import condgen_cli
 from condgen_cli.errors import CondgenError, IntegrityError, NetworkError, NotFoundError, PluginError, reason_of
+from condgen_cli.files.fetch import fetch_bytes
+from condgen_cli.files.names import check_contained, protocol_of
 from condgen_cli.registry.guard import told
 from condgen_cli.settings import Settings, expanded
 from condgen_cli.specs import ManifestSpec, package_file
 from condgen_cli.terminal import console
-from condgen_cli.zoo.fetch import fetch_bytes
 from condgen_cli.zoo.manifest import Entry, File, Manifest, is_web_page, parse_manifest
-from condgen_cli.zoo.names import check_contained, protocol_of
 from condgen_cli.zoo.store import Store
 
 if TYPE_CHECKING:

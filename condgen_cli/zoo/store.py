@@ -11,11 +11,11 @@ from pathlib import Path
 from condgen_cli import settings
 from condgen_cli.errors import CondgenError, IntegrityError
 from condgen_cli.files import write_atomically
-from condgen_cli.zoo.fetch import Expected, fetch, storage_errors
-from condgen_cli.zoo.locks import leftovers
+from condgen_cli.files.fetch import Expected, fetch, storage_errors
+from condgen_cli.files.locks import leftovers
+from condgen_cli.files.names import check_contained
+from condgen_cli.files.safetensors_header import read_header
 from condgen_cli.zoo.manifest import File
-from condgen_cli.zoo.names import check_contained
-from condgen_cli.zoo.safetensors_header import read_header
 
 __all__ = ["Store", "problem_with"]
 

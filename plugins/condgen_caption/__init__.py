@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from condgen_cli.hookspecs import hookimpl
-from condgen_cli.specs import Archive, DatasetSpec, ExperimentSpec, MetricSpec, ModelSpec, Option, RecipeSpec, TaskSpec
+from condgen_cli.specs import Archive, ComparisonSpec, DatasetSpec, MetricSpec, ModelSpec, Option, RecipeSpec, TaskSpec
 
 CONDGEN_API = "2"
 
@@ -134,9 +134,9 @@ def condgen_register_recipes() -> list[RecipeSpec]:
 
 
 @hookimpl
-def condgen_register_experiments() -> list[ExperimentSpec]:
-    experiments = {"maps": "The size of the feature map that attention looks over."}
+def condgen_register_comparisons() -> list[ComparisonSpec]:
+    comparisons = {"maps": "The size of the feature map that attention looks over."}
     return [
-        ExperimentSpec(f"caption-{name}", "caption", "condgen_caption.experiments", f"{name}.toml", help)
-        for name, help in experiments.items()
+        ComparisonSpec(f"caption-{name}", "caption", "condgen_caption.comparisons", f"{name}.toml", help)
+        for name, help in comparisons.items()
     ]

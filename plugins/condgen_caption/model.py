@@ -23,8 +23,8 @@ from condgen_cli.data.content import is_picture
 from condgen_cli.data.image import load_image, resize
 from condgen_cli.data.text import WordVocabulary
 from condgen_cli.errors import InputError, UsageError
+from condgen_cli.files.sources import Source
 from condgen_cli.generation import Axis
-from condgen_cli.inputs.sources import Source
 from condgen_cli.model import Item, Memory
 from condgen_cli.nn import DecoderModel, RecurrentDecoder, make_attention
 from condgen_cli.training import check

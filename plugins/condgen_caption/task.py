@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from condgen_caption import KINDS
-from condgen_cli.inputs.sources import Source
+from condgen_cli.files.sources import Source
 from condgen_cli.item import Item
 
 __all__ = ["read"]

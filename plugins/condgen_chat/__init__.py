@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from condgen_cli.hookspecs import hookimpl
-from condgen_cli.specs import DatasetSpec, ExperimentSpec, MetricSpec, ModelSpec, Option, RecipeSpec, TaskSpec
+from condgen_cli.specs import ComparisonSpec, DatasetSpec, MetricSpec, ModelSpec, Option, RecipeSpec, TaskSpec
 
 CONDGEN_API = "2"
 
@@ -104,6 +104,6 @@ def condgen_register_recipes() -> list[RecipeSpec]:
 
 
 @hookimpl
-def condgen_register_experiments() -> list[ExperimentSpec]:
+def condgen_register_comparisons() -> list[ComparisonSpec]:
     help = "A dialogue's turns one by one, the last turn alone, the last three joined."
-    return [ExperimentSpec("chat-context", "chat", "condgen_chat.experiments", "context.toml", help)]
+    return [ComparisonSpec("chat-context", "chat", "condgen_chat.comparisons", "context.toml", help)]

@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from condgen_cli.errors import UsageError
+from condgen_cli.files.sources import STDIN
 from condgen_cli.inputs.lines import Texts, text_inputs
-from condgen_cli.inputs.sources import STDIN
 from condgen_cli.options import Format
 from condgen_cli.tasks.job import TaskOptions
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from condgen_cli.hookspecs import hookimpl
 from condgen_cli.specs import (
     Archive,
+    ComparisonSpec,
     DatasetSpec,
-    ExperimentSpec,
     InspectorSpec,
     MetricSpec,
     ModelSpec,
@@ -159,9 +159,9 @@ def condgen_register_inspectors() -> list[InspectorSpec]:
 
 
 @hookimpl
-def condgen_register_experiments() -> list[ExperimentSpec]:
+def condgen_register_comparisons() -> list[ComparisonSpec]:
     help = "Raster LSTM and grid LSTM by number of parameters."
-    return [ExperimentSpec("generate-size", "generate", "condgen_generate.experiments", "size.toml", help)]
+    return [ComparisonSpec("generate-size", "generate", "condgen_generate.comparisons", "size.toml", help)]
 
 
 @hookimpl

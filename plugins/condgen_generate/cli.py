@@ -10,9 +10,9 @@ from typing import Annotated
 import typer
 
 from condgen_cli.errors import CondgenError, UsageError
+from condgen_cli.files.sources import Failure
 from condgen_cli.inputs.expansion import expand
 from condgen_cli.inputs.lines import Text, Texts, text_inputs
-from condgen_cli.inputs.sources import Failure
 from condgen_cli.item import Item
 from condgen_cli.options import InputOpt
 from condgen_cli.running.limits import LONGEST_OUTPUT, MOST_SAMPLES

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from condgen_cli.hookspecs import hookimpl
-from condgen_cli.specs import DatasetSpec, ExperimentSpec, MetricSpec, ModelSpec, Option, RecipeSpec, TaskSpec
+from condgen_cli.specs import ComparisonSpec, DatasetSpec, MetricSpec, ModelSpec, Option, RecipeSpec, TaskSpec
 
 CONDGEN_API = "2"
 
@@ -93,13 +93,13 @@ def condgen_register_recipes() -> list[RecipeSpec]:
 
 
 @hookimpl
-def condgen_register_experiments() -> list[ExperimentSpec]:
-    experiments = {
+def condgen_register_comparisons() -> list[ComparisonSpec]:
+    comparisons = {
         "addressing": "Full addressing against addressing by content alone.",
         "initial-memory": "A constant memory at first against a learned one.",
         **{f"controller-{task}": f"The machine, and an LSTM without its memory: {what}." for task, what in TASKS.items()},
     }
     return [
-        ExperimentSpec(f"ntm-{name}", "ntm", "condgen_ntm.experiments", f"{name}.toml", help)
-        for name, help in experiments.items()
+        ComparisonSpec(f"ntm-{name}", "ntm", "condgen_ntm.comparisons", f"{name}.toml", help)
+        for name, help in comparisons.items()
     ]

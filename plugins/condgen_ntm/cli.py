@@ -11,8 +11,8 @@ from typing import Annotated
 import typer
 
 from condgen_cli.errors import InputError, UsageError
+from condgen_cli.files.sources import Failure, Source
 from condgen_cli.inputs.lines import Texts
-from condgen_cli.inputs.sources import Failure, Source
 from condgen_cli.item import Item
 from condgen_cli.tasks.job import Job, TaskOptions
 

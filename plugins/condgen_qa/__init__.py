@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from condgen_cli.hookspecs import hookimpl
-from condgen_cli.specs import Archive, DatasetSpec, ExperimentSpec, MetricSpec, ModelSpec, Option, RecipeSpec, TaskSpec
+from condgen_cli.specs import Archive, ComparisonSpec, DatasetSpec, MetricSpec, ModelSpec, Option, RecipeSpec, TaskSpec
 
 CONDGEN_API = "2"
 
@@ -88,6 +88,6 @@ def condgen_register_recipes() -> list[RecipeSpec]:
 
 
 @hookimpl
-def condgen_register_experiments() -> list[ExperimentSpec]:
+def condgen_register_comparisons() -> list[ComparisonSpec]:
     help = "Hops, tying, encodings, linear start: what each brings."
-    return [ExperimentSpec("qa-choices", "qa", "condgen_qa.experiments", "choices.toml", help)]
+    return [ComparisonSpec("qa-choices", "qa", "condgen_qa.comparisons", "choices.toml", help)]

@@ -12,8 +12,8 @@ from typing import Annotated
 import typer
 
 from condgen_cli.errors import InputError, NotFoundError, UsageError
+from condgen_cli.files.sources import STDIN, Failure, Source, near_names
 from condgen_cli.inputs.lines import Text, Texts, refuse_file_name, text_inputs
-from condgen_cli.inputs.sources import STDIN, Failure, Source, near_names
 from condgen_cli.item import Item
 from condgen_cli.terminal import console
 from condgen_qa.task import split

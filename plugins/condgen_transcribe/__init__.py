@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from condgen_cli.hookspecs import hookimpl
-from condgen_cli.specs import Archive, DatasetSpec, ExperimentSpec, MetricSpec, ModelSpec, Option, RecipeSpec, TaskSpec
+from condgen_cli.specs import Archive, ComparisonSpec, DatasetSpec, MetricSpec, ModelSpec, Option, RecipeSpec, TaskSpec
 
 CONDGEN_API = "2"
 
@@ -150,6 +150,6 @@ def condgen_register_recipes() -> list[RecipeSpec]:
 
 
 @hookimpl
-def condgen_register_experiments() -> list[ExperimentSpec]:
+def condgen_register_comparisons() -> list[ComparisonSpec]:
     help = "One, two, four and all eight hours of speech."
-    return [ExperimentSpec("transcribe-hours", "transcribe", "condgen_transcribe.experiments", "hours.toml", help)]
+    return [ComparisonSpec("transcribe-hours", "transcribe", "condgen_transcribe.comparisons", "hours.toml", help)]

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from condgen_cli.data.audio import Recording, Sound, read_segments
 from condgen_cli.errors import CondgenError
-from condgen_cli.inputs.sources import Source
+from condgen_cli.files.sources import Source
 from condgen_cli.item import Item
 from condgen_transcribe.model import RATE
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from condgen_cli.hookspecs import hookimpl
-from condgen_cli.specs import Archive, DatasetSpec, ExperimentSpec, ModelSpec, Option, RecipeSpec, TaskSpec
+from condgen_cli.specs import Archive, ComparisonSpec, DatasetSpec, ModelSpec, Option, RecipeSpec, TaskSpec
 
 CONDGEN_API = "2"
 
@@ -132,13 +132,13 @@ def condgen_register_recipes() -> list[RecipeSpec]:
 
 
 @hookimpl
-def condgen_register_experiments() -> list[ExperimentSpec]:
-    experiments = {
+def condgen_register_comparisons() -> list[ComparisonSpec]:
+    comparisons = {
         "match": "Match functions at equal budget.",
         "sharing": "One set of parameters for encoder and decoder, or two, by the number of training pairs.",
         "length": "The three kinds of decoder, by the length of the source.",
     }
     return [
-        ExperimentSpec(f"translate-{name}", "translate", "condgen_translate.experiments", f"{name}.toml", help)
-        for name, help in experiments.items()
+        ComparisonSpec(f"translate-{name}", "translate", "condgen_translate.comparisons", f"{name}.toml", help)
+        for name, help in comparisons.items()
     ]

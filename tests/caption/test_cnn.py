@@ -10,7 +10,7 @@ from PIL import Image
 
 from condgen_caption.cnn import VARIANTS, EfficientNetLite, SameConv2d, normalise
 from condgen_cli.data.image import resize
-from condgen_cli.running.runner import initial_files
+from condgen_cli.running.bundle import find_bundle
 
 
 @pytest.mark.parametrize(("variant", "parameters"), [("lite0", 3_350_000), ("lite2", 4_782_024)])
@@ -83,7 +83,7 @@ def test_the_zoos_encoder_sees_the_cat() -> None:
     """
     from safetensors.torch import load_file
 
-    weights = load_file(initial_files("efficientnet-lite2")["encoder.safetensors"])
+    weights = load_file(find_bundle("efficientnet-lite2").files["encoder.safetensors"])
     network = EfficientNetLite("lite2").eval()
     network.load_state_dict({name.removeprefix("encoder."): tensor.float() for name, tensor in weights.items()})
     photo = Image.fromarray(skimage.data.chelsea())

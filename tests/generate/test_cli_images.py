@@ -47,7 +47,7 @@ def test_a_sheet_a_film_and_a_page(model: str, tmp_path: Path, capsys: pytest.Ca
     film.seek(film.n_frames - 1)
     np.testing.assert_array_equal(np.asarray(film.convert("RGB")), np.asarray(sheet.convert("RGB")))
     page = (tmp_path / "digits.html").read_text()
-    assert '"pictures": [{"rows": [[' in page
+    assert '"pictures":[{"rows":[[' in page
     assert """http-equiv="Content-Security-Policy" content="default-src 'none'; """ in page
     assert sorted(path.name for path in tmp_path.iterdir()) == ["digits.gif", "digits.html", "digits.png"], (
         "nothing is left over"

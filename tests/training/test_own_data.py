@@ -194,7 +194,12 @@ WAYS = {
     "qa": ("memn2n", "memn2n", stories, ["data.dataset=stories"]),
     "ntm": ("ntm-copy", "ntm-copy", nothing, ["data.options.count=2"]),
     "translate": ("nmt-de-en", "nmt-de-en", pairs, ["data.dataset=parallel", "data.options.tsv={split}.tsv"]),
-    "transcribe": ("las-an4", "las-an4", recordings, ["data.dataset=audio-folder", "data.speeds=[1.0]"]),
+    "transcribe": (
+        "las-an4",
+        "las-an4",
+        recordings,
+        ["data.dataset=audio-folder", "data.speeds=[1.0]", "data.language_model="],
+    ),
 }
 LAST = {
     "sat": "reward",
@@ -223,12 +228,15 @@ def test_a_model_of_the_zoo_is_where_training_begins(name: str, tmp_path: Path, 
     assert len(same) >= len(shared) - 2  # a vocabulary may have grown by words of the data
 
 
+ALONE = ("las-an4", "--stage", "speech", "data.dataset=audio-folder", "init=las-an4", "data.language_model=")
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
         (["hred", "data.dataset=dialogues", "init=sat"], 2, "init: sat is a model for caption, not for chat"),
-        (["las-an4", "data.dataset=audio-folder", "model.ctc=false"], 2, "objective.ctc: the model has no output for it"),
-        (["las-an4", "data.dataset=audio-folder", "decoding.weights.words=1"], 2, "the model has no scorer 'words'"),
+        ([*ALONE, "model.ctc=false"], 2, "objective.ctc: the model has no output for it"),
+        ([*ALONE, "decoding.weights.words=1"], 2, "the model has no scorer 'words'"),
         (["memn2n", "data.dataset=stories", "init=memn2n"], 2, "init: memn2n doesn't know the answer 'zanzibar'"),
         (["poem", "data.dataset=text-file"], 2, "text-file has no poems in a form"),
         (["grid-lstm-emoji"], 2, "no picture of . is a sheet of pictures of 20 pixels"),

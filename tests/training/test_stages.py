@@ -266,6 +266,7 @@ def test_what_fails_before_the_first_step_leaves_nothing_behind(train: Train) ->
         ("stages.third.data.dataset=digit", 3, "no data set named 'digit'"),
         ("training.metric=none", 2, "training.metric: no dev metric named 'none'"),
         ("decoding.bean=3", 2, "decoding.bean: unknown key"),
+        ("stages.3.data.batch=3", 2, "stage third: recipe: data.batch: unknown key\nhint: did you mean: batches"),
     ):
         assert message in train(setting, code=code)[1]
         assert not Path("runs/toy").exists()

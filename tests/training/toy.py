@@ -98,6 +98,10 @@ class Objective(training.Objective):
         return self.scale * loss, {"tokens": digits[:, 1:].numel(), "squared": loss.detach() ** 2}
 
 
+class DataOptions(training.DataOptions):
+    batches: int = 5
+
+
 class Experiment(training.Experiment):
     """Draws from the global generator in its batches, as torch's own loader does, and in its evaluation, as sampling does.
 
@@ -105,6 +109,7 @@ class Experiment(training.Experiment):
         recipe: ``data.batches`` is the number of batches in an epoch.
     """
 
+    data_options = DataOptions
     dev_metrics = ("accuracy", "loss")
     material = ""
 

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from condgen_cli import settings
-from condgen_cli.zoo import fetch as fetching
+from condgen_cli.files import fetch as fetching
 
 Behaviour = Callable[["Handler", bytes], None]
 

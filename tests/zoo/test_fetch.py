@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from condgen_cli.errors import CondgenError, InputError, IntegrityError, NetworkError, NotFoundError
-from condgen_cli.zoo.fetch import ATTEMPTS, fetch, fetch_bytes
+from condgen_cli.files.fetch import ATTEMPTS, fetch, fetch_bytes
 from tests.zoo.conftest import (
     Behaviour,
     Server,
@@ -477,7 +477,7 @@ def test_a_disk_that_fills_up_keeps_what_arrived(
 def test_the_kernel_refuses_a_write(url: str, target: Path) -> None:
     program = (
         "import resource, sys; from pathlib import Path\n"
-        "from condgen_cli.errors import CondgenError; from condgen_cli.zoo.fetch import fetch\n"
+        "from condgen_cli.errors import CondgenError; from condgen_cli.files.fetch import fetch\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (100000, 100000))\n"
         "try: fetch(sys.argv[1], Path(sys.argv[2]))\n"
         "except CondgenError as error: sys.exit(error.message)\n"

@@ -18,8 +18,9 @@ import pytest
 
 from condgen_cli.cli.app import run
 from condgen_cli.errors import CondgenError
-from condgen_cli.zoo import fetch as fetching
-from condgen_cli.zoo import locks, proxies, sources, waiting
+from condgen_cli.files import fetch as fetching
+from condgen_cli.files import locks, proxies, waiting
+from condgen_cli.zoo import sources
 from tests.zoo.conftest import Server, answering, file_entry, manifest, model_entry, safetensors
 
 WEIGHTS = safetensors(4000)

@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 
 from condgen_cli.cli.app import run
 from condgen_cli.errors import IntegrityError
+from condgen_cli.files.names import check_contained, safe_path, safe_url
 from condgen_cli.zoo import parse_manifest
 from condgen_cli.zoo.manifest import SCHEMA
-from condgen_cli.zoo.names import check_contained, safe_path, safe_url
 from tests.zoo.conftest import file_entry, manifest, model_entry
 
 PART = st.sampled_from(["a", "weights", "..", ".", "", "C:", "c:x", "NUL", "con.txt", "x.", "x ", "~", "é", "a b"])

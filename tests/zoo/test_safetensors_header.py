@@ -15,7 +15,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from condgen_cli.errors import IntegrityError
-from condgen_cli.zoo.safetensors_header import LONGEST_HEADER, read_header
+from condgen_cli.files.safetensors_header import LONGEST_HEADER, read_header
 
 SOUND = {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}
 

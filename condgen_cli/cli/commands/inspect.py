@@ -263,8 +263,8 @@ def _score(result: Mapping[str, Any]) -> list[Any]:
 
 
 def _weights_text(report: Mapping[str, Any]) -> str:
+    from condgen_cli.files.fetch import human_size
     from condgen_cli.render.tables import table
-    from condgen_cli.zoo.fetch import human_size
 
     tensors = report["tensors"]
     count = f"{len(tensors)} tensors, {report['parameters']:,} numbers"

@@ -48,7 +48,7 @@ def list_plugins(format: ReportFormatOpt = ReportFormat.text) -> None:
 @app.command()
 def doctor(format: ReportFormatOpt = ReportFormat.text) -> None:
     """Explain what is wrong with plugins; exit code 5 if anything is."""
-    from condgen_cli.registry.doctor import checkup
+    from condgen_cli.cli.doctor import checkup
 
     plugins, problems = checkup(_entries())
     problems = [*problems, *_zoos(plugins)]
@@ -174,7 +174,7 @@ def _taken(name: str) -> str:
     from importlib import metadata
     from importlib.util import find_spec
 
-    from condgen_cli.cli.commands import CORE
+    from condgen_cli.registry.core_commands import CORE
     from condgen_cli.registry.entry_points import normalized
 
     if name in CORE:

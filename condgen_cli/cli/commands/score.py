@@ -20,7 +20,7 @@ from condgen_cli.cli.commands.score_tables import (
 )
 from condgen_cli.errors import InputError, NotFoundError, UsageError, reason_of
 from condgen_cli.files import protect
-from condgen_cli.inputs.sources import Source
+from condgen_cli.files.sources import Source
 from condgen_cli.options import ReportFormat, ReportFormatOpt, SeedOpt, TokenizeOpt
 from condgen_cli.terminal.printable import printable
 

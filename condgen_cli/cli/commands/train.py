@@ -11,6 +11,7 @@ import typer
 
 from condgen_cli.cli.commands.recipe import OverridesArg, RecipeArg
 from condgen_cli.options import DataDirOpt, Device, DeviceOpt, ReportFormat, ReportFormatOpt, SetOpt
+from condgen_cli.settings import RUNS
 
 if TYPE_CHECKING:
     from condgen_cli.training import Recipe
@@ -48,9 +49,9 @@ def train(
     given = [*(overrides or ()), *(f"data.options.{setting}" for setting in settings or ())]
     stages = parse_stages(*find_recipe(recipe), given, first=stage)
     only = None if stage is None else stages.find(stage)
-    run_dir = output or (Path(recipe) if (resume or only) and Path(recipe).is_dir() else Path("runs") / stages.name)
+    run_dir = output or (Path(recipe) if (resume or only) and Path(recipe).is_dir() else RUNS / stages.name)
     if processes > 1:
-        from condgen_cli.training.processes import run_processes
+        from condgen_cli.cli.processes import run_processes
 
         own = ["--data-dir", str(data_dir)] if data_dir else []
         own += [*(["--resume"] if resume else []), *(["--force"] if force else []), *(["--stage", stage] if stage else [])]

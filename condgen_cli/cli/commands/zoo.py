@@ -27,8 +27,8 @@ RecipeOpt = Annotated[bool, typer.Option("--recipe", help="Print the recipe that
 
 def list_models(format: ReportFormatOpt = ReportFormat.text) -> None:
     """List the models of the zoo, where their files are, and which zoo each comes from."""
+    from condgen_cli.files.fetch import human_size
     from condgen_cli.zoo import open_zoo
-    from condgen_cli.zoo.fetch import human_size
 
     zoo = open_zoo()
     if format is ReportFormat.json:
@@ -150,7 +150,7 @@ def _for_each(zoo: Zoo, names: Sequence[str], action: Callable[[Entry], dict[str
 
 
 def _line(document: dict[str, Any]) -> str:
-    from condgen_cli.zoo.fetch import human_size
+    from condgen_cli.files.fetch import human_size
 
     if "freed" in document:
         return f"{document['model']}: {human_size(document['freed'])} freed"
@@ -176,7 +176,7 @@ def _card(zoo: Zoo, entry: Entry) -> str:
 
 
 def _facts(zoo: Zoo, entry: Entry) -> list[str]:
-    from condgen_cli.zoo.fetch import human_size
+    from condgen_cli.files.fetch import human_size
 
     training = entry.training
     hours = "" if training.hours is None else f"{training.hours:g} hours"
@@ -198,7 +198,7 @@ def _facts(zoo: Zoo, entry: Entry) -> list[str]:
 
 
 def _file_rows(entry: Entry) -> list[list[Any]]:
-    from condgen_cli.zoo.fetch import human_size
+    from condgen_cli.files.fetch import human_size
 
     return [[file.path, human_size(file.size), file.sha256[:16]] for file in entry.files]
 

@@ -3,8 +3,8 @@
 from condgen_cli.hookspecs import hookimpl
 from condgen_cli.specs import (
     CommandSpec,
+    ComparisonSpec,
     DatasetSpec,
-    ExperimentSpec,
     InspectorSpec,
     ManifestSpec,
     MatchFunctionSpec,
@@ -50,8 +50,8 @@ def condgen_register_recipes():
 
 
 @hookimpl
-def condgen_register_experiments():
-    return [ExperimentSpec("shout-loudly", "shout", "condgen_shout.experiments", "loudly.toml", "Moods of shouting.")]
+def condgen_register_comparisons():
+    return [ComparisonSpec("shout-loudly", "shout", "condgen_shout.comparisons", "loudly.toml", "Moods of shouting.")]
 
 
 @hookimpl

@@ -15,8 +15,8 @@ from condgen_cli.registry.plugin_problems import PREFIX, Plugin, Problem, place
 from condgen_cli.registry.plugins import HOOKS, Plugins
 from condgen_cli.specs import (
     CommandSpec,
+    ComparisonSpec,
     DatasetSpec,
-    ExperimentSpec,
     InspectorSpec,
     ManifestSpec,
     MatchFunctionSpec,
@@ -39,7 +39,7 @@ def name_problems(plugin: Plugin, plugins: Plugins) -> Iterator[Problem]:
     """Tasks, metrics and architectures that a plugin's specs name and that no plugin brings."""
     for spec, hook in _specs(plugin, plugins):
         label = _label(spec)
-        if isinstance(spec, ModelSpec | DatasetSpec | RecipeSpec | ExperimentSpec) and spec.task not in plugins.tasks:
+        if isinstance(spec, ModelSpec | DatasetSpec | RecipeSpec | ComparisonSpec) and spec.task not in plugins.tasks:
             yield _problem(plugin, hook, f"{label} is for the task {spec.task!r}, which no plugin brings")
         if isinstance(spec, InspectorSpec) and spec.architecture not in plugins.models:
             yield _problem(plugin, hook, f"{label} is for the architecture {spec.architecture!r}, which no plugin brings")
@@ -201,7 +201,7 @@ def _file_faults(spec: Any, plugins: Plugins) -> Iterator[str]:
     """What is wrong with a file that a spec names."""
     checks: dict[type, Callable[[Any, Plugins], Iterator[str]]] = {
         RecipeSpec: _recipe_faults,
-        ExperimentSpec: _experiment_faults,
+        ComparisonSpec: _comparison_faults,
         ManifestSpec: _manifest_faults,
         DatasetSpec: _archive_faults,
     }
@@ -227,17 +227,17 @@ def _recipe_faults(spec: RecipeSpec, plugins: Plugins) -> Iterator[str]:
         yield f"{spec.file} names the data set {dataset!r}, which no plugin brings"
 
 
-def _experiment_faults(spec: ExperimentSpec, plugins: Plugins) -> Iterator[str]:
-    from condgen_cli.comparisons.definition import parse_experiment
+def _comparison_faults(spec: ComparisonSpec, plugins: Plugins) -> Iterator[str]:
+    from condgen_cli.comparisons.definition import parse_comparison
 
-    experiment = parse_experiment(package_text(spec.package, spec.file, "it"), spec.file)
-    if experiment.evaluate.dataset not in plugins.datasets:
-        yield f"{spec.file} names the data set {experiment.evaluate.dataset!r}, which no plugin brings"
+    comparison = parse_comparison(package_text(spec.package, spec.file, "it"), spec.file)
+    if comparison.evaluate.dataset not in plugins.datasets:
+        yield f"{spec.file} names the data set {comparison.evaluate.dataset!r}, which no plugin brings"
     for recipe in sorted(
-        {variant.recipe or experiment.recipe or "" for variant in experiment.variants} - plugins.recipes.keys()
+        {variant.recipe or comparison.recipe or "" for variant in comparison.variants} - plugins.recipes.keys()
     ):
         yield f"{spec.file} names the recipe {recipe!r}, which no plugin brings"
-    for key in experiment.evaluate.metrics:
+    for key in comparison.evaluate.metrics:
         if key not in plugins.metrics:
             yield f"{spec.file} names the metric {key!r}, which no plugin brings"
 
@@ -267,7 +267,7 @@ def _manifest_faults(spec: ManifestSpec, plugins: Plugins) -> Iterator[str]:
 
 
 def _archive_faults(spec: DatasetSpec, plugins: Plugins) -> Iterator[str]:
-    from condgen_cli.zoo.names import safe_path
+    from condgen_cli.files.names import safe_path
 
     for archive in spec.archives:
         try:

@@ -1,4 +1,4 @@
-"""``condgen experiment`` on a plugin made for it: its models repeat words, with as many mistakes as their recipe says."""
+"""``condgen comparison`` on a plugin made for it: its models repeat words, with as many mistakes as their recipe says."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from PIL import Image
 
 from condgen_cli.cli.app import run
 from condgen_cli.comparisons.curves import draw_curves, median_curve, run_curve
-from condgen_cli.comparisons.definition import parse_experiment
+from condgen_cli.comparisons.definition import parse_comparison
 from condgen_cli.comparisons.run import Outcome, Run
 from condgen_cli.comparisons.series import draw_series, points
 from condgen_cli.errors import UsageError
@@ -27,7 +27,7 @@ from condgen_cli.training.stages import parse_recipe
 PLUGIN = """
 from __future__ import annotations
 from condgen_cli.hookspecs import hookimpl
-from condgen_cli.specs import DatasetSpec, ExperimentSpec, ModelSpec, Option, TaskSpec
+from condgen_cli.specs import DatasetSpec, ComparisonSpec, ModelSpec, Option, TaskSpec
 
 CONDGEN_API = "2"
 
@@ -47,10 +47,10 @@ def condgen_register_datasets():
     return [words, DatasetSpec("others", "other", "Others.", "copying_model:words")]
 
 @hookimpl
-def condgen_register_experiments():
+def condgen_register_comparisons():
     return [
-        ExperimentSpec("named", "copy", "copying_files", "named.toml", "Errors, many and few."),
-        ExperimentSpec("lost", "copy", "copying_files", "lost.toml"),
+        ComparisonSpec("named", "copy", "copying_files", "named.toml", "Errors, many and few."),
+        ComparisonSpec("lost", "copy", "copying_files", "lost.toml"),
     ]
 """
 
@@ -236,7 +236,7 @@ def test_every_variant_is_trained_scored_and_compared(place: Path, capsys: pytes
     assert few["result"]["metrics"]["accuracy"]["low"] < 80 < few["result"]["metrics"]["accuracy"]["high"]
     assert few["training"]["epochs"] == 2
     assert few["training"]["tokens_per_second"] > 0
-    assert "few: training in runs/experiments/mistakes/few" in printed.err
+    assert "few: training in runs/comparisons/mistakes/few" in printed.err
     assert trained(place) == ALL
     recipe = json.loads((place / few["run"] / "recipe.json").read_text())
     assert (recipe["name"], recipe["training"]["lr"], recipe["model"]["errors"]) == ("few", 0.1, 5)
@@ -271,7 +271,7 @@ def test_other_scoring_scores_anew_but_trains_nothing(place: Path, capsys: pytes
 
 def test_a_model_that_has_changed_is_scored_anew(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert experiment() == 0
-    model = place / "runs" / "experiments" / "mistakes" / "many" / "model.json"
+    model = place / "runs" / "comparisons" / "mistakes" / "many" / "model.json"
     model.write_text(model.read_text().replace('"errors": 2', '"errors": 4'))
     capsys.readouterr()
     assert experiment("--format", "json") == 0
@@ -292,11 +292,11 @@ def test_an_interrupted_run_goes_on_and_ends_as_if_nothing_had_happened(
     assert printed.out == ""
     assert "hint: the same command continues" in printed.err
     assert trained(place) == ALL
-    assert not (place / "runs/experiments/mistakes/few/evaluation.json").exists()
+    assert not (place / "runs/comparisons/mistakes/few/evaluation.json").exists()
     assert experiment() == 0
     assert trained(place) == ["few 1"]
     assert "many: done already" in capsys.readouterr().err
-    weights = [(place / folder / "few" / "model.safetensors").read_bytes() for folder in ("whole", "runs/experiments/mistakes")]
+    weights = [(place / folder / "few" / "model.safetensors").read_bytes() for folder in ("whole", "runs/comparisons/mistakes")]
     assert weights[0] == weights[1]
 
 
@@ -327,7 +327,7 @@ def test_items_that_fail_are_counted(place: Path, capsys: pytest.CaptureFixture[
 def test_a_run_of_another_recipe_is_left_alone(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert experiment("--only", "many", "training.epochs=1") == 0
     assert experiment("--only", "many") == 2  # the only one, whose error is the command's
-    assert "warning: many: runs/experiments/mistakes/many holds a run of another recipe: its training differ" in (
+    assert "warning: many: runs/comparisons/mistakes/many holds a run of another recipe: its training differ" in (
         capsys.readouterr().err
     )
     assert trained(place) == ["many 0"]
@@ -353,8 +353,8 @@ def test_curves_are_drawn(place: Path, monkeypatch: pytest.MonkeyPatch, capsys: 
     monkeypatch.setattr("condgen_cli.comparisons.curves.draw_curves", draw_curves)
     change(place, "question", "seeds = [3, 4]\nquestion")
     assert experiment("training.epochs=1") == 0
-    assert "curves: runs/experiments/mistakes/curves.png" in capsys.readouterr().err
-    with Image.open(place / "runs/experiments/mistakes/curves.png") as picture:
+    assert "curves: runs/comparisons/mistakes/curves.png" in capsys.readouterr().err
+    with Image.open(place / "runs/comparisons/mistakes/curves.png") as picture:
         assert picture.width > picture.height > 100
 
 
@@ -380,15 +380,15 @@ def test_the_median_of_curves() -> None:
 def test_scores_are_drawn_over_numbers_of_parameters(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     change(place, 'label = "few"', 'label = "few"\nseries = "copiers"')
     assert experiment("training.epochs=1") == 0
-    assert "scores: runs/experiments/mistakes/series.png" in capsys.readouterr().err
-    with Image.open(place / "runs/experiments/mistakes/series.png") as picture:
+    assert "scores: runs/comparisons/mistakes/series.png" in capsys.readouterr().err
+    with Image.open(place / "runs/comparisons/mistakes/series.png") as picture:
         assert picture.width > picture.height > 100
 
 
 def test_a_series_has_its_scored_runs_in_order_of_size(place: Path) -> None:
     text = EXPERIMENT.replace('label = "few"', 'label = "few"\nseries = "copiers"')
     text = text.replace('label = "many"', 'label = "many"\nseries = "copiers"')
-    described = parse_experiment(text + '\n[[variants]]\nlabel = "else"\n', "mistakes.toml")
+    described = parse_comparison(text + '\n[[variants]]\nlabel = "else"\n', "mistakes.toml")
     recipe = parse_recipe(RECIPE, "copier.toml", [])
 
     def outcome(label: str, parameters: int, **score: float | None) -> Outcome:
@@ -408,7 +408,7 @@ def test_a_series_may_differ_in_something_else(place: Path) -> None:
     recipe = parse_recipe(RECIPE, "copier.toml", [])
     score = {"parameters": 5, "result": {"metrics": {"errors": {"value": 2.0, "low": 1.0, "high": 3.0}}}}
     outcomes = [Outcome(Run(label, recipe, place / label), score) for label in ("many", "few")]
-    found = points(parse_experiment(text, "mistakes.toml"), outcomes, "errors")
+    found = points(parse_comparison(text, "mistakes.toml"), outcomes, "errors")
     assert found == {"copiers": [(0.5, 2.0, 1.0, 3.0), (3.0, 2.0, 1.0, 3.0)]}
 
 
@@ -417,7 +417,7 @@ def test_a_place_on_the_axis_goes_with_an_axis(given: str) -> None:
     axis = 'axis = "hours"\n' if "at" not in given else ""
     text = axis + EXPERIMENT.replace('label = "few"', f'label = "few"\n{given}')
     with pytest.raises(UsageError, match=r"variant 'few': at: its place on the axis goes with axis and series"):
-        parse_experiment(text, "mistakes.toml")
+        parse_comparison(text, "mistakes.toml")
 
 
 def test_groups_in_text_and_markdown(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -441,7 +441,7 @@ def test_groups_in_text_and_markdown(place: Path, capsys: pytest.CaptureFixture[
     assert lines[:3] == [
         "# Do fewer mistakes help?",
         "",
-        "    condgen experiment run mistakes.toml training.epochs=1 --limit 24",
+        "    condgen comparison run mistakes.toml training.epochs=1 --limit 24",
     ]
     assert "| variant | parameters | accuracy | n | tokens/s | training s |" in lines
     assert "| --- | ---: | ---: |" in lines
@@ -463,9 +463,9 @@ def test_experiments_of_plugins(place: Path, capsys: pytest.CaptureFixture[str])
     assert run(["experiment", "show", "named", "--format", "json"]) == 0
     assert json.loads(capsys.readouterr().out)["variants"][1]["settings"] == ["model.errors=5"]
     assert experiment("--only", "few", "training.epochs=1", name="named") == 0
-    assert (place / "runs/experiments/named/few/evaluation.json").is_file()
+    assert (place / "runs/comparisons/named/few/evaluation.json").is_file()
     assert run(["experiment", "show", "lost"]) == 5
-    assert "cannot read the experiment lost" in capsys.readouterr().err
+    assert "cannot read the comparison lost" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -483,7 +483,7 @@ def test_experiments_of_plugins(place: Path, capsys: pytest.CaptureFixture[str])
             'settings = ["training.lr',
             'seeds = [1]\nsettings = ["seed=3", "training.lr',
             2,
-            "variant many: the experiment gives",
+            "variant many: the comparison gives",
         ),
         ('recipe = "copier.toml"', "", 2, "mistakes.toml: variant 'many' has no recipe"),
         ("copier.toml", "missing.toml", 3, "no recipe missing.toml"),
@@ -521,7 +521,7 @@ def test_wrong_arguments(place: Path, capsys: pytest.CaptureFixture[str]) -> Non
     assert experiment("--only", "fw") == 3
     assert "no variant named 'fw'" in capsys.readouterr().err
     assert run(["experiment", "run", "missing.toml"]) == 3
-    assert "no experiment missing.toml" in capsys.readouterr().err
+    assert "no comparison missing.toml" in capsys.readouterr().err
     assert run(["experiment", "run", "naned"]) == 3
     assert "did you mean: named" in capsys.readouterr().err
     assert run(["experiment", "run", "mistakes.toml", "--data-dir", "nowhere"]) == 3
@@ -546,6 +546,6 @@ def test_any_other_file_is_a_usage_error(values: dict[str, Any]) -> None:
 
     text = "\n".join(f"{key} = {toml(value)}" for key, value in values.items())
     with pytest.raises(UsageError) as caught:  # evaluate is never a table here
-        parse_experiment(text, "any.toml")
+        parse_comparison(text, "any.toml")
     assert caught.value.message.startswith("any.toml: ")
     assert "\n" not in caught.value.message

@@ -16,8 +16,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from condgen_cli.cli.checkup import file_of, missing_modules, name_problems, part_problems
 from condgen_cli.hookspecs import GROUP
-from condgen_cli.registry.checkup import file_of, missing_modules, name_problems, part_problems
 from condgen_cli.registry.entry_points import EntryPoint, discover
 from condgen_cli.registry.plugin_problems import DISTRIBUTION, LIGHTER, Problem, slow_import
 from condgen_cli.registry.plugins import HEAVY, SLOW, Plugins

@@ -14,9 +14,9 @@ from urllib.request import url2pathname
 
 from condgen_cli import __version__, settings
 from condgen_cli.errors import CondgenError, InputError, NetworkError, NotFoundError, reason_of
-from condgen_cli.zoo.names import PROTOCOLS, protocol_of
-from condgen_cli.zoo.proxies import Proxy, proxy_for
-from condgen_cli.zoo.waiting import Waiting
+from condgen_cli.files.names import PROTOCOLS, protocol_of
+from condgen_cli.files.proxies import Proxy, proxy_for
+from condgen_cli.files.waiting import Waiting
 
 if TYPE_CHECKING:
     from io import BufferedReader

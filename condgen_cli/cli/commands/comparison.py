@@ -1,4 +1,4 @@
-"""``condgen experiment``: one file, one command, one table."""
+"""``condgen comparison``: one file, one command, one table."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import typer
 from condgen_cli.errors import PartialFailure
 from condgen_cli.files import protect, refuse_input
 from condgen_cli.options import DataDirOpt, Device, DeviceOpt, LimitOpt, ReportFormat, ReportFormatOpt
+from condgen_cli.settings import RUNS
 from condgen_cli.terminal import console
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ app = typer.Typer(no_args_is_help=True)
 CURVES, SERIES = "curves.png", "series.png"
 """In the folder of the runs."""
 
-NameArg = Annotated[str, typer.Argument(metavar="NAME|FILE", help="An experiment, see condgen experiment ls, or a TOML file.")]
+NameArg = Annotated[str, typer.Argument(metavar="NAME|FILE", help="A comparison, see condgen comparison ls, or a TOML file.")]
 
 
 class PageFormat(StrEnum):
@@ -39,24 +40,24 @@ class PageFormat(StrEnum):
 
 @app.command("ls")
 def ls(format: ReportFormatOpt = ReportFormat.text) -> None:
-    """List the experiments that come with condgen and its plugins."""
+    """List the comparisons that come with condgen and its plugins."""
     from condgen_cli.registry.plugins import manager
 
-    specs = sorted(manager().experiments.values(), key=lambda spec: (spec.task, spec.name))
+    specs = sorted(manager().comparisons.values(), key=lambda spec: (spec.task, spec.name))
     if format is ReportFormat.json:
         print(json.dumps({"experiments": [{"name": spec.name, "task": spec.task, "help": spec.help} for spec in specs]}))
         return
-    _print_table(["experiment", "task", "what"], [[spec.name, spec.task, spec.help] for spec in specs])
+    _print_table(["comparison", "task", "what"], [[spec.name, spec.task, spec.help] for spec in specs])
 
 
 @app.command("show")
 def show(name: NameArg, format: ReportFormatOpt = ReportFormat.text) -> None:
-    """Print an experiment as written; with --format json, with every setting that applies."""
-    from condgen_cli.comparisons.definition import find_experiment, parse_experiment
+    """Print a comparison as written; with --format json, with every setting that applies."""
+    from condgen_cli.comparisons.definition import find_comparison, parse_comparison
 
-    text, file = find_experiment(name)
-    experiment = parse_experiment(text, file)
-    print(experiment.model_dump_json(indent=2) if format is ReportFormat.json else text.rstrip())
+    text, file = find_comparison(name)
+    comparison = parse_comparison(text, file)
+    print(comparison.model_dump_json(indent=2) if format is ReportFormat.json else text.rstrip())
 
 
 @app.command("run")
@@ -68,7 +69,7 @@ def run(
     ] = None,
     data_dir: DataDirOpt = None,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", metavar="DIR", help="The runs' folder.  [default: runs/experiments/NAME]")
+        Path | None, typer.Option("--output", "-o", metavar="DIR", help="The runs' folder.  [default: runs/comparisons/NAME]")
     ] = None,
     only: Annotated[list[str] | None, typer.Option("--only", metavar="LABEL", help="This variant alone; repeatable.")] = None,
     limit: LimitOpt = None,
@@ -78,29 +79,29 @@ def run(
     """Train and score every variant, print the table and draw the curves; called again, it goes on where it was interrupted."""
     from condgen_cli.comparisons import report
     from condgen_cli.comparisons.curves import draw_curves
-    from condgen_cli.comparisons.definition import find_experiment, parse_experiment
+    from condgen_cli.comparisons.definition import find_comparison, parse_comparison
     from condgen_cli.comparisons.run import plan, run_all, scoring_of
     from condgen_cli.comparisons.series import draw_series
 
-    experiment = parse_experiment(*find_experiment(name))
-    folder = output or Path("runs") / "experiments" / experiment.name
+    comparison = parse_comparison(*find_comparison(name))
+    folder = output or RUNS / "comparisons" / comparison.name
     if data_dir is not None:
         protect(data_dir)
     refuse_input(folder)
-    runs = plan(experiment, folder, overrides or (), only or ())
-    scoring = scoring_of(experiment.evaluate, runs, limit)
+    runs = plan(comparison, folder, overrides or (), only or ())
+    scoring = scoring_of(comparison.evaluate, runs, limit)
     outcomes = run_all(runs, scoring, data_dir, device.value)
     done = [outcome.run for outcome in outcomes if outcome.record]
-    if draw_curves(done, experiment.name, folder / CURVES):
+    if draw_curves(done, comparison.name, folder / CURVES):
         console.info(f"curves: {folder / CURVES}")
-    if draw_series(experiment, outcomes, scoring.metrics[0], folder / SERIES):
+    if draw_series(comparison, outcomes, scoring.metrics[0], folder / SERIES):
         console.info(f"scores: {folder / SERIES}")
     if format is PageFormat.json:
-        print(json.dumps(report.as_json(experiment, outcomes), ensure_ascii=False))
+        print(json.dumps(report.as_json(comparison, outcomes), ensure_ascii=False))
     elif format is PageFormat.markdown:
-        print(report.markdown(experiment, outcomes, scoring, _command(name, overrides or (), only or (), limit, device)))
+        print(report.markdown(comparison, outcomes, scoring, _command(name, overrides or (), only or (), limit, device)))
     else:
-        print(experiment.question, end="\n\n")
+        print(comparison.question, end="\n\n")
         for table in report.tables(outcomes, scoring):
             _print_table(table.columns, table.rows, table.title)
             print()
@@ -110,7 +111,7 @@ def run(
 
 def _command(name: str, overrides: Sequence[str], only: Sequence[str], limit: int | None, device: Device) -> str:
     """The command line, without what differs from machine to machine and changes no score: folders, and how it is printed."""
-    words = ["condgen", "experiment", "run", name, *overrides]
+    words = ["condgen", "comparison", "run", name, *overrides]
     for label in only:
         words += ["--only", label]
     if limit:

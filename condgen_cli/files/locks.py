@@ -17,7 +17,7 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 from condgen_cli.errors import CondgenError
-from condgen_cli.zoo.waiting import Waiting
+from condgen_cli.files.waiting import Waiting
 
 if TYPE_CHECKING:
     from filelock import BaseFileLock

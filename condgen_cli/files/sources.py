@@ -168,6 +168,6 @@ def _read_stream(stream: IO[bytes], name: str) -> bytes:
 
 def _download(url: str) -> bytes:
     # imported here because `condgen TASK --help` reaches this file
-    from condgen_cli.zoo.fetch import fetch_bytes
+    from condgen_cli.files.fetch import fetch_bytes
 
     return fetch_bytes(url, MAX_DOWNLOAD)

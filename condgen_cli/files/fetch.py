@@ -17,10 +17,10 @@ from time import sleep
 from typing import TypeVar
 
 from condgen_cli.errors import CondgenError, InputError, IntegrityError, NetworkError, NotFoundError, reason_of
+from condgen_cli.files.locks import partial_file
+from condgen_cli.files.transport import Body, Interrupted, connect, host_of, silence
+from condgen_cli.files.waiting import PATIENCE
 from condgen_cli.terminal import console
-from condgen_cli.zoo.locks import partial_file
-from condgen_cli.zoo.transport import Body, Interrupted, connect, host_of, silence
-from condgen_cli.zoo.waiting import PATIENCE
 
 __all__ = ["Expected", "fetch", "fetch_bytes", "human_size", "storage_errors"]
 
