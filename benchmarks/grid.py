@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from common import cpu_seconds, medians
 from torch import Tensor
 
-from condgen_cli.nn.denormals import flushed_denormals
+from condgen_cli.nn.denormals import flush_denormals
 from condgen_cli.running.decoding import Decoding, decode
 from condgen_cli.running.randomness import stream_key
 from condgen_generate.image_model import ImageConfig, ImageModel
@@ -99,7 +99,7 @@ def report(model: ImageModel, raster: ImageModel, pictures: Tensor, rounds: int)
 def timed(action: Callable[[], None]) -> float:
     """CPU seconds of an action."""
     started = cpu_seconds()
-    with flushed_denormals():  # as training does
+    with flush_denormals():  # as training does
         action()
     return cpu_seconds() - started
 

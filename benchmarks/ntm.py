@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from common import cpu_seconds, medians
 from torch import Tensor, nn
 
-from condgen_cli.nn.denormals import flushed_denormals
+from condgen_cli.nn.denormals import flush_denormals
 from condgen_ntm.bit_tasks import TASKS
 from condgen_ntm.model import NtmConfig, NtmModel
 from condgen_ntm.objective import Objective
@@ -79,7 +79,7 @@ def main() -> None:
         steps = {"condgen": trainer(objective, lambda o=objective, b=(inputs, targets): o(b)[0])}  # type: ignore[misc]
         if options.peer:
             steps["pytorch-ntm"] = peer_trainer(options.peer, inputs, targets)
-        with flushed_denormals():
+        with flush_denormals():
             for step in steps.values():
                 step()  # memory and buffers of a first step
             taken = medians(steps, options.steps)

@@ -290,7 +290,7 @@ def test_an_interrupted_run_goes_on_and_ends_as_if_nothing_had_happened(
     assert experiment() == 130
     printed = capsys.readouterr()
     assert printed.out == ""
-    assert "hint: the same command goes on" in printed.err
+    assert "hint: the same command continues" in printed.err
     assert trained(place) == ALL
     assert not (place / "runs/comparisons/mistakes/few/evaluation.json").exists()
     assert experiment() == 0

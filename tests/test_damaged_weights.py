@@ -14,7 +14,7 @@ from safetensors.numpy import load_file, save_file
 
 from condgen_cli.cli.app import run
 from condgen_cli.files.weights import quantize_to_8_bits
-from condgen_cli.zoo.sources import bundled
+from condgen_cli.zoo.sources import bundled_source
 
 Arrays = dict[str, np.ndarray]
 
@@ -84,7 +84,7 @@ CHANGES = [
 
 @pytest.mark.parametrize(("change", "told"), CHANGES, ids=[change.__name__.strip("_") for change, _ in CHANGES])
 def test_damaged_weights_are_told_in_one_line(tmp_path: Path, capsys: Any, change: Callable[[Arrays], None], told: str) -> None:
-    own = bundled()
+    own = bundled_source()
     entry = own.names["ntm-copy"]
     for file in entry.files:
         weights = quantize_to_8_bits(load_file(own.places(file)[0])) if file.path.endswith(".safetensors") else None

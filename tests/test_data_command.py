@@ -157,9 +157,9 @@ def test_a_subset_has_its_own_archives_and_those_of_all() -> None:
 
 
 def test_a_subset_without_default_has_to_be_named() -> None:
-    with pytest.raises(UsageError, match="published in parts") as caught:
+    with pytest.raises(UsageError, match="several subsets") as caught:
         wanted_archives(SPEC)
-    assert str(caught.value.hint) == "--set subset=NAME, of: both, clean, other"
+    assert str(caught.value.hint) == "--set subset=NAME, one of: both, clean, other"
     sized = SPEC._replace(archives=tuple(archive._replace(size=5_000_000) for archive in SPEC.archives))
     with pytest.raises(UsageError) as caught:
         wanted_archives(sized)

@@ -1,7 +1,7 @@
-"""``condgen train --processes N``: the same command in several processes, which are one training.
+"""``condgen train --processes N``: the same command in several processes, which train one model together.
 
-Each worker gets the environment that ``torchrun`` gives, so the training loop knows no difference. The first one reports;
-what another says is shown only if it alone has failed.
+Each worker gets the environment variables that ``torchrun`` sets. The output of the first worker is shown; that of another
+only if it alone has failed.
 """
 
 from __future__ import annotations
@@ -25,28 +25,28 @@ from condgen_cli.errors import CondgenError
 __all__ = ["run_processes"]
 
 PATIENCE = 60.0
-"""Seconds that the others have to end by themselves, once one has failed."""
+"""Seconds that the other processes have to end by themselves after one has failed."""
 
 
 def run_processes(arguments: Sequence[str], count: int) -> int:
-    """Run a command line of condgen in so many processes, and wait for them.
+    """Run a command line of condgen in ``count`` processes and wait for them.
 
-    An interruption is passed on: each writes what it has to. None outlives this one.
+    SIGINT is forwarded to all of them, so that they write a checkpoint. None outlives this process.
 
     Returns:
-        The exit code of the first process, which has printed what there is to print.
+        The exit code of the first process, which has printed its result or error.
     Raises:
-        CondgenError: if another one has failed alone.
+        CondgenError: if only another process has failed.
     """
     context = get_context("spawn")
-    with tempfile.TemporaryDirectory() as folder, _ignored_interrupts():
+    with tempfile.TemporaryDirectory() as folder, _ignore_interrupts():
         port = _free_port()
         workers: list[BaseProcess] = [
             context.Process(target=_work, args=(list(arguments), rank, count, port, folder)) for rank in range(count)
         ]
         for worker in workers:
             worker.start()
-        with _passing_interrupts(workers):
+        with _forward_interrupts(workers):
             _wait(workers)
         codes = [worker.exitcode or 0 for worker in workers]
         failed = next((rank for rank, code in enumerate(codes) if code), 0)
@@ -56,20 +56,20 @@ def run_processes(arguments: Sequence[str], count: int) -> int:
 
 
 def _failure(rank: int, code: int, folder: Path) -> CondgenError:
-    """The error of a process that the first one knows nothing of."""
+    """The error of a process other than the first, from its exit code and its output."""
     printed = folder / str(rank)
     lines = printed.read_text(encoding="utf-8", errors="replace").splitlines() if printed.exists() else []
     errors = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
     if not errors:
         ending = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with {code}"
-        return CondgenError(f"process {rank + 1} {ending}", "--resume goes on from the last checkpoint")
+        return CondgenError(f"process {rank + 1} {ending}", "--resume continues from the last checkpoint")
     failure = CondgenError(f"process {rank + 1}: {errors[-1]}")
     failure.exit_code = code
     return failure
 
 
 def _wait(workers: Sequence[BaseProcess]) -> None:
-    """Until all have ended; those that hang after another's failure are ended."""
+    """Wait until all processes have ended; end those that hang after the failure of another."""
     deadline: float | None = None
     while alive := [worker for worker in workers if worker.is_alive()]:
         connection.wait([worker.sentinel for worker in alive], timeout=1.0)
@@ -81,7 +81,7 @@ def _wait(workers: Sequence[BaseProcess]) -> None:
 
 
 def _work(arguments: list[str], rank: int, count: int, port: int, folder: str) -> None:
-    """The life of one worker: it is in a session of its own, so that interruptions come from its parent alone."""
+    """Run one worker, in a session of its own, so that only its parent interrupts it."""
     os.setsid()
     signal.signal(signal.SIGINT, signal.default_int_handler)
     threading.Thread(target=_end_with_parent, daemon=True).start()
@@ -118,8 +118,8 @@ def _free_port() -> int:
 
 
 @contextmanager
-def _ignored_interrupts() -> Iterator[None]:
-    """Workers begin without a handler: until they have set their own, an interruption would print a traceback."""
+def _ignore_interrupts() -> Iterator[None]:
+    """Ignore SIGINT within the block: a worker that has not set its handler yet would print a traceback."""
     previous = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         yield
@@ -128,7 +128,7 @@ def _ignored_interrupts() -> Iterator[None]:
 
 
 @contextmanager
-def _passing_interrupts(workers: Sequence[BaseProcess]) -> Iterator[None]:
+def _forward_interrupts(workers: Sequence[BaseProcess]) -> Iterator[None]:
     def pass_on(number: int, frame: FrameType | None) -> None:
         for worker in workers:
             if worker.pid is not None and worker.is_alive():

@@ -1,1 +1,1 @@
-"""Controlled comparisons as data: variants of a recipe, each trained and scored alike, as one table."""
+"""Controlled comparisons: variants of a recipe, trained and scored in the same way, in one table."""

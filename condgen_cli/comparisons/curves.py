@@ -1,4 +1,4 @@
-"""The variants' curves in one picture: the dev metric over what was trained on, the median of the seeds and each of them."""
+"""The learning curves of all variants in one picture: the dev metric by training items, for each seed and their median."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ Curve = Mapping[int, float]
 """A dev metric by the number of training items read so far."""
 
 _WIDE = 100
-"""A metric that is so many times larger here than there is drawn by its logarithm."""
+"""Minimum ratio of the largest to the smallest value of a metric for a logarithmic scale."""
 
 
 def run_curve(run: Run) -> Curve:
-    """What a run's log says of the metric that it selects by; empty if nothing was evaluated."""
+    """The selecting dev metric of a run, from its log; empty if nothing was evaluated."""
     settings = run.recipe.training
     items = settings.batch_size * settings.accumulate
     records = [record for record in read_log(run.folder / "log.jsonl") if "dev" in record]
@@ -28,7 +28,7 @@ def run_curve(run: Run) -> Curve:
 
 
 def median_curve(curves: Sequence[Curve]) -> Curve:
-    """The median over runs, wherever all of them that go on so long were evaluated: one that ended early stays as it ended."""
+    """The median over runs, where all runs that lasted so long were evaluated; runs that have ended keep their last value."""
     last = [curve[max(curve)] for curve in curves]
     found = {}
     for place in sorted(set().union(*curves)):
@@ -38,13 +38,14 @@ def median_curve(curves: Sequence[Curve]) -> Curve:
 
 
 def draw_curves(runs: Sequence[Run], title: str, path: Path) -> bool:
-    """Draw the curves of runs that select by one metric as a PNG file, replaced atomically.
+    """Draw the curves of runs as a PNG file, replaced atomically.
 
     Args:
-        runs: of the same label: the seeds of one variant.
-        title: above the picture.
+        runs: runs with the same selecting metric; those with the same label are the seeds of a variant.
+        title: title of the picture.
+        path: path of the file.
     Returns:
-        whether there was anything to draw: something was evaluated, by one metric alone.
+        whether a picture was drawn: False if nothing was evaluated, or the selecting metrics differ.
     """
     from matplotlib.figure import Figure
 
@@ -65,7 +66,7 @@ def draw_curves(runs: Sequence[Run], title: str, path: Path) -> bool:
             panel.plot(list(curve), list(curve.values()), color=color, alpha=0.3, linewidth=0.8)
         middle = median_curve(found)
         name = f"{label}, median of {len(found)}" if len(found) > 1 else label
-        style = ".-" if number < 10 else ".--"  # there are ten colours
+        style = ".-" if number < 10 else ".--"  # matplotlib cycles through ten colours
         panel.plot(list(middle), list(middle.values()), style, color=color, label=name)
     values = [value for found in curves.values() for curve in found for value in curve.values()]
     if min(values) > 0 and max(values) > _WIDE * min(values):

@@ -25,13 +25,13 @@ class _Section(BaseModel):
 
 
 class Evaluate(_Section):
-    """``[evaluate]``: what every variant is scored on.
+    """``[evaluate]``: the data and metrics that all variants are scored by.
 
     Args:
-        dataset: its name.
-        split: default: the data set's last, as for ``condgen eval``.
-        options: what ``--set`` gives there; groups that they ask for get a table of their own.
-        metrics: default: the data set's, or the task's.
+        dataset: name of the data set.
+        split: name of the split; default: the data set's last, as for ``condgen eval``.
+        options: options of the data set, as for ``--set``; groups that they select get a table of their own.
+        metrics: keys of the scores; default: those of the data set, or else of the task.
     """
 
     dataset: str
@@ -44,7 +44,7 @@ class Variant(_Section):
     """``[[variants]]``: one row of the table.
 
     Args:
-        label: also the name of the run's folder.
+        label: label of the row, also the name of the run's folder.
         settings: ``key.path=value`` each, after the comparison's.
         recipe: in place of the comparison's, and so its ``stage``.
         stage: the stage of the recipe that is trained, if it has some.

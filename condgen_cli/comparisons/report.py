@@ -21,7 +21,7 @@ Records = Sequence[Mapping[str, Any]]
 
 @dataclass(frozen=True)
 class Table:
-    """A title, which may be empty, headings and rows of text."""
+    """A table of text: title (which may be empty), headings and rows."""
 
     title: str
     columns: Sequence[str]
@@ -29,9 +29,9 @@ class Table:
 
 
 def tables(outcomes: Sequence[Outcome], scoring: Scoring) -> list[Table]:
-    """Scores of the variants, and for each metric those of the groups, if the data set has groups.
+    """The scores of the variants, and for each metric those of the groups, if the data set has groups.
 
-    A score has its 95 % interval; of several seeds, their mean and range.
+    A score is given with its 95 % interval, or for several seeds as their mean and range.
     """
     records = _records(outcomes)
     seeds = {outcome.run.seed for outcome in outcomes}
@@ -42,7 +42,7 @@ def tables(outcomes: Sequence[Outcome], scoring: Scoring) -> list[Table]:
 
 
 def _records(outcomes: Iterable[Outcome]) -> dict[str, Records]:
-    """Records of the runs that were done, by variant: one for each seed."""
+    """The records of successful runs, one per seed, by variant."""
     found: dict[str, list[Mapping[str, Any]]] = {}
     for outcome in outcomes:
         records = found.setdefault(outcome.run.label, [])
@@ -78,10 +78,10 @@ def _scores(scores: Sequence[Mapping[str, Any]]) -> str:
 
 def _group_tables(records: Mapping[str, Records], metrics: Iterable[str]) -> list[Table]:
     every = [record["result"].get("groups", {}) for found in records.values() for record in found]
-    # as 5-9 comes before 10-14; without numbers as the data set has them
+    # 5-9 before 10-14; names without numbers in the order of the data set
     names = sorted(dict.fromkeys(name for groups in every for name in groups), key=_numbers)
     if len(names) < 2:
-        return []  # one group is all that the first table tells
+        return []  # a single group adds nothing to the first table
     sizes = {name: max(groups[name]["n"] for groups in every if name in groups) for name in names}
 
     def row(found: Records, key: str) -> list[str]:
@@ -99,12 +99,12 @@ def _numbers(name: str) -> list[int]:
 
 
 def signatures(outcomes: Iterable[Outcome]) -> list[str]:
-    """What makes the scores comparable: one signature, unless items failed in some runs."""
+    """The signatures of the scores: only one, unless items failed in some runs."""
     return list(dict.fromkeys(outcome.record["result"]["signature"] for outcome in outcomes if outcome.record))
 
 
 def as_json(comparison: ComparisonFile, outcomes: Iterable[Outcome]) -> dict[str, Any]:
-    """Everything, a variant and seed at a time; ``result`` is as ``condgen eval`` has it."""
+    """All results as JSON, by variant and seed; ``result`` is as in ``condgen eval``."""
     settings = {variant.label: variant.settings for variant in comparison.variants}
     variants = []
     for outcome in outcomes:
@@ -120,7 +120,7 @@ def markdown(comparison: ComparisonFile, outcomes: Sequence[Outcome], scoring: S
     """A page: the question, the command that answers it, the tables, what each variant is.
 
     Args:
-        command: as a user types it.
+        command: command line that repeats the runs.
     """
     blocks = [f"# {comparison.question}", f"    {command}"]
     for table in tables(outcomes, scoring):
@@ -140,7 +140,7 @@ def _markdown_table(table: Table) -> str:
 
 
 def _variants(comparison: ComparisonFile, labels: Iterable[str]) -> str:
-    """What all runs share, then what each variant has of its own."""
+    """The settings that all runs share, then those of each variant."""
     shared = [f"recipe `{comparison.recipe}`"] if comparison.recipe else []
     if comparison.settings:
         shared.append(f"settings {_code(comparison.settings)}")

@@ -36,7 +36,7 @@ _SEED = 12345  # of the bootstrap, as condgen eval's
 
 @dataclass(frozen=True)
 class Run:
-    """One training: a variant, with one of the comparison's seeds if there are any."""
+    """One training run: a variant with one of the comparison's seeds, if there are any."""
 
     label: str
     recipe: Recipe
@@ -46,7 +46,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Scoring:
-    """What runs are scored on, every default written out; see ``Evaluate``."""
+    """The data and metrics that runs are scored by, with all defaults; see ``Evaluate``."""
 
     dataset: str
     split: str
@@ -62,7 +62,7 @@ class Scoring:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a run: its record, as in ``evaluation.json``, or an error."""
+    """The outcome of a run: its record, as in ``evaluation.json``, or an error."""
 
     run: Run
     record: Mapping[str, Any] | None = None
@@ -100,7 +100,7 @@ def plan(comparison: ComparisonFile, folder: Path, overrides: Sequence[str] = ()
 
 
 def _own_settings(others: Iterable[str], name: str, seed: int | None) -> list[str]:
-    """The settings that tell a run from its neighbours: how displays call it, and its seed."""
+    """The settings of a single run: its name, for displays, and its seed."""
     if seed is None:
         return [f'name="{name}"']
     if any(parse_override(setting)[0] == ("seed",) for setting in others):
@@ -109,7 +109,7 @@ def _own_settings(others: Iterable[str], name: str, seed: int | None) -> list[st
 
 
 def scoring_of(evaluate: Evaluate, runs: Iterable[Run], limit: int | None = None) -> Scoring:
-    """How the runs are to be scored.
+    """The scoring of the runs, with all defaults.
 
     Raises:
         NotFoundError: if there is no such data set or metric.
@@ -132,13 +132,13 @@ def scoring_of(evaluate: Evaluate, runs: Iterable[Run], limit: int | None = None
 
 
 def run_all(runs: Sequence[Run], scoring: Scoring, data_dir: Path | None = None, device: str = "auto") -> list[Outcome]:
-    """Train and score what isn't yet, in order. A run that fails costs only itself.
+    """Train and score all runs that aren't done yet, in order; a run that fails doesn't stop the others.
 
     Raises:
-        Interrupted: after SIGINT in a training, when a checkpoint is written.
-        NotFoundError, UsageError, InputError: before anything is trained, if the data to score on isn't there or is empty.
+        Interrupted: after SIGINT during training, once a checkpoint is written.
+        NotFoundError, UsageError, InputError: before training, if the data to score on don't exist or are empty.
     """
-    saved = [_saved(run) for run in runs]
+    saved = [_read_record(run) for run in runs]
     if not all(_is_scored(record, scoring) for record in saved) and next(scoring.items(data_dir), None) is None:
         raise InputError(f"split {scoring.split} of data set {scoring.dataset} has no items")
     return [_outcome(run, record, scoring, data_dir, device) for run, record in zip(runs, saved, strict=True)]
@@ -160,7 +160,7 @@ def _outcome(run: Run, saved: Mapping[str, Any] | None, scoring: Scoring, data_d
         _write(run.folder / _FILE, record)
         return Outcome(run, record)
     except Interrupted as error:
-        raise Interrupted(error.message, "the same command goes on") from None
+        raise Interrupted(error.message, "the same command continues") from None
     except CondgenError as error:
         failure = error
     except Exception as error:
@@ -172,8 +172,8 @@ def _outcome(run: Run, saved: Mapping[str, Any] | None, scoring: Scoring, data_d
     return Outcome(run, error=failure)
 
 
-def _saved(run: Run) -> dict[str, Any] | None:
-    """What is written of the run, if it is trained and has not changed since."""
+def _read_record(run: Run) -> dict[str, Any] | None:
+    """The record of a run, if it is trained and unchanged since it was scored; else None."""
     try:
         record: dict[str, Any] = json.loads((run.folder / _FILE).read_text(encoding="utf-8"))
         return record if {key: record[key] for key in ("recipe", "files")} == _identity(run) else None
@@ -182,7 +182,7 @@ def _saved(run: Run) -> dict[str, Any] | None:
 
 
 def _identity(run: Run) -> dict[str, Any]:
-    """What the scores depend on: the recipe, and hashes of the exported model and of the log, which grows as a run goes on."""
+    """What the scores depend on: the recipe, and hashes of the exported model and of the log, which grows with the run."""
     description = json.loads((run.folder / "model.json").read_text(encoding="utf-8"))
     digests = {}
     for name in ("log.jsonl", "model.json", *description["files"]):
@@ -196,7 +196,7 @@ def _is_scored(record: Mapping[str, Any] | None, scoring: Scoring) -> bool:
 
 
 def _train(run: Run, data_dir: Path | None, device: str) -> dict[str, Any]:
-    """Train, or go on with what was interrupted: how the run ended."""
+    """Train, or resume an interrupted run, and return its summary."""
     from condgen_cli.training import build_experiment, train
     from condgen_cli.training.log import read_log
 
@@ -207,12 +207,12 @@ def _train(run: Run, data_dir: Path | None, device: str) -> dict[str, Any]:
     summary = train(run.recipe, experiment, run.folder, resume, device=device, data_dir=data_dir)
     speeds = [record["tokens_per_second"] for record in read_log(run.folder / "log.jsonl") if "tokens_per_second" in record]
     ended = {key: value for key, value in summary.as_json().items() if key != "run_dir"}
-    # the median: other programs slow some of the steps
+    # the median, since other programs may slow down some steps
     return {**ended, "tokens_per_second": statistics.median(speeds) if speeds else None}
 
 
 def _check_same(run: Run) -> None:
-    """Stricter than ``train --resume``: a run made longer is not the run of the longer recipe, whose schedule differs."""
+    """Make sure that a run has the same recipe. More epochs, which ``train --resume`` allows, would change the schedule."""
     old, new = read_recipe(run.folder / "recipe.json"), run.recipe
     if old != new:
         parts = [name for name in Recipe.model_fields if getattr(old, name) != getattr(new, name)]
@@ -221,7 +221,7 @@ def _check_same(run: Run) -> None:
 
 
 def _score(run: Run, scoring: Scoring, data_dir: Path | None, device: str) -> dict[str, Any]:
-    """The number of the model's parameters, and what ``condgen eval --format json`` says of it."""
+    """The number of the model's parameters, and the result as in ``condgen eval --format json``."""
     from condgen_cli.data.store import dataset_spec
     from condgen_cli.metrics.evaluation import evaluate
     from condgen_cli.metrics.report import Setup, report

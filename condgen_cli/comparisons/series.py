@@ -1,4 +1,4 @@
-"""Scores against numbers of parameters, or whatever else variants differ in: a line for each series of them."""
+"""Scores over the number of parameters, or over another quantity in which variants differ: a line for each series."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from condgen_cli.training.curve import save_chart
 __all__ = ["draw_series", "points"]
 
 Point = tuple[float, float, float, float]
-"""Place on the axis, score, and the ends of its 95 % interval."""
+"""Position on the axis, score, and the ends of its 95 % interval."""
 
 
 def points(comparison: ComparisonFile, outcomes: Sequence[Outcome], metric: str) -> dict[str, list[Point]]:
-    """For each series the scores of its runs, along the axis; a run that failed has none."""
+    """For each series, the scores of its successful runs, sorted along the axis."""
     variants = {variant.label: variant for variant in comparison.variants}
     found: dict[str, list[Point]] = {}
     for outcome in outcomes:
@@ -32,7 +32,7 @@ def draw_series(comparison: ComparisonFile, outcomes: Sequence[Outcome], metric:
     """Draw the scores of all series as a PNG file, replaced atomically.
 
     Returns:
-        whether there was anything to draw: a variant of a series that has been scored.
+        whether a picture was drawn: False if no variant of a series has been scored.
     """
     from matplotlib.figure import Figure
     from matplotlib.ticker import EngFormatter, NullLocator
@@ -48,7 +48,7 @@ def draw_series(comparison: ComparisonFile, outcomes: Sequence[Outcome], metric:
         above = [end - score for score, end in zip(scores, high, strict=True)]
         panel.errorbar(places, scores, (below, above), fmt=".-", capsize=3, label=name)
     panel.set_xscale("log")
-    panel.set_xticks([place for place, *_ in max(found.values(), key=len)])  # other series' places are about the same
+    panel.set_xticks([place for place, *_ in max(found.values(), key=len)])  # the positions of other series are similar
     panel.xaxis.set_major_formatter(EngFormatter(places=0, sep=""))
     panel.xaxis.set_minor_locator(NullLocator())
     panel.set_title(comparison.name)

@@ -1,1 +1,1 @@
-"""Data sets: specs, archives, and what readers share."""
+"""Data sets and inputs: finding them, reading archives, and decoding images, video, sound and text."""

@@ -1,8 +1,8 @@
-"""Published archives read where they lie, packed or unpacked.
+"""Reading published archives in place, packed or unpacked.
 
-A tree is a folder, a zip or a tar file seen as named members that are read into memory one at a time: nothing is unpacked
-to disk, and one reader serves those who unpacked the archive and those who didn't. Names in an archive are a stranger's
-data: one that would leave the folder makes the whole archive refused.
+A tree is a folder, a zip file or a tar file as named members, which are read into memory one at a time: nothing is unpacked to
+disk, and a reader works whether the user has unpacked the archive or not. Names in an archive are not trusted: an archive
+with a name that would leave the folder is refused.
 """
 
 from __future__ import annotations
@@ -31,17 +31,17 @@ from condgen_cli.item import Content
 __all__ = ["Member", "Tree", "member_name", "open_tree"]
 
 MAX_MEMBER = 1 << 30
-"""Bytes of a member that is read into memory."""
+"""Maximum size in bytes of a member."""
 
 
 class Tree(Protocol):
-    """Named members of a folder or an archive; threads may share it."""
+    """The named members of a folder or an archive; it is thread-safe."""
 
     def names(self) -> tuple[str, ...]:
-        """Names of the files, parts joined by ``/``."""
+        """Names of the files, with ``/`` between folders."""
 
     def read(self, name: str) -> bytes:
-        """A member's content.
+        """The content of a member.
 
         Raises:
             NotFoundError: if there is no such member.
@@ -51,24 +51,25 @@ class Tree(Protocol):
 
 @dataclass(frozen=True)
 class Member(Content):
-    """One file of a tree, read when asked for."""
+    """A file of a tree, which is read when it is opened."""
 
     tree: Tree
     name: str
 
     def __post_init__(self) -> None:
         if isinstance(self.tree, _Folder):
-            protect(self.tree.path / self.name)  # now: what is written is checked before the file is read
+            protect(self.tree.path / self.name)  # now: outputs are checked before the file is read
 
     def open(self) -> bytes:
-        """The file's content; raises what ``Tree.read`` does."""
+        """The file's content. Errors are those of ``Tree.read``."""
         return self.tree.read(self.name)
 
     def text(self) -> str:
-        """The file's content, which is UTF-8; a byte order mark is dropped.
+        """The file's content as UTF-8 text, without a byte order mark.
 
         Raises:
-            IntegrityError: if it isn't UTF-8, and what ``Tree.read`` raises.
+            IntegrityError: if it isn't UTF-8.
+            NotFoundError, IntegrityError: as ``Tree.read``.
         """
         try:
             return self.open().decode("utf-8-sig")
@@ -80,10 +81,10 @@ class Member(Content):
 
 
 def member_name(name: str) -> str:
-    """``name`` without ``./`` and doubled slashes.
+    """A member's name without ``./`` and repeated slashes.
 
     Raises:
-        IntegrityError: if it is empty, absolute, leaves the folder or holds a control character.
+        IntegrityError: if the name is empty, absolute, leaves the folder or contains a control character.
     """
     parts = [part for part in re.split(r"[/\\]", name) if part not in ("", ".")]
     absolute = name[:1] in ("/", "\\") or any(re.match(r"[A-Za-z]:", part) for part in parts[:1])
@@ -93,22 +94,23 @@ def member_name(name: str) -> str:
 
 
 def open_tree(path: Path, max_member: int = MAX_MEMBER) -> Tree:
-    """A folder, or a zip or tar file (plain, gz, bz2, xz), as a tree.
+    """Open a folder, or a zip or tar file (plain, gz, bz2, xz), as a tree.
 
-    A compressed tar is best read in stored order: going back means unpacking it from its beginning.
+    Read a compressed tar file in stored order: going back means unpacking it from the beginning.
 
     Args:
-        max_member: bytes that a member may have to be read.
+        path: path of the folder or file.
+        max_member: maximum size in bytes of a member to read.
     Raises:
-        NotFoundError: if there is nothing at ``path``.
-        IntegrityError: if the file is no archive, is damaged, or holds an unsafe name.
+        NotFoundError: if ``path`` doesn't exist.
+        IntegrityError: if the file is not an archive, is damaged, or contains an unsafe name.
     """
     return _Folder(path, max_member) if path.is_dir() else _Archive(path, max_member)
 
 
 @dataclass(frozen=True)
 class _Entry:
-    """A member of an archive that is no folder; ``regular`` is False for links and devices."""
+    """A member of an archive other than a folder; ``regular`` is False for links and devices."""
 
     name: str
     size: int
@@ -131,14 +133,14 @@ class _Folder:
     def read(self, name: str) -> bytes:
         path = self.path / member_name(name)
         protect(path)
-        with _reported(path):
+        with _translate_errors(path):
             _check_size(path, path.stat().st_size, self.max_member)
             return path.read_bytes()
 
 
 class _Archive:
-    """One handle behind one lock. A process that inherits or unpickles the tree opens a handle of its own, since a file's
-    position can't be shared."""
+    """An archive with one file handle behind a lock. A process that inherits or unpickles it opens a handle of its own, since
+    processes can't share a file's position."""
 
     def __init__(self, path: Path, max_member: int) -> None:
         self.path = path
@@ -155,7 +157,7 @@ class _Archive:
     def _open(self) -> None:
         self._process = os.getpid()
         self._lock = threading.Lock()
-        with _reported(self.path):
+        with _translate_errors(self.path):
             self._entries = {entry.name: entry for entry in _entries(self.path) if entry.regular}
 
     def names(self) -> tuple[str, ...]:
@@ -168,7 +170,7 @@ class _Archive:
         entry = self._entries.get(name)
         if entry is None:
             raise NotFoundError(f"{self.path} holds no {name}")
-        with self._lock, _reported(self.path):
+        with self._lock, _translate_errors(self.path):
             _check_size(name, entry.size, self.max_member)
             with entry.open() as file:
                 return file.read()
@@ -180,9 +182,9 @@ def _check_size(name: object, size: int, limit: int) -> None:
 
 
 def _entries(path: Path) -> Iterator[_Entry]:
-    """The members of an archive in stored order; what they open shares one handle."""
+    """The members of an archive in stored order; they share one file handle."""
     with path.open("rb") as file:
-        # by its first bytes: zipfile.is_zipfile looks at the end, and a truncated zip would be called a bad tar
+        # by its first bytes: zipfile.is_zipfile looks at the end, so that a truncated zip would be reported as a bad tar
         zipped = file.read(2) == b"PK"
     return _zip_entries(path) if zipped else _tar_entries(path)
 
@@ -190,18 +192,18 @@ def _entries(path: Path) -> Iterator[_Entry]:
 def _zip_entries(path: Path) -> Iterator[_Entry]:
     archive = zipfile.ZipFile(path)
     for info in archive.infolist():
-        if not (info.filename and info.is_dir()):  # of a name that is empty, zipfile can't tell
+        if not (info.filename and info.is_dir()):  # is_dir fails on an empty name
             file_type = stat.S_IFMT(info.external_attr >> 16)
             regular = file_type in (0, stat.S_IFREG)
             yield _Entry(member_name(info.filename), info.file_size, regular, partial(archive.open, info))
 
 
 def _tar_entries(path: Path) -> Iterator[_Entry]:
-    archive = tarfile.open(path)  # noqa: SIM115 (it lives as long as its entries)
+    archive = tarfile.open(path)  # noqa: SIM115 (it stays open as long as its entries)
     for info in archive:
         if not info.isdir():
             yield _Entry(member_name(info.name), info.size, info.isreg(), partial(_open_tar_member, archive, info))
-    # gzip's checksum comes last, behind what tarfile reads
+    # gzip's checksum is at the end, after what tarfile reads
     while archive.fileobj and archive.fileobj.read(1 << 20):
         pass
 
@@ -214,8 +216,8 @@ def _open_tar_member(archive: tarfile.TarFile, info: tarfile.TarInfo) -> IO[byte
 
 
 @contextmanager
-def _reported(path: Path) -> Iterator[None]:
-    """Turn what the standard library raises for a missing, damaged, encrypted or exotic archive into one line."""
+def _translate_errors(path: Path) -> Iterator[None]:
+    """Translate the standard library's exceptions for missing, damaged, encrypted or unsupported archives."""
     damage = (
         zipfile.BadZipFile,
         tarfile.TarError,
@@ -236,6 +238,6 @@ def _reported(path: Path) -> Iterator[None]:
     except FileNotFoundError:
         raise NotFoundError(f"no file {path}") from None
     except damage as error:
-        raise IntegrityError(f"{path} is damaged or no archive that can be read: {error}") from None
+        raise IntegrityError(f"{path} is damaged or not a supported archive: {error}") from None
     except OSError as error:
         raise CondgenError(f"can't read {path}: {reason_of(error)}") from None

@@ -1,4 +1,4 @@
-"""Sound of any kind as mono samples: whole, or a long recording in parts."""
+"""Sound from any source as mono samples: a whole sound, or a long recording in segments."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 import soxr
 from numpy.typing import NDArray
 
-from condgen_cli.data.mixing import mixed
+from condgen_cli.data.mixing import mix_channels
 from condgen_cli.data.recording import Recording
 from condgen_cli.data.silence import Samples, Segment, cut_at_silences
 from condgen_cli.data.sound import Block, Sound, check_rate
@@ -20,29 +20,30 @@ from condgen_cli.errors import InputError
 __all__ = ["MAX_SECONDS", "Recording", "Segment", "Sound", "load_audio", "read_segments"]
 
 MAX_SECONDS = 3600
-"""``load_audio`` refuses what lasts longer; ``read_segments`` takes it."""
+"""Maximum length of a sound for ``load_audio``; ``read_segments`` has no limit."""
 
 _PEAK = 16.0
-"""Lossy codecs and mixers pass full scale, 1, by a little; samples beyond this are damaged or in another unit."""
+"""Largest valid absolute sample: lossy codecs and mixers exceed full scale, 1, a little; larger ones are damaged or in another
+unit."""
 
 _FEW = 0.01
-"""Share of a block's samples that may be damaged; where more are, they are in another unit, or no samples."""
+"""Maximum share of damaged samples in a block; if there are more, samples are in another unit, or aren't sound."""
 
 
 def load_audio(source: Any, rate: int = 16_000) -> Samples:
-    """A sound as mono samples (samples,) in [-1, 1]: channels averaged as ``mixed`` has it, resampled to ``rate`` a second.
+    """Load a sound as mono samples (samples,) in [-1, 1], with channels mixed by ``mix_channels``.
 
-    A recording of which something is missing is refused, as far as that can be seen: what was written down for it would not be
-    what it holds. ``Recording`` and ``read_segments`` take it.
+    An incomplete recording is refused, as far as that can be detected, since a transcript of it would be incomplete.
+    ``Recording`` and ``read_segments`` accept it.
 
     Args:
-        source: a path, a URL, the bytes of a file (of any format that libsndfile or FFmpeg knows, a film's too), a
+        source: path, URL or bytes of a file (in any format that libsndfile or FFmpeg supports, video included), a
             ``condgen_cli.item.Content``, a ``Sound``, or a ``Recording``.
+        rate: samples per second of the result.
     Raises:
         NotFoundError: if the file doesn't exist.
         NetworkError: if a URL can't be fetched.
-        InputError: if it is no sound, is broken, is incomplete, has no samples or such as are no numbers, or lasts more than
-            ``MAX_SECONDS``.
+        InputError: if it is not sound, is broken or incomplete, has no valid samples, or is longer than ``MAX_SECONDS``.
     """
     recording = _recording(source)
     samples = np.concatenate(list(_read(recording, rate, MAX_SECONDS)))
@@ -52,20 +53,19 @@ def load_audio(source: Any, rate: int = 16_000) -> Samples:
 
 
 def read_segments(source: Any, rate: int = 16_000, longest: float = 20.0, whole: float | None = None) -> Iterator[Segment]:
-    """The parts of a recording between its silences, as ``cut_at_silences`` finds them, each as soon as it is known.
+    """The segments of a recording between its silences, from ``cut_at_silences``, each as soon as it is complete.
 
-    A recording of at most ``whole`` seconds comes whole; a silent one gives no segment. A long one is decoded piece by piece,
-    and a file on disk or a pipe is read so too: memory doesn't grow with its length. Of a damaged one is used
-    what is there.
+    A recording of at most ``whole`` seconds is one segment; a silent one has none. Files and pipes are read and decoded piece
+    by piece, so memory doesn't grow with their length. What can be decoded of a damaged recording is used.
 
     Args:
-        source: as for ``load_audio``, of any length. A ``Recording`` tells afterwards what was wrong.
-        rate: samples a second of the segments.
-        longest: seconds that a segment may last; 1 or more.
-        whole: default, and at most: ``longest``.
+        source: source as for ``load_audio``, of any length; a ``Recording`` has warnings afterwards.
+        rate: samples per second of the segments.
+        longest: maximum length of a segment in seconds, at least 1.
+        whole: maximum length in seconds of a recording that isn't cut; at most, and by default, ``longest``.
     Raises:
         UsageError: if ``longest`` is below 1.
-        NotFoundError, NetworkError, InputError: as ``load_audio``, when the first segment is asked for.
+        NotFoundError, NetworkError, InputError: as ``load_audio``, when the first segment is requested.
     """
     return cut_at_silences(_read(source, rate, math.inf), rate, longest, whole)
 
@@ -75,40 +75,40 @@ def _recording(source: Any) -> Recording:
 
 
 def _read(source: Any, rate: int, most: float) -> Iterator[Samples]:
-    """Mono samples at ``rate``, block by block; ``most`` seconds at most."""
+    """Mono samples at ``rate``, block by block, of a source of at most ``most`` seconds."""
     recording = _recording(source)
     try:
-        yield from _converted(recording, rate, most)
+        yield from _convert(recording, rate, most)
     finally:
         recording.close()
 
 
-def _converted(recording: Recording, rate: int, most: float) -> Iterator[Samples]:
-    """A recording as mono blocks at ``rate``."""
+def _convert(recording: Recording, rate: int, most: float) -> Iterator[Samples]:
+    """A recording as blocks of mono samples at ``rate``."""
     cleaner = _Cleaner(recording.name)
 
-    def bounded() -> Iterator[Block]:
+    def check_blocks() -> Iterator[Block]:
         for samples, its_rate in recording.blocks():
             check_rate(recording.name, its_rate)
             if recording.end > most:
                 raise InputError(f"{recording.name} lasts more than {most / 60:.0f} minutes")
             yield cleaner.clean(samples), its_rate
 
-    # a broadcast may go from mono to stereo
-    for (from_rate, _), alike in groupby(bounded(), lambda block: (block[1], block[0].shape[1])):
+    # a broadcast may change from mono to stereo
+    for (from_rate, _), alike in groupby(check_blocks(), lambda block: (block[1], block[0].shape[1])):
         resampler = soxr.ResampleStream(from_rate, rate, 1, dtype="float32") if from_rate != rate else None
-        for mono in mixed((samples for samples, _ in alike), from_rate):
+        for mono in mix_channels((samples for samples, _ in alike), from_rate):
             yield (resampler.resample_chunk(mono) if resampler else mono).clip(-1.0, 1.0)
         if resampler:
             yield resampler.resample_chunk(np.zeros(0, np.float32), last=True).clip(-1.0, 1.0)
-    recording.missing += cleaner.told()
+    recording.missing += cleaner.warnings()
 
 
 class _Cleaner:
-    """Silences samples that can't be sound.
+    """Replaces invalid samples by silence.
 
     Args:
-        name: of the recording, for messages.
+        name: name of the recording, for messages.
     """
 
     def __init__(self, name: str) -> None:
@@ -117,10 +117,10 @@ class _Cleaner:
         self.all = 0
 
     def clean(self, samples: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
-        """The same samples (samples, channels), those that are no numbers or far above full scale being 0.
+        """Samples (samples, channels) with 0 in place of NaN, infinities and samples far above full scale.
 
         Raises:
-            InputError: if so many are above full scale that they are in another unit.
+            InputError: if so many are above full scale that samples must be in another unit.
         """
         self.all += samples.size
         with np.errstate(invalid="ignore"):
@@ -135,12 +135,12 @@ class _Cleaner:
         self.bad += int((~sane).sum())
         return np.where(sane, samples, 0).astype(np.float32)
 
-    def told(self) -> list[str]:
-        """What the user should know, a line each.
+    def warnings(self) -> list[str]:
+        """Warnings for the user, one line each, after the last block.
 
         Raises:
-            InputError: if no sample is a number.
+            InputError: if no sample is valid.
         """
         if self.bad == self.all:
-            raise InputError(f"{self.name} has samples that are no numbers")
-        return [f"damaged: {self.bad} of its {self.all} samples are no sound and are silent"] if self.bad else []
+            raise InputError(f"{self.name} has no valid samples")
+        return [f"damaged: {self.bad} of its {self.all} samples are invalid and were silenced"] if self.bad else []

@@ -1,4 +1,4 @@
-"""A clip: some frames of a video with their times, and which frames are shown at even moments."""
+"""Clips: frames of a video with their times, sampled evenly."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from PIL import Image
 __all__ = ["FRAME_SIDE", "Clip", "ClipSource", "even_moments", "evenly"]
 
 FRAME_SIDE = 360
-"""Frames are reduced until their shorter side is no longer than this."""
+"""Maximum length of a frame's shorter side in pixels; larger frames are scaled down."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,10 +22,10 @@ class Clip:
 
     Args:
         frames: upright RGB images of one size; at least one.
-        times: of each frame, seconds from the video's beginning at which it is shown.
-        duration: of the whole video in seconds, as far as it can be read.
-        warnings: what is wrong with it, a line each.
-        decoded: frames that had to be decoded to find these.
+        times: time of each frame, in seconds from the beginning of the video.
+        duration: length in seconds of the video, as far as it can be read.
+        warnings: warnings for the user, one line each.
+        decoded: number of frames that were decoded to find these.
     """
 
     frames: tuple[Image.Image, ...]
@@ -34,8 +34,8 @@ class Clip:
     warnings: tuple[str, ...] = ()
     decoded: int = 0
 
-    def thinned(self, most: int) -> Clip:
-        """At most so many of its frames, evenly spread in time."""
+    def thin(self, most: int) -> Clip:
+        """The clip with at most ``most`` frames, evenly spread in time."""
         if len(self.frames) <= most:
             return self
         chosen = evenly(self.times, self.duration, most)
@@ -44,11 +44,11 @@ class Clip:
 
 
 class ClipSource(ABC):
-    """A condition that becomes a clip when a model asks for it, such as a video's file."""
+    """A condition that a clip can be read from, such as a video file."""
 
     @abstractmethod
     def clip(self, most: int) -> Clip:
-        """At most so many frames, evenly spread over its length.
+        """At most ``most`` frames, evenly spread over its length.
 
         Raises:
             CondgenError: if it can't be read.
@@ -56,10 +56,12 @@ class ClipSource(ABC):
 
 
 def evenly(times: Sequence[float], duration: float, most: int) -> list[int]:
-    """Indices of at most ``most`` frames that are shown at moments spread evenly over ``duration``; all if they aren't more.
+    """Indices of at most ``most`` frames, those shown at evenly spaced times; of all frames if there are no more.
 
     Args:
-        times: at which frames are first shown, ascending.
+        times: ascending times in seconds at which frames are first shown.
+        duration: time in seconds at which the last frame ends.
+        most: maximum number of frames.
     """
     if len(times) <= most:
         return list(range(len(times)))
@@ -68,6 +70,6 @@ def evenly(times: Sequence[float], duration: float, most: int) -> list[int]:
 
 
 def even_moments(first: float, end: float, most: int) -> NDArray[np.float64]:
-    """(most,) seconds, in the middle of equal parts of the time from ``first`` to ``end``."""
-    # a frame that begins at a moment is shown at it, rounding or not
+    """(most,) times in seconds: the midpoints of ``most`` equal parts of the time from ``first`` to ``end``."""
+    # a frame that begins at a time counts as shown then, in spite of rounding
     return first + ((np.arange(most) + 0.5) / most + 1e-9) * max(end - first, 0.0)

@@ -1,4 +1,4 @@
-"""Files of sound and pictures opened by FFmpeg."""
+"""Opening audio and video files with FFmpeg."""
 
 from __future__ import annotations
 
@@ -15,15 +15,16 @@ __all__ = ["explain_failure", "is_mp4", "open_container"]
 
 
 def open_container(file: IO[bytes] | View | Pipe, formats: str) -> InputContainer:
-    """A container of one of FFmpeg's formats, whose names are separated by commas: no playlist, which would open other files.
+    """Open a file as one of the given container formats.
 
-    An MP4 in fragments, as recorders write it, may end anywhere. FFmpeg looks for the heads of all fragments first and fails
-    if the last one is cut, so such a file is opened as one that can't be sought in, which is read as far as it goes.
+    A fragmented MP4, as recorders write it, may end anywhere. FFmpeg looks for the headers of all fragments first and fails if
+    the last one is truncated, so such a file is opened as not seekable, which FFmpeg reads as far as it goes.
 
     Args:
-        file: read from where it is, which is the beginning if it can be sought in.
+        file: file or pipe; a seekable one must be at its beginning.
+        formats: FFmpeg's names of formats, separated by commas; no playlists, which would open other files.
     Raises:
-        av.error.FFmpegError: it can't be opened.
+        av.error.FFmpegError: if it can't be opened.
     """
     try:
         return _open(file, formats)
@@ -35,7 +36,7 @@ def open_container(file: IO[bytes] | View | Pipe, formats: str) -> InputContaine
 
 
 def is_mp4(file: IO[bytes] | View | Pipe) -> bool:
-    """Whether a file begins as an MP4 or a QuickTime film does."""
+    """Whether a file begins like MP4 or QuickTime."""
     if isinstance(file, Pipe):
         return file.peek(4, 4) in _MP4
     file.seek(4)
@@ -43,7 +44,7 @@ def is_mp4(file: IO[bytes] | View | Pipe) -> bool:
 
 
 def explain_failure(error: Exception) -> str:
-    """What a library says is wrong with a file, as the end of a sentence."""
+    """A library's reason why a file can't be read, as the end of a sentence."""
     text = str(getattr(error, "strerror", "") or error).partition("\n")[0]
     return text[:1].lower() + text[1:]
 
@@ -56,7 +57,7 @@ def _open(file: Any, formats: str) -> InputContainer:
 
 
 class _Forward:
-    """A file that can't be sought in."""
+    """A file as one that is not seekable."""
 
     def __init__(self, file: IO[bytes] | View) -> None:
         self._file = file

@@ -1,4 +1,4 @@
-"""What files hold, whatever their names say: photos, clips, sound, text. The front ends of all of them share it."""
+"""Detecting what files contain, by content rather than by name: photos, video, sound or text."""
 
 from __future__ import annotations
 
@@ -30,17 +30,17 @@ __all__ = [
 CLIP_CONTAINERS = (
     "mov,matroska,webm,avi,gif,apng,mpeg,mpegts,mpegvideo,flv,ogg,asf,h264,hevc,ivf,mjpeg,nut,dv,mxf,wtv,rm,obu,m4v,h263,vc1"
 )
-"""What FFmpeg may take a file with pictures for. Its playlists are not among them, which name other files to be opened."""
+"""FFmpeg's formats of files with pictures, without playlists, which would open other files."""
 
 _SOUND_CONTAINERS = "mp3,wav,aac,ac3,eac3,amr,flac,aiff,caf,w64,au,dts,ape,wv,tta,mpc"
-"""What FFmpeg may take a file with sound alone for."""
+"""FFmpeg's formats of files with sound alone."""
 
 _HEAD = 4096
-"""Bytes from the beginning of a file that tell what it is, nearly always."""
+"""Number of bytes at the beginning of a file from which its kind is detected."""
 
 
 class Kind(StrEnum):
-    """What a file holds."""
+    """What a file contains."""
 
     photo = "photo"
     clip = "clip"
@@ -50,7 +50,7 @@ class Kind(StrEnum):
 
     @property
     def phrase(self) -> str:
-        """As a message calls it, with an article."""
+        """Name of the kind in messages, with an article."""
         return _PHRASES[self][0]
 
     @property
@@ -68,13 +68,13 @@ _PHRASES = {
 
 
 def kind_of(source: Any) -> Kind:
-    """What a source holds by its content. A file that is damaged is what it begins as.
+    """Detect what a source contains; a damaged file counts as what it begins like.
 
-    A picture that moves (GIF, WebP, PNG, AVIF) is a clip. A container of sound and pictures (MP4, MKV, Ogg, …) is a clip if it
-    has pictures other than a cover, else sound.
+    Animated pictures (GIF, WebP, PNG, AVIF) are clips. A container of sound and pictures (MP4, MKV, Ogg, …) is a clip if it has
+    pictures other than cover art, else sound.
 
     Args:
-        source: as for ``open_content``.
+        source: source as for ``open_content``.
     Raises:
         NotFoundError, NetworkError, InputError: as ``open_content``.
     """
@@ -86,21 +86,21 @@ def kind_of(source: Any) -> Kind:
 
 
 def is_picture(source: Any) -> bool:
-    """Whether a source holds a photo, or a picture that moves, in a format of photos. Arguments and errors as ``kind_of``."""
+    """Whether a source is a photo or an animation in a picture format. Arguments and errors as for ``kind_of``."""
     _, file = open_content(source, "a file")
     with file:
         return _picture(file) is not None
 
 
 def check_kind(source: Source, wanted: Collection[Kind], otherwise: Kind) -> Kind:
-    """What a source holds, if it is wanted.
+    """Check that a source contains what a command reads, and return its kind.
 
     Args:
-        source: of a file, a URL or standard input.
-        wanted: what the running command reads.
-        otherwise: what to take a file of an unknown format for, whose name doesn't tell either: its reader says what is wrong.
+        source: file, URL or standard input.
+        wanted: kinds that the running command reads.
+        otherwise: kind to assume if neither content nor name determine it, so that the reader of that kind reports the error.
     Raises:
-        InputError: if it holds something else; the hint is the command that reads it, if there is one.
+        InputError: if it contains something else; the hint is the command that reads it, if there is one.
         NotFoundError, NetworkError: as ``open_content``.
     """
     kind = kind_of(source)
@@ -118,10 +118,11 @@ def check_kind(source: Source, wanted: Collection[Kind], otherwise: Kind) -> Kin
 
 
 def command_for(kind: Kind, location: str) -> str | None:
-    """The command line that reads what holds such a kind, by what the tasks have registered; None if there is none.
+    """The command line of the task that reads a kind; None if there is none.
 
     Args:
-        location: a path, a URL, or ``-``.
+        kind: kind of the input.
+        location: path, URL, or ``-``.
     """
     from condgen_cli.registry.plugins import manager
 
@@ -133,7 +134,7 @@ def command_for(kind: Kind, location: str) -> str | None:
 
 
 def suffixes_of(kinds: Iterable[str]) -> frozenset[str]:
-    """Suffixes, lower case and with the dot, that files of such kinds usually have, by the libraries that read them."""
+    """Usual file name suffixes of some kinds, in lower case with the dot, according to the libraries that read them."""
     return frozenset().union(*map(_suffixes, kinds))
 
 
@@ -149,15 +150,15 @@ def _suffixes(kind: str) -> frozenset[str]:
 
 
 def open_content(source: Any, kind: str) -> tuple[str, IO[bytes]]:
-    """What to call a source in a message, and its file, which can be sought in: one on disk isn't read into memory.
+    """The name of a source for messages, and its content as a seekable file; a file on disk isn't read into memory.
 
     Args:
-        source: a path, a URL, the bytes of a file, or a ``Content`` such as a ``Source``.
-        kind: what the file should hold, with an article: ``an image``.
+        source: path, URL or bytes of a file, or a ``Content`` such as a ``Source``.
+        kind: expected kind with an article, such as ``an image``, for messages.
     Raises:
         NotFoundError: if the file doesn't exist.
         NetworkError: if a URL can't be fetched.
-        InputError: if the file can't be read, or ``source`` is of no such type.
+        InputError: if the file can't be read, or ``source`` is of another type.
     """
     unnamed = f"the {kind.partition(' ')[2]}"
     if isinstance(source, bytes | bytearray | memoryview):
@@ -189,10 +190,10 @@ _VIDEOS = (b"\x1a\x45\xdf\xa3", b"\x30\x26\xb2\x75\x8e\x66\xcf\x11", b"FLV\x01",
 _WAVES = (b"RIFF", b"RIFX", b"RF64", b"BW64", b"FORM")
 _STILLS = (b"avif", b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1", b"miaf", b"mif2")
 _SYNC = (b"\xff\xfb", b"\xff\xfa", b"\xff\xf3", b"\xff\xf2", b"\xff\xe3", b"\xff\xf1", b"\xff\xf9", b"\x0b\x77")
-"""First bytes of MP3, AAC and AC-3 without a container."""
+"""First bytes of MP3, AAC and AC-3 streams without a container."""
 
 _TEXT_PICTURES = re.compile(rb"P[1-3]\s|/\* XPM|(/\*.*?\*/\s*)?#define \w+_width\s", re.DOTALL)
-"""What pictures begin with that are written as text."""
+"""Beginnings of picture formats that are text."""
 
 
 def _kind(head: bytes, file: IO[bytes]) -> Kind:
@@ -228,7 +229,7 @@ def _is_text(head: bytes) -> bool:
 
 
 def _picture(file: IO[bytes]) -> Kind | None:
-    """Photo or clip, if Pillow knows the format."""
+    """Photo or clip, if Pillow supports the format."""
     from condgen_cli.data.image import open_image
 
     file.seek(0)
@@ -238,13 +239,13 @@ def _picture(file: IO[bytes]) -> Kind | None:
         return None
     try:
         moves = image.format in ("GIF", "FLI") and bool(getattr(image, "is_animated", False))
-    except Exception:  # decoding it will tell
+    except Exception:  # decoding it will report the error
         moves = False
     return Kind.clip if moves else Kind.photo
 
 
 def _streams(file: IO[bytes]) -> Kind | None:
-    """Clip or sound, if FFmpeg knows the container."""
+    """Clip or sound, if FFmpeg supports the container."""
     import av
     from av.stream import Disposition
 
@@ -261,13 +262,13 @@ def _streams(file: IO[bytes]) -> Kind | None:
 
 
 def _sound(file: IO[bytes]) -> Kind | None:
-    """Sound, if libsndfile knows the format."""
+    """Sound, if libsndfile supports the format."""
     import soundfile
 
     from condgen_cli.data.wave_header import is_libsndfile
 
     file.seek(0)
-    if not is_libsndfile(file.read(32)):  # it tries libmpg123 on anything else, which talks to the terminal
+    if not is_libsndfile(file.read(32)):  # on anything else it tries libmpg123, which prints to the terminal
         return None
     file.seek(0)
     try:
@@ -305,7 +306,7 @@ def _sound_suffixes() -> set[str]:
 
 
 def _extensions(names: Collection[str]) -> set[str]:
-    """Suffixes that FFmpeg has for containers, to read or to write them."""
+    """FFmpeg's suffixes of formats, for reading and writing."""
     from av.format import ContainerFormat
 
     found: set[str] = set()

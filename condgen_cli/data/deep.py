@@ -1,4 +1,4 @@
-"""Photos of 16 bits in colour, of which Pillow keeps 8."""
+"""Colour photos with 16 bits per channel, of which Pillow keeps 8."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ __all__ = ["deep_colours"]
 
 
 def deep_colours(file: IO[bytes], alpha: bool) -> Image.Image | None:
-    """The picture of a PNG, SGI or TIFF of 16 bits, by all of them; None if FFmpeg can't read it.
+    """Decode a PNG, SGI or TIFF with 16 bits per channel by all of its bits; None if FFmpeg can't read it.
 
     Args:
-        file: can be sought in.
+        file: seekable file.
         alpha: whether it has transparency.
     """
     import av

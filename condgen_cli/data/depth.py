@@ -1,4 +1,4 @@
-"""Pixels of any depth as bytes: what a picture's numbers mean where they are not 0 to 255."""
+"""Converting pixel values of any type and bit depth to bytes."""
 
 from __future__ import annotations
 
@@ -10,31 +10,32 @@ from numpy.typing import NDArray
 __all__ = ["DARK", "to_bytes"]
 
 _INTEGERS = (1, 255, 1023, 4095, 16383)
-"""White in pictures of 1, 8, 10, 12 and 14 bits, whatever the numbers are kept in."""
+"""White in pictures of 1, 8, 10, 12 and 14 bits, in any integer type."""
 
 _FLOATS = (1.0, 255.0, 65535.0)
 
 _WIDENED = 257
-"""Bytes that were widened to 16 bits are multiples of it: such a picture is known to use all of them, however dark it is."""
+"""8-bit values widened to 16 bits are multiples of this, so that their white is known, however dark a picture is."""
 
 _FAINT = 1 / 8
-"""Share of white that floats reach at least; else their own largest number is taken for white."""
+"""Minimum largest value of floats, as a share of white; below it, the largest value itself is taken for white."""
 
 _ROWS = 256
-"""So many rows at a time are held as floats."""
+"""Number of rows that are converted to floats at a time."""
 
 DARK = 64
-"""Of a picture of 16 bits, the high bytes are below this if it has 14 bits or fewer."""
+"""High bytes of 16-bit values are below this if a picture has 14 bits or fewer."""
 
 
 def to_bytes(values: NDArray[Any], white: int | None = None) -> NDArray[np.uint8]:
-    """Numbers of any type, of any shape, as bytes of the same shape: black is 0, or the least number if some are below.
+    """Convert numbers of any type to bytes of the same shape. Black is 0, or the smallest number if that is negative.
 
-    White is what the file declares; else the largest number of as many bits as the largest value needs, of those that cameras,
-    scanners and medical devices give (10, 12, 14, 16); beyond them the largest value itself. What is no number is black.
+    White is the value that the file declares; otherwise the largest number with the bit depth that the largest value needs,
+    among those of cameras, scanners and medical devices (10, 12, 14, 16); beyond them the largest value itself. NaN is black.
 
     Args:
-        white: the number that stands for white, if the file says so.
+        values: numbers of any shape.
+        white: number for white, if the file declares it.
     """
     numbers = np.asarray(values)
     numbers = numbers.astype(numbers.dtype.newbyteorder("="), copy=False)
@@ -59,7 +60,7 @@ def to_bytes(values: NDArray[Any], white: int | None = None) -> NDArray[np.uint8
 
 
 def _white(numbers: NDArray[Any], least: float, largest: float) -> float:
-    """The number that stands for white, by what the numbers are."""
+    """The number for white, from the type and range of the numbers."""
     if least < 0:
         return largest
     if numbers.dtype.kind == "f":

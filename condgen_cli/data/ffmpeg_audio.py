@@ -1,4 +1,4 @@
-"""Sound of any container that FFmpeg knows, of a film's too, on the film's own clock."""
+"""Decoding sound from any container that FFmpeg supports, video included, by the file's timestamps."""
 
 from __future__ import annotations
 
@@ -29,116 +29,116 @@ _CONTAINERS = (
     "mpegts,mxf,nistsphere,nut,ogg,oma,qcp,rm,rso,shn,sox,tak,truehd,tta,voc,w64,wav,webm,wtv,wv,xwma,"
     "gif,h264,hevc,ivf,mjpeg,mpegvideo"
 )
-"""What FFmpeg may take a file for. Its playlists are not among them, which name other files to be opened; the last ones have no
-sound, which can be said of them then."""
+"""FFmpeg's formats that are tried. Playlists, which would open other files, are left out; formats in the last line have no
+sound, so that the error can say this."""
 
 _GUESSED = frozenset(("aac", "ac3", "amr", "dts", "dtshd", "eac3", "loas", "mlp", "mp3", "mpeg", "mpegts", "ogg", "truehd"))
-"""Containers whose headers don't say how long they are: FFmpeg guesses from what is there."""
+"""Containers without a length in their header: FFmpeg estimates it from the data."""
 
 _CHECKED = frozenset(("alac", "ape", "flac", "tak", "tta", "wavpack"))
-"""Codecs whose checksums show what is damaged, which would be heard as noise."""
+"""Codecs with checksums, which detect damage that would otherwise be decoded as noise."""
 
 _APART = 0.1
-"""Seconds by which a frame may come later than the sound before it ends: clocks are rounded, and drift."""
+"""Maximum gap in seconds between frames that isn't filled: timestamps are rounded, and clocks drift."""
 
 _PAUSE = 1.0
-"""Seconds without any frame from which on something is missing; some encoders leave out what is silent."""
+"""Minimum gap in seconds that counts as missing sound; some encoders leave out silence."""
 
 _LONGEST_GAP = 600.0
-"""Seconds that may lie between two frames where nobody knows how long the file is; a clock that jumps further was set anew."""
+"""Maximum gap in seconds between frames if the length of the file is unknown; after a larger one, the clock was reset."""
 
 _BLOCK = 1 << 16
-"""Samples of each channel that a block has about."""
+"""Approximate number of samples per channel in a block."""
 
 _SCALES = {"u8": 128.0, "s16": 2.0**15, "s32": 2.0**31, "s64": 2.0**63}
 
 
 class SoundStream:
-    """The one sound stream of a file that is listened to, decoded from its beginning to its end.
+    """The selected audio stream of a file, decoded from its beginning to its end.
 
-    Of several it is the first that is marked as the default, commentaries and descriptions last.
+    Of several streams, the first that is marked as default is selected; commentaries and audio descriptions come last.
 
     Args:
-        name: for messages.
-        file: read from where it is; one that isn't ``seekable()`` is never gone back in.
-        counted: whether it is an MP3 that says how many frames it has.
+        name: name of the file, for messages.
+        file: file at its beginning; it needn't be seekable.
+        counted: whether it is an MP3 whose header has the number of frames.
     Raises:
-        UnknownFormatError: if it is no file of a known format.
+        UnknownFormatError: if the format is unknown.
         InputError: if it is broken, or has no sound that can be decoded.
     """
 
     def __init__(self, name: str, file: View | Pipe, counted: bool = False) -> None:
         self.name = name
         self.counted = counted
-        self.container = _opened(name, file)
+        self.container = _open(name, file)
         try:
-            self.stream = self._chosen()
+            self.stream = self._choose_stream()
             self._is_checked = self.stream.codec_context.name in _CHECKED
             if self._is_checked:
                 self.stream.codec_context.options = {"err_detect": "crccheck+explode"}
         except InputError:
             self.close()
             raise
-        self.warnings: list[str] = self._of_several()
+        self.warnings: list[str] = self._stream_warnings()
         self.lost = 0.0
-        """Seconds that couldn't be decoded, as far as is known; complete when all blocks have been read."""
+        """Seconds that couldn't be decoded, as far as is known; valid once all blocks have been read."""
         self.damaged = False
         """Whether anything before the last frame couldn't be decoded."""
         self.ends_broken = False
-        """Whether what follows the last frame can't be decoded."""
+        """Whether data after the last frame couldn't be decoded."""
         self.position = 0.0
-        """Seconds, on the film's clock, at which the last block ends."""
+        """Time in seconds, by the file's timestamps, at which the last block ends."""
         self._start = (self.container.start_time or 0) / av.time_base
 
     def close(self) -> None:
-        """Leave the file, which stays open."""
+        """Close the container; the file stays open."""
         self.container.close()
 
     @property
     def format(self) -> str:
-        """FFmpeg's names of the container, between commas."""
+        """FFmpeg's names of the container format, separated by commas."""
         return self.container.format.name
 
     @property
     def is_mp3(self) -> bool:
-        """Whether it is an MP3 without a container, which other things may follow."""
+        """Whether it is a plain MP3, which may be followed by other data."""
         return self.format == "mp3"
 
     @property
     def bit_rate(self) -> int:
-        """Bits a second of samples that are not compressed; 0 of others."""
+        """Bits per second of uncompressed samples; 0 for compressed ones."""
         context = self.stream.codec_context
         return (context.bit_rate or 0) if context.name.startswith("pcm") else 0
 
     @property
     def announced(self) -> float | None:
-        """Seconds, on the film's clock, at which the sound ends by the file's header; None if that doesn't say."""
+        """Time in seconds at which the sound ends according to the header, by the file's timestamps; None if it doesn't say."""
         if _GUESSED.intersection(self.format.split(",")) and not (self.is_mp3 and self.counted):
             return None
         stream = self.stream
         if stream.duration and stream.time_base:
             return float((stream.duration + (stream.start_time or 0)) * stream.time_base) - self._start
-        # the whole film's, whose pictures may go on longer
-        return self._whole if not self.container.streams.video else None
+        # the length of the whole file, whose pictures may last longer
+        return self._total_seconds if not self.container.streams.video else None
 
     @property
     def length(self) -> float | None:
-        """Seconds that the file lasts by its header or by FFmpeg's guess; None if nobody knows."""
-        return self.announced or self._whole
+        """Length of the file in seconds according to the header or FFmpeg's estimate; None if unknown."""
+        return self.announced or self._total_seconds
 
     @property
-    def _whole(self) -> float | None:
+    def _total_seconds(self) -> float | None:
         return self.container.duration / av.time_base if self.container.duration else None
 
     def blocks(self, after: float = 0.0) -> Iterator[Block]:
-        """Blocks (samples, channels) of floats with their samples a second, in order; silence where nothing is.
+        """Blocks of floats (samples, channels) with their samples per second, in order; gaps are filled with silence.
 
         Args:
-            after: seconds, on the film's clock, that are left out.
+            after: time in seconds, by the file's timestamps, before which sound is skipped.
         """
         held: list[NDArray[np.float32]] = []
         rate = size = 0
-        for samples, its_rate in self._placed(after):
+        for samples, its_rate in self._place_frames(after):
             if held and (its_rate != rate or samples.shape[1] != held[0].shape[1]):
                 yield np.concatenate(held), rate
                 held, size = [], 0
@@ -151,8 +151,8 @@ class SoundStream:
         if held:
             yield np.concatenate(held), rate
 
-    def _placed(self, after: float) -> Iterator[Block]:
-        """What the frames hold, with silence between those that lie apart."""
+    def _place_frames(self, after: float) -> Iterator[Block]:
+        """The samples of all frames, with silence in the gaps between them."""
         begun = after > 0
         for frame in self._frames():
             failing, self.ends_broken = self.ends_broken, frame is None
@@ -176,8 +176,8 @@ class SoundStream:
 
     @property
     def _longest_gap(self) -> float:
-        """Seconds that may lie before the next frame: none beyond the file's end, unless that was told wrongly."""
-        whole = self._whole or 0.0
+        """Maximum gap in seconds before the next frame: up to the end of the file, unless its stated length is wrong."""
+        whole = self._total_seconds or 0.0
         return whole + _PAUSE - self.position if self.position < whole else _LONGEST_GAP
 
     def _silence(self, seconds: float, channels: int, rate: int, after: float) -> Iterator[Block]:
@@ -188,7 +188,7 @@ class SoundStream:
             yield np.zeros((min(_BLOCK, count - start), channels), np.float32), rate
 
     def _frames(self) -> Iterator[AudioFrame | None]:
-        """Frames in order; None in place of what can't be decoded."""
+        """Frames in order; None in place of a packet that can't be decoded."""
         packets = self.container.demux(self.stream)
         while True:
             packet: Packet[AudioStream] | None = None
@@ -208,7 +208,7 @@ class SoundStream:
                 if isinstance(frame, AudioFrame) and frame.samples and frame.sample_rate > 0:
                     yield frame
 
-    def _chosen(self) -> AudioStream:
+    def _choose_stream(self) -> AudioStream:
         streams = [stream for stream in self.container.streams.audio if stream.codec_context is not None]
         if not self.container.streams.audio:
             pictures = "pictures and " if self.container.streams.video else ""
@@ -218,7 +218,7 @@ class SoundStream:
         aside = Disposition.comment | Disposition.visual_impaired | Disposition.hearing_impaired
         return min(streams, key=lambda one: (bool(one.disposition & aside), not one.disposition & Disposition.default))
 
-    def _of_several(self) -> list[str]:
+    def _stream_warnings(self) -> list[str]:
         streams = self.container.streams.audio
         if len(streams) < 2:
             return []
@@ -228,21 +228,21 @@ class SoundStream:
         return [f"it has {len(streams)} sound streams; number {number}{told} is heard"]
 
 
-def _opened(name: str, file: View | Pipe) -> InputContainer:
+def _open(name: str, file: View | Pipe) -> InputContainer:
     try:
         return open_container(file, _CONTAINERS)
-    except av.error.ArgumentError:  # a format that isn't wanted
+    except av.error.ArgumentError:  # a format that isn't in the list
         raise UnknownFormatError(f"{name} is not a sound file of a known format") from None
     except (av.error.EOFError, av.error.InvalidDataError):
         if is_mp4(file):
-            raise InputError(f"{name} is broken: its index is missing, as in a recording that was broken off") from None
+            raise InputError(f"{name} is broken: its index is missing, as in an interrupted recording") from None
         raise UnknownFormatError(f"{name} is not a sound file of a known format") from None
     except (av.error.FFmpegError, OSError) as error:
         raise InputError(f"{name} is a broken sound file: {explain_failure(error)}") from None
 
 
 def _floats(frame: AudioFrame) -> NDArray[np.float32]:
-    """(samples, channels) in [-1, 1]."""
+    """Samples (samples, channels) in [-1, 1]."""
     values: NDArray[Any] = frame.to_ndarray()
     values = values.T if frame.format.is_planar else values.reshape(-1, frame.layout.nb_channels)
     kind = frame.format.name.removesuffix("p")

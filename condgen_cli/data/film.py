@@ -1,4 +1,4 @@
-"""A video's file decoded by FFmpeg: its packets, and its frames in order with the times at which they are shown."""
+"""Decoding a video file with FFmpeg: its packets, and its frames in order with their times."""
 
 from __future__ import annotations
 
@@ -28,63 +28,63 @@ from condgen_cli.errors import InputError
 __all__ = ["Film", "FilmFrame", "explain", "has_picture"]
 
 _SHORT = 0.05
-"""Share of the announced length that may be missing before the user is told, and a second."""
+"""Maximum share of the stated length that may be missing without a warning; up to a second may always be missing."""
 
 _PATIENCE = 100
-"""Times that reading a damaged file is taken up again."""
+"""Number of times that reading a damaged file is resumed."""
 
 
 @dataclass(frozen=True)
 class FilmFrame:
-    """A decoded frame and when it is shown, in seconds from the first picture."""
+    """A decoded frame and the time at which it is shown, in seconds from the first frame."""
 
     time: float
     picture: VideoFrame
 
 
 class Film:
-    """A video that is being read; times are in seconds from its first picture.
+    """A video file that is being read; times are in seconds from its first frame.
 
     Args:
-        name: for messages.
-        file: can be sought in.
+        name: name of the video, for messages.
+        file: seekable file.
     """
 
     def __init__(self, name: str, file: IO[bytes]) -> None:
         self.name = name
         self.decoded = 0
-        """Frames decoded so far."""
+        """Number of frames decoded so far."""
         self.lost: set[tuple[str, int | None]] = set()
-        """Pictures that could not be read or decoded."""
+        """Packets that could not be read or decoded."""
         self.missing = missing_end(file)
-        """What the file lacks at its end."""
+        """What is missing at the end of the file; empty if nothing."""
         self.jumped = False
-        """Whether times went back, or were missing: what they are then counted from depends on where decoding began."""
+        """Whether timestamps went back or were missing; times then depend on where decoding started."""
         self._file = file
         self._opened = ExitStack()
 
     @contextmanager
-    def reading(self) -> Iterator[None]:
-        """Open the file, and close it at the end.
+    def open(self) -> Iterator[None]:
+        """Open the file within the block.
 
         Raises:
-            InputError: if it is no video, or what is done meanwhile finds it broken.
+            InputError: if it is not a video, or turns out to be broken within the block.
         """
         try:
             with self._opened:
                 self.rewind()
                 self._base = float(self.stream.time_base or Fraction(1, 1000))
-                first = next(self._pictures(), None)  # in some formats a stream is said to start before it
+                first = next(self._pictures(), None)  # some formats state an earlier start time than this
                 self._start = float(first.time) if first is not None and first.time is not None else 0.0
                 self.announced = self._announced()
-                """Seconds that the pictures last at least, if the header is right; 0 if it says nothing."""
+                """Minimum length in seconds of the pictures according to the header; 0 if it doesn't say."""
                 yield
         except av.error.FFmpegError as error:
             reason = "it ends before its first picture" if self.missing else explain(error)
             raise InputError(f"{self.name} is a broken video: {reason}") from None
 
     def packets(self) -> Iterator[Packet[VideoStream]]:
-        """Packets from where the container is, the last one empty: it makes the decoder give what it holds."""
+        """Packets from the current position on; the last one is empty and flushes the decoder."""
         failures = 0
         packets = self.container.demux(self.stream)
         while True:
@@ -104,7 +104,7 @@ class Film:
             yield packet
 
     def _pictures(self) -> Iterator[VideoFrame]:
-        """Frames from where the container is; what can't be decoded is left out."""
+        """Frames from the current position on, without those that can't be decoded."""
         for packet in self.packets():
             try:
                 frames = packet.decode()
@@ -119,7 +119,7 @@ class Film:
                     yield frame
 
     def frames(self) -> Iterator[FilmFrame]:
-        """Frames from where the container is, with ascending times."""
+        """Frames from the current position on, with ascending times."""
         last: FilmFrame | None = None
         offset = 0.0
         for picture in self._pictures():
@@ -129,7 +129,7 @@ class Film:
                 following = last.time + self.interval(last.picture) if last else 0.0
                 if time is None:
                     time = following
-                elif time + offset >= (last.time if last else 0.0):  # as before, the clock was set back
+                elif time + offset >= (last.time if last else 0.0):  # since the same reset of the clock
                     time += offset
                 else:
                     offset = following - time
@@ -138,14 +138,14 @@ class Film:
             yield last
 
     def rewind(self) -> None:
-        """Go to the beginning. The file is opened anew: to seek there, or after damage, fails in some formats."""
+        """Go to the beginning, by opening the file again: seeking there, or after damage, fails in some formats."""
         self._opened.close()
         self._file.seek(0)
         self.container = self._opened.enter_context(self._container())
         self.stream = self._stream(self.container)
 
     def seek(self, seconds: float) -> bool:
-        """Go to the key frame before a time; False where that is impossible."""
+        """Seek to the key frame before a time in seconds; return False if that is impossible."""
         try:
             self.container.seek(round((seconds + self._start) / self._base), stream=self.stream)
         except (av.error.FFmpegError, OSError):
@@ -153,7 +153,7 @@ class Film:
         return True
 
     def image(self, frame: VideoFrame) -> Image.Image:
-        """Upright, with square pixels, and reduced."""
+        """A frame as an upright image with square pixels, scaled down to ``FRAME_SIDE``."""
         aspect = float(self.stream.sample_aspect_ratio or 1) or 1.0
         width, height = frame.width * aspect, float(frame.height)
         scale = min(1.0, FRAME_SIDE / min(width, height))
@@ -165,35 +165,35 @@ class Film:
         return image if turn is None else image.transpose(turn)
 
     def interval(self, shown: VideoFrame | Packet[VideoStream] | None) -> float:
-        """Seconds that a frame is shown, by its own account or else by the stream's."""
+        """Seconds for which a frame is shown, from the frame itself or else from the stream's frame rate."""
         if shown is not None and shown.duration and shown.duration > 0 and shown.time_base:
             return float(shown.duration * shown.time_base)
         rate = self.stream.average_rate or self.stream.guessed_rate or Fraction(25)
         return float(1 / rate) if rate > 0 else 0.04
 
     def end_of(self, packet: Packet[VideoStream]) -> float:
-        """When the picture in a packet is shown no more; 0 if the packet has none or doesn't say."""
+        """Time in seconds at which the picture of a packet ends; 0 if the packet has no picture or no timestamp."""
         stamp = packet.pts if packet.pts is not None else packet.dts
         if stamp is None or not has_picture(packet):
             return 0.0
-        in_order = packet.dts is None or packet.dts == packet.pts  # else it says when the next one is decoded, in some formats
+        in_order = packet.dts is None or packet.dts == packet.pts  # else it may be the next one's time
         return stamp * self._base - self._start + self.interval(packet if in_order else None)
 
     def length(self) -> float:
-        """Seconds that the pictures last by the header, about; 0 if that says nothing."""
+        """Approximate length in seconds of the pictures according to the header; 0 if it doesn't say."""
         if self.stream.duration:
             return max(self.stream.duration * self._base, 0.0)
         late = self._start - (self.container.start_time or 0) / av.time_base
         return max((self.container.duration or 0) / av.time_base - late, 0.0)
 
     def _announced(self) -> float:
-        """Seconds that the pictures last at least, if the header is right; 0 if it says nothing."""
+        """Minimum length in seconds of the pictures according to the header; 0 if it doesn't say."""
         length = self.stream.duration * self._base if self.stream.duration else (self.container.duration or 0) / av.time_base
-        # some formats count it from the first picture, others from 0, which may come before
+        # some formats count from the first picture, others from 0, which may be earlier
         return max(length - max(self._start, 0.0), 0.0)
 
     def warnings(self, end: float) -> Iterator[str]:
-        """What is wrong, and how much is missing."""
+        """Warnings about damage and missing parts, given the end of the last frame in seconds."""
         late = self.announced - end
         if late > max(1.0, _SHORT * self.announced) or (self.missing and late > 0.05):
             yield f"its pictures end at {end:.1f} of {self.announced:.1f} s{': it is cut short' if self.missing else ''}"
@@ -207,16 +207,16 @@ class Film:
         try:
             return open_container(self._file, CLIP_CONTAINERS)
         except av.error.InvalidDataError:
-            if is_mp4(self._file):  # whose index often stands at its end
+            if is_mp4(self._file):  # its index is often at the end
                 raise InputError(f"{self.name} is a broken video: its index is missing or damaged") from None
             raise InputError(f"{self.name} is not a video of a known format") from None
-        except av.error.ArgumentError:  # a format that isn't wanted
+        except av.error.ArgumentError:  # a format that isn't in the list
             raise InputError(f"{self.name} is not a video of a known format") from None
         except av.error.FFmpegError as error:
             raise InputError(f"{self.name} is a broken video: {explain(error)}") from None
 
     def _stream(self, container: InputContainer) -> VideoStream:
-        """The first one that isn't a picture on a recording's cover."""
+        """The first video stream that isn't cover art."""
         for stream in container.streams.video:
             if not stream.disposition & Disposition.attached_pic:
                 break
@@ -232,12 +232,12 @@ class Film:
 
 
 def has_picture(packet: Packet[VideoStream]) -> bool:
-    """Whether it is not the empty one at the end, nor cut away by the file's list of edits."""
+    """Whether a packet has a picture: it isn't the empty one at the end, nor discarded by the file's edit list."""
     return packet.size > 0 and not packet.is_discard
 
 
 def explain(error: Exception) -> str:
-    """What a library says is wrong with a file, as the end of a sentence."""
+    """A library's reason why a file can't be read, as the end of a sentence."""
     if isinstance(error, av.error.EOFError):
         return "it ends before its first picture"
     return explain_failure(error)

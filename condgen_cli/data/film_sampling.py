@@ -1,4 +1,4 @@
-"""Frames that are evenly spread over a video, however long it is."""
+"""Sampling frames evenly from a video of any length."""
 
 from __future__ import annotations
 
@@ -17,42 +17,42 @@ from condgen_cli.errors import InputError
 __all__ = ["sample_film"]
 
 _SPARSE = 2.0
-"""Seconds from one wanted frame to the next from which on seeking is tried: decoding all between them would cost more."""
+"""Minimum seconds between sampled frames for seeking: if they are closer, decoding all frames costs less."""
 
 _AT_ONCE = 4
-"""Up to so many times the frames that are wanted, all are decoded, however long the video is."""
+"""If a video has at most this many times the requested frames, all of them are decoded."""
 
 
 def sample_film(name: str, file: IO[bytes], most: int) -> Clip:
-    """At most ``most`` frames of a video, those that are shown at even moments.
+    """Sample at most ``most`` frames of a video, those shown at evenly spaced times.
 
-    The moments (``even_moments``) lie between the first picture and the end of the last, whether all frames are decoded or
-    only those on the way from key frames: the end is known from packets, which needn't be decoded.
+    The times (``even_moments``) are the same whether all frames are decoded or only those that follow some key frames, since
+    the end of the last frame is known from packets, which needn't be decoded.
 
     Args:
-        name: for messages.
-        file: can be sought in.
-        most: frames; at least 1.
+        name: name of the video, for messages.
+        file: seekable file.
+        most: maximum number of frames, at least 1.
     Raises:
-        InputError: if it is no video, or no frame of it can be decoded.
+        InputError: if it is not a video, or no frame can be decoded.
     """
     film = Film(name, file)
-    with film.reading():
+    with film.open():
         chosen, end = _Sampler(film, most).sample()
     if not chosen:
         raise InputError(f"{name} is a broken video: no frame of it can be decoded")
-    size = chosen[0][1].size  # a stream may change its own
+    size = chosen[0][1].size  # the size may change within a stream
     images = tuple(image if image.size == size else image.resize(size) for _, image in chosen)
     times = tuple(round(time, 3) for time, _ in chosen)
     return Clip(images, times, end, tuple(film.warnings(end)), film.decoded)
 
 
 class _Sampler:
-    """The choice of frames of one film.
+    """Samples frames of a film.
 
     Args:
-        film: open.
-        most: frames wanted.
+        film: open film.
+        most: maximum number of frames.
     """
 
     def __init__(self, film: Film, most: int) -> None:
@@ -60,12 +60,12 @@ class _Sampler:
         self.most = most
 
     def sample(self) -> tuple[list[tuple[float, Image.Image]], float]:
-        """The frames shown at even moments with their times, and where the video ends."""
+        """The sampled frames with their times, and the end of the video, in seconds."""
         count, end = self._survey()
         self.few = count <= self.most
         if count > _AT_ONCE * self.most and end / self.most > _SPARSE:
             found, until = self._seek(end)
-            if found and until < end:  # what follows can't be decoded: spread over what is there
+            if found and until < end:  # the rest can't be decoded: spread over the readable part
                 end = until
                 found, _ = self._seek(end)
             if found:
@@ -73,7 +73,7 @@ class _Sampler:
         return self._read_through(end)
 
     def _survey(self) -> tuple[int, float]:
-        """How many frames there are, or more than are decoded at once; and where the last one ends; by their packets."""
+        """The number of frames, counted up to the limit for decoding all, and the end of the last one, both from packets."""
         self.film.rewind()
         length = self.film.length()
         sparse = length / self.most > _SPARSE
@@ -84,7 +84,7 @@ class _Sampler:
                 break
         else:
             return count, self._round(end)
-        # frames that are shown last may come before others, so what is read begins well before the end
+        # the frame that is shown last needn't be the last packet, so reading begins well before the end
         if self.film.seek(length * (1 - 1 / self.most)):
             tail = max((self.film.end_of(packet) for packet in self.film.packets()), default=0.0)
             if tail > 0:
@@ -93,14 +93,14 @@ class _Sampler:
         return count, self._round(max((self.film.end_of(packet) for packet in self.film.packets()), default=end))
 
     def _round(self, end: float) -> float:
-        """The end by the pictures; by the header, where that is less than a second later and nothing is known to be missing."""
+        """The end according to the packets, or to the header if that is less than a second later and nothing is missing."""
         late = self.film.announced - end
         return round(self.film.announced if 0 < late < 1 and not self.film.lost and not self.film.missing else end, 3)
 
     def _seek(self, end: float) -> tuple[list[tuple[float, Image.Image]], float]:
-        """The frames shown at even moments until ``end``, by seeking, and the end of what can be decoded.
+        """The frames shown at even times until ``end``, found by seeking, and the end of what can be decoded.
 
-        None are found where times can't be relied on.
+        Finds none if timestamps are unreliable.
         """
         self.film.rewind()
         frames = self.film.frames()
@@ -115,7 +115,7 @@ class _Sampler:
                 landed, frames = self._land(float(moment))
                 if landed is None:
                     return [], end
-                seeking = landed.time > current.time  # else going back costs more than going on, until a key frame comes
+                seeking = landed.time > current.time  # otherwise decoding on costs less, until the next key frame
                 current, following = landed, None
             while True:
                 following = following or next(frames, None)
@@ -134,7 +134,7 @@ class _Sampler:
         return found, end
 
     def _land(self, moment: float) -> tuple[FilmFrame | None, Iterator[FilmFrame]]:
-        """The first frame from a key frame on that is not later than ``moment``, and those that follow; None: there is none."""
+        """The first frame at a key frame before ``moment``, or None, and the frames that follow."""
         back = 0.0
         while moment > back:
             frames = self.film.frames() if self.film.seek(moment - back) else iter(())
@@ -147,7 +147,7 @@ class _Sampler:
         return next(frames, None), frames
 
     def _read_through(self, end: float) -> tuple[list[tuple[float, Image.Image]], float]:
-        """The frames shown at even moments until the end, which is ``end`` if all can be decoded, by decoding all."""
+        """The frames shown at even times, found by decoding all, and the end of the video: ``end`` if all can be decoded."""
         times, kept = self._decode(end, ())
         if not times:
             return [], end
@@ -161,7 +161,7 @@ class _Sampler:
         return [(times[index], kept[index]) for index in chosen if index in kept], end
 
     def _decode(self, end: float, wanted: Collection[int]) -> tuple[list[float], dict[int, Image.Image]]:
-        """The times of all frames; and by their numbers the first ones, or those ``wanted``, and those shown at moments."""
+        """Decode all frames: the times of all, and the images, by index, of ``wanted`` or else of those shown at even times."""
         self.film.rewind()
         times: list[float] = []
         kept: dict[int, Image.Image] = {}

@@ -1,4 +1,4 @@
-"""Log-mel filter banks as Kaldi defines them, and what is done to them before a network reads them."""
+"""Log-mel filter banks by Kaldi's definition, and their normalisation."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ from torch.nn import functional
 __all__ = ["Filterbank", "normalise"]
 
 _FULL_SCALE = 32768.0
-"""Kaldi's samples are 16-bit integers: full scale is this, not 1."""
+"""Full scale of Kaldi's samples, which are 16-bit integers."""
 
 _BLOCK = 4096
-"""Frames that are computed at a time, which bounds the memory for an hour of sound."""
+"""Number of frames that are computed at a time, which limits the memory for long sounds."""
 
 
 class Filterbank(BaseModel):
-    """Logarithms of the energies in overlapping bands, evenly spaced on the mel scale, of frames of sound.
+    """Log energies of frames of sound in overlapping bands, evenly spaced on the mel scale.
 
-    The definition is that of Kaldi's ``compute-fbank-feats`` without dither: frames lie wholly inside the sound; each has its
-    mean subtracted, high frequencies emphasised and a Povey window applied; its power spectrum is summed in triangular bands
-    of the mel scale 1127 ln(1 + f / 700). Samples are in [-1, 1] and are scaled to the 16 bits that Kaldi expects.
+    The definition is that of Kaldi's ``compute-fbank-feats`` without dither: frames are entirely inside the sound; each has its
+    mean subtracted, preemphasis and a Povey window applied; its power spectrum is summed in triangular bands of the mel scale
+    1127 ln(1 + f / 700). Samples are in [-1, 1] and are scaled to the 16 bits that Kaldi expects.
 
     Args:
-        bins: bands.
-        rate: samples a second.
-        window, shift: length of a frame, and from the beginning of one to that of the next, in seconds.
-        low_frequency, high_frequency: in hertz, where the first band begins and the last one ends; 0 for the latter is half
-            the rate.
-        preemphasis: how much of the sample before is subtracted from each.
+        bins: number of bands.
+        rate: samples per second.
+        window, shift: length of a frame and distance between frames, in seconds.
+        low_frequency, high_frequency: beginning of the first band and end of the last one, in hertz; 0 for the latter means
+            half the rate.
+        preemphasis: share of the previous sample that is subtracted from each sample.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
@@ -58,20 +58,20 @@ class Filterbank(BaseModel):
 
     @property
     def window_size(self) -> int:
-        """Samples of a frame."""
+        """Number of samples in a frame."""
         return math.floor(self.rate * self.window + 1e-6)
 
     @property
     def shift_size(self) -> int:
-        """Samples from one frame to the next."""
+        """Number of samples from one frame to the next."""
         return math.floor(self.rate * self.shift + 1e-6)
 
     def frames(self, samples: int) -> int:
-        """How many frames a sound of so many samples has."""
+        """Number of frames of a sound with ``samples`` samples."""
         return max(0, 1 + (samples - self.window_size) // self.shift_size)
 
     def __call__(self, samples: NDArray[np.floating[Any]] | Tensor) -> Tensor:
-        """Filter banks (frames, bins) of samples (n,) in [-1, 1]; no frame if they are fewer than a window.
+        """Log-mel energies (frames, bins) of samples (n,) in [-1, 1]; no frames if there are fewer samples than a window.
 
         The result is float32, on the samples' device.
         """
@@ -104,7 +104,7 @@ class Filterbank(BaseModel):
 
     @cached_property
     def _banks(self) -> Tensor:
-        """Weights (fft_size / 2, bins) of the frequencies from 0 to below half the rate in each band."""
+        """Weights (fft_size / 2, bins) in each band of the frequencies from 0 to below half the rate."""
         frequencies = torch.arange(self._fft_size // 2, dtype=torch.float64) * (self.rate / self._fft_size)
         low, high = _mel(torch.tensor([self.low_frequency, self._top], dtype=torch.float64)).tolist()
         edges = torch.linspace(low, high, self.bins + 2, dtype=torch.float64)
@@ -115,7 +115,7 @@ class Filterbank(BaseModel):
 
 
 def normalise(features: Tensor) -> Tensor:
-    """Features (frames, bins) with mean 0 and variance 1 over the frames; a bin that doesn't vary becomes 0."""
+    """Features (frames, bins) normalised to mean 0 and variance 1 over the frames; a constant bin becomes 0."""
     if not len(features):
         return features
     centred = features - features.mean(0)

@@ -1,4 +1,4 @@
-"""Photos of any kind as RGB images, and as the squares that a network reads."""
+"""Loading photos as RGB images, and resizing them to squares for a network."""
 
 from __future__ import annotations
 
@@ -32,65 +32,65 @@ Image.init()
 pillow_heif.register_heif_opener()
 
 FORMATS = tuple(set(Image.OPEN) - {"BUFR", "EPS", "GRIB", "HDF5", "MPEG", "WMF"})
-"""Pillow's names of the formats that are read. Of those left out EPS is a program, which Ghostscript would run; for the others
-Pillow has no decoder."""
+"""Pillow's names of the supported formats. EPS is left out because Ghostscript would run it as a program, the others because
+Pillow has no decoder for them."""
 
 MAX_PIXELS = 150_000_000
-"""A photo with more pixels than this is refused before it is decoded."""
+"""Maximum number of pixels of a photo; a larger one is refused before it is decoded."""
 
 MAX_EMPTY_PIXELS = 50_000_000
-"""The same, of a photo that is packed tighter than any camera's: decoding it may take the memory of a gigabyte and more."""
+"""The same for a photo that is compressed more than any camera's: decoding it may take a gigabyte of memory or more."""
 
 _TIGHTEST = 150
-"""Pixels to a byte of a file; a photo has ten at most."""
+"""Maximum number of pixels per byte of a file above ``MAX_EMPTY_PIXELS``; photos have at most ten."""
 
 _SIDE = 512
-"""Larger photos are reduced by whole factors while both sides stay at least this long."""
+"""Minimum side in pixels to which larger photos are reduced, by whole factors."""
 
 _AREA = 16_000_000
-"""Pixels that a reduced photo may have, however long and thin it is."""
+"""Maximum number of pixels of a reduced photo, for long and thin ones."""
 
 _CUT_BITS = "condgen: cut bits"
-"""Key of a PIL image's ``info``."""
+"""Key in a PIL image's ``info``: whether the file has more bits than Pillow keeps."""
 
 _PNG_HEAD = 4096
-"""Bytes from the beginning of a PNG that hold what it says about its colours."""
+"""Number of bytes at the beginning of a PNG that contain its declarations of colours."""
 
-# Pillow warns of large photos (MAX_PIXELS is the limit that counts here) and of odd metadata, which leave the pixels sound
+# Pillow warns of large photos (MAX_PIXELS is the limit here) and of invalid metadata, which don't affect the pixels
 warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
 class Photo(Source):
-    """A photo's file, which remembers what was wrong with it when it was decoded last."""
+    """A photo's file, whose ``warnings`` are set when it is decoded."""
 
 
 def load_image(source: Any, alpha: bool = False) -> Image.Image:
-    """A photo as an upright RGB image, transparency laid on white, the first frame of an animation.
+    """Load a photo as an upright RGB image, with transparency on white; of an animation, the first frame.
 
-    Photos of which both sides are long are reduced while they are read (see ``_SIDE``), so that time and memory stay small.
+    Large photos are reduced while they are read (see ``_SIDE``), which saves time and memory.
 
     Args:
-        source: a path, a URL, the bytes of a file, a ``condgen_cli.item.Content``, or a PIL image.
-        alpha: keep transparency: an image that has some is RGBA.
+        source: path, URL or bytes of a file, a ``condgen_cli.item.Content``, or a PIL image.
+        alpha: whether to keep transparency, as an RGBA image.
     Raises:
         NotFoundError: if the file doesn't exist.
         NetworkError: if a URL can't be fetched.
-        InputError: if it is no image, is broken, or is larger than ``MAX_PIXELS``.
+        InputError: if it is not an image, is broken, or has more than ``MAX_PIXELS`` pixels.
     """
     if isinstance(source, Image.Image):
         _check_size(source, "the image")
         source.load()
-        return _upright(source, alpha)
+        return _make_upright(source, alpha)
     name, file = open_content(source, "an image")
     with file:
-        image, told = _decoded(name, file, alpha)
+        image, faults = _decode(name, file, alpha)
     if isinstance(source, Photo):
-        source.warnings = told
+        source.warnings = faults
     return image
 
 
-def _decoded(name: str, file: IO[bytes], alpha: bool) -> tuple[Image.Image, tuple[str, ...]]:
-    """The photo, and what is wrong with it."""
+def _decode(name: str, file: IO[bytes], alpha: bool) -> tuple[Image.Image, tuple[str, ...]]:
+    """The photo, and warnings about it."""
     if not file.read(1):
         raise InputError(f"{name} is empty")
     missing = missing_end(file)
@@ -98,10 +98,10 @@ def _decoded(name: str, file: IO[bytes], alpha: bool) -> tuple[Image.Image, tupl
     if tiff is not None:
         if tiff.missing >= 1:
             raise InputError(f"{name} is a broken image: nothing of its picture is there")
-        told = (_damage(tiff.missing, "its end"),) if tiff.missing else ()
-        return _turned(_reduced_rgb(tiff.image, alpha), tiff.orientation), told
+        faults = (_damage(tiff.missing, "its end"),) if tiff.missing else ()
+        return _turn(_reduce_rgb(tiff.image, alpha), tiff.orientation), faults
     try:
-        return _upright(_loaded(name, file), alpha, file), _told(missing)
+        return _make_upright(_load(name, file), alpha, file), _cut_warning(missing)
     except CondgenError:
         raise
     except UnidentifiedImageError as error:
@@ -112,24 +112,24 @@ def _decoded(name: str, file: IO[bytes], alpha: bool) -> tuple[Image.Image, tupl
     except Exception as error:  # Pillow's readers raise nearly anything on a broken header
         fault = InputError(f"{name} is a broken image: {_reason(error)}")
         reason = error
-    rest = salvage(file, partial(_loaded, name))
+    rest = salvage(file, partial(_load, name))
     if rest is None:
         raise fault from reason
     image, share = rest
-    # what Pillow and libjpeg say where a file ends too early
+    # messages of Pillow and libjpeg for truncated files
     cut = missing or ("its end is missing" if re.search("truncat|premature", str(reason), re.IGNORECASE) else "")
-    return _upright(image, alpha), (_damage(share, cut),)
+    return _make_upright(image, alpha), (_damage(share, cut),)
 
 
-def _loaded(name: str, file: IO[bytes], prepare: Callable[[Image.Image], None] | None = None) -> Image.Image:
-    """A file's pixels, as Pillow has them; ``prepare`` is called before they are decoded. Raises what Pillow raises."""
+def _load(name: str, file: IO[bytes], prepare: Callable[[Image.Image], None] | None = None) -> Image.Image:
+    """Decode a file by Pillow; ``prepare`` is called before. Errors are those of Pillow."""
     if size := jxl_size(file):
         _check_pixels(*size, name, _most_pixels(file))
     file.seek(0)
     image = open_image(file)
     _check_size(image, name, _most_pixels(file))
-    image.draft(None, (_SIDE, _SIDE))  # a JPEG is decoded at a half, a quarter or an eighth of its size
-    # more than 8 bits in colour, of which Pillow gives the first 8
+    image.draft(None, (_SIDE, _SIDE))  # decodes a JPEG at 1/2, 1/4 or 1/8 of its size
+    # colours of more than 8 bits, of which Pillow keeps the first 8
     codings = [str(tile[3]) for tile in getattr(image, "tile", ())]
     image.info[_CUT_BITS] = image.mode in ("RGB", "RGBA", "LA") and any(";16" in coding for coding in codings)
     if prepare:
@@ -139,12 +139,12 @@ def _loaded(name: str, file: IO[bytes], prepare: Callable[[Image.Image], None] |
 
 
 def _reason(error: Exception) -> str:
-    # what other types of errors say is for programmers
+    # messages of other types of errors are for programmers
     text = str(error).partition("\n")[0] if isinstance(error, OSError | SyntaxError | ValueError) else ""
     return text or "it can't be decoded"
 
 
-def _told(missing: str) -> tuple[str, ...]:
+def _cut_warning(missing: str) -> tuple[str, ...]:
     return (f"cut short: {missing}",) if missing else ()
 
 
@@ -156,12 +156,12 @@ def _damage(share: float, missing: str) -> str:
 
 
 def open_image(file: IO[bytes]) -> Image.Image:
-    """A file as a PIL image whose pixels are not decoded yet; raises what Pillow raises."""
+    """Open a file as a PIL image without decoding its pixels. Errors are those of Pillow."""
     return Image.open(file, formats=FORMATS)
 
 
 def resize(image: Image.Image, size: int) -> NDArray[np.uint8]:
-    """The whole photo as (3, size, size) bytes, bicubic, its aspect not kept."""
+    """A photo as (3, size, size) bytes, resized by bicubic interpolation without keeping its aspect ratio."""
     square = image.convert("RGB").resize((size, size), Image.Resampling.BICUBIC)
     return np.ascontiguousarray(np.asarray(square).transpose(2, 0, 1))
 
@@ -176,44 +176,44 @@ def _check_pixels(width: int, height: int, name: str, most: int) -> None:
         limit = MAX_PIXELS // 1_000_000
         raise InputError(f"{name} has {width}×{height} pixels, more than the limit of {limit} million")
     if pixels > most:
-        raise InputError(f"{name} has {width}×{height} pixels in so few bytes that it is no photo", "make it smaller")
+        raise InputError(f"{name} has {width}×{height} pixels in so few bytes that it can't be a photo", "make it smaller")
 
 
 def _most_pixels(file: IO[bytes]) -> int:
-    """Pixels that a file of its size may be decoded to."""
+    """Maximum number of pixels for a file of its size."""
     place = file.tell()
     size = file.seek(0, os.SEEK_END)
     file.seek(place)
     return min(MAX_PIXELS, max(MAX_EMPTY_PIXELS, size * _TIGHTEST))
 
 
-def _upright(image: Image.Image, alpha: bool, file: IO[bytes] | None = None) -> Image.Image:
-    """A decoded photo as it is to be seen; ``file`` is where it is read from again if it has more bits."""
+def _make_upright(image: Image.Image, alpha: bool, file: IO[bytes] | None = None) -> Image.Image:
+    """A decoded photo upright, in RGB and reduced; ``file`` is read again if it has more bits than Pillow keeps."""
     orientation = _orientation(image)
     if file is not None and image.info.get(_CUT_BITS) and max(high for _, high in _extrema(image)) < DARK:
         image = deep_colours(file, image.mode != "RGB") or image
     if image.mode.startswith("I") or image.mode == "F":
         image = Image.fromarray(to_bytes(np.asarray(image), _declared_white(file) if file else None))
-    return _turned(_reduced_rgb(image, alpha), orientation)
+    return _turn(_reduce_rgb(image, alpha), orientation)
 
 
 def _extrema(image: Image.Image) -> Sequence[tuple[int, int]]:
-    """The least and the largest value of each colour."""
+    """Minimum and maximum of each colour channel."""
     colours = image.convert("RGB") if image.mode == "RGBA" else image.getchannel("L") if image.mode == "LA" else image
     found: Any = colours.getextrema()
     return [found] if isinstance(found[0], int) else found
 
 
-def _turned(image: Image.Image, orientation: int) -> Image.Image:
+def _turn(image: Image.Image, orientation: int) -> Image.Image:
     turn = _TURNS.get(orientation)
     upright = image if turn is None else image.transpose(turn)
-    upright.info.clear()  # else it would be turned again if it were loaded again
+    upright.info.clear()  # otherwise loading it again would turn it again
     return upright
 
 
-def _reduced_rgb(image: Image.Image, alpha: bool) -> Image.Image:
+def _reduce_rgb(image: Image.Image, alpha: bool) -> Image.Image:
     factor = max(min(image.size) // _SIDE, math.ceil(math.sqrt(image.width * image.height / _AREA)))
-    # palettes and single bits can't be averaged before they are colours
+    # palette indices and single bits can't be averaged
     averaged = factor > 1 and image.mode in ("RGB", "RGBA", "L", "CMYK", "YCbCr")
     reduced = image.reduce(factor) if averaged else image
     return reduced.convert("RGBA") if alpha and reduced.has_transparency_data else _rgb(reduced)
@@ -227,7 +227,7 @@ def _rgb(image: Image.Image) -> Image.Image:
 
 
 def _declared_white(file: IO[bytes]) -> int | None:
-    """The largest value of a grey PNG's significant bits, if it says how many they are."""
+    """White of a grey PNG by its declared number of significant bits; None if it declares none."""
     file.seek(0)
     head = file.read(_PNG_HEAD)
     place = head.find(b"sBIT")
@@ -238,8 +238,8 @@ def _declared_white(file: IO[bytes]) -> int | None:
 
 
 def _orientation(image: Image.Image) -> int:
-    """How the camera was held, 1..8, by its EXIF data."""
-    if image.format == "JXL":  # whose decoder turns it, EXIF or not
+    """EXIF orientation, 1 to 8."""
+    if image.format == "JXL":  # the decoder has turned it already
         return 1
     try:
         return int(image.getexif().get(0x0112, 1))

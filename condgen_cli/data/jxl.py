@@ -1,4 +1,4 @@
-"""How large a JPEG XL picture is, by its header: the decoder for Pillow decodes a whole picture before anybody can ask."""
+"""The size of a JPEG XL picture from its header: Pillow's decoder decodes the whole picture before it returns the size."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ _MOST_BOXES = 64
 
 
 def jxl_size(file: IO[bytes]) -> tuple[int, int] | None:
-    """Width and height in pixels (ISO/IEC 18181-1, SizeHeader); None if it is no JPEG XL, or its header isn't whole.
+    """Width and height in pixels (ISO/IEC 18181-1, SizeHeader); None if it is not JPEG XL, or its header is truncated.
 
     Args:
-        file: can be sought in; where it stands afterwards is left open.
+        file: seekable file; its position afterwards is undefined.
     """
     file.seek(0)
     head = file.read(len(_BOXED))
@@ -27,7 +27,7 @@ def jxl_size(file: IO[bytes]) -> tuple[int, int] | None:
 
 
 def _codestream(file: IO[bytes]) -> bytes:
-    """The first bytes of the picture in a container, which is a row of boxes."""
+    """The first bytes of the codestream in a container, which is a sequence of boxes."""
     place = 0
     for _ in range(_MOST_BOXES):
         file.seek(place)
@@ -64,7 +64,7 @@ def _side(bits: _Bits, in_eights: bool) -> int:
 
 
 class _Bits:
-    """Numbers of some bits each, the lowest first."""
+    """Reads numbers of a few bits each, least significant bit first."""
 
     def __init__(self, content: bytes) -> None:
         self.rest = int.from_bytes(content, "little")

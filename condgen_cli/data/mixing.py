@@ -1,4 +1,4 @@
-"""Channels of a recording as one, so that what is heard in any of them is heard in the mix."""
+"""Mixing the channels of a recording to mono so that no sound is cancelled."""
 
 from __future__ import annotations
 
@@ -7,27 +7,27 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["mixed"]
+__all__ = ["mix_channels"]
 
 _WINDOW = 0.5
-"""Seconds over which it is judged whether channels are in opposite phase."""
+"""Length in seconds of the windows in which opposite phase is detected."""
 
 _FADE = 0.01
-"""Seconds in which a channel is turned over, so that it doesn't click."""
+"""Length in seconds of the fade when a channel is inverted, which avoids a click."""
 
 
-def mixed(blocks: Iterable[NDArray[np.float32]], rate: int) -> Iterator[NDArray[np.float32]]:
-    """The average of the channels, block after block, with those turned over that are in opposite phase to the loudest.
+def mix_channels(blocks: Iterable[NDArray[np.float32]], rate: int) -> Iterator[NDArray[np.float32]]:
+    """Average the channels block by block, after inverting those in opposite phase to the loudest.
 
-    A microphone whose wires are swapped and a balanced line that is recorded as stereo cancel in a plain average. Here the mix
-    has at least a half of the loudest channel's level, divided by the number of channels. How the samples are cut into blocks
-    doesn't matter.
+    In a plain average, a microphone with swapped wires or a balanced line recorded as stereo would be cancelled. Here the mix
+    has at least half of the loudest channel's level, divided by the number of channels. The result doesn't depend on how the
+    samples are divided into blocks.
 
     Args:
-        blocks: (samples, channels) each, of the same number of channels.
-        rate: samples a second.
+        blocks: blocks (samples, channels) with the same number of channels.
+        rate: samples per second.
     Returns:
-        blocks of other sizes (samples,).
+        mono blocks (samples,) of other sizes.
     """
     window = max(int(rate * _WINDOW), 1)
     mixer: _Mixer | None = None
@@ -40,21 +40,21 @@ def mixed(blocks: Iterable[NDArray[np.float32]], rate: int) -> Iterator[NDArray[
 
 
 class _Mixer:
-    """Mixes windows that follow one another.
+    """Mixes consecutive windows.
 
     Args:
-        channels: 2 or more.
-        fade: samples in which a channel is turned over.
+        channels: number of channels, at least 2.
+        fade: length of the fade in samples when a channel is inverted.
     """
 
     def __init__(self, channels: int, fade: int) -> None:
         self.fade = fade
-        # with all correlations above it, those that are negative take away at most half of the loudest channel
+        # with all correlations above this, negative ones cancel at most half of the loudest channel
         self.least = -0.5 / (channels - 1)
         self.signs: NDArray[np.float32] | None = None
 
     def mix(self, window: NDArray[np.float32]) -> NDArray[np.float32]:
-        """(samples, channels) as (samples,)."""
+        """Mix a window (samples, channels) to mono (samples,)."""
         before, signs = self.signs, self._signs(window)
         self.signs = signs
         if before is None or (before == signs).all():
@@ -68,7 +68,7 @@ class _Mixer:
         return (window * gains).mean(axis=1, dtype=np.float32)
 
     def _signs(self, window: NDArray[np.float32]) -> NDArray[np.float32]:
-        """1 or -1 for each channel, what it was before unless it takes too much from the loudest."""
+        """1 or -1 for each channel: unchanged, unless the channel would cancel too much of the loudest."""
         centred = window - window.mean(axis=0, dtype=np.float32)
         products = (centred.T @ centred).astype(np.float64)
         powers = products.diagonal()
@@ -80,7 +80,7 @@ class _Mixer:
 
 
 def _windows(blocks: Iterable[NDArray[np.float32]], size: int) -> Iterator[NDArray[np.float32]]:
-    """The same samples in windows of ``size``, the last one shorter."""
+    """The same samples in windows of ``size``; the last one may be shorter."""
     held: list[NDArray[np.float32]] = []
     count = 0
     for block in blocks:

@@ -1,4 +1,4 @@
-"""Text files of data sets, plain or packed by gzip or xz: found, and read as lines or as a whole."""
+"""Finding and reading text files of data sets, plain or compressed by gzip or xz."""
 
 from __future__ import annotations
 
@@ -16,48 +16,48 @@ from condgen_cli.files import protect
 __all__ = ["decode_lines", "find_file", "read_bytes", "read_lines", "read_text"]
 
 _OPENERS: Mapping[str, Callable[[Path], Any]] = {"": lambda path: path.open("rb"), ".gz": gzip.open, ".xz": lzma.open}
-"""By the suffix that packing adds to a file's name, none first: a plain file is preferred to a packed one."""
+"""Openers by the suffix of compressed files; a plain file is preferred to a compressed one."""
 
 
 def find_file(*paths: Path) -> Path | None:
-    """The first of some files that is there, plain or packed; None if none is.
+    """The first file that exists, plain or compressed; None if none does.
 
     Args:
-        paths: without the suffixes ``.gz`` and ``.xz``, which are tried for each in turn.
+        paths: paths without the suffixes ``.gz`` and ``.xz``, which are tried for each path in turn.
     """
     candidates = (path.with_name(path.name + suffix) for path in paths for suffix in _OPENERS)
     found = next((candidate for candidate in candidates if candidate.is_file()), None)
     if found is not None:
-        protect(found)  # now: what is written is checked before the file is read
+        protect(found)  # now: outputs are checked before the file is read
     return found
 
 
 def read_bytes(path: Path) -> bytes:
-    """What a file holds, unpacked if its suffix is ``.gz`` or ``.xz``.
+    """The content of a file, decompressed if its suffix is ``.gz`` or ``.xz``.
 
     Raises:
         NotFoundError: if there is no such file.
-        IntegrityError: if it is packed and damaged.
+        IntegrityError: if it is compressed and damaged.
         CondgenError: if it can't be read.
     """
-    with _reported(path), _open(path) as file:
+    with _translate_errors(path), _open(path) as file:
         content: bytes = file.read()
     return content
 
 
 def read_lines(path: Path) -> Iterator[str]:
-    """The lines of a UTF-8 file with their ends, unpacked and read as they are asked for: it may be larger than memory.
+    """The lines of a UTF-8 file with their line ends, decompressed and read lazily: it may be larger than memory.
 
     Raises:
         InputError: as ``decode_lines``.
         CondgenError: as ``read_bytes``.
     """
-    with _reported(path), _open(path) as file:
+    with _translate_errors(path), _open(path) as file:
         yield from decode_lines(file, str(path))
 
 
 def read_text(path: Path) -> str:
-    """A UTF-8 file as text: a byte order mark is dropped, and every line ends in a line feed alone.
+    """The text of a UTF-8 file, without a byte order mark, and with line feeds as line ends.
 
     Raises:
         InputError: if it isn't UTF-8; the message names the line.
@@ -74,15 +74,15 @@ def read_text(path: Path) -> str:
 
 
 def decode_lines(lines: Iterable[bytes], name: str) -> Iterator[str]:
-    """UTF-8 lines as texts with their ends, without the byte order mark that the first may begin with.
+    """Decode UTF-8 lines with their line ends, without a byte order mark.
 
-    Only a line feed ends a line: a sentence may hold what ``str.splitlines`` takes for the end of one.
+    Only a line feed ends a line: a sentence may contain other characters at which ``str.splitlines`` would split.
 
     Args:
-        lines: as a file opened for bytes gives them.
+        lines: lines as bytes, such as a file in binary mode.
         name: name of the file, for messages.
     Raises:
-        InputError: when the line is reached, if one isn't UTF-8; the message begins with the name and the line's number.
+        InputError: at a line that isn't UTF-8; the message begins with the name and the number of the line.
     """
     for number, line in enumerate(lines, 1):
         try:
@@ -98,8 +98,8 @@ def _open(path: Path) -> Any:
 
 
 @contextmanager
-def _reported(path: Path) -> Iterator[None]:
-    """Turn what the standard library raises for a missing or damaged file into one line."""
+def _translate_errors(path: Path) -> Iterator[None]:
+    """Translate the standard library's exceptions for missing and damaged files."""
     try:
         yield
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""One decoded frame of a video as pixels, and how it has to be turned."""
+"""A decoded frame of a video as pixels, and its orientation."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ __all__ = ["pixels_of", "turn_of"]
 
 
 def pixels_of(frame: VideoFrame, width: int, height: int) -> NDArray[np.uint8]:
-    """A frame scaled to a size in pixels: (height, width, 3) RGB, or (height, width, 4) RGBA of one that may be transparent."""
+    """A frame scaled to a size in pixels: (height, width, 3) RGB, or (height, width, 4) RGBA if it may be transparent."""
     transparent = any(component.is_alpha for component in frame.format.components) or frame.format.name == "pal8"
     smaller = frame.reformat(width, height, "rgba" if transparent else "rgb24", interpolation=Interpolation.AREA)
     return np.ascontiguousarray(smaller.to_ndarray())
 
 
 def turn_of(frame: VideoFrame) -> Image.Transpose | None:
-    """How a frame has to be turned or mirrored to be upright, by its display matrix."""
+    """The rotation or reflection that makes a frame upright, from its display matrix; None if it is upright."""
     found: Any = frame.side_data.get(SideDataType.DISPLAYMATRIX)  # type: ignore[call-overload]
     data = bytes(found) if found is not None else b""
     if len(data) < 20:
         return None
-    # x' = a x + c y and y' = b x + d y, y pointing down
+    # x' = a x + c y and y' = b x + d y, with y pointing down
     a, b, _, c, d = struct.unpack_from("=5i", data)
     if abs(a) >= abs(c):
         return _FLIPS[a < 0, d < 0]

@@ -1,4 +1,4 @@
-"""What comes through a pipe, read once as it comes, or kept in a temporary file where a reader has to go back in it."""
+"""Reading pipes: once, as data arrive, or through a temporary file for formats that need a seekable file."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from condgen_cli.errors import InputError, reason_of
 __all__ = ["MAX_SPOOL", "Pipe"]
 
 MAX_SPOOL = 8 * 2**30
-"""Bytes of a pipe that are kept on disk at most."""
+"""Maximum number of bytes of a pipe in a temporary file."""
 
 _MAX_HEAD = 32 * 2**20
-"""Bytes that are kept in memory until it is known what they are."""
+"""Maximum number of bytes kept in memory until their format is known."""
 
 _CHUNK = 1 << 20
 
 
 class Pipe:
-    """A stream that can't be gone back in, but for its beginning: ``peek`` shows that until ``forget`` is called.
+    """A stream that is not seekable, but whose beginning is kept for ``peek`` until ``forget`` is called.
 
     Args:
-        name: for messages.
-        stream: anything with ``read1``, or else ``read``.
+        name: name of the stream, for messages.
+        stream: stream with a method ``read1`` or ``read``.
     """
 
     TAIL = 1 << 17
-    """Bytes that ``tail`` has at most."""
+    """Maximum length of ``tail``, in bytes."""
 
     def __init__(self, name: str, stream: BinaryIO) -> None:
         self.name = name
@@ -42,11 +42,11 @@ class Pipe:
 
     @property
     def head(self) -> bytes:
-        """What has been kept."""
+        """The bytes that have been kept."""
         return bytes(self._head)
 
     def read(self, size: int = -1) -> bytes:
-        """Bytes that are there by now, at most ``size``; none at the end, or when the beginning gets too long to be kept."""
+        """At most ``size`` bytes of those available; none at the end, or if the beginning is too long to be kept."""
         size = _CHUNK if size is None or size < 0 else size
         if self._place == len(self._head):
             if not self._keeps:
@@ -62,20 +62,22 @@ class Pipe:
         return found
 
     def peek(self, start: int, size: int) -> bytes:
-        """So many bytes from a place, fewer at the end or beyond what can be kept; ``read`` goes back to the beginning."""
+        """``size`` bytes from offset ``start``, or fewer at the end or beyond what can be kept; ``read`` restarts at the
+        beginning.
+        """
         while len(self._head) < min(start + size, _MAX_HEAD) and (more := self._read(_CHUNK)):
             self._head += more
         self._place = 0
         return bytes(self._head[start : start + size])
 
     def forget(self) -> None:
-        """Keep no more of what is read."""
+        """Stop keeping the bytes that are read."""
         del self._head[: self._place]
         self._place = 0
         self._keeps = False
 
     def close(self) -> None:
-        """Leave the stream, unless it is standard input."""
+        """Close the stream, unless it is standard input."""
         if self._stream is not getattr(sys.stdin, "buffer", None):
             self._stream.close()
 
@@ -88,13 +90,13 @@ class Pipe:
         return False
 
     def spool(self) -> IO[bytes]:
-        """Everything, in a temporary file that goes when it is closed.
+        """Copy everything to a temporary file, which is deleted when it is closed.
 
         Raises:
-            InputError: if there is more than ``MAX_SPOOL`` bytes, or than the disk has room for.
+            InputError: if there are more than ``MAX_SPOOL`` bytes, or more than the disk has room for.
         """
         folder = tempfile.gettempdir()
-        file: IO[bytes] = tempfile.TemporaryFile(prefix="condgen-")  # noqa: SIM115  # the caller's
+        file: IO[bytes] = tempfile.TemporaryFile(prefix="condgen-")  # noqa: SIM115  # the caller closes it
         try:
             data, size = self.head, 0
             self._head.clear()

@@ -1,4 +1,4 @@
-"""A file of sound of any format, open to be read once, from a disk or through a pipe."""
+"""Reading a sound recording of any format once, from a file or a pipe."""
 
 from __future__ import annotations
 
@@ -30,54 +30,55 @@ if TYPE_CHECKING:
 __all__ = ["Recording"]
 
 _BLOCK = 1 << 18
-"""Values, of all channels together, that are decoded at a time."""
+"""Number of values, of all channels together, that are decoded at a time."""
 
 _SHORT = 0.25
-"""Seconds that may be missing before the user is told: lengths in headers are rounded to a codec's frames."""
+"""Seconds that may be missing without a warning: lengths in headers are rounded to the codec's frames."""
 
-# what libsndfile notes about files that it reads all the same
+# libsndfile's notes about damaged files that it reads nevertheless
 _CUT = re.compile(r"^ *riff *: (\d+) \(should be (\d+)\)", re.MULTILINE)
 _NO_END = "end-of-stream bit"
 _DAMAGE = ("Corrupted bitstream", "reports a hole")
 
 _UNKNOWN_FORMAT = ("Format not recognised", "unknown format")
-"""What libsndfile says of files that it doesn't know."""
+"""libsndfile's messages for unknown formats."""
 
 _DAMAGED = "damaged; what can be decoded is used"
 
 _HEAD = 1 << 20
-"""Bytes by which it is told what a file holds if it is no sound."""
+"""Number of bytes from which the kind of a file that is not sound is detected."""
 
 _END_MARK = 4
-"""The bit in the header of an Ogg stream's last page."""
+"""The end-of-stream bit in the header of an Ogg page."""
 
 
 class Recording:
-    """A file of sound that is open, to be read once.
+    """An open recording, to be read once.
 
-    Times are those of the file: a film's sound may begin later than the film.
+    Times are those of the file: the sound of a video may begin later than the video.
 
     Args:
-        source: as for ``load_audio``. Standard input and other pipes are decoded as they come, but for formats in which a
-            reader has to go back: these are kept in a temporary file first, which the user is told.
+        source: source as for ``load_audio``. Standard input and other pipes are decoded as data arrive; formats that need a
+            seekable file are copied to a temporary file first, with a note to the user.
     Raises:
-        NotFoundError, NetworkError, InputError: if it can't be had, is empty, is no sound, or can't be read at all.
+        NotFoundError, NetworkError: if it doesn't exist or can't be fetched.
+        InputError: if it is empty, is not sound, or can't be read.
     """
 
     def __init__(self, source: Any) -> None:
         self.missing: list[str] = []
-        """What isn't there of what should be, a line each; complete when the blocks have been read."""
+        """Warnings about missing sound, one line each; complete once all blocks have been read."""
         self.notes: list[str] = []
-        """What else a user should know, a line each."""
+        """Other warnings for the user, one line each."""
         self.end = 0.0
-        """Seconds at which the last block ends."""
+        """Time in seconds at which the last block ends."""
         self.seconds: float | None = None
-        """That it lasts, by its header or by what can be guessed when it is opened; None if nobody knows."""
+        """Length in seconds according to the header or an estimate; None if unknown."""
         self._sound: _SoundFile | None = None
         self._stream: SoundStream | None = None
         self._file: IO[bytes] | Pipe | None = None
         self._header: Wave | None = None
-        self._announced: float | None = None  # seconds by a header that FFmpeg doesn't go by
+        self._announced: float | None = None  # seconds according to a header that FFmpeg ignores
         self._samples: NDArray[np.floating[Any]] | None = None
         if isinstance(source, Sound):
             self.name, self._samples, self._rate = "the sound", as_channels(source.samples), source.rate
@@ -91,7 +92,7 @@ class Recording:
             else:
                 self._begin(file)
         except UnknownFormatError as error:
-            explained = self._explained(error)
+            explained = self._explain(error)
             self.close()
             raise explained from None
         except BaseException:
@@ -100,21 +101,21 @@ class Recording:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What the user should know by now, a line each."""
+        """All warnings so far, one line each."""
         return (*self.notes, *self.missing)
 
     def close(self) -> None:
-        """Leave the file."""
+        """Close the file."""
         for opened in (self._sound, self._stream, self._file):
             if opened is not None:
                 opened.close()
         self._sound = self._stream = self._file = None
 
     def blocks(self) -> Iterator[Block]:
-        """Blocks of samples from the beginning to the end of what is there.
+        """Blocks of samples (samples, channels) with their samples per second, up to the end of what can be decoded.
 
         Raises:
-            InputError: if none of it can be decoded, or it holds no samples.
+            InputError: if nothing can be decoded, or it has no samples.
         """
         if self._samples is not None:
             for start in range(0, len(self._samples), _BLOCK):
@@ -122,20 +123,20 @@ class Recording:
                 self.end += len(samples) / self._rate
                 yield samples, self._rate
         elif self._sound is not None:
-            yield from self._decoded(self._sound)
+            yield from self._decode(self._sound)
         elif self._stream is not None:
-            yield from self._listened(self._stream, 0.0)
+            yield from self._decode_stream(self._stream, 0.0)
         if not self.end:
             raise InputError(
                 f"{self.name} is broken: none of it can be decoded" if self.missing else f"{self.name} has no samples"
             )
 
-    def _explained(self, error: UnknownFormatError) -> InputError:
-        """The error, or a better one if the file is of a kind that another command reads."""
+    def _explain(self, error: UnknownFormatError) -> InputError:
+        """The error, or a clearer one if another command reads files of this kind."""
         opened = self._file
         if opened is None:
             return error
-        kind = kind_of(opened.head if isinstance(opened, Pipe) else _part(opened, 0, _HEAD))
+        kind = kind_of(opened.head if isinstance(opened, Pipe) else _read_part(opened, 0, _HEAD))
         if kind in (Kind.sound, Kind.other):
             return error
         location = self._source.location if isinstance(self._source, Source) else None
@@ -143,17 +144,17 @@ class Recording:
         return InputError(f"{self.name} is {kind.phrase}, not {Kind.sound.phrase}", hint)
 
     def _begin(self, file: IO[bytes]) -> None:
-        """Have libsndfile open a file, or FFmpeg."""
+        """Open a file with libsndfile, or else FFmpeg."""
         self._file = file
-        head = _part(file, 0, 16)
+        head = _read_part(file, 0, 16)
         if not head:
             raise InputError(f"{self.name} is empty")
         self._header = header = wave_header(file)
         reason = ""
-        # libsndfile tries libmpg123 on all that it doesn't know, which then talks to the terminal
+        # on unknown formats libsndfile tries libmpg123, which prints to the terminal
         if is_libsndfile(head) and not (header is not None and header.tag in MPEG_TAGS):
             try:
-                self._sound = _SoundFile(_true(file, header))
+                self._sound = _SoundFile(_with_true_size(file, header))
             except soundfile.LibsndfileError as error:
                 reason = error.error_string.removeprefix("Error : ").rstrip(".")
         if self._sound is not None and (self._sound.frames or (header is not None and not header.stale)):
@@ -162,7 +163,7 @@ class Recording:
         try:
             self._stream = self._ffmpeg(file)
         except InputError:
-            if self._sound is not None:  # that has no samples
+            if self._sound is not None:  # it has no samples
                 return
             if reason and not any(note in reason for note in _UNKNOWN_FORMAT):
                 raise InputError(f"{self.name} is a broken sound file: {reason}") from None
@@ -173,7 +174,7 @@ class Recording:
         self.seconds = self._stream.length
 
     def _begin_pipe(self, pipe: Pipe) -> None:
-        """Have FFmpeg read a pipe; where that can't be, keep it in a file."""
+        """Open a pipe with FFmpeg; if the format needs a seekable file, copy it to a temporary file first."""
         self._file = pipe
         if not pipe.peek(0, 1):
             raise InputError(f"{self.name} is empty")
@@ -189,16 +190,20 @@ class Recording:
                     self._announced = 8 * header.announced / self._stream.bit_rate
                 self.seconds = self._announced or self._stream.length
                 return
-        console.info(f"{self.name}: this format can't be read as it comes; all of it is put into a temporary file first")
+        console.info(f"{self.name}: this format can't be read from a pipe; it is copied to a temporary file first")
         self._begin(pipe.spool())
 
     def _check_head(self, pipe: Pipe) -> None:
-        """Make sure that what has come of a pipe is the beginning of something that can be heard."""
+        """Make sure that the data from a pipe begin like a sound recording.
+
+        Raises:
+            UnknownFormatError: if they don't.
+        """
         try:
             self._begin(io.BytesIO(pipe.head))
         except UnknownFormatError:
             raise
-        except InputError:  # it may be whole by and by
+        except InputError:  # the rest has not arrived yet
             pass
         finally:
             self._file = pipe
@@ -211,12 +216,12 @@ class Recording:
 
         if isinstance(file, Pipe):
             return SoundStream(self.name, file, counts_frames(file.peek))
-        counted = counts_frames(lambda start, size: _part(file, start, size))
+        counted = counts_frames(lambda start, size: _read_part(file, start, size))
         file.seek(0)
         return SoundStream(self.name, View(file), counted)
 
-    def _decoded(self, sound: _SoundFile) -> Iterator[Block]:
-        """What libsndfile makes of the file, and FFmpeg from where that fails."""
+    def _decode(self, sound: _SoundFile) -> Iterator[Block]:
+        """Decode the file with libsndfile, and with FFmpeg from the place where libsndfile fails."""
         rate, frames, done, sane = sound.samplerate, sound.frames, 0, True
         while sane:
             try:
@@ -237,7 +242,9 @@ class Recording:
             yield from self._rest(frames / rate)
         elif header is not None and header.stale:
             told = self.end * (header.announced or 0) / max(header.there, 1)
-            self.notes.append(f"its header says {told:.1f} s, as if it was broken off; all {self.end:.1f} s there are used")
+            self.notes.append(
+                f"its header says {told:.1f} s, as in an interrupted recording; all {self.end:.1f} s in the file are used"
+            )
         elif header is not None and header.announced is not None and header.announced > header.there:
             self._tell_cut(self.end * header.announced / max(header.there, 1))
         elif header is None and (cut := _CUT.search(notes)):
@@ -246,7 +253,7 @@ class Recording:
             self._tell_cut(None)
 
     def _rest(self, announced: float) -> Iterator[Block]:
-        """What FFmpeg makes of a file in which libsndfile has come to a place that it can't read."""
+        """Decode with FFmpeg the rest of a file that libsndfile has failed to read."""
         file, after = self._file, self.end
         assert self._sound is not None
         self._sound.close()
@@ -258,12 +265,12 @@ class Recording:
         except InputError:
             self._tell_cut(announced)
         else:
-            yield from self._listened(self._stream, after, announced)
+            yield from self._decode_stream(self._stream, after, announced)
         if not self.missing:
             self.missing.append(_DAMAGED)
 
-    def _listened(self, stream: SoundStream, after: float, announced: float | None = None) -> Iterator[Block]:
-        """What FFmpeg makes of the file from a moment on."""
+    def _decode_stream(self, stream: SoundStream, after: float, announced: float | None = None) -> Iterator[Block]:
+        """Decode with FFmpeg from a time in seconds on."""
         for samples, rate in stream.blocks(after):
             self.end = stream.position
             yield samples, rate
@@ -273,7 +280,7 @@ class Recording:
             announced = self.end * (header.announced or 0) / max(header.there, 1)
         announced = announced or self._announced or stream.announced
         if stream.lost:
-            self.missing.append(f"damaged: {stream.lost:.1f} s of its sound can't be decoded and are silent")
+            self.missing.append(f"damaged: {stream.lost:.1f} s of its sound can't be decoded and were silenced")
         elif stream.damaged:
             self.missing.append(_DAMAGED)
         if announced is not None:
@@ -281,12 +288,12 @@ class Recording:
         elif self._ends_without_mark(stream) or (stream.ends_broken and not stream.is_mp3):
             self._tell_cut(None)
         if not self.missing and self._file is not None and not isinstance(self._file, Pipe):
-            # a film's length is its pictures', and some containers tell bytes only
+            # the length of a video is that of its pictures, and some containers only state their size
             told = missing_end(self._file)
             self.missing += [f"cut short: {told}"] if told else []
 
     def _ends_without_mark(self, stream: SoundStream) -> bool:
-        """Whether it is an Ogg stream that doesn't say where it ends."""
+        """Whether it is an Ogg stream without an end-of-stream mark."""
         if stream.format != "ogg" or self._file is None:
             return False
         file = self._file
@@ -294,7 +301,7 @@ class Recording:
             tail = file.tail
         else:
             size = file.seek(0, io.SEEK_END)
-            tail = _part(file, max(size - Pipe.TAIL, 0), Pipe.TAIL)
+            tail = _read_part(file, max(size - Pipe.TAIL, 0), Pipe.TAIL)
         page = tail.rfind(b"OggS")
         return 0 <= page < len(tail) - 6 and not tail[page + 5] & _END_MARK
 
@@ -306,15 +313,15 @@ class Recording:
 
 
 class _SoundFile(soundfile.SoundFile):  # type: ignore[misc]  # the library has no types
-    """A file read from its beginning to its end."""
+    """A file that is read from its beginning to its end."""
 
     def seekable(self) -> bool:
-        # soundfile would seek after each block, to where the file is already; some decoders then lose what frames share
+        # soundfile would seek to the current position after each block, and some decoders then lose their state
         return False
 
 
-def _true(file: IO[bytes], header: Wave | None) -> View:
-    """The file, with a size that means "to the end" where its own is wrong; without its name, which libsndfile would go by."""
+def _with_true_size(file: IO[bytes], header: Wave | None) -> View:
+    """The file without its name, which libsndfile would use, and with the size "to the end" if its own size is wrong."""
     file.seek(0)
     cut = header is not None and header.whole < 0 and (header.announced or 0) > header.there
     if header is None or not (header.stale or cut):
@@ -322,6 +329,6 @@ def _true(file: IO[bytes], header: Wave | None) -> View:
     return View(file, header.field, struct.pack(header.format, header.whole))
 
 
-def _part(file: IO[bytes], start: int, size: int) -> bytes:
+def _read_part(file: IO[bytes], start: int, size: int) -> bytes:
     file.seek(start)
     return file.read(size)

@@ -1,4 +1,4 @@
-"""What can be decoded of a photo that is cut short or damaged."""
+"""Decoding what is left of truncated and damaged photos."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from PIL import Image, ImageFile
 
 from condgen_cli.data.truncation import announced_size
 
-__all__ = ["completed", "salvage"]
+__all__ = ["complete", "salvage"]
 
 
 class _Load(Protocol):
@@ -24,7 +24,7 @@ class _Load(Protocol):
 
 
 class _Lenient(threading.local):
-    """Pillow's switch for reading what is there of a file: for the thread that asks, not for those beside it."""
+    """Pillow's switch for reading truncated files, for the current thread alone."""
 
     on = False
 
@@ -37,7 +37,7 @@ ImageFile.LOAD_TRUNCATED_IMAGES = _lenient  # type: ignore[assignment]
 
 
 @contextmanager
-def _leniently() -> Iterator[None]:
+def _allow_truncated() -> Iterator[None]:
     _lenient.on = True
     try:
         yield
@@ -46,29 +46,31 @@ def _leniently() -> Iterator[None]:
 
 
 def salvage(file: IO[bytes], load: _Load) -> tuple[Image.Image, float] | None:
-    """What can be decoded of a broken file, the other pixels grey or made up, and the share of these; None if that is all.
+    """Decode what is left of a broken file.
 
-    The share is 0 where it can't be told.
+    Returns:
+        the picture, with missing pixels grey or made up by the decoder, and their share, 0 if it is unknown; None if nothing
+        can be decoded.
 
     Args:
-        file: can be sought in.
-        load: decodes a file, see ``condgen_cli.data.image``.
+        file: seekable file.
+        load: function that decodes a file, see ``condgen_cli.data.image``.
     """
-    with _leniently():
+    with _allow_truncated():
         try:
-            share = _untouched(file, load)
+            share = _untouched_share(file, load)
             if share < 1 and not _is_jpeg(file):
-                return _filled(file, load, _GREY), share
+                return _decode_onto(file, load, _GREY), share
         except Exception:  # Pillow's readers raise nearly anything
             share = 0.0
-        for whole in completed(file):
+        for whole in complete(file):
             try:
                 image = load(whole)
             except Exception:
                 continue
-            # a row of blocks may be decoded and not given yet
+            # a row of blocks may have been decoded but not returned yet
             return image, max(share - _BLOCK / image.height, 0.001) if 0 < share < 1 else 0.0
-    for whole in completed(file):
+    for whole in complete(file):
         rest = _by_ffmpeg(whole)
         if rest:
             return rest, 0.0
@@ -78,27 +80,27 @@ def salvage(file: IO[bytes], load: _Load) -> tuple[Image.Image, float] | None:
 _GREY, _WHITE, _BLACK = 0.5, 1.0, 0.0
 
 _MEASURED = 20_000_000
-"""Pixels of a picture that is decoded twice to see what is missing."""
+"""Maximum number of pixels of a picture that is decoded twice to find what is missing."""
 
 
-def _untouched(file: IO[bytes], load: _Load) -> float:
-    """The share of pixels that decoding leaves as they were before; of a large picture 0, or 1 if it has one colour."""
-    black = _filled(file, load, _BLACK)
+def _untouched_share(file: IO[bytes], load: _Load) -> float:
+    """The share of pixels that decoding doesn't set; for a large picture 0, or 1 if it has a single colour."""
+    black = _decode_onto(file, load, _BLACK)
     if black.width * black.height > _MEASURED:
         extremes: Any = black.getextrema()
         return float(all(low == high for low, high in (extremes if isinstance(extremes[0], tuple) else [extremes])))
-    first, second = np.asarray(black), np.asarray(_filled(file, load, _WHITE))
+    first, second = np.asarray(black), np.asarray(_decode_onto(file, load, _WHITE))
     differ: NDArray[np.bool_] = first != second
     return float((differ.any(-1) if differ.ndim == 3 else differ).mean())
 
 
-def _filled(file: IO[bytes], load: _Load, level: float) -> Image.Image:
-    """A photo decoded onto a grey background."""
+def _decode_onto(file: IO[bytes], load: _Load, level: float) -> Image.Image:
+    """Decode a photo onto a background of grey ``level``, 0 to 1."""
 
     def prepare(image: Image.Image) -> None:
         if not getattr(image, "tile", None):
             raise ValueError("its decoder gives a whole picture or none")
-        image._ended = True  # type: ignore[attr-defined]  # else Pillow has a JPEG's decoder make up what is missing
+        image._ended = True  # type: ignore[attr-defined]  # otherwise the JPEG decoder would make up what is missing
         background: Any = Image.new(image.mode, image.size, _colour(image.mode, level))
         image.im = background.im
 
@@ -107,17 +109,17 @@ def _filled(file: IO[bytes], load: _Load, level: float) -> Image.Image:
 
 def _colour(mode: str, level: float) -> Any:
     if mode in ("1", "P", "PA", "F") or mode.startswith("I"):
-        # their numbers are scaled by the largest, or are no brightness, so the background that is seen is black
+        # their values are scaled by the largest, or aren't brightnesses, so that the visible background is black
         return int(level)
     bands = Image.getmodebands(mode)
     return round(255 * level) if bands == 1 else (round(255 * level),) * bands
 
 
-def completed(file: IO[bytes]) -> Iterator[IO[bytes]]:
-    """A file with an end: a JPEG's mark, or as many bytes as its head announces.
+def complete(file: IO[bytes]) -> Iterator[IO[bytes]]:
+    """Variants of a truncated file with an end: the end marker of a JPEG, or padding to the size that the header states.
 
-    Zeros end what is compressed well enough for most decoders. Where little is missing, some are particular about what they
-    get, and take one of several ends.
+    Most decoders accept zeros at the end of compressed data. If only a few bytes are missing, some decoders only accept one of
+    several endings.
     """
     end = announced_size(file) or 0
     content = file.read()
@@ -126,15 +128,15 @@ def completed(file: IO[bytes]) -> Iterator[IO[bytes]]:
         yield io.BytesIO(content + b"\xff\xd9")
     elif 0 < missing <= min(_MOST, _TIMES * len(content)):
         if content[8:16] in (b"WEBPVP8 ", b"WEBPVP8L"):
-            yield io.BytesIO(_lengthened(content, missing))
+            yield io.BytesIO(_lengthen(content, missing))
         for first in range(0, 256 if missing < _FEW else 1, 16):
             yield io.BytesIO(content + bytes([first]) + bytes(missing - 1))
         for seed in range(_TRIALS if missing < _FEW else 0):
             yield io.BytesIO(content + Random(seed).randbytes(missing))
 
 
-def _lengthened(content: bytes, missing: int) -> bytes:
-    """A WebP of one chunk with more zeros than are missing, and sizes that fit: where they run out, its decoder fails."""
+def _lengthen(content: bytes, missing: int) -> bytes:
+    """A WebP file of one chunk, padded with more zeros than are missing, with adjusted sizes: its decoder fails at the end."""
     more = missing + missing % 2 + len(content) % 2 + _SLACK
     whole = bytearray(content + bytes(more))
     struct.pack_into("<I", whole, 4, len(whole) - 8)
@@ -145,7 +147,7 @@ def _lengthened(content: bytes, missing: int) -> bytes:
 _SLACK = 1 << 16
 
 _TRIALS, _FEW = 8, 1024
-"""Ends of random bytes that are tried, where fewer bytes are missing."""
+"""Number of random endings that are tried, if fewer bytes than this are missing."""
 
 
 def _is_jpeg(file: IO[bytes]) -> bool:
@@ -156,14 +158,15 @@ def _is_jpeg(file: IO[bytes]) -> bool:
 _JPEG = b"\xff\xd8"
 
 _BLOCK = 16
-"""Rows of pixels that a JPEG's decoder gives at a time."""
+"""Number of rows of pixels that a JPEG decoder returns at a time."""
 
 _MOST, _TIMES = 1 << 26, 100
-"""Bytes that are added at most, and how many times those that are there: a head that announces more is damaged itself."""
+"""Maximum number of bytes that are added, and their maximum ratio to those in the file: a header that states more is damaged
+itself."""
 
 
 def _by_ffmpeg(file: IO[bytes]) -> Image.Image | None:
-    """A JPEG 2000, which Pillow decodes whole or not at all."""
+    """Decode a JPEG 2000, which Pillow only decodes if it is complete."""
     import av
 
     file.seek(0)

@@ -1,4 +1,4 @@
-"""Chinese characters, simplified and traditional: OpenCC's tables (phrases first, then characters)."""
+"""Converting simplified and traditional Chinese with OpenCC's tables (phrases first, then characters)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def to_simplified(text: str) -> str:
 
 
 def to_traditional(text: str) -> str:
-    """Where a simplified character stands for several, the one that the word around it has, or else the commonest."""
+    """Convert to traditional characters; an ambiguous one is resolved by the word around it, or else to the most common."""
     return str(_converter("s2t").convert(text))
 
 

@@ -12,18 +12,18 @@ from condgen_cli.errors import InputError
 __all__ = ["Block", "Sound", "as_channels", "check_rate"]
 
 _RATES = range(1_000, 768_001)
-"""Samples a second that a recording may have; others stand in broken headers."""
+"""Valid sampling rates, in samples per second; others are found in broken headers."""
 
 Block = tuple[NDArray[np.floating[Any]], int]
-"""Samples (samples, channels) and how many there are in a second."""
+"""Samples (samples, channels), and the number of samples per second."""
 
 
 class Sound(NamedTuple):
-    """A sound decoded already.
+    """A decoded sound.
 
     Args:
-        samples: (samples,) or (samples, channels), floats in [-1, 1].
-        rate: samples a second.
+        samples: floats in [-1, 1], (samples,) or (samples, channels).
+        rate: samples per second.
     """
 
     samples: NDArray[np.floating[Any]]
@@ -34,7 +34,7 @@ def as_channels(samples: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]
     """Samples (samples,) or (samples, channels) as (samples, channels).
 
     Raises:
-        InputError: if they have another shape, or are no floats.
+        InputError: if they have another shape, or aren't floats.
     """
     if not np.issubdtype(samples.dtype, np.floating) or samples.ndim not in (1, 2):
         raise InputError(f"samples must be floats, (samples,) or (samples, channels), not {samples.dtype} {samples.shape}")
@@ -42,10 +42,10 @@ def as_channels(samples: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]
 
 
 def check_rate(name: str, rate: int) -> None:
-    """Make sure that a recording's samples a second are believable.
+    """Make sure that a sampling rate is valid.
 
     Raises:
-        InputError: if they aren't.
+        InputError: if it isn't.
     """
     if rate not in _RATES:
-        raise InputError(f"{name} has {rate} samples a second; {_RATES[0]} to {_RATES[-1]} can be read")
+        raise InputError(f"{name} has {rate} samples per second; {_RATES[0]} to {_RATES[-1]} are supported")

@@ -1,4 +1,4 @@
-"""What the beginning of an MP3 or an MP4 tells before any of it is decoded."""
+"""Reading the beginning of an MP3 or an MP4 before decoding it."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from condgen_cli.data.pipe import Pipe
 __all__ = ["counts_frames", "index_comes_last"]
 
 _BOXES = frozenset((b"ftyp", b"styp", b"free", b"skip", b"wide", b"pnot", b"uuid", b"mdat", b"moov", b"moof"))
-"""What the files of MP4 and QuickTime begin with."""
+"""Types of boxes at the beginning of MP4 and QuickTime files."""
 
 
 def counts_frames(peek: Callable[[int, int], bytes]) -> bool:
-    """Whether an MP3 says how many frames it has.
+    """Whether the header of an MP3 has the number of frames.
 
     Args:
-        peek: gives so many bytes (its second argument) of the file from a place (its first).
+        peek: function from an offset and a size in bytes to these bytes of the file.
     """
     head, start = peek(0, 10), 0
     if head.startswith(b"ID3") and len(head) == 10:
@@ -27,7 +27,7 @@ def counts_frames(peek: Callable[[int, int], bytes]) -> bool:
 
 
 def index_comes_last(pipe: Pipe) -> bool:
-    """Whether it is an MP4 or QuickTime file whose sound can't be decoded before its end is there."""
+    """Whether it is an MP4 or QuickTime file with its index at the end, so that it can't be decoded as it arrives."""
     place = 0
     while len(box := pipe.peek(place, 16)) >= 8:
         size, kind = struct.unpack(">I4s", box[:8])

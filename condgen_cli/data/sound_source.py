@@ -1,4 +1,4 @@
-"""Where sound is read from: a file, standard input or a named pipe, opened."""
+"""Opening sources of sound: files, standard input and named pipes."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ __all__ = ["open_sound"]
 
 
 def open_sound(source: Any) -> tuple[Any, str, IO[bytes] | Pipe]:
-    """A source, its name for messages, and its file or pipe; neither is read into memory.
+    """Open a source: the source, its name for messages, and its file or pipe, which isn't read into memory.
 
     Args:
-        source: as for ``load_audio``: a path, ``-``, a URL, bytes, or an object whose ``open()`` gives such bytes.
+        source: source as for ``load_audio``: a path, ``-``, a URL, bytes, or an object whose ``open()`` returns bytes.
     Raises:
-        NotFoundError, NetworkError, InputError: if it can't be had.
+        NotFoundError, NetworkError, InputError: if it can't be opened.
     """
     if isinstance(source, str | os.PathLike):
         source = Source(os.fspath(source))
@@ -40,7 +40,7 @@ def _standard_input(name: str) -> IO[bytes] | Pipe:
     stream = sys.stdin.buffer
     try:
         descriptor = stream.fileno()
-    except OSError:  # it is in memory
+    except OSError:  # a stream in memory
         return Pipe(name, stream)
     refuse_device(descriptor, name)
     if os.path.isfile(descriptor) and not stream.tell():

@@ -1,4 +1,4 @@
-"""Splits of a data set: their usual names, drawing one by a hash, and files that are named after them."""
+"""Splits of a data set: their names, assigning items to them by a hash, and the files that they are in."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ SPLITS = ("train", "dev", "test")
 
 
 def hash_text(text: str) -> int:
-    """The first 64 bits of the SHA-256 of a text in UTF-8: the same on every machine and in every version."""
+    """The first 64 bits of the SHA-256 of a text in UTF-8, the same on every machine and in every version."""
     return int.from_bytes(hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()[:8], "big")
 
 
 def split_by_hash(key: str, parts: int, dev: Collection[int], test: Collection[int]) -> str:
-    """The split of an item of a data set that has none: further items never move it to another one.
+    """Assign an item of a data set without splits to one; adding items to the data set doesn't change it.
 
     Args:
         key: text that identifies the item, such as its path or its source sentence.

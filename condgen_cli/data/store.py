@@ -1,8 +1,8 @@
-"""Where data sets lie, and how they are opened by name.
+"""Finding, opening and downloading data sets by name.
 
-A data set is looked for in ``--data-dir``, else in the environment variable ``CONDGEN_DATA``, else in the store that
-``condgen data pull`` fills: ``data/NAME`` below ``CONDGEN_HOME``. The first two name either the folder of the data set
-itself or a folder that has one of its name, hyphens or underscores in it.
+A data set is looked for in ``--data-dir``, else in the environment variable ``CONDGEN_DATA``, else in the store of
+``condgen data pull``: ``data/NAME`` in ``CONDGEN_HOME``. The first two are either the folder of the data set itself, or a
+folder that contains one with its name, with hyphens or underscores.
 """
 
 from __future__ import annotations
@@ -40,10 +40,10 @@ __all__ = [
 
 
 def dataset_spec(name: str) -> DatasetSpec:
-    """The data set of that name, the core's or a plugin's.
+    """The spec of the data set with this name, the core's or a plugin's.
 
     Raises:
-        NotFoundError: if there is none; near names are offered.
+        NotFoundError: if there is none; the hint suggests similar names.
     """
     from condgen_cli.registry.plugins import manager
 
@@ -52,17 +52,17 @@ def dataset_spec(name: str) -> DatasetSpec:
 
 
 def store_folder(spec: DatasetSpec) -> Path:
-    """Where ``data pull`` puts a data set."""
+    """The folder of a data set in the store, where ``condgen data pull`` puts it."""
     return settings.store_folder() / "data" / spec.name
 
 
 def find_dataset_root(spec: DatasetSpec, data_dir: Path | str | None = None) -> Path:
-    """The folder that holds a data set, in the order that this module's docstring gives.
+    """The folder of a data set, found as the docstring of this module says.
 
-    One that is generated has no folder of its own: any will do.
+    A generated data set has no folder; any path is returned.
 
     Raises:
-        NotFoundError: if it is nowhere.
+        NotFoundError: if it isn't found.
     """
     if spec.generated:
         return Path()
@@ -80,9 +80,9 @@ def find_dataset_root(spec: DatasetSpec, data_dir: Path | str | None = None) -> 
 
 
 def present_root(spec: DatasetSpec, data_dir: Path | str | None = None) -> Path | None:
-    """``find_dataset_root``, or None if there is nothing of the data set.
+    """The result of ``find_dataset_root``, or None if nothing of the data set is there.
 
-    A folder that is named for it is taken for it, and so is one that holds a file that ``data pull`` fetches.
+    A folder counts if it has the name of the data set, or contains a file that ``condgen data pull`` downloads.
     """
     try:
         root = find_dataset_root(spec, data_dir)
@@ -95,7 +95,7 @@ def present_root(spec: DatasetSpec, data_dir: Path | str | None = None) -> Path 
 
 
 def _folder_names(spec: DatasetSpec) -> tuple[str, str]:
-    """What a data set's own folder may be called: its name, also with underscores."""
+    """Possible names of a data set's folder: its name, with hyphens or underscores."""
     return spec.name, spec.name.replace("-", "_")
 
 
@@ -114,15 +114,15 @@ def open_dataset(
     data_dir: Path | str | None = None,
     options: Mapping[str, str] | None = None,
 ) -> Iterable[Item]:
-    """Open a data set's split; items are read lazily.
+    """Open a split of a data set; items are read lazily.
 
     Args:
-        name: of the data set.
-        split: one of its splits; None: its last, as ``eval`` takes it.
-        data_dir: see ``find_dataset_root``.
-        options: what ``--set`` gives; checked against what the data set declares, whose defaults fill in the rest.
+        name: name of the data set.
+        split: name of the split; None: the last one, as for ``condgen eval``.
+        data_dir: folder of the data set, see ``find_dataset_root``.
+        options: options of the data set, as ``--set`` gives them; others have their defaults.
     Raises:
-        NotFoundError: if the data set is unknown or isn't there.
+        NotFoundError: if the data set is unknown or isn't found.
         UsageError: if it has no such split or option.
     """
     spec = dataset_spec(name)
@@ -135,7 +135,7 @@ def open_dataset(
 
 
 def parse_options(assignments: Iterable[str]) -> dict[str, str]:
-    """``KEY=VALUE`` strings, as ``--set`` takes them, as a dictionary; the last of a key wins, an empty one unsets it.
+    """Parse ``KEY=VALUE`` strings of ``--set``; the last value of a key counts, and an empty one unsets it.
 
     Raises:
         UsageError: if one has no ``=`` or no key.
@@ -152,10 +152,10 @@ def parse_options(assignments: Iterable[str]) -> dict[str, str]:
 
 
 def option_value(text: str) -> str | None:
-    """An option of a data set as it is typed, in a recipe's overrides and after ``--set`` alike.
+    """Parse the value of a data set's option, in overrides of a recipe and in ``--set``.
 
-    It is the text itself, without the quotes of a TOML string; items of a TOML list stand between commas. Nothing, or
-    ``null``, is None, which leaves the option at its default.
+    The value is the text itself; a TOML string loses its quotes, and a TOML list becomes its items separated by commas. An
+    empty text or ``null`` gives None, the option's default.
     """
     text = text.strip()
     if text in ("", "null"):
@@ -170,17 +170,17 @@ def option_value(text: str) -> str | None:
 
 
 def option_text(value: object) -> str:
-    """A number, a truth value or a list, as TOML has it, as the text that an option of a data set is: ``20,40``, ``true``."""
+    """A TOML value as the text of a data set's option, such as ``20,40`` for a list or ``true``."""
     if isinstance(value, list):
         return ",".join(map(option_text, value))
     return value if isinstance(value, str) else json.dumps(value, default=str)
 
 
 def check_options(spec: DatasetSpec, options: Mapping[str, str]) -> dict[str, str]:
-    """Options for a data set's reader: those given, and defaults for the others that have one.
+    """The options for a data set's reader: the given ones, and the defaults of others.
 
     Raises:
-        UsageError: for an option that isn't declared, or a value that is none of its choices.
+        UsageError: for an undeclared option, or a value that is not among its choices.
     """
     for name, value in options.items():
         if name not in spec.options:
@@ -195,10 +195,11 @@ def check_options(spec: DatasetSpec, options: Mapping[str, str]) -> dict[str, st
 
 
 def target_language(spec: DatasetSpec, options: Mapping[str, str]) -> str:
-    """Code of the language that a data set's references are in; empty if it is unknown.
+    """The language code of a data set's references; empty if it is unknown.
 
     Args:
-        options: those that were given.
+        spec: the data set.
+        options: its options, without defaults.
     Raises:
         UsageError: as ``check_options``.
     """
@@ -206,23 +207,23 @@ def target_language(spec: DatasetSpec, options: Mapping[str, str]) -> str:
 
 
 def wanted_archives(spec: DatasetSpec, subset: str = "") -> list[Archive]:
-    """The archives of a subset, and those that every subset needs; all of them if no subset is named.
+    """The archives of a subset, with those that all subsets need; without a subset, all archives.
 
     Raises:
-        UsageError: if the data set has no such subset, or if none is named where the choice is the user's: where the data set
-            declares an option ``subset`` that has no default.
+        UsageError: if the data set has no such subset, or if none is given although the data set declares an option
+            ``subset`` without a default.
     """
     subsets = sorted({name for archive in spec.archives for name in archive.sets})
     if subsets and not subset and "subset" in spec.options:
         sizes = ", ".join(f"{name}{_size_of(spec, name)}" for name in subsets)
-        raise UsageError(f"data set {spec.name} is published in parts: say which", f"--set subset=NAME, of: {sizes}")
+        raise UsageError(f"data set {spec.name} has several subsets: choose one", f"--set subset=NAME, one of: {sizes}")
     if subset and subset not in subsets:
         raise UsageError(f"data set {spec.name} has no subset {subset!r}", suggestion(subset, subsets))
     return [archive for archive in spec.archives if not subset or not archive.sets or subset in archive.sets]
 
 
 def _size_of(spec: DatasetSpec, subset: str) -> str:
-    """How much a subset's own archives have, in brackets; nothing if their publisher doesn't say."""
+    """The size of a subset's own archives in brackets; empty if it is unknown."""
     from condgen_cli.files.fetch import human_size
 
     sizes = [archive.size for archive in spec.archives if subset in archive.sets]
@@ -230,11 +231,12 @@ def _size_of(spec: DatasetSpec, subset: str) -> str:
 
 
 def pull_dataset(spec: DatasetSpec, options: Mapping[str, str]) -> list[Path]:
-    """Fetch a data set into the store; what is there already and whole isn't fetched again.
+    """Download a data set to the store; complete files that are there already are not downloaded again.
 
     Raises:
-        NotFoundError: if the data set can't be fetched, because its publisher wants to be asked.
-        UsageError, NetworkError, IntegrityError: for a wrong option, a failed transfer, a file that differs from the published.
+        NotFoundError: if the data set can't be downloaded, since its publisher requires a request.
+        UsageError: if an option is wrong.
+        NetworkError, IntegrityError: if a download fails, or a file differs from the published one.
     """
     from condgen_cli.files.fetch import fetch
 

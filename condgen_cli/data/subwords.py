@@ -1,4 +1,4 @@
-"""Vocabularies of subwords: byte pair encoding over Unicode characters."""
+"""Subword vocabularies: byte pair encoding over Unicode characters."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ from condgen_cli.files import write_atomically
 __all__ = ["BLANK", "UNKNOWN", "Piece", "SubwordVocabulary"]
 
 BLANK = "▁"
-"""Stands for a blank within pieces; where texts are written with spaces, every word begins with one."""
+"""Represents a blank in pieces; in languages with spaces between words, every word begins with it."""
 
 UNKNOWN = "⁇"
-"""What an unknown token decodes to if nobody says which text it stands for."""
+"""Text of an unknown token if its source text is not given."""
 
 _PAD, _BOS, _EOS, _UNK = range(len(SPECIALS))
 _LONGEST_PIECE = 16
 _LONGEST_UNSPACED = 3
-"""Without spaces nothing keeps a piece within a word, and most Chinese words have one or two characters. (The library stops
-below the number that it is given.)"""
+"""Length limit of pieces in languages without spaces, where pieces may cross words: most Chinese words have one or two
+characters. (The library stops below this number.)"""
 _RARE = 2
 
 
 class Piece(NamedTuple):
-    """A token of a text: its id, and the text it stands for as shown beside attention."""
+    """A token of a text: its id, and its text as shown with attention."""
 
     id: int
     text: str
@@ -43,12 +43,11 @@ class Piece(NamedTuple):
 class SubwordVocabulary:
     """Byte pair encoding (Sennrich et al. 2016): ``pad`` 0, ``bos`` 1, ``eos`` 2, ``unk`` 3, characters, then merged pieces.
 
-    Texts are put in NFC and runs of blanks become one; case and punctuation are kept. Pieces don't reach across words, digits
-    or punctuation. ``▁`` marks a blank, and so the beginning of a word; texts of a language written without spaces have it
-    only where they do hold a blank, and pieces of at most two characters. A special's name written in a text is ordinary
-    characters.
+    Texts are normalised to NFC with single blanks; case and punctuation are kept. Pieces don't cross words, digits or
+    punctuation. ``▁`` marks a blank, and so the beginning of a word. In languages without spaces it only marks actual
+    blanks, and pieces have at most two characters. The name of a special token in a text is ordinary characters.
 
-    Made by ``train`` or ``load``.
+    Use ``train`` or ``load`` to create one.
     """
 
     pad, bos, eos, unk = _PAD, _BOS, _EOS, _UNK
@@ -60,16 +59,16 @@ class SubwordVocabulary:
 
     @classmethod
     def train(cls, texts: Iterable[str], size: int) -> SubwordVocabulary:
-        """Learn merges from texts; the same texts give the same vocabulary.
+        """Learn a vocabulary from texts; the same texts give the same vocabulary.
 
-        Characters that come only once become ``unk``. Words are taken to be divided by spaces if most texts hold one.
+        Characters that occur only once become ``unk``. Words are assumed to be separated by spaces if most texts contain one.
 
         Args:
-            texts: of one language, or of all the languages that share the vocabulary.
-            size: number of tokens with the specials. There are fewer if the texts hold no more pairs that come twice, and more
-                if the characters alone are more.
+            texts: texts in all languages that share the vocabulary.
+            size: number of tokens, with the special tokens. There are fewer if no more pairs occur twice, and more if there are
+                more characters than this.
         Raises:
-            UsageError: if ``size`` leaves no room for anything but the specials.
+            UsageError: if ``size`` only leaves room for the special tokens.
         """
         if size <= len(SPECIALS) + 1:
             raise UsageError(f"a vocabulary of subwords needs more than {len(SPECIALS) + 1} tokens, not {size}")
@@ -92,17 +91,17 @@ class SubwordVocabulary:
             ),
         )
         model = json.loads(learner.to_str())["model"]
-        # the trainer has specials found in texts; a new tokenizer hasn't
+        # the trained tokenizer would recognise special tokens in texts; a new one doesn't
         merges = [(left, right) for left, right in model["merges"]]
         return cls(_tokenizer(BPE(model["vocab"], merges, unk_token=SPECIALS[_UNK]), spaced))
 
     @classmethod
     def load(cls, path: Path) -> SubwordVocabulary:
-        """Read what ``save`` wrote.
+        """Read a vocabulary that ``save`` has written.
 
         Raises:
             NotFoundError: if there is no such file.
-            IntegrityError: if it isn't a vocabulary of subwords with these settings.
+            IntegrityError: if it isn't a subword vocabulary with these settings.
         """
         try:
             content = path.read_text(encoding="utf-8")
@@ -117,18 +116,18 @@ class SubwordVocabulary:
             raise IntegrityError(f"{path} is no vocabulary of subwords: {error}") from None
 
     def save(self, path: Path) -> None:
-        """Write the vocabulary as the JSON of Hugging Face tokenizers, whole or not at all."""
+        """Write the vocabulary atomically, in the JSON format of Hugging Face tokenizers."""
         write_atomically(path, (self._tokenizer.to_str() + "\n").encode())
 
     def __len__(self) -> int:
         return len(self.tokens)
 
     def encode(self, text: str) -> list[int]:
-        """Ids of a text's pieces, without bos and eos; ``unk`` for each character that is not in the vocabulary."""
+        """The token ids of a text, without bos and eos; ``unk`` for each character that is not in the vocabulary."""
         return self._tokenizer.encode(_valid(text)).ids
 
     def pieces(self, text: str) -> list[Piece]:
-        """The pieces of ``encode`` with their text; an unknown character keeps its own."""
+        """The tokens of ``encode`` with their texts; that of ``unk`` is the unknown character."""
         normal = self._tokenizer.normalizer.normalize_str(_valid(text))
         encoding = self._tokenizer.encode(normal)
         return [
@@ -137,16 +136,16 @@ class SubwordVocabulary:
         ]
 
     def unread(self, text: str) -> tuple[int, int]:
-        """How many characters of a text have no token, and how many there are; blanks don't count."""
+        """The number of unknown characters in a text, and of all characters, without blanks."""
         pieces = [(piece.text.replace(BLANK, "").strip(), piece.id == self.unk) for piece in self.pieces(text)]
         return sum(len(shown) for shown, lost in pieces if lost), sum(len(shown) for shown, _ in pieces)
 
     def decode(self, ids: Sequence[int], unknown: Sequence[str] = ()) -> str:
-        """The text of ids, specials left out: one line without blanks at its ends.
+        """The text of token ids, without special tokens, as one line without blanks at its ends.
 
         Args:
-            ids: of pieces, as ``encode`` gives them.
-            unknown: what the ``unk`` in ``ids`` stand for, in their order; ``⁇`` for those it has no text for.
+            ids: token ids.
+            unknown: texts of the unknown tokens in ``ids``, in order; the rest become ``⁇``.
         """
         texts = iter(unknown)
         pieces = (
@@ -157,17 +156,17 @@ class SubwordVocabulary:
         return re.sub(" +", " ", "".join(pieces).replace(BLANK, " ")).strip(" ")
 
     def token(self, index: int) -> str:
-        """One token as shown beside its attention, specials in angle brackets."""
+        """A token as shown with attention; special tokens are in angle brackets."""
         return self.tokens[index]
 
 
 def _valid(text: str) -> str:
-    """Half surrogate pairs, which stand for bytes that are no UTF-8, can't be given to the tokenizer."""
+    """A text without lone surrogates, which represent bytes that aren't UTF-8 and which the tokenizer refuses."""
     return text if text.isascii() else text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def _normalizer() -> normalizers.Normalizer:
-    # a mark for blanks that is written in a text would decode to a blank, so it is one
+    # the blank mark in a text would be decoded to a blank, so it is treated as one
     blanks = normalizers.Replace(Regex(rf"[\s{BLANK}]+"), " ")
     return normalizers.Sequence([normalizers.NFC(), blanks, normalizers.Strip()])
 
@@ -188,7 +187,11 @@ def _tokenizer(model: BPE, spaced: bool) -> Tokenizer:
 
 
 def _read_document(document: Any, content: str) -> Tokenizer:
-    """The tokenizer of a JSON text that is a vocabulary of subwords; a ValueError says why it isn't."""
+    """The tokenizer of a subword vocabulary in JSON.
+
+    Raises:
+        ValueError: if it isn't one; the message says why.
+    """
     model = document.get("model") if isinstance(document, dict) else None
     if not isinstance(model, dict) or model.get("type") != "BPE":
         raise ValueError("it has no model of type BPE")
@@ -199,7 +202,7 @@ def _read_document(document: Any, content: str) -> Tokenizer:
         raise ValueError("its ids aren't 0, 1, 2 and so on")
     if any(ids.get(special) != index for index, special in enumerate(SPECIALS)):
         raise ValueError(f"it must begin with the tokens {' '.join(SPECIALS)}")
-    # checked here, since the library panics at some of what is wrong with merges
+    # checked here, since the library panics at some invalid merges
     merges = model.get("merges")
     if not isinstance(merges, list) or not all(_is_merge(merge, ids) for merge in merges):
         raise ValueError("its merges must be pairs of tokens that give a token")
@@ -207,7 +210,7 @@ def _read_document(document: Any, content: str) -> Tokenizer:
         tokenizer = Tokenizer.from_str(content)
     except Exception as error:  # the library raises no class of its own
         raise ValueError(str(error)) from None
-    # as this version of the library writes them, so that files of another one can be compared
+    # as this version of the library writes it, so that files of other versions can be compared
     found = json.loads(tokenizer.to_str())
     found["model"].update(vocab={}, merges=[])
     known = [json.loads(_tokenizer(BPE(unk_token=SPECIALS[_UNK]), spaced).to_str()) for spaced in (False, True)]

@@ -1,4 +1,4 @@
-"""Text front end: the tokenisation of captions, for training and for metrics alike, and vocabularies of words."""
+"""Word-level text processing: the tokenisation of captions, for training and metrics alike, and word vocabularies."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from condgen_cli.files import write_atomically
 __all__ = ["CAPTION_TOKENISATION", "TOKENIZERS", "WordVocabulary", "caption_tokens"]
 
 CAPTION_TOKENISATION = "condgen-ptb-1"
-"""Name of the tokenisation in signatures; it changes when any output of ``caption_tokens`` does."""
+"""Name of the tokenisation in signatures; it changes whenever an output of ``caption_tokens`` changes."""
 
 _CHAR = r"[^\s!-/:-@\[-^`{-~\u00a1\u00ab\u00bb\u00bf\u2000-\u206f\u3001\u3002]"
 _LETTER = r"[^\W\d_]"
@@ -53,11 +53,11 @@ _TOKENS = re.compile(
 
 
 def caption_tokens(text: str) -> list[str]:
-    """Lower-case words of a caption as coco-caption counts them: Penn Treebank tokens without punctuation.
+    """Lower-case words of a caption, tokenised as in coco-caption: Penn Treebank tokens without punctuation.
 
     Contractions and possessives are split (``man's`` -> ``man 's``, ``can't`` -> ``ca n't``); numbers, hyphenated words and
-    abbreviations stay whole (``10,000``, ``t-shirt``, ``u.s.``, ``mr.``); quotes, brackets, dashes and the marks that end or
-    divide a sentence go. Symbols such as ``&`` and ``#`` are words. Tokenising the tokens again changes nothing:
+    abbreviations stay whole (``10,000``, ``t-shirt``, ``u.s.``, ``mr.``); quotes, brackets, dashes and punctuation marks are
+    removed. Symbols such as ``&`` and ``#`` are words. Tokenising the tokens again changes nothing:
     ``caption_tokens(" ".join(tokens)) == tokens``.
     """
     text = unicodedata.normalize("NFC", unicodedata.normalize("NFC", text).lower()).translate(_TYPOGRAPHIC)
@@ -67,19 +67,19 @@ def caption_tokens(text: str) -> list[str]:
 
 
 TOKENIZERS: Mapping[str, Callable[[str], list[str]]] = {CAPTION_TOKENISATION: caption_tokens, "whitespace": str.split}
-"""What turns a text into the words of a vocabulary, by the name that a vocabulary's file gives."""
+"""Tokenizers by their name in the file of a vocabulary."""
 
 SPECIALS = ("<pad>", "<bos>", "<eos>", "<unk>")
 
 
 class WordVocabulary:
-    """Words and their ids: ``pad`` 0, ``bos`` 1, ``eos`` 2, ``unk`` 3, then the words from 4 on.
+    """A word vocabulary with the ids ``pad`` 0, ``bos`` 1, ``eos`` 2, ``unk`` 3, and the words from 4 on.
 
     Args:
-        words: in the order of their ids, without the specials.
-        tokenizer: a key of ``TOKENIZERS``; it is stored with the words.
+        words: words in the order of their ids, without special tokens.
+        tokenizer: key of ``TOKENIZERS``, stored with the words.
     Raises:
-        UsageError: for an unknown tokenizer, or a word that is empty, holds a blank, is a special or comes twice.
+        UsageError: for an unknown tokenizer, or a word that is empty, contains a blank, is a special token or is repeated.
     """
 
     pad, bos, eos, unk = range(len(SPECIALS))
@@ -89,13 +89,18 @@ class WordVocabulary:
             raise UsageError(f"no tokenizer named {tokenizer!r}", f"known: {', '.join(TOKENIZERS)}")
         self.tokenizer = tokenizer
         self.tokens = (*SPECIALS, *words)
-        # a special's name in a text is an unknown word like any other
+        # the name of a special token in a text is an unknown word
         self._ids = {word: index for index, word in enumerate(self.tokens) if index >= len(SPECIALS)}
         _check_words(self.tokens[len(SPECIALS) :])
 
     @classmethod
     def build(cls, texts: Iterable[str], min_count: int = 1, tokenizer: str = CAPTION_TOKENISATION) -> WordVocabulary:
-        """The words that come at least ``min_count`` times in ``texts``, the most frequent first, ties in code point order.
+        """Build the vocabulary of the words in ``texts``, by decreasing frequency, then in code point order.
+
+        Args:
+            texts: training texts.
+            min_count: minimum count of a word.
+            tokenizer: key of ``TOKENIZERS``.
 
         Raises:
             UsageError: if ``min_count`` is below 1, or the tokenizer is unknown.
@@ -109,11 +114,11 @@ class WordVocabulary:
 
     @classmethod
     def load(cls, path: Path) -> WordVocabulary:
-        """Read what ``save`` wrote.
+        """Read a vocabulary that ``save`` has written.
 
         Raises:
             NotFoundError: if there is no such file.
-            IntegrityError: if it isn't a vocabulary of words as this version knows it.
+            IntegrityError: if it isn't a word vocabulary that this version supports.
         """
         try:
             document = json.loads(path.read_bytes())
@@ -128,7 +133,7 @@ class WordVocabulary:
             raise IntegrityError(f"{path} is no vocabulary that can be used: {error.message}") from None
 
     def save(self, path: Path) -> None:
-        """Write the vocabulary as JSON, whole or not at all."""
+        """Write the vocabulary as JSON, atomically."""
         document = {"type": "words", "tokenizer": self.tokenizer, "tokens": self.tokens}
         write_atomically(path, (json.dumps(document, ensure_ascii=False, indent=0) + "\n").encode())
 
@@ -136,19 +141,19 @@ class WordVocabulary:
         return len(self.tokens)
 
     def words(self, text: str) -> list[str]:
-        """A text's words, in the vocabulary or not."""
+        """The words of a text, in the vocabulary or not."""
         return TOKENIZERS[self.tokenizer](text)
 
     def encode(self, text: str) -> list[int]:
-        """Ids of a text's words, without bos and eos; ``unk`` for words that are not in the vocabulary."""
+        """The token ids of a text, without bos and eos; ``unk`` for words that are not in the vocabulary."""
         return [self._ids.get(word, self.unk) for word in self.words(text)]
 
     def decode(self, ids: Sequence[int]) -> str:
-        """The words of ids joined by blanks, specials left out."""
+        """The words of token ids joined by blanks, without special tokens."""
         return " ".join(self.tokens[index] for index in ids if index >= len(SPECIALS))
 
     def token(self, index: int) -> str:
-        """One token as shown beside its attention, specials in angle brackets."""
+        """A token as shown with attention; special tokens are in angle brackets."""
         return self.tokens[index]
 
 

@@ -1,4 +1,4 @@
-"""TIFF that Pillow doesn't read, or not rightly: numbers of more than 8 bits of any type, and files that are cut short."""
+"""TIFF files that Pillow doesn't read, or not correctly: values of other types than bytes, and truncated files."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ _MAX_VALUE, _ORIENTATION = 281, 274
 """Tags."""
 
 _GREY_INVERTED, _GREY, _RGB, _PALETTE, _CMYK = 0, 1, 2, 3, 5
-"""How numbers are meant: TIFF's photometric interpretations."""
+"""TIFF's photometric interpretations."""
 
 _SEPARATE, _UNCOMPRESSED = 2, 1
-"""Planes one after the other; no compression."""
+"""Planar configuration with separate planes; compression: none."""
 
 _HEADS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 
 class TiffPicture(NamedTuple):
-    """The first picture of a file.
+    """The first picture of a TIFF file.
 
     Args:
-        image: of 8 bits.
-        orientation: as in EXIF, 1 to 8.
-        missing: share of it that isn't there.
+        image: picture with 8 bits per channel.
+        orientation: EXIF orientation, 1 to 8.
+        missing: share of the picture that is missing.
     """
 
     image: Image.Image
@@ -42,20 +42,20 @@ class TiffPicture(NamedTuple):
 
 
 def read_tiff(file: IO[bytes], most: int) -> TiffPicture | None:
-    """A TIFF whose numbers are not bytes, or that is cut short; None for what is Pillow's.
+    """Read a TIFF whose values are not bytes, or that is truncated; None for others, which Pillow reads.
 
-    Nothing is raised: what can't be read here, Pillow refuses with its reason.
+    Raises nothing: for files that can't be read here, Pillow reports the error.
 
     Args:
-        file: can be sought in.
-        most: pixels; a larger picture isn't read.
+        file: seekable file.
+        most: maximum number of pixels; a larger picture isn't read.
     """
     file.seek(0)
     if not file.read(4).startswith(_HEADS):
         return None
     import tifffile
 
-    logging.getLogger("tifffile").setLevel(logging.CRITICAL + 1)  # its notes on odd files are not for our users
+    logging.getLogger("tifffile").setLevel(logging.CRITICAL + 1)  # its messages about unusual files don't help users
     size = file.seek(0, os.SEEK_END)
     file.seek(0)
     try:
@@ -82,13 +82,13 @@ def _read_page(page: Any, file: IO[bytes], size: int, most: int) -> TiffPicture 
 
 
 def _rest(page: Any, file: IO[bytes]) -> tuple[NDArray[Any], float]:
-    """What is there of the numbers (planes, depth, height, width, samples), 0 elsewhere; and the share that isn't there."""
+    """The values (planes, depth, height, width, samples) of a truncated file, 0 where missing, and the missing share."""
     values = np.zeros(page.shaped, page.dtype)
     there = 0.0
     whole = math.prod(page.chunks) * page.dtype.itemsize
     for index, (offset, count) in enumerate(zip(page.dataoffsets, page.databytecounts, strict=True)):
         if page.compression == _UNCOMPRESSED:
-            count = min(count, whole)  # a damaged file may say anything
+            count = min(count, whole)  # the count in a damaged file may be wrong
         file.seek(offset)
         data = file.read(count)
         share = len(data) / count if count else 1.0
@@ -104,7 +104,7 @@ def _rest(page: Any, file: IO[bytes]) -> tuple[NDArray[Any], float]:
 
 
 def _picture(values: NDArray[Any], page: Any) -> Image.Image:
-    """Numbers (height, width, channels) as they are meant."""
+    """The picture of values (height, width, channels), by their photometric interpretation."""
     channels = values.shape[2]
     white = _declared_white(page, values)
     if page.photometric == _CMYK and channels >= 4:
@@ -119,7 +119,7 @@ def _picture(values: NDArray[Any], page: Any) -> Image.Image:
 
 
 def _declared_white(page: Any, values: NDArray[Any]) -> int | None:
-    """The number that stands for white, if the file says so."""
+    """The number for white, if the file declares it."""
     declared = page.tags.valueof(_MAX_VALUE)
     if declared:
         return int(max(declared) if isinstance(declared, tuple) else declared)

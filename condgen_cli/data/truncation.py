@@ -1,4 +1,4 @@
-"""How much of a file is missing at its end, by what its container announces."""
+"""How much is missing at the end of a file, by the sizes that its container states."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ __all__ = ["announced_size", "missing_end"]
 
 
 def missing_end(file: IO[bytes]) -> str:
-    """What a file lacks at its end, such as "12 of 4,402 bytes are missing"; empty if nothing, or if that can't be told.
+    """What is missing at the end of a file, such as "12 of 4,402 bytes are missing"; empty if nothing or unknown.
 
-    The containers are ISO's (MP4, MOV, M4A, HEIC, AVIF, JPEG 2000), RIFF (WAV, AVI, WebP), Matroska, PNG, GIF and MPEG's
-    transport streams.
+    Supports ISO containers (MP4, MOV, M4A, HEIC, AVIF, JPEG 2000), RIFF (WAV, AVI, WebP), Matroska, PNG, GIF and MPEG transport
+    streams.
 
     Args:
-        file: can be sought in; it stands at its beginning afterwards.
+        file: seekable file; it is at its beginning afterwards.
     """
     size = file.seek(0, os.SEEK_END)
     end = announced_size(file)
@@ -26,22 +26,22 @@ def missing_end(file: IO[bytes]) -> str:
 
 
 def announced_size(file: IO[bytes]) -> int | None:
-    """How many bytes a file should have, at least as many as it has; None if it has too few, it isn't known how many.
+    """The size in bytes that a file should have, at least its actual size; None if an unknown number of bytes is missing.
 
     Args:
-        file: can be sought in; it stands at its beginning afterwards.
+        file: seekable file; it is at its beginning afterwards.
     """
     size = file.seek(0, os.SEEK_END)
     try:
         end = _end(file, size)
-    except struct.error:  # it ends within a head
+    except struct.error:  # it ends within a header
         end = None
     file.seek(0)
     return end if end is None else max(end, size)
 
 
 def _end(file: IO[bytes], size: int) -> int | None:
-    """Where a file of so many bytes should end; None if that is further on, it isn't known where."""
+    """The offset where a file of ``size`` bytes should end; None if it is beyond the end but unknown."""
     file.seek(0)
     head = file.read(200)
     if head.startswith(b"RIFF"):
@@ -54,7 +54,7 @@ def _end(file: IO[bytes], size: int) -> int | None:
     if head[4:8] in (b"ftyp", b"jP  ", b"JXL ", b"moov", b"mdat", b"wide"):
         return _boxes_end(file, size)
     if head.startswith(b"GIF8"):
-        file.seek(max(size - 64, 0))  # something may have been added to it
+        file.seek(max(size - 64, 0))  # other data may follow
         return size if b";" in file.read() else None
     if head.startswith(b"G") and head[188:189] == b"G":
         return size if size % 188 == 0 else None
@@ -62,11 +62,11 @@ def _end(file: IO[bytes], size: int) -> int | None:
 
 
 _UNKNOWN_SIZE = 0x7FFF_0000
-"""Sizes from here on stand in heads of files that were written to a pipe, before their size was known."""
+"""Sizes from here on are placeholders in files that were written to a pipe, before their size was known."""
 
 
 def _boxes_end(file: IO[bytes], size: int) -> int:
-    """Where the last of ISO's boxes ends, each of which begins with its length and its name."""
+    """The offset where the last ISO box ends; a box begins with its length and name."""
     place = 0
     while place < size:
         file.seek(place)
@@ -74,14 +74,14 @@ def _boxes_end(file: IO[bytes], size: int) -> int:
         length, name = struct.unpack_from(">I4s", head)
         if length == 1:
             length = struct.unpack_from(">Q", head, 8)[0]
-        if length < 8 or not name.strip().isalnum():  # it goes on to the end, or is no box but something added to the file
+        if length < 8 or not name.strip().isalnum():  # it extends to the end, or isn't a box
             return size
         place += length
     return place
 
 
 def _chunks_end(file: IO[bytes], size: int) -> int | None:
-    """Where a PNG's last chunk ends; None if that isn't the one that ends it."""
+    """The offset where the last chunk of a PNG ends."""
     place, name = 8, b""
     while name != b"IEND":
         if place > size:
@@ -93,7 +93,7 @@ def _chunks_end(file: IO[bytes], size: int) -> int | None:
 
 
 def _matroska_end(head: bytes) -> int:
-    """Where the segment ends that follows the head; 0 if it doesn't say."""
+    """The offset where the segment after the header ends; 0 if it is unknown."""
     place = 4
     length, place = _matroska_size(head, place)
     place += length
@@ -105,7 +105,7 @@ def _matroska_end(head: bytes) -> int:
 
 
 def _matroska_size(head: bytes, place: int) -> tuple[int, int]:
-    """A number of variable length at a place, and where it ends."""
+    """The number of variable length at an offset, and the offset of its end."""
     if place >= len(head) or not head[place]:
         raise struct.error("no size")
     width = 9 - head[place].bit_length()

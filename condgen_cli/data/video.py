@@ -1,4 +1,4 @@
-"""Videos of any kind as a few frames with their times: what a network reads of a clip, however long it is."""
+"""Loading videos of any kind and length as a few frames with their times."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from condgen_cli.data.content import Kind, kind_of, open_content
 from condgen_cli.data.film import explain
 from condgen_cli.data.film_sampling import sample_film
 from condgen_cli.data.image import load_image, open_image
-from condgen_cli.data.salvage import completed
+from condgen_cli.data.salvage import complete
 from condgen_cli.data.truncation import missing_end
 from condgen_cli.errors import InputError
 from condgen_cli.files.sources import Source
@@ -22,14 +22,14 @@ from condgen_cli.item import Content
 __all__ = ["Clip", "ClipSource", "Footage", "evenly", "load_clip"]
 
 _UNTIMED = 100.0
-"""Milliseconds that a frame is shown which doesn't say for how long, as browsers have it."""
+"""Duration in milliseconds of a frame without a stated one, as in browsers."""
 
 
 class Footage(Source, ClipSource):
-    """A video's file that is decoded when its clip is asked for, and not again while somebody holds that clip.
+    """A video file that is decoded when its clip is requested, and not again while that clip is referenced.
 
     Args:
-        name: a path, an http(s) URL, or ``-``; or another source, of the same bytes.
+        name: path, http(s) URL, or ``-``; or another source of the same bytes.
     """
 
     def __init__(self, name: str | Source) -> None:
@@ -37,7 +37,7 @@ class Footage(Source, ClipSource):
         self._held: tuple[int, weakref.ref[Clip]] | None = None
 
     def clip(self, most: int) -> Clip:
-        """As ``load_clip``."""
+        """The clip of ``load_clip``."""
         clip = self._held[1]() if self._held and self._held[0] == most else None
         if clip is None:
             clip = _load_file(self, most)
@@ -47,24 +47,24 @@ class Footage(Source, ClipSource):
 
 
 def load_clip(source: Any, most: int = 16) -> Clip:
-    """A video as at most ``most`` frames, evenly spread over its length.
+    """Load at most ``most`` frames of a video, evenly spread over its length.
 
-    Time and memory don't grow with the length of a video that can be sought in; where it can't, it is decoded from its
-    beginning to its end, and memory stays bounded. What is readable of a damaged video is used. A photo is a clip of one frame.
+    Time and memory don't grow with the length of a seekable video; others are decoded completely, with bounded memory. What is
+    readable of a damaged video is used. A photo is a clip of one frame.
 
     Args:
-        source: a path, a URL, the bytes of a file (MP4, WebM, MKV, AVI, GIF or another that FFmpeg knows), a
+        source: path, URL or bytes of a file (MP4, WebM, MKV, AVI, GIF or another format that FFmpeg supports), a
             ``condgen_cli.item.Content``, a ``ClipSource``, a ``Clip``, or a PIL image.
-        most: frames; at least 1.
+        most: maximum number of frames, at least 1.
     Raises:
         NotFoundError: if the file doesn't exist.
         NetworkError: if a URL can't be fetched.
-        InputError: if it is no video, or no frame of it can be decoded.
+        InputError: if it is not a video, or no frame can be decoded.
     """
     if isinstance(source, Clip):
-        return source.thinned(most)
+        return source.thin(most)
     if isinstance(source, ClipSource):
-        return source.clip(most).thinned(most)
+        return source.clip(most).thin(most)
     return _still(source) if isinstance(source, Image.Image) else _load_file(source, most)
 
 
@@ -89,12 +89,12 @@ def _still(source: Any) -> Clip:
 
 
 def _animation(name: str, file: IO[bytes], most: int) -> Clip:
-    """A picture that moves, in a format of which FFmpeg reads the first frame; what is there of one that is cut short."""
+    """The clip of an animated picture, in a format of which FFmpeg only reads the first frame; it may be truncated."""
     missing = missing_end(file)
     fault: Exception | None = None
-    for whole in (file, *completed(file)):
+    for whole in (file, *complete(file)):
         try:
-            clip = _moving(whole, most)
+            clip = _decode_animation(whole, most)
         except InputError:
             raise
         except Exception as error:  # Pillow's readers raise nearly anything
@@ -104,8 +104,8 @@ def _animation(name: str, file: IO[bytes], most: int) -> Clip:
     raise InputError(f"{name} is a broken video: {explain(fault) if fault else 'nothing is there'}") from None
 
 
-def _moving(file: IO[bytes], most: int) -> Clip:
-    """As many frames as Pillow can decode; raises what Pillow raises if there are none."""
+def _decode_animation(file: IO[bytes], most: int) -> Clip:
+    """The frames that Pillow can decode. Errors are those of Pillow, if there are none."""
     times: list[float] = []
     end = 0.0
     file.seek(0)
@@ -113,7 +113,7 @@ def _moving(file: IO[bytes], most: int) -> Clip:
         for index in range(int(getattr(image, "n_frames", 1))):
             try:
                 image.seek(index)
-                image.load()  # which tells how long the frame is shown
+                image.load()  # sets the frame's duration
             except Exception:
                 if not times:
                     raise
@@ -124,11 +124,11 @@ def _moving(file: IO[bytes], most: int) -> Clip:
         frames = []
         for index in chosen:
             image.seek(index)
-            frames.append(_shrunk(load_image(image.copy())))
+            frames.append(_shrink(load_image(image.copy())))
     shown = tuple(round(times[index], 3) for index in chosen)
     return Clip(tuple(frames), shown, round(end, 3), decoded=len(times) + len(chosen))
 
 
-def _shrunk(image: Image.Image) -> Image.Image:
+def _shrink(image: Image.Image) -> Image.Image:
     scale = min(1.0, FRAME_SIDE / min(image.size))
     return image.resize((max(1, round(image.width * scale)), max(1, round(image.height * scale)))) if scale < 1 else image

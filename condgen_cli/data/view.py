@@ -1,4 +1,4 @@
-"""Files as libraries in C should see them."""
+"""Files as C libraries should see them."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ __all__ = ["View"]
 
 
 class View(io.RawIOBase):
-    """A file as bytes alone: without its name, and with other bytes at one place.
+    """A file without its name, and with some bytes replaced.
 
-    Seeking to where no file reaches, as broken headers ask for, gives -1 as in C: an exception would be printed and dropped.
+    An impossible seek, which broken headers cause, returns -1 as in C: an exception would be printed and ignored.
 
     Args:
-        file: seekable; closing the view leaves it open.
-        place: of the other bytes.
-        data: these bytes.
+        file: seekable file; closing the view leaves it open.
+        place: offset of the replaced bytes.
+        data: the bytes that replace them.
     """
 
     def __init__(self, file: IO[bytes], place: int = 0, data: bytes = b"") -> None:

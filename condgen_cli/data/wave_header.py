@@ -1,6 +1,6 @@
-"""Where the samples lie in files that hold little else, and whether their headers are true.
+"""Headers of WAV, AIFF, AU, CAF and AVI files: where the samples are, and whether the header is right.
 
-A recorder that crashes leaves a header that says nothing, or what was true some time before. The samples are there though.
+A recorder that crashes leaves a header with no size or an old one, although the samples are in the file.
 """
 
 from __future__ import annotations
@@ -12,37 +12,37 @@ from typing import IO, NamedTuple
 __all__ = ["MPEG_TAGS", "Wave", "is_libsndfile", "wave_header"]
 
 MPEG_TAGS = frozenset((0x50, 0x55))
-"""Codes of WAV for MPEG audio."""
+"""Format codes of MPEG audio in WAV."""
 
 _MAGIC = (
     *(b"RIFF", b"RIFX", b"RF64", b"riff", b"FORM", b".snd", b"dns.", b"fLaC", b"OggS", b"caff", b"NIST_1A", b"PVF1", b"2BIT"),
     *(b" paf", b"fap ", b"\x64\xa3", b"\xa3\x64", b"MATLAB", b"Creative Voice", b"Extended Instrument:", b"ALawSoundFile"),
 )
-"""What files begin with that libsndfile has a reader of its own for."""
+"""First bytes of the formats that libsndfile reads itself."""
 
 _UNKNOWN = 0x7FFF_0000
-"""Sizes from here on stand in headers of files that were written to a pipe, before their size was known."""
+"""Sizes from here on are placeholders in files that were written to a pipe, before their size was known."""
 
 _NOTHING = 8
-"""Bytes that AIFF counts where there are no samples."""
+"""Size in bytes of an AIFF sound chunk without samples."""
 
 _RUBBISH = 4096
-"""Bytes after the samples that aren't worth a thought."""
+"""Maximum number of unknown bytes after the samples that are ignored."""
 
 _CHUNKS = 100
-"""How many chunks are looked at before the samples."""
+"""Maximum number of chunks before the samples."""
 
 
 class Wave(NamedTuple):
-    """What a header says about samples.
+    """What a header says about the samples.
 
     Args:
-        announced: their bytes; None if the header doesn't say.
-        there: bytes that follow it.
-        field, format: where its size stands, and how ``struct`` writes it.
-        whole: a size that means: to the end.
-        stale: whether the size is 0, or smaller than it was when the file ended.
-        tag: WAV's code of how samples are written; 0 elsewhere.
+        announced: stated size of the samples in bytes; None if the header doesn't say.
+        there: number of bytes after the header.
+        field, format: offset of the size in the header, and its format for ``struct``.
+        whole: value of the size that means "to the end".
+        stale: whether the size is 0 or older than the end of the file.
+        tag: format code of WAV; 0 for other formats.
     """
 
     announced: int | None
@@ -55,35 +55,35 @@ class Wave(NamedTuple):
 
 
 def is_libsndfile(head: bytes) -> bool:
-    """Whether a file that begins so may be one that libsndfile has a reader of its own for."""
+    """Whether a file with this beginning may be one that libsndfile reads itself."""
     return head.startswith(_MAGIC)
 
 
 def wave_header(file: IO[bytes]) -> Wave | None:
-    """The header of a WAV, AIFF, AU, CAF or AVI file; None of another, or if it isn't complete.
+    """The header of a WAV, AIFF, AU, CAF or AVI file; None for other files, or if it is incomplete.
 
     Args:
-        file: seekable; where it stands afterwards is undefined.
+        file: seekable file; its position afterwards is undefined.
     """
     file.seek(0, io.SEEK_END)
     size = file.tell()
     head = _at(file, 0, 12)
     if head[:4] in (b"RIFF", b"RIFX") and head[8:] == b"WAVE":
-        return _chunked(file, size, 12, "<I" if head[:4] == b"RIFF" else ">I", b"data", 0xFFFF_FFFF)
+        return _read_chunks(file, size, 12, "<I" if head[:4] == b"RIFF" else ">I", b"data", 0xFFFF_FFFF)
     if head[:4] == b"RIFF" and head[8:] == b"AVI ":
         return Wave(struct.unpack("<I", head[4:8])[0], size - 8, 4, "<I", 0xFFFF_FFFF, False)
     if head[:4] == b"FORM" and head[8:] in (b"AIFF", b"AIFC"):
-        return _chunked(file, size, 12, ">I", b"SSND", 0x7FFF_FFFF)
+        return _read_chunks(file, size, 12, ">I", b"SSND", 0x7FFF_FFFF)
     if head[:4] == b"caff":
-        return _chunked(file, size, 8, ">q", b"data", -1)
+        return _read_chunks(file, size, 8, ">q", b"data", -1)
     if head[:4] == b".snd":
         start, announced = struct.unpack(">II", head[4:12])
-        return _found(file, size, start, announced, 8, ">I", 0xFFFF_FFFF, 0)
+        return _make_wave(file, size, start, announced, 8, ">I", 0xFFFF_FFFF, 0)
     return None
 
 
-def _chunked(file: IO[bytes], size: int, start: int, format: str, wanted: bytes, whole: int) -> Wave | None:
-    """The header of a file of chunks: four letters, a size, and so many bytes, filled up to an even number but in CAF."""
+def _read_chunks(file: IO[bytes], size: int, start: int, format: str, wanted: bytes, whole: int) -> Wave | None:
+    """The header of a file of chunks: four letters, a size, and as many bytes, padded to an even number except in CAF."""
     tag, width = 0, struct.calcsize(format)
     for _ in range(_CHUNKS):
         chunk = _at(file, start, 4 + width)
@@ -92,7 +92,7 @@ def _chunked(file: IO[bytes], size: int, start: int, format: str, wanted: bytes,
         (length,) = struct.unpack(format, chunk[4:])
         body = start + 4 + width
         if chunk[:4] == wanted:
-            return _found(file, size, body, length, start + 4, format, whole, tag)
+            return _make_wave(file, size, body, length, start + 4, format, whole, tag)
         if chunk[:4] == b"fmt ":
             (tag,) = struct.unpack(format.replace("I", "H"), _at(file, body, 2).ljust(2, b"\0"))
         if length < 0:
@@ -101,7 +101,7 @@ def _chunked(file: IO[bytes], size: int, start: int, format: str, wanted: bytes,
     return None
 
 
-def _found(file: IO[bytes], size: int, body: int, length: int, field: int, format: str, whole: int, tag: int) -> Wave:
+def _make_wave(file: IO[bytes], size: int, body: int, length: int, field: int, format: str, whole: int, tag: int) -> Wave:
     there = max(size - body, 0)
     if length < 0 or (whole > 0 and length >= _UNKNOWN):
         return Wave(None, there, field, format, whole, False, tag)
@@ -110,7 +110,7 @@ def _found(file: IO[bytes], size: int, body: int, length: int, field: int, forma
     if length <= _NOTHING:
         stale = bool(follows) and not chunk
     else:
-        # zeros fill up a block; and a little rubbish at the end is no sound
+        # zeros may pad a block, and a few unknown bytes at the end aren't sound
         stale = bool(follows.strip(b"\0")) and not chunk and there - length > max(_RUBBISH, length // 100)
     return Wave(length, there, field, format, whole, stale, tag)
 
@@ -118,6 +118,6 @@ def _found(file: IO[bytes], size: int, body: int, length: int, field: int, forma
 def _at(file: IO[bytes], start: int, size: int) -> bytes:
     try:
         file.seek(start)
-    except (OSError, OverflowError, ValueError):  # a size in a chunk leads nowhere
+    except (OSError, OverflowError, ValueError):  # the size of a chunk is wrong
         return b""
     return file.read(size)

@@ -1,4 +1,4 @@
-"""Downloads that can be trusted: resumed, limited, verified, then renamed into place."""
+"""Downloads: resumed, limited in size, verified, then renamed into place."""
 
 from __future__ import annotations
 
@@ -34,18 +34,18 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Expected:
-    """What is known of a file beforehand; 0 and empty: unknown."""
+    """Expected size in bytes and hashes of a file; 0 or empty: unknown."""
 
     size: int = 0
     sha256: str = ""
     md5: str = ""
 
     @property
-    def hashed(self) -> bool:
+    def has_hash(self) -> bool:
         return bool(self.sha256 or self.md5)
 
     def problem(self, path: Path) -> str:
-        """What is wrong with the file, as half a sentence; empty if it is as expected."""
+        """What is wrong with a file, as part of a sentence; empty if it is as expected."""
         size = path.stat().st_size
         if self.size and size != self.size:
             return f"{size} bytes instead of {self.size}"
@@ -70,25 +70,26 @@ def fetch(
     limit: int | None = None,
     description: str = "",
 ) -> Path:
-    """Download a file to ``destination`` unless it is there as expected already.
+    """Download a file to ``destination`` unless it is there already.
 
-    The bytes go to ``NAME.part`` beside it, which a later call continues if a hash is known; only a whole, verified file
-    gets the final name. Processes that want the same file wait for the first, where the file system has locks.
+    The data go to ``NAME.part`` beside it, which a later call continues if a hash is known; only a complete, verified file
+    gets the final name. Other processes that download the same file wait, if the file system has locks.
 
     Args:
-        urls: absolute, tried in order.
-        size, sha256, md5: as far as known.
-        limit: most bytes that a file of unknown size may have.
-        description: shown before a progress bar on a terminal; empty: no bar.
+        urls: absolute URLs, tried in order.
+        destination: path of the file.
+        size, sha256, md5: expected size in bytes and hashes, as far as known.
+        limit: maximum size in bytes of a file of unknown size; None: no limit.
+        description: label of the progress bar on a terminal; empty: no bar.
     Raises:
         NotFoundError: if no URL has the file.
-        IntegrityError: if what comes is not what is expected.
+        IntegrityError: if the file differs from what is expected.
         NetworkError: if the network fails, or is needed while offline.
-        CondgenError: if the disk is full, the folder can't be written to, or another process has the file and doesn't go on.
+        CondgenError: if the disk is full, the folder isn't writable, or another process holds the lock and makes no progress.
     """
     expected = Expected(size or 0, sha256, md5)
-    with _locked(destination) as part:
-        if (expected.size or expected.hashed) and destination.is_file() and not expected.problem(destination):
+    with _lock_part(destination) as part:
+        if (expected.size or expected.has_hash) and destination.is_file() and not expected.problem(destination):
             return destination
         download = _Download(part, expected, limit, description)
         download.run([urls] if isinstance(urls, str) else urls)
@@ -98,14 +99,15 @@ def fetch(
 
 
 def fetch_bytes(url: str, limit: int, seconds: float | None = None, attempts: int = ATTEMPTS) -> bytes:
-    """The content of a URL, into memory; unpacked, if the server has packed it on its way.
+    """The content of a URL, decompressed if the server has compressed it for the transfer.
 
     Args:
-        seconds: that a server may be silent, and half of what all may take, the look-up of its name included; silence is not
-            tried again then. None: as ``fetch``.
-        attempts: how often it is tried.
+        limit: maximum size in bytes.
+        seconds: maximum time without data from the server, and half of the maximum total time, name resolution included;
+            time-outs are not retried then. None: as for ``fetch``.
+        attempts: maximum number of attempts.
     Raises:
-        InputError: if it has more than ``limit`` bytes.
+        InputError: if the content has more than ``limit`` bytes.
         NotFoundError, NetworkError: as ``fetch``.
     """
 
@@ -120,16 +122,16 @@ def fetch_bytes(url: str, limit: int, seconds: float | None = None, attempts: in
                     raise _too_large(url, limit)
             if body.total is not None and len(content) < body.total:
                 raise Interrupted(f"the connection closed after {len(content)} of {body.total} bytes")
-            return _unpacked(bytes(content), body, limit)
+            return _unpack(bytes(content), body, limit)
 
-    return _with_retries(lambda: _within(2 * seconds, read, url) if seconds else read(), url, attempts, seconds)
+    return _with_retries(lambda: _run_within(2 * seconds, read, url) if seconds else read(), url, attempts, seconds)
 
 
-def _within(seconds: float, operation: Callable[[], T], url: str) -> T:
-    """What the operation gives, if it ends in time; nothing else limits the look-up of a name, or a server that sends drops.
+def _run_within(seconds: float, operation: Callable[[], T], url: str) -> T:
+    """The result of an operation with a time limit, which also covers name resolution and servers that send very slowly.
 
     Raises:
-        Interrupted: if it doesn't. It goes on unheard, in a thread that ends with the process.
+        Interrupted: if the time is over; the operation continues in a daemon thread.
     """
     done: list[T] = []
     failures: list[BaseException] = []
@@ -150,12 +152,12 @@ def _within(seconds: float, operation: Callable[[], T], url: str) -> T:
     return done[0]
 
 
-def _unpacked(content: bytes, body: Body, limit: int) -> bytes:
-    """What a server has packed although it was asked not to; a file that only counts as packed, as a .gz, stays as it is."""
+def _unpack(content: bytes, body: Body, limit: int) -> bytes:
+    """Decompress what a server has compressed against the request; a file that is itself compressed, as a .gz, is unchanged."""
     if not body.encoding:
         return content
     if body.encoding not in ("gzip", "x-gzip", "deflate"):
-        raise NetworkError(f"{body.url}: the server sends it packed{_packing(body.encoding)}")
+        raise NetworkError(f"{body.url}: the server sends it compressed{_packing(body.encoding)}")
     unpacker = zlib.decompressobj(zlib.MAX_WBITS | 32)  # either kind of header
     try:
         plain = unpacker.decompress(content, limit + 1)
@@ -164,17 +166,17 @@ def _unpacked(content: bytes, body: Body, limit: int) -> bytes:
     if len(plain) > limit:
         raise _too_large(body.url, limit)
     if not unpacker.eof:
-        raise Interrupted("what the server has packed breaks off")
+        raise Interrupted("the compressed data end too early")
     return plain
 
 
 def _packing(encoding: str) -> str:
-    return f" as {encoding[:20]}, which nobody asked for" if encoding else ""
+    return f" as {encoding[:20]}, which was not requested" if encoding else ""
 
 
 @dataclass
 class _Download:
-    """A file on its way: the partial file and what is known about the whole."""
+    """A download in progress: the partial file, and what is known about the complete one."""
 
     part: Path
     expected: Expected
@@ -184,29 +186,29 @@ class _Download:
     encoding: str = ""
 
     def run(self, urls: Sequence[str]) -> None:
-        """Leave a verified file at ``part``, from the first URL that gives one."""
+        """Download a verified file to ``part``, from the first URL that succeeds."""
         if self.part.is_symlink():
             raise IntegrityError(f"{self.part} is a link", "remove it")
-        if not self.expected.hashed:
-            self._drop()  # nothing could tell whether a continued file is one file
+        if not self.expected.has_hash:
+            self._drop()  # without a hash, a continued file can't be verified
         failures: list[CondgenError] = []
         for url in urls:
             try:
-                return self._from(url)
+                return self._fetch_from(url)
             except (IntegrityError, NetworkError, NotFoundError, InputError) as error:
                 failures.append(error)
-        raise _gravest(failures)
+        raise _most_serious(failures)
 
-    def _from(self, url: str) -> None:
+    def _fetch_from(self, url: str) -> None:
         resumed = self._offset() > 0
         problem = self._attempt(url)
         if problem and resumed:
-            # the partial file may have been of another revision
+            # the partial file may be of another revision
             self._drop()
             problem = self._attempt(url)
         if problem:
             self._drop()
-            packed = f"; the server sends it packed{_packing(self.encoding)}" if self.encoding else ""
+            packed = f"; the server sends it compressed{_packing(self.encoding)}" if self.encoding else ""
             raise IntegrityError(f"{url}: {problem}{packed}")
 
     def _attempt(self, url: str) -> str:
@@ -219,11 +221,11 @@ class _Download:
             return str(error)
 
     def _receive(self, url: str) -> None:
-        """Complete the partial file over one connection."""
+        """Complete the partial file in one connection."""
         offset = self._offset()
         if self.expected.size and offset == self.expected.size:
             return
-        if offset and not self.expected.hashed and not self.validator:
+        if offset and not self.expected.has_hash and not self.validator:
             self._drop()
             offset = 0
         with connect(url, offset, self.validator) as body:
@@ -289,7 +291,7 @@ class _Download:
 
 
 class _WrongSizeError(Exception):
-    """What is wrong with a size, as half a sentence."""
+    """The size of a download is wrong; the message is part of a sentence."""
 
 
 def _with_retries(operation: Callable[[], T], url: str, attempts: int = ATTEMPTS, seconds: float | None = None) -> T:
@@ -311,8 +313,8 @@ def _with_retries(operation: Callable[[], T], url: str, attempts: int = ATTEMPTS
         attempt += 1
 
 
-def _gravest(failures: Sequence[CondgenError]) -> CondgenError:
-    """The failure to report: a file that came and was wrong says more than one that did not come."""
+def _most_serious(failures: Sequence[CondgenError]) -> CondgenError:
+    """The failure to report: a file that was downloaded and is wrong says more than one that wasn't downloaded."""
     if not failures:
         return NotFoundError("no URL is given")
     order = (IntegrityError, NetworkError, InputError, NotFoundError)
@@ -323,7 +325,7 @@ def _gravest(failures: Sequence[CondgenError]) -> CondgenError:
 
 
 @contextmanager
-def _locked(destination: Path) -> Iterator[Path]:
+def _lock_part(destination: Path) -> Iterator[Path]:
     with ExitStack() as stack:
         with storage_errors(destination):
             destination.parent.mkdir(parents=True, exist_ok=True)
@@ -333,7 +335,7 @@ def _locked(destination: Path) -> Iterator[Path]:
 
 @contextmanager
 def storage_errors(path: Path) -> Iterator[None]:
-    """Turn what the file system of ``path`` refuses into one clear line."""
+    """Translate errors of writing to ``path`` into one clear line."""
     try:
         yield
     except OSError as error:
@@ -343,9 +345,9 @@ def storage_errors(path: Path) -> Iterator[None]:
 def _storage_error(path: Path, error: OSError) -> CondgenError:
     elsewhere = "set CONDGEN_HOME to a folder that can be written to"
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return CondgenError(f"the disk of {path.parent} is full", "free some space: what has arrived is kept")
+        return CondgenError(f"the disk of {path.parent} is full", "free some space: the partial download is kept")
     if error.errno == errno.EFBIG:
-        return CondgenError(f"{path} is larger than a file may be here", elsewhere)
+        return CondgenError(f"{path} is larger than the file system allows", elsewhere)
     return CondgenError(f"cannot write to {path.parent}: {reason_of(error).lower()}", elsewhere)
 
 
@@ -354,7 +356,7 @@ def _too_large(url: str, limit: int) -> InputError:
 
 
 def human_size(size: float) -> str:
-    """Bytes as people read them: ``19.1 MB``."""
+    """A size in bytes with a unit, such as ``19.1 MB``."""
     for unit in ("B", "kB", "MB", "GB"):
         if size < 1000:
             return f"{size:.0f} B" if unit == "B" else f"{size:.1f} {unit}"

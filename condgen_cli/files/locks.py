@@ -1,4 +1,4 @@
-"""The partial file of a download, which one process at a time writes: nobody waits for ever, on any file system."""
+"""Locking the partial file of a download, so that one process at a time writes it and none waits for ever."""
 
 from __future__ import annotations
 
@@ -25,25 +25,25 @@ if TYPE_CHECKING:
 __all__ = ["STALLED_SECONDS", "leftovers", "partial_file"]
 
 STALLED_SECONDS = 150.0
-"""A process that has held a lock so long without writing anything is not waited for: a server's silence is shorter."""
+"""Seconds without progress after which the holder of a lock isn't waited for; time-outs of servers are shorter."""
 POLL_SECONDS = 0.5
 
 
 @contextmanager
 def partial_file(destination: Path) -> Iterator[Path]:
-    """The file that a download to ``destination`` grows in, ``NAME.part`` beside it; whoever wants the same waits for it.
+    """The partial file of a download to ``destination``, ``NAME.part`` beside it, locked for this process.
 
-    Where the file system has no locks, as in some network homes, nobody waits: each process writes a file of its own, which
-    begins as what an earlier one has left, and all that can happen is that a file is downloaded twice.
+    On file systems without locks, such as some network file systems, each process writes a file of its own, continuing an
+    abandoned one if there is one; at worst a file is downloaded twice.
 
     Raises:
-        CondgenError: if another process holds the lock and writes nothing.
-        OSError: if nothing can be written beside the destination.
+        CondgenError: if another process holds the lock and makes no progress.
+        OSError: if the folder of the destination isn't writable.
     """
     part = destination.with_name(destination.name + ".part")
     lock_file = destination.with_name(f".{destination.name}.lock")
     if not _has_locks(lock_file):
-        own = _taken_over(part)
+        own = _take_over(part)
         try:
             yield own
         finally:
@@ -52,7 +52,7 @@ def partial_file(destination: Path) -> Iterator[Path]:
         return
     from filelock import FileLock
 
-    # older versions of filelock would shut others out of a shared folder
+    # older versions of filelock would make the lock unreadable for other users of a shared folder
     lock = FileLock(lock_file, mode=stat.S_IMODE(lock_file.stat().st_mode))
     _acquire(lock, part)
     try:
@@ -62,7 +62,7 @@ def partial_file(destination: Path) -> Iterator[Path]:
 
 
 def leftovers(destination: Path) -> list[Path]:
-    """The partial files that broken downloads have left of a file."""
+    """Partial files that interrupted downloads of a file have left."""
     return [path for path in destination.parent.glob(f"{glob.escape(destination.name)}.part*") if path.is_file()]
 
 
@@ -79,8 +79,8 @@ def _acquire(lock: BaseFileLock, part: Path) -> None:
                 if (now := _size(part)) != size:
                     size, since = now, monotonic()
                 elif monotonic() - since > STALLED_SECONDS:
-                    held = f"has got nothing for {STALLED_SECONDS:.0f} seconds"
-                    message = f"another process downloads {part.with_suffix('')}, and {held}"
+                    held = f"has received nothing for {STALLED_SECONDS:.0f} seconds"
+                    message = f"another process is downloading {part.with_suffix('')}, and {held}"
                     raise CondgenError(message, "end that process, or try again later") from None
 
 
@@ -92,8 +92,8 @@ def _size(part: Path) -> int:
 
 
 def _has_locks(file: Path) -> bool:
-    """Whether the file system locks files; the file is made. Asked directly, since filelock would fall back on the file's being
-    there, which lasts when a process is killed."""
+    """Whether the file system supports locks; the file is created. This is tested directly, since filelock would use the
+    existence of the file as a lock instead, which remains when a process is killed."""
     with file.open("a") as opened:
         if sys.platform == "win32":
             return True
@@ -106,8 +106,8 @@ def _has_locks(file: Path) -> bool:
     return True
 
 
-def _taken_over(part: Path) -> Path:
-    """A partial file of this process alone, with what was left by one that has ended on this machine, if there is such."""
+def _take_over(part: Path) -> Path:
+    """A partial file of this process alone, continuing one that an ended process of this machine has left, if there is one."""
     host = re.sub(r"[^A-Za-z0-9-]", "-", socket.gethostname())[:40]
     own = part.with_name(f"{part.name}.{host}.{os.getpid()}.{secrets.token_hex(4)}")
     abandoned = [

@@ -1,4 +1,4 @@
-"""Names that come from strangers: what may become a path in the store, and what may be opened as a URL."""
+"""Checking untrusted names: paths in the store, and URLs."""
 
 from __future__ import annotations
 
@@ -7,39 +7,39 @@ from pathlib import Path
 
 from condgen_cli.errors import IntegrityError
 
-__all__ = ["PROTOCOLS", "contained", "protocol_of", "safe_path", "safe_url"]
+__all__ = ["PROTOCOLS", "check_contained", "protocol_of", "safe_path", "safe_url"]
 
 PROTOCOLS = frozenset({"file", "http", "https", "hf"})
-"""What condgen opens."""
+"""Protocols that condgen can open."""
 NAMEABLE = PROTOCOLS | {"s3", "gs", "gcs", "az", "abfs", "ftp", "sftp"}
-"""What a manifest may name: other programs read the same manifest, and of several URLs the first that can be read is taken."""
+"""Protocols that are valid in a manifest: other programs may read it too, and the first URL that condgen can open is used."""
 
 # a single letter before the colon is a Windows drive
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://")
 _DEVICE = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?", re.IGNORECASE)
 _FORBIDDEN = re.compile(r'[\x00-\x1f\x7f\\:*?"<>|]')
-_LONGEST_PART = 200  # of the 255 bytes that file systems allow; suffixes are added for partial files and locks
+_LONGEST_PART = 200  # file systems allow 255 bytes; partial files and locks have suffixes
 
 
 def safe_path(name: str) -> str:
-    """``name`` if it is a relative path that stays below its folder on every platform.
+    """Return ``name`` if it is a relative path that stays below its folder on every platform.
 
     Raises:
         ValueError: for an absolute path, a drive letter, a backslash, ``..``, empty parts, control characters, reserved names.
     """
     if match := _FORBIDDEN.search(name):
-        raise ValueError(f"{name!r} holds {match.group()!r}, which no file name may")
+        raise ValueError(f"{name!r} contains {match.group()!r}, which is not allowed in a file name")
     for part in name.split("/"):
         if part in ("", ".", ".."):
             raise ValueError(f"{name!r} is not a plain relative path")
         if part[-1] in ". " or _DEVICE.fullmatch(part):
             raise ValueError(f"{name!r} is not a file name on every system")
-        if len(_encoded(part)) > _LONGEST_PART:
+        if len(_encode(part)) > _LONGEST_PART:
             raise ValueError(f"{name[:40]!r}… is too long")
     return name
 
 
-def _encoded(part: str) -> bytes:
+def _encode(part: str) -> bytes:
     try:
         return part.encode()
     except UnicodeEncodeError:
@@ -47,13 +47,13 @@ def _encoded(part: str) -> bytes:
 
 
 def protocol_of(url: str) -> str:
-    """The URL's protocol in lower case, empty for a path."""
+    """The protocol of a URL in lower case; empty for a path."""
     match = _SCHEME.match(url)
     return match.group(1).lower() if match else ""
 
 
 def safe_url(url: str) -> str:
-    """``url`` if it is an absolute URL of a plain transport, or a path relative to its manifest that ``safe_path`` allows.
+    """Return ``url`` if it is an absolute URL with a protocol in ``NAMEABLE``, or a relative path that ``safe_path`` accepts.
 
     Raises:
         ValueError: otherwise.
@@ -68,11 +68,11 @@ def safe_url(url: str) -> str:
     return url
 
 
-def contained(path: Path, root: Path) -> Path:
-    """``path`` if it lies below ``root`` once every link is followed; the root itself may be a link.
+def check_contained(path: Path, root: Path) -> Path:
+    """Return ``path`` if it is below ``root`` after following all links; the root itself may be a link.
 
     Raises:
-        IntegrityError: if a link leads out.
+        IntegrityError: if a link leads out of the root.
     """
     if not path.resolve().is_relative_to(root.resolve()):
         raise IntegrityError(f"{path} is a link that leads out of {root}", "remove the link")

@@ -1,4 +1,4 @@
-"""Proxies as environment variables name them: how they are understood, and how messages name them."""
+"""HTTP proxies from environment variables."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ __all__ = ["Proxy", "proxy_for"]
 
 
 class Proxy(NamedTuple):
-    """A proxy of HTTP.
+    """An HTTP proxy.
 
     Args:
-        url: of the proxy, with user and password if it has some.
-        host: its host alone.
-        address: host and port, as messages name it.
-        place: where it is set.
+        url: URL of the proxy, with user and password if there are any.
+        host: host name of the proxy.
+        address: host and port, for messages.
+        place: name of the environment variable, or "the system's settings".
     """
 
     url: str
@@ -32,10 +32,10 @@ class Proxy(NamedTuple):
 
 
 def proxy_for(url: str) -> Proxy | None:
-    """The proxy that a URL of HTTP is read through, if there is one; an address without a scheme is one of HTTP, as for curl.
+    """The proxy for an HTTP URL; None if there is none. As in curl, an address without a scheme is an HTTP proxy.
 
     Raises:
-        NetworkError: if its address can't be understood, or it is of another kind than HTTP.
+        NetworkError: if the proxy's address is invalid, or it isn't an HTTP proxy.
     """
     parts = urlsplit(url)
     if not parts.hostname or proxy_bypass(parts.hostname):
@@ -43,7 +43,7 @@ def proxy_for(url: str) -> Proxy | None:
     proxies = getproxies()
     names = [f"{parts.scheme.lower()}_proxy"]
     value = proxies.get(parts.scheme.lower(), "").strip()
-    # one for everything is often of a kind that other programs alone know
+    # a proxy for all protocols is often of a kind that only other programs support
     if not value and "://" not in (general := proxies.get("all", "").strip()).removeprefix("http://"):
         names, value = ["all_proxy"], general
     if not value:
@@ -59,5 +59,5 @@ def proxy_for(url: str) -> Proxy | None:
     if not host:
         raise NetworkError(f"{place} is not the address of a proxy", f"{place}=http://HOST:PORT")
     if found.scheme != "http":
-        raise NetworkError(f"{place} names a proxy of {found.scheme}, which condgen can't use", f"{place}=http://HOST:PORT")
+        raise NetworkError(f"{place} names a {found.scheme} proxy, which condgen can't use", f"{place}=http://HOST:PORT")
     return Proxy(value, host, f"{host}:{port}" if port else host, place)

@@ -1,4 +1,4 @@
-"""The header of a safetensors file, checked before any library maps the file.
+"""Checking the header of a safetensors file before a library maps the file.
 
 Layout (https://github.com/huggingface/safetensors): 8 bytes little-endian header length, a JSON object that maps each
 tensor's name to its dtype, shape and offsets into the rest of the file, then that rest.
@@ -23,12 +23,12 @@ DTYPE_BYTES = {
 """Bytes per element of each dtype."""
 
 LONGEST_HEADER = 16 * 1024 * 1024
-"""Bytes; the format allows 100 MB, a model of 100,000 tensors needs about a tenth of that."""
+"""Maximum size in bytes; the format allows 100 MB, and a model of 100,000 tensors needs about a tenth of that."""
 
 
 @dataclass(frozen=True)
 class Tensor:
-    """One tensor: ``start`` and ``stop`` are bytes after the header."""
+    """A tensor; ``start`` and ``stop`` are byte offsets after the header."""
 
     name: str
     dtype: str
@@ -39,7 +39,7 @@ class Tensor:
 
 @dataclass(frozen=True)
 class Header:
-    """All tensors in the order of their data, and the free-form metadata."""
+    """All tensors in the order of their data, and the metadata."""
 
     tensors: tuple[Tensor, ...]
     metadata: dict[str, str]
@@ -49,7 +49,7 @@ def read_header(path: Path) -> Header:
     """Read and check a file's header: the tensors must fill the rest of the file exactly, without overlap or gap.
 
     Raises:
-        IntegrityError: if anything about it is wrong.
+        IntegrityError: if the header is invalid.
         OSError: if the file can't be read.
     """
     try:
@@ -57,11 +57,11 @@ def read_header(path: Path) -> Header:
             size = path.stat().st_size
             return _parse(_header_bytes(file.read(8), size, file.read), size)
     except _MalformedError as error:
-        raise IntegrityError(f"{path.name} is not a sound safetensors file: {error}") from None
+        raise IntegrityError(f"{path.name} is not a valid safetensors file: {error}") from None
 
 
 class _MalformedError(Exception):
-    """What is wrong, as half a sentence."""
+    """The header is malformed; the message is part of a sentence."""
 
 
 def _header_bytes(prefix: bytes, size: int, read: Any) -> bytes:
@@ -77,7 +77,7 @@ def _header_bytes(prefix: bytes, size: int, read: Any) -> bytes:
 
 def _parse(header: bytes, size: int) -> Header:
     try:
-        document = json.loads(header.decode("utf-8"), object_pairs_hook=_distinct)
+        document = json.loads(header.decode("utf-8"), object_pairs_hook=_reject_duplicates)
     except (ValueError, RecursionError):
         raise _MalformedError("its header is not JSON") from None
     if not isinstance(document, dict):
@@ -90,10 +90,10 @@ def _parse(header: bytes, size: int) -> Header:
     return Header(tuple(tensors), metadata)
 
 
-def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _reject_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     values = dict(pairs)
     if len(values) < len(pairs):
-        raise _MalformedError("a name stands twice in its header")
+        raise _MalformedError("a name is repeated in its header")
     return values
 
 
@@ -103,7 +103,7 @@ def _tensor(name: str, value: Any) -> Tensor:
     dtype, shape, offsets = value["dtype"], value["shape"], value["data_offsets"]
     if not isinstance(dtype, str) or dtype not in DTYPE_BYTES:
         raise _MalformedError(f"tensor {name!r:.80} is of unknown dtype {dtype!r:.40}")
-    if not _naturals(shape) or not _naturals(offsets) or len(offsets) != 2 or len(shape) > 32:
+    if not _are_naturals(shape) or not _are_naturals(offsets) or len(offsets) != 2 or len(shape) > 32:
         raise _MalformedError(f"tensor {name!r:.80} has a malformed shape or data_offsets")
     start, stop = offsets
     if stop - start != math.prod(shape) * DTYPE_BYTES[dtype]:
@@ -111,7 +111,7 @@ def _tensor(name: str, value: Any) -> Tensor:
     return Tensor(name, dtype, tuple(shape), start, stop)
 
 
-def _naturals(value: Any) -> bool:
+def _are_naturals(value: Any) -> bool:
     return isinstance(value, list) and all(type(number) is int and 0 <= number < 1 << 63 for number in value)
 
 

@@ -1,4 +1,4 @@
-"""One connection: a URL opened for reading from an offset on, with what the other side says about it."""
+"""Opening a URL for reading from an offset on."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ HUB = "https://huggingface.co"
 
 
 class Interrupted(Exception):
-    """A failure that another attempt may cure.
+    """A failure after which another attempt may succeed.
 
     Args:
-        reason: half a sentence.
+        reason: reason as part of a sentence.
         wait: seconds that the server asks to wait; None if it doesn't say.
-        silent: the other side has not answered in time.
+        silent: whether the server has not answered in time.
     """
 
     def __init__(self, reason: str, wait: float | None = None, silent: bool = False) -> None:
@@ -54,13 +54,13 @@ class Body:
     """An open download.
 
     Args:
-        url: for messages.
-        stream: what is read.
-        start: offset of the first byte: the one asked for, or 0 from a server that knows no ranges.
-        total: size of the whole file, None if unknown.
-        waiting: tells whom is waited for when nothing arrives.
-        validator: an ETag or a date that changes with the file; empty if the server gives none.
-        encoding: how the server says that it has packed the bytes, which nobody asked it to; empty if it hasn't.
+        url: the URL, for messages.
+        stream: the data.
+        start: offset of the first byte: the requested one, or 0 if the server doesn't support ranges.
+        total: size of the complete file in bytes; None if unknown.
+        waiting: message while nothing arrives.
+        validator: ETag or date that changes with the file; empty if the server gives none.
+        encoding: compression that the server has applied without request; empty if none.
     """
 
     url: str
@@ -72,7 +72,7 @@ class Body:
     encoding: str = ""
 
     def read(self, size: int) -> bytes:
-        """Up to ``size`` bytes, as they arrive; none at the end.
+        """At most ``size`` bytes, as they arrive; none at the end.
 
         Raises:
             Interrupted: if the connection breaks.
@@ -83,17 +83,20 @@ class Body:
 
 @contextmanager
 def connect(url: str, offset: int = 0, validator: str = "", seconds: float | None = None) -> Iterator[Body]:
-    """Open ``url`` from byte ``offset`` on; with a ``validator``, only if the file is still the one it came with.
+    """Open ``url`` from byte ``offset`` on, or from the beginning if the file has changed since ``validator`` was received.
 
     Args:
-        seconds: that a server of HTTP may be silent; None: as for large files.
+        url: absolute URL.
+        offset: offset of the first byte to read.
+        validator: validator of the earlier response; empty: none.
+        seconds: time limit for an HTTP server to connect and to send data; None: the defaults for large files.
     Raises:
         Interrupted: if another attempt may succeed.
-        NetworkError, NotFoundError, InputError: if not.
+        NetworkError, NotFoundError, InputError: otherwise.
     """
     protocol = protocol_of(url)
     if protocol not in PROTOCOLS:
-        raise InputError(f"cannot open {url}: it is no URL that condgen reads", f"one of: {', '.join(sorted(PROTOCOLS))}")
+        raise InputError(f"cannot open {url}: unsupported protocol", f"one of: {', '.join(sorted(PROTOCOLS))}")
     if protocol != "file" and settings.current().offline:
         raise NetworkError(f"{url} is needed, but the network is off", "run it without --offline and CONDGEN_OFFLINE")
     with _errors(url), Waiting(host_of(url)) as waiting:
@@ -106,7 +109,7 @@ def connect(url: str, offset: int = 0, validator: str = "", seconds: float | Non
 
 
 def host_of(url: str) -> str:
-    """Whom a URL is read from, as messages name it: a host with its port, without user and password."""
+    """Host and port of a URL for messages, without user and password."""
     host = urlsplit(url).netloc.rpartition("@")[2] if url.isprintable() else ""
     return host or protocol_of(url)
 
@@ -125,29 +128,29 @@ def _open_file(url: str, offset: int, waiting: Waiting) -> Body:
 
 
 def _open_http(url: str, offset: int, validator: str, seconds: float | None, waiting: Waiting) -> Body:
-    # encoded bodies would not match sizes, offsets and hashes
+    # compressed bodies would not match sizes, offsets and hashes
     headers = {"User-Agent": f"condgen/{__version__}", "Accept-Encoding": "identity"}
     if offset:
         headers["Range"] = f"bytes={offset}-"
         if validator:
             headers["If-Range"] = validator
-    response = _redirected(url, headers, seconds)
+    response = _follow_redirects(url, headers, seconds)
     start, total = _extent(response)
     if response.status == 416 or start not in (0, offset):
         response.close()
         if not offset:
-            raise NetworkError(f"{url}: the server sends another part than it was asked for")
+            raise NetworkError(f"{url}: the server sends another range than the requested one")
         return _open_http(url, 0, "", seconds, waiting)
     encoding = response.headers.get("Content-Encoding", "").strip().lower()
     return Body(url, response, start, total, waiting, _validator(response.headers), "" if encoding == "identity" else encoding)
 
 
-def _redirected(url: str, headers: Mapping[str, str], seconds: float | None) -> BaseHTTPResponse:
-    """The response that a URL leads to. Each step has the proxy that is set for it, and stays within HTTP."""
+def _follow_redirects(url: str, headers: Mapping[str, str], seconds: float | None) -> BaseHTTPResponse:
+    """The final response after redirects, which stay within HTTP; each uses the proxy for its URL."""
     address = _of_hub(url) if protocol_of(url) == "hf" else url
     for _ in range(MOST_REDIRECTS):
         with _errors(address):
-            response = _asked(address, headers, seconds)
+            response = _request(address, headers, seconds)
             target = response.get_redirect_location()
             if not target:
                 if not (200 <= response.status < 300 or (response.status == 416 and "Range" in headers)):
@@ -161,8 +164,8 @@ def _redirected(url: str, headers: Mapping[str, str], seconds: float | None) -> 
     raise NetworkError(f"{url} redirects in circles")
 
 
-def _asked(address: str, headers: Mapping[str, str], seconds: float | None) -> BaseHTTPResponse:
-    """What a server answers to one request, its body still to be read."""
+def _request(address: str, headers: Mapping[str, str], seconds: float | None) -> BaseHTTPResponse:
+    """The response to a single request, whose body has not been read."""
     import urllib3
 
     parts = urllib3.util.parse_url(address)
@@ -196,7 +199,7 @@ def _client(proxy: Proxy | None) -> urllib3.PoolManager:
 
 
 def _of_hub(url: str) -> str:
-    """Where the Hugging Face Hub serves ``hf://[datasets/|spaces/]ORG/REPO[@REVISION]/PATH``."""
+    """The HTTP URL of ``hf://[datasets/|spaces/]ORG/REPO[@REVISION]/PATH`` on the Hugging Face Hub."""
     match = re.fullmatch(r"hf://((?:datasets/|spaces/)?[^/@]+/[^/@]+)(?:@([^/]+))?/(.+)", url, re.IGNORECASE)
     if not match:
         raise InputError(f"{url} is not a URL of the Hugging Face Hub", "hf://ORG/REPO/PATH")
@@ -205,7 +208,7 @@ def _of_hub(url: str) -> str:
 
 
 def _extent(response: BaseHTTPResponse) -> tuple[int, int | None]:
-    """Offset of a response's first byte and the file's size; -1 for a partial response that doesn't say where it starts."""
+    """The offset of a response's first byte, -1 if a partial response doesn't state it, and the size of the file."""
     if response.status != 206:
         length = response.headers.get("Content-Length", "")
         return 0, int(length) if length.isascii() and length.isdigit() else None
@@ -217,7 +220,7 @@ def _extent(response: BaseHTTPResponse) -> tuple[int, int | None]:
 
 def _validator(headers: Mapping[str, str]) -> str:
     etag = headers.get("ETag", "")
-    # a weak one allows differences in bytes
+    # a weak ETag doesn't guarantee identical bytes
     return etag if etag and not etag.startswith("W/") else headers.get("Last-Modified", "")
 
 
@@ -228,13 +231,13 @@ def _errors(url: str) -> Iterator[None]:
     except (CondgenError, Interrupted):
         raise
     except Exception as error:
-        raise _translated(url, error) from error
+        raise _translate(url, error) from error
 
 
-def _translated(url: str, error: Exception) -> Exception:
+def _translate(url: str, error: Exception) -> Exception:
     if isinstance(error, FileNotFoundError):
         return NotFoundError(f"{url} does not exist")
-    if isinstance(error, OSError):  # of a file; those of connections are wrapped
+    if isinstance(error, OSError):  # of a file; errors of connections are wrapped
         return NetworkError(f"cannot read {url}: {reason_of(error)}")
     if isinstance(error, ValueError):
         return InputError(f"{url} is not a URL")
@@ -274,7 +277,7 @@ def _cause(error: BaseException) -> BaseException:
 
 
 def _tunnel_status(cause: BaseException) -> int:
-    """What a proxy answers that is asked for a tunnel and refuses; 0 for another failure."""
+    """The status code of a proxy that refuses a tunnel; 0 for other failures."""
     match = re.match(r"Tunnel connection failed: (\d{3})", str(cause))
     return int(match[1]) if match else 0
 
@@ -292,7 +295,7 @@ def _proxy_refusal(url: str, status: int) -> NetworkError:
 
 
 def _refusal(url: str, address: str, response: BaseHTTPResponse) -> Exception:
-    """For a response without a file. ``address`` is where ``url`` has led."""
+    """The error for a response without the file; ``address`` is the URL after redirects."""
     status = response.status
     if status == 404:
         return NotFoundError(f"{url} does not exist")
@@ -307,7 +310,7 @@ def _refusal(url: str, address: str, response: BaseHTTPResponse) -> Exception:
 
 
 def _wait(value: str) -> float | None:
-    """Seconds of a Retry-After header, a number or a date; None if it says neither."""
+    """Seconds in a Retry-After header, a number or a date; None if it is neither."""
     from urllib3 import Retry
     from urllib3.exceptions import InvalidHeader
 

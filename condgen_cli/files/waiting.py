@@ -1,4 +1,4 @@
-"""What a person is told when nothing happens for a while."""
+"""A message to the user when nothing happens for a while."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ from condgen_cli.terminal import console
 __all__ = ["Waiting"]
 
 PATIENCE = 2.0
-"""Seconds that pass in silence."""
+"""Seconds before the message."""
 
 
 class Waiting:
-    """A context that says once on stderr what is waited for, if that takes longer than ``PATIENCE``.
+    """A context that prints once on stderr what is being waited for, if that takes longer than ``PATIENCE``.
 
-    It may be entered again and again, one time after the other.
+    It may be entered repeatedly, but not nested.
 
     Args:
-        what: follows the words "waiting for".
+        what: text after "waiting for".
     """
 
     def __init__(self, what: str) -> None:
         self._what = what
-        self._told = False
+        self._shown = False
         self._timer: threading.Timer | None = None
 
     def __enter__(self) -> Waiting:
-        if not self._told:
+        if not self._shown:
             self._timer = threading.Timer(PATIENCE, self._tell)
             self._timer.daemon = True
             self._timer.start()
@@ -39,5 +39,5 @@ class Waiting:
             self._timer.cancel()
 
     def _tell(self) -> None:
-        self._told = True
+        self._shown = True
         console.info(f"waiting for {self._what} …")

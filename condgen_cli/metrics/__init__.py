@@ -1,6 +1,6 @@
-"""Metrics: every score is a function of sums of per-item statistics.
+"""Metrics: each score is a function of per-item statistics, summed over the items.
 
-So statistics of parts of a set add up to those of the whole, and a bootstrap is one matrix product.
+So the statistics of parts of a set add up to those of the whole, and a bootstrap is one matrix product.
 """
 
 from __future__ import annotations
@@ -20,20 +20,19 @@ __all__ = ["Metric"]
 
 
 class Metric(ABC):
-    """A metric, or a family that shares its statistics: derive from it, set ``keys`` and ``signature``, implement
+    """A metric, or several that share their statistics. Derive from it, set ``keys`` and ``signature``, implement
     ``statistics`` and ``score``.
 
-    A score that no item bears on is not a number.
+    A score to which no item contributes is NaN.
 
     Attributes:
-        item_key: the key by which ``eval --worst`` ranks single items; empty: none of them means something for one item.
-        lower_is_better: whether a high value of ``item_key`` is bad.
-        reads_attention: whether ``Generation.attention`` is read; else it isn't kept.
-        reads_likelihood: whether ``Generation.reference_log_probs`` is read; else it isn't computed.
+        item_key: key of the score by which ``eval --worst`` ranks single items; empty: no score is meaningful for one item.
+        lower_is_better: whether lower values of ``item_key`` are better.
+        reads_attention: whether ``Generation.attention`` is read; otherwise it isn't kept.
+        reads_likelihood: whether ``Generation.reference_log_probs`` is read; otherwise it isn't computed.
         reads_output: whether ``Generation.output`` is read; if no metric reads it, nothing is decoded.
-        reads_blanks: whether words are what stands between blanks: the user is warned where a text has none.
-        words: a method ``(text: str) -> list[str]`` of metrics of words: what alignments take for the words of a text. None:
-            what stands between blanks.
+        reads_blanks: whether words are separated at white space; the user is then warned of texts that have none.
+        words: method ``(text: str) -> list[str]`` that splits a text into words for alignments; None: at white space.
     """
 
     item_key: str = ""
@@ -52,21 +51,21 @@ class Metric(ABC):
     @property
     @abstractmethod
     def signature(self) -> str:
-        """What makes the scores comparable, in sacreBLEU's manner: ``case:lc|tok:condgen-ptb-1|version:…``."""
+        """Settings that comparable scores share, in sacreBLEU's format: ``case:lc|tok:condgen-ptb-1|version:…``."""
 
     @abstractmethod
     def statistics(self, items: Sequence[Item], generations: Sequence[Generation]) -> NDArray[np.float64]:
-        """Sufficient statistics, (items, k), of outputs against the items' references."""
+        """Sufficient statistics (items, k) of the outputs and the items' references."""
 
     @abstractmethod
     def score(self, totals: NDArray[np.float64], n: int) -> Mapping[str, NDArray[np.float64]]:
-        """Scores by key, (...), from statistics summed over ``n`` items, (..., k)."""
+        """Scores (...) by key, from statistics (..., k) summed over ``n`` items."""
 
     def remarks(self, items: Sequence[Item], totals: NDArray[np.float64]) -> Mapping[str, str]:
-        """Why scores are no numbers, or say little: by key, a line in lower case that doesn't name the key.
+        """Reasons why scores are NaN or say little: by key, a line in lower case that doesn't name the key.
 
         Args:
-            items: at least one.
-            totals: (k,), their statistics summed.
+            items: the scored items, at least one.
+            totals: (k,) sums of their statistics.
         """
         return {}

@@ -1,4 +1,4 @@
-"""Edit alignments of words, drawn as NIST's sclite draws them."""
+"""Edit alignments of words, printed in the format of NIST's sclite."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ __all__ = ["Alignment", "Weights", "Words", "align", "closest_alignment", "total
 
 Pair = tuple[str | None, str | None]
 Words = Callable[[str], list[str]]
-"""What cuts a text into words."""
+"""A function that splits a text into words."""
 
 
 class Weights(StrEnum):
-    """What an error costs."""
+    """Costs of the errors in an alignment."""
 
     plain = "plain"
-    """1 each: Levenshtein's distance, as in WER."""
+    """1 for each error: Levenshtein distance, as in WER."""
     sclite = "sclite"
     """4 for a substitution, 3 for a deletion or an insertion."""
 
 
 @dataclass(frozen=True)
 class Alignment:
-    """Words of a reference set against words of a hypothesis: (word, None) was deleted, (None, word) inserted."""
+    """An alignment of the words of a reference and a hypothesis: (word, None) is a deletion, (None, word) an insertion."""
 
     pairs: tuple[Pair, ...]
 
@@ -53,7 +53,7 @@ class Alignment:
 
     @property
     def rate(self) -> float:
-        """Errors in percent of the reference's words, of 1 if it is empty."""
+        """Errors as a percentage of the reference's words, or of 1 if it is empty."""
         return 100 * (len(self.pairs) - self.correct) / max(len(self.pairs) - self.insertions, 1)
 
     def as_json(self) -> dict[str, object]:
@@ -63,8 +63,8 @@ class Alignment:
     def text(self, name: str) -> str:
         """Five lines: id, counts, reference, hypothesis, kinds of error.
 
-        Words in error are in capitals, or as they are where only these tell them apart; gaps are asterisks. Columns line up on
-        a terminal, whatever the script. Control characters are escaped.
+        Words in error are in capitals, or unchanged if they differ in case alone; gaps are asterisks. Columns line up on a
+        terminal in any script. Control characters are escaped.
         """
         counts = f"{self.correct} {self.substitutions} {self.deletions} {self.insertions}"
         columns = [_column(reference, hypothesis) for reference, hypothesis in self.pairs]
@@ -75,49 +75,45 @@ class Alignment:
 
 
 def _column(reference: str | None, hypothesis: str | None) -> tuple[str, str, str]:
-    """Cells of one width on a terminal."""
+    """The cells of a pair (reference, hypothesis, kind of error), of equal width on a terminal."""
     if reference == hypothesis:
-        word = _told(reference or "")
+        word = printable(reference or "")
         return word, word, " " * cell_len(word)
     kind = "I" if reference is None else "D" if hypothesis is None else "S"
     upper, lower = _error(reference, hypothesis)
     width = max(cell_len(upper or ""), cell_len(lower or ""))
-    return _padded(upper or "*" * width, width), _padded(lower or "*" * width, width), _padded(kind, width)
+    return _pad(upper or "*" * width, width), _pad(lower or "*" * width, width), _pad(kind, width)
 
 
 def _error(reference: str | None, hypothesis: str | None) -> tuple[str | None, str | None]:
-    """Words in error in capitals; as they are where they differ in capitals alone; as escapes where they look alike."""
-    for show in (_in_capitals, _told, _escaped):
+    """The words of an error: in capitals; unchanged if they differ in case alone; escaped if they still look alike."""
+    for show in (_in_capitals, printable, _escape):
         upper, lower = (None if word is None else show(word) for word in (reference, hypothesis))
-        seen = [_seen(word) for word in (upper, lower) if word is not None]
-        if all(seen) and len(set(seen)) == len(seen):
+        visible = [_visible(word) for word in (upper, lower) if word is not None]
+        if all(visible) and len(set(visible)) == len(visible):
             break
     return upper, lower
 
 
 def _in_capitals(word: str) -> str:
-    return _told(word.upper())
+    return printable(word.upper())
 
 
-def _escaped(word: str) -> str:
+def _escape(word: str) -> str:
     return word.encode("unicode_escape").decode()
 
 
-def _told(word: str) -> str:
-    return printable(word)
-
-
-def _seen(word: str) -> str:
-    """What a reader sees of a word: neither how accents are encoded, nor characters without width."""
+def _visible(word: str) -> str:
+    """A word in normal form NFC without invisible format characters, as a reader sees it."""
     return "".join(c for c in unicodedata.normalize("NFC", word) if unicodedata.category(c) != "Cf")
 
 
-def _padded(text: str, width: int) -> str:
+def _pad(text: str, width: int) -> str:
     return text + " " * (width - cell_len(text))
 
 
 def align(reference: str, hypothesis: str, weights: Weights = Weights.plain, split: Words = str.split) -> Alignment:
-    """The cheapest alignment of two texts, word by word; ``split`` gives the words of a text, which hold no blanks."""
+    """The alignment of two texts with the lowest cost; ``split`` splits a text into words without white space."""
     words, written = split(reference), split(hypothesis)
     pairs = _plain(words, written) if weights is Weights.plain else _sclite(words, written)
     return Alignment(tuple(pairs))
@@ -126,13 +122,15 @@ def align(reference: str, hypothesis: str, weights: Weights = Weights.plain, spl
 def closest_alignment(
     references: Iterable[str], hypothesis: str, weights: Weights = Weights.plain, split: Words = str.split
 ) -> Alignment:
-    """The alignment with the reference that gives the lowest error rate, the first of equals; with nothing if there is none."""
+    """The alignment with the lowest error rate among the references, the first of equals; without references, with an empty
+    one.
+    """
     found = (align(reference, hypothesis, weights, split) for reference in list(references) or [""])
     return min(found, key=lambda alignment: alignment.rate)
 
 
 def total_line(alignments: Sequence[Alignment], weights: Weights) -> str:
-    """Counts over all alignments, and the error rate that they give."""
+    """A line with the counts over all alignments and their error rate."""
     correct, substitutions, deletions, insertions = (
         sum(getattr(alignment, kind) for alignment in alignments)
         for kind in ("correct", "substitutions", "deletions", "insertions")

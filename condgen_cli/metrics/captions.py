@@ -1,4 +1,4 @@
-"""Caption metrics by coco-caption's own scorers (``pycocoevalcap``), on the tokens of ``caption_tokens``."""
+"""Caption metrics, computed by coco-caption's scorers (``pycocoevalcap``) on the tokens of ``caption_tokens``."""
 
 from __future__ import annotations
 
@@ -33,24 +33,24 @@ def _ngrams(text: str) -> frozenset[tuple[str, ...]]:
     return frozenset(tuple(words[start : start + size]) for size in sizes for start in range(len(words) - size + 1))
 
 
-@lru_cache(maxsize=1 << 16)  # every metric asks for the same texts
-def _tokenised(text: str) -> str:
+@lru_cache(maxsize=1 << 16)  # all metrics need the same texts
+def _tokenise(text: str) -> str:
     return " ".join(caption_tokens(text))
 
 
 def _pairs(items: Sequence[Item], generations: Sequence[Generation]) -> list[tuple[str, list[str]]]:
-    """(hypothesis, references) of each item, tokenised."""
+    """The tokenised (hypothesis, references) of each item."""
     return [
-        (_tokenised(generation.output), [_tokenised(reference) for reference in item.references])
+        (_tokenise(generation.output), [_tokenise(reference) for reference in item.references])
         for item, generation in zip(items, generations, strict=True)
     ]
 
 
 class CaptionBleu(Metric):
-    """Corpus BLEU with several references; the one closest in length, the shorter if two are, sets the brevity penalty.
+    """Corpus BLEU with several references; the brevity penalty uses the one closest in length, or the shorter of two.
 
-    Statistics: words of the hypothesis, words of the closest reference, matching n-grams of orders 1 to 4, all n-grams of
-    orders 1 to 4.
+    Statistics: numbers of words of the hypothesis, of words of the closest reference, of matching n-grams of orders 1 to 4, and
+    of n-grams of orders 1 to 4.
     """
 
     keys = ("bleu1", "bleu2", "bleu3", "bleu4")
@@ -68,7 +68,7 @@ class CaptionBleu(Metric):
         return np.array(rows, np.float64).reshape(-1, 2 + 2 * _ORDERS)
 
     def score(self, totals: NDArray[np.float64], n: int) -> dict[str, NDArray[np.float64]]:
-        small, tiny = 1e-9, 1e-15  # coco-caption's guards against division by zero: part of its figures
+        small, tiny = 1e-9, 1e-15  # coco-caption's guards against division by zero, which affect its scores
         length, reference_length = totals[..., 0], totals[..., 1]
         precision = (totals[..., 2 : 2 + _ORDERS] + tiny) / (totals[..., 2 + _ORDERS :] + small)
         ratio = (length + tiny) / (reference_length + small)
@@ -88,9 +88,9 @@ def _closest(length: int, reference_lengths: Sequence[int]) -> int:
 
 
 class Cider(Metric):
-    """CIDEr-D; an n-gram's document frequency is the number of the given items in whose references it occurs.
+    """CIDEr-D; the document frequency of an n-gram is the number of scored items with it in their references.
 
-    So an item's value depends on the set that it is scored in; resampling keeps the document frequencies of the whole set.
+    So the value of an item depends on the set that it is scored in; resampling keeps the document frequencies of the whole set.
     Statistics: the item's value.
     """
 
@@ -113,7 +113,7 @@ class Cider(Metric):
     def remarks(self, items: Sequence[Item], totals: NDArray[np.float64]) -> dict[str, str]:
         if not hold_text(items):
             return {"cider": NO_TEXT}
-        of_items = (frozenset().union(*map(_ngrams, map(_tokenised, item.references))) for item in items)
+        of_items = (frozenset().union(*map(_ngrams, map(_tokenise, item.references))) for item in items)
         first = next(of_items)
         if any(ngrams != first for ngrams in of_items):
             return {}
@@ -122,7 +122,7 @@ class Cider(Metric):
 
 
 class RougeL(Metric):
-    """ROUGE-L, the mean over items of the F-measure (beta 1.2) of the best precision and the best recall.
+    """ROUGE-L: the mean over items of the F-measure (beta 1.2) of the best precision and the best recall.
 
     Statistics: the item's F-measure.
     """

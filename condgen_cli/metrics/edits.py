@@ -1,4 +1,4 @@
-"""Word and character error rates by jiwer, and the alignments behind them."""
+"""Word and character error rates, computed by jiwer."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ _BLANKS = "space"
 Output = jiwer.WordOutput | jiwer.CharacterOutput
 
 
-def _spaced(text: str) -> str:
-    """A text whose words are divided by single spaces."""
+def _normalise_spaces(text: str) -> str:
+    """The text with single spaces between words."""
     return " ".join(text.split())
 
 
 def edit_counts(process: Callable[[str, str], Output], references: Sequence[str], hypothesis: str) -> list[int]:
-    """Substitutions, deletions, insertions and reference length against the reference with the lowest error rate.
+    """Substitutions, deletions, insertions and reference length for the reference with the lowest error rate.
 
-    The first of equals; without a reference the output is measured against nothing.
+    Of equal rates, the first reference counts. Without references, the reference is empty.
     """
-    outputs = [process(_spaced(reference), _spaced(hypothesis)) for reference in references or ("",)]
+    outputs = [process(_normalise_spaces(reference), _normalise_spaces(hypothesis)) for reference in references or ("",)]
     counts = [[o.substitutions, o.deletions, o.insertions, o.hits + o.substitutions + o.deletions] for o in outputs]
     return min(counts, key=lambda count: sum(count[:3]) / max(count[3], 1))
 
@@ -49,19 +49,19 @@ def _statistics(
 
 
 def _rate(totals: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Errors in percent of the reference's length, of 1 if it is empty."""
+    """Errors as a percentage of the reference's length, or of 1 if it is empty."""
     return 100 * totals[..., :3].sum(-1) / np.maximum(totals[..., 3], 1)
 
 
 class WordErrors(Metric):
-    """Word error rate: Levenshtein's distance in words, in percent of the words of the references.
+    """Word error rate: Levenshtein distance in words, as a percentage of the words of the references.
 
-    Words are divided by white space and compared as they are. Of several references the closest counts. Without words in the
-    references errors are counted in percent of one, as jiwer does.
-    Statistics: substitutions, deletions, insertions, words of the reference.
+    Words are separated at white space and compared unchanged. Of several references the closest counts. If the references have
+    no words, the rate is a percentage of one word, as in jiwer.
+    Statistics: numbers of substitutions, deletions, insertions, and words of the reference.
 
     Args:
-        tokenize: ``char`` takes every character that is no blank for a word; empty: blanks divide words.
+        tokenize: ``char``: every character but white space is a word; empty: words are separated at white space.
         language: unused.
     """
 
@@ -75,7 +75,7 @@ class WordErrors(Metric):
         self.reads_blanks = not tokenize
 
     def words(self, text: str) -> list[str]:
-        """What counts as the words of a text."""
+        """The words of a text."""
         return text.split() if self.reads_blanks else list("".join(text.split()))
 
     def statistics(self, items: Sequence[Item], generations: Sequence[Generation]) -> NDArray[np.float64]:
@@ -93,7 +93,7 @@ class WordErrors(Metric):
 
 
 class CharacterErrors(Metric):
-    """Character error rate, spaces between words included; statistics as those of ``WordErrors``, in characters."""
+    """Character error rate, including spaces between words; statistics as for ``WordErrors``, in characters."""
 
     keys = ("cer",)
     signature = _SIGNATURE.format(_BLANKS)

@@ -1,4 +1,4 @@
-"""Running a model over a data set and scoring what it writes."""
+"""Running a model over a data set and scoring its outputs."""
 
 from __future__ import annotations
 
@@ -21,26 +21,36 @@ if TYPE_CHECKING:
     from condgen_cli.running.decoding import Decoding
     from condgen_cli.running.runner import Runner
 
-__all__ = ["Comparison", "Evaluation", "aligned", "compared", "decoding_of", "evaluate", "records", "searches", "worst_rows"]
+__all__ = [
+    "Comparison",
+    "Evaluation",
+    "align_output",
+    "compare_evaluations",
+    "decoding_of",
+    "evaluate",
+    "records",
+    "searches",
+    "worst_rows",
+]
 
 
 _DRAWING = frozenset({"temperature", "top_k", "top_p"})
 _WITHOUT_EFFECT = {"beam": _DRAWING, "greedy": _DRAWING | {"beam", "nbest"}, "sample": frozenset({"beam", "nbest"})}
-"""Of the fields of ``Decoding``, by method."""
+"""Fields of ``Decoding`` that have no effect, by method."""
 
 
 @dataclass
 class Evaluation:
-    """What one model wrote for a data set. Conditions are not kept: a data set may be larger than memory.
+    """The outputs of a model for a data set. Conditions are not kept, since a data set may be larger than memory.
 
     Args:
-        name: of the model.
-        items: those that were done, without their conditions.
-        generations: the best one of each item.
+        name: name of the model.
+        items: items with an output, without their conditions.
+        generations: best generation of each item.
         failures: (source, error) of each item that failed.
-        seconds: of wall clock, from the first item read to the last output written.
-        statistics: (items, k), of the suite.
-        decoding: how the outputs were found, as ``decoding_of`` gives it.
+        seconds: wall-clock time from reading the first item to the last output.
+        statistics: (items, k) statistics of the suite.
+        decoding: decoding settings, as ``decoding_of`` returns them.
     """
 
     name: str
@@ -53,14 +63,14 @@ class Evaluation:
 
 
 def searches(runner: Runner, suite: Suite) -> bool:
-    """Whether outputs are searched or drawn for the suite: the model writes tokens, and a metric looks at them."""
+    """Whether outputs are decoded for the suite: the model writes tokens, and a metric reads the output."""
     from condgen_cli.model import SequenceModel
 
     return suite.reads_output and isinstance(runner.model, SequenceModel)
 
 
 def decoding_of(decoding: Decoding) -> dict[str, Any]:
-    """The settings of a search or of sampling that can change its best output, defaults included; of weights those above 0."""
+    """The settings of search or sampling that can change the best output, with defaults; scorer weights above 0 alone."""
     settings = asdict(decoding)
     settings["weights"] = {name: weight for name, weight in decoding.weights.items() if weight}
     return {name: value for name, value in settings.items() if name not in _WITHOUT_EFFECT[decoding.method]}
@@ -77,15 +87,19 @@ def evaluate(
     keep_attention: bool = False,
     advance: Callable[[float], None] = lambda amount: None,
 ) -> Evaluation:
-    """Run a model over items and compute the statistics of its outputs.
+    """Run a model over items and compute the metrics' statistics of its outputs.
 
     Args:
-        decoding: default: the model's own.
-        seed: of outputs that are drawn at random.
-        keep_attention: keep attention maps, for showing some of them later.
-        advance: called with 1 after each item.
+        runner: the model.
+        items: items with references.
+        suite: metrics to compute.
+        decoding: decoding settings; None: the model's defaults.
+        seed: seed of sampling.
+        batch_size: number of items decoded at once.
+        keep_attention: whether to keep attention maps, for showing some of them later.
+        advance: function that is called with 1 after each item.
     Raises:
-        InputError: if there are no items, none could be done, or one has no reference.
+        InputError: if there are no items, all failed, or one has no reference.
     """
     decoding = decoding or runner.decoding
     done = Evaluation(runner.name, decoding=decoding_of(decoding) if searches(runner, suite) else {})
@@ -118,7 +132,7 @@ def _nothing_done(done: Evaluation) -> InputError:
 
 @dataclass(frozen=True)
 class Comparison:
-    """A model against another: differences of its scores to the other's, over the ``n`` items that both did."""
+    """Differences of a model's scores to another's, over the ``n`` items that both have outputs for."""
 
     model: str
     against: str
@@ -130,11 +144,11 @@ class Comparison:
         return {"model": self.model, "against": self.against, "n": self.n, "metrics": metrics}
 
 
-def compared(suite: Suite, first: Evaluation, second: Evaluation, *, seed: int) -> Comparison:
-    """The second model against the first.
+def compare_evaluations(suite: Suite, first: Evaluation, second: Evaluation, *, seed: int) -> Comparison:
+    """Compare the second model with the first.
 
     Raises:
-        InputError: if no item was done by both.
+        InputError: if no item has outputs of both.
     """
     row_of = {item.id: row for row, item in enumerate(first.items)}
     common = [(row_of[item.id], row) for row, item in enumerate(second.items) if item.id in row_of]
@@ -148,28 +162,27 @@ def compared(suite: Suite, first: Evaluation, second: Evaluation, *, seed: int) 
 def _rows(suite: Suite, done: Evaluation, rows: Sequence[int]) -> Matrix:
     if list(rows) == list(range(len(done.items))):
         return done.statistics
-    # anew: a statistic may depend on the set, as CIDEr's does
+    # computed again: a statistic may depend on the set, as CIDEr's does
     return suite.statistics([done.items[row] for row in rows], [done.generations[row] for row in rows])
 
 
 def worst_rows(suite: Suite, evaluation: Evaluation, count: int) -> list[int]:
-    """The rows of the worst items, worst first, by ``suite.item_key``; those that it isn't defined for come last."""
+    """Indices of the ``count`` worst items by ``suite.item_key``, worst first; items without that score come last."""
     values = suite.score(evaluation.statistics, 1)[suite.item_key]
     order = np.argsort(-values if suite.lower_is_better else values, kind="stable")
     return [int(row) for row in order[:count]]
 
 
 def records(suite: Suite, evaluation: Evaluation) -> Iterator[dict[str, Any]]:
-    """Each item with its output, its references and its scores, those it would have as a set of its own; None for
-    those that it has none of."""
+    """Each item as JSON with its output, its references and its scores as a set of one item; None for undefined scores."""
     columns = suite.score(evaluation.statistics, 1)
     for row, (item, generation) in enumerate(zip(evaluation.items, evaluation.generations, strict=True)):
         metrics = {key: finite(float(values[row])) for key, values in columns.items()}
         texts = {"output": str(generation.output), "references": list(item.references)}
-        told = {"warnings": list(generation.warnings)} if generation.warnings else {}
-        yield {"model": evaluation.name, "id": item.id, **texts, "metrics": metrics, **told}
+        warnings = {"warnings": list(generation.warnings)} if generation.warnings else {}
+        yield {"model": evaluation.name, "id": item.id, **texts, "metrics": metrics, **warnings}
 
 
-def aligned(evaluation: Evaluation, row: int, weights: Weights, words: Words = str.split) -> Alignment:
-    """An output aligned with the closest of its references; ``words`` are what a text is cut into."""
+def align_output(evaluation: Evaluation, row: int, weights: Weights, words: Words = str.split) -> Alignment:
+    """Align an output with the closest of its references; ``words`` splits a text into words."""
     return closest_alignment(evaluation.items[row].references, str(evaluation.generations[row].output), weights, words)

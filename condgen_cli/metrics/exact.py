@@ -1,4 +1,4 @@
-"""Exact match."""
+"""Accuracy by exact match."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["Accuracy"]
 
 
 class Accuracy(Metric):
-    """Outputs that equal one of the references, white space aside. Statistics: 1 or 0."""
+    """Percentage of outputs that equal one of the references up to white space. Statistics: 1 or 0."""
 
     keys = ("accuracy", "error")
     signature = "case:mixed|tok:space"

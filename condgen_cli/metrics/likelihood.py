@@ -19,10 +19,12 @@ __all__ = ["Likelihood"]
 
 
 class Likelihood(Metric):
-    """Statistics: of an item's references together the negative log-likelihood in nats, tokens, characters, their number.
+    """Negative log-likelihood, bits per token and character, and perplexity.
 
-    ``nll_nats`` is a mean over references, ``bits_per_dim`` and ``perplexity`` are per token, the end token counted where the
-    model writes one, ``bits_per_char`` and ``nats_per_char`` per character of the reference.
+    ``nll_nats`` is a mean over references, ``bits_per_dim`` and ``perplexity`` are per token, including the end token if the
+    model has one, ``bits_per_char`` and ``nats_per_char`` are per character of the reference.
+
+    Statistics, summed over an item's references: negative log-likelihood in nats, tokens, characters, references.
     """
 
     keys = ("nll_nats", "bits_per_dim", "bits_per_char", "nats_per_char", "perplexity")
@@ -61,5 +63,5 @@ class Likelihood(Metric):
 
 
 def _exp(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    with np.errstate(over="ignore"):  # infinite, as is told
+    with np.errstate(over="ignore"):  # the result is infinity, which is reported
         return np.exp(values)

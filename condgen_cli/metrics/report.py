@@ -1,4 +1,4 @@
-"""Scores of one system on one set, with what makes them comparable."""
+"""Scores of one system on one set, with the settings that make them comparable."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ if TYPE_CHECKING:
 __all__ = ["UNDEFINED", "Report", "Setup", "difference_cells", "interval_cell", "interval_range", "report"]
 
 UNDEFINED = "–"
-"""What stands for a score that is no number."""
+"""Text in place of a score that is NaN or infinite."""
 
 
 @dataclass(frozen=True)
 class Setup:
-    """What a model was scored on, and how it wrote; everything that can change a score beside the metrics.
+    """The data and decoding settings of an evaluation: everything beside the metrics that can change a score.
 
     Args:
-        dataset, split: names.
-        options: of the data set, defaults written out.
-        limit: of the number of items; None: none.
-        decoding: of the model, as ``condgen_cli.metrics.evaluation.decoding_of`` gives it; empty: nothing was searched.
+        dataset, split: names of the data set and the split.
+        options: options of the data set, with defaults.
+        limit: maximum number of items; None: no limit.
+        decoding: settings from ``condgen_cli.metrics.evaluation.decoding_of``; empty: nothing was decoded.
     """
 
     dataset: str
@@ -44,7 +44,7 @@ class Setup:
 
     @property
     def samples(self) -> bool:
-        """Whether outputs were drawn at random."""
+        """Whether outputs were sampled."""
         return self.decoding.get("method") == "sample"
 
     def as_json(self) -> dict[str, Any]:
@@ -57,12 +57,12 @@ class Report:
 
     Args:
         n: number of items.
-        metrics: by key.
-        signature: what makes them comparable.
-        groups: the same of each part of the set: (n, metrics) by name, in natural order.
-        setup: of the model that was run; None: the outputs were given.
-        seed: of the intervals and of outputs that were drawn.
-        remarks: by key, why scores are no numbers or say little.
+        metrics: scores by key.
+        signature: settings that comparable scores share.
+        groups: (n, metrics) of each group of items by name, in natural order.
+        setup: data and decoding settings; None: the outputs were given.
+        seed: seed of the intervals and of sampling.
+        remarks: by key, reasons why scores are NaN or say little.
     """
 
     n: int
@@ -84,8 +84,8 @@ class Report:
         return document
 
     @property
-    def undefined(self) -> list[str]:
-        """Keys of the scores that are no numbers, or infinite."""
+    def undefined_keys(self) -> list[str]:
+        """Keys of the scores that are NaN or infinite."""
         return [key for key, interval in self.metrics.items() if not math.isfinite(interval.value)]
 
 
@@ -103,32 +103,34 @@ def report(
     resamples: int,
     setup: Setup | None = None,
 ) -> Report:
-    """Score a set and the groups that its items name.
+    """Score a set of items and its groups.
 
     Args:
-        suite: what computed ``statistics``.
-        items: at least one.
-        generations: of the items.
-        statistics: (items, k).
-        seed: of the bootstrap, and of the outputs that ``setup`` had drawn.
-        resamples: of the bootstrap; 0: no intervals.
-        setup: of the model that was run; None: the outputs were given.
+        suite: metrics that computed ``statistics``.
+        items: the items, at least one.
+        generations: generation of each item.
+        statistics: (items, k) statistics of the suite.
+        seed: seed of the bootstrap and of sampling.
+        resamples: number of bootstrap resamples; 0: no intervals.
+        setup: data and decoding settings; None: the outputs were given.
     """
 
-    def scored(rows: Matrix) -> dict[str, Interval]:
+    def score_rows(rows: Matrix) -> dict[str, Interval]:
         return intervals(suite.score, rows, seed=seed, resamples=resamples)
 
     rows_of: dict[str, list[int]] = {}
     for row, item in enumerate(items):
         if item.group:
             rows_of.setdefault(item.group, []).append(row)
-    groups = {group: (len(rows_of[group]), scored(statistics[rows_of[group]])) for group in sorted(rows_of, key=natural_key)}
+    groups = {
+        group: (len(rows_of[group]), score_rows(statistics[rows_of[group]])) for group in sorted(rows_of, key=natural_key)
+    }
     signature = _signature(suite, items, seed, resamples, setup)
     remarks = suite.remarks(items, generations, statistics)
     if resamples and len(items) == 1:
         alone = "the interval of 1 item has no width, whatever it is"
         remarks = {key: [*remarks.get(key, ()), alone] for key in suite.keys}
-    return Report(len(items), scored(statistics), signature, groups, setup, seed, remarks)
+    return Report(len(items), score_rows(statistics), signature, groups, setup, seed, remarks)
 
 
 def _signature(suite: Suite, items: Sequence[Item], seed: int, resamples: int, setup: Setup | None) -> str:
@@ -149,7 +151,7 @@ def _signature(suite: Suite, items: Sequence[Item], seed: int, resamples: int, s
 
 
 def _assignments(settings: Mapping[str, Any]) -> str:
-    """``name=value`` of each, between commas; what is nested has a dot between its names, and is sorted."""
+    """Settings as ``name=value``, separated by commas; nested settings are sorted and named ``outer.inner``."""
     flat: dict[str, Any] = {}
     for name, value in settings.items():
         flat |= {f"{name}.{key}": value[key] for key in sorted(value)} if isinstance(value, Mapping) else {name: value}
@@ -157,17 +159,17 @@ def _assignments(settings: Mapping[str, Any]) -> str:
 
 
 def _number(value: object) -> str:
-    """Numbers that are equal are written alike."""
+    """A value as text; equal integers and floats give the same text."""
     return f"{value:.17g}".removesuffix(".0") if isinstance(value, float) and value.is_integer() else str(value)
 
 
 def _plain(text: str) -> str:
-    """Text without what divides a signature."""
+    """Text with the separators of a signature percent-encoded."""
     return re.sub(r"[%|,=\s]", lambda match: "".join(f"%{byte:02X}" for byte in match[0].encode()), text)
 
 
 def _digest(items: Sequence[Item]) -> str:
-    """Eight characters that stand for the items and their references."""
+    """Eight hexadecimal digits of a hash over the items' ids and references."""
     sums = hashlib.sha256()
     for item in items:
         sums.update(json.dumps([item.id, *item.references]).encode())
@@ -175,9 +177,7 @@ def _digest(items: Sequence[Item]) -> str:
 
 
 def interval_cell(interval: Interval) -> str:
-    """A score and half the width of its interval, to the digits that this half supports: ``67.8 ±1.2``. A dash for a score
-    that no item bears on.
-    """
+    """A score with half the width of its interval, rounded by that width: ``67.8 ±1.2``; a dash for NaN and infinity."""
     if not math.isfinite(interval.value):
         return UNDEFINED
     half = _half(interval)
@@ -187,7 +187,7 @@ def interval_cell(interval: Interval) -> str:
 
 
 def interval_range(interval: Interval) -> str:
-    """The interval itself, ``[66.6, 69.0]``; nothing if there is none."""
+    """The interval, ``[66.6, 69.0]``; empty if there is none."""
     half = _half(interval)
     if half is None:
         return ""
@@ -212,5 +212,5 @@ def _half(interval: Interval) -> float | None:
 
 
 def _decimals(half: float) -> int:
-    """Two digits of ``half`` that aren't leading zeros, at most three decimals."""
+    """Number of decimals that show two significant digits of ``half``, at most three."""
     return 2 if half < 0.0005 else min(3, max(0, 1 - math.floor(math.log10(half))))

@@ -1,4 +1,4 @@
-"""Bootstrap intervals and paired tests, from sums of per-item statistics."""
+"""Bootstrap intervals and paired significance tests from per-item statistics."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 __all__ = ["RESAMPLES", "TRIALS", "Difference", "Interval", "compare", "finite", "intervals", "least_p"]
 
 RESAMPLES = 1000
-"""Bootstrap samples behind an interval."""
+"""Number of bootstrap resamples for an interval."""
 
 TRIALS = 10_000
-"""Random assignments behind a p-value."""
+"""Number of random assignments for a p-value."""
 
-_BLOCK = 1 << 22  # numbers drawn at a time: 32 MiB
+_BLOCK = 1 << 22  # random numbers drawn at a time: 32 MiB
 _PERCENTILES = (2.5, 97.5)
 
 Matrix = NDArray[np.float64]
@@ -27,9 +27,9 @@ Score = Callable[[Matrix, int], Mapping[str, Matrix]]
 
 @dataclass(frozen=True)
 class Interval:
-    """A score with the 95 % interval that the choice of items leaves it; None where none was asked for.
+    """A score with its 95 % interval over resampled items; ``low`` and ``high`` are None if no interval was requested.
 
-    A score that no item bears on is not a number; in JSON it is null, as is one that is infinite.
+    A score to which no item contributes is NaN. NaN and infinity are null in JSON.
     """
 
     value: float
@@ -43,7 +43,7 @@ class Interval:
 
 @dataclass(frozen=True)
 class Difference(Interval):
-    """Score of the second system less that of the first on the same items, and the p-value of no difference."""
+    """The second system's score minus the first's on the same items, and the p-value of no difference."""
 
     p: float = 1.0
 
@@ -52,7 +52,7 @@ class Difference(Interval):
 
 
 def finite(number: float | None) -> float | None:
-    """The number; None where JSON has none for it."""
+    """The number; None for NaN and infinity, which JSON can't represent."""
     return number if number is not None and math.isfinite(number) else None
 
 
@@ -61,15 +61,15 @@ def intervals(score: Score, statistics: Matrix, *, seed: int, resamples: int = R
 
     Args:
         score: ``Metric.score``.
-        statistics: (items, k), at least one item.
-        seed: of the resampling.
-        resamples: how many; 0: no intervals.
+        statistics: (items, k) statistics of at least one item.
+        seed: seed of the resampling.
+        resamples: number of resamples; 0: no intervals.
     """
     n = len(statistics)
     values = score(statistics.sum(0), n)
     if not resamples:
         return {key: Interval(float(value)) for key, value in values.items()}
-    bounds = _bounds(score(_resampled(statistics, seed, resamples), n))
+    bounds = _bounds(score(_resample(statistics, seed, resamples), n))
     return {key: Interval(float(value), *bounds[key]) for key, value in values.items()}
 
 
@@ -78,33 +78,36 @@ def compare(
 ) -> dict[str, Difference]:
     """Paired comparison of two systems on the same items.
 
-    The interval is the bootstrap's: both are scored on the same resampled items. The p-value is that of approximate
-    randomisation (Noreen 1989): how often a difference at least as large arises if, item by item, a coin decides which of
-    the two outputs is whose.
+    The interval is a bootstrap interval, with both systems scored on the same resampled items. The p-value is that of
+    approximate randomisation (Noreen 1989): the share of random swaps of the two outputs, item by item, that give a
+    difference at least as large.
 
     Args:
         score: ``Metric.score``.
-        first, second: (items, k), the same items in the same order.
+        first, second: (items, k) statistics of the same items in the same order.
+        seed: seed of resampling and randomisation.
+        resamples: number of bootstrap resamples.
+        trials: number of random assignments.
     """
     n = len(first)
     values = _less(score(second.sum(0), n), score(first.sum(0), n))
-    resampled = _less(score(_resampled(second, seed, resamples), n), score(_resampled(first, seed, resamples), n))
+    resampled = _less(score(_resample(second, seed, resamples), n), score(_resample(first, seed, resamples), n))
     bounds = _bounds(resampled)
 
-    change = _swapped(second - first, seed, trials)
+    change = _swap_at_random(second - first, seed, trials)
     random = _less(score(second.sum(0) - change, n), score(first.sum(0) + change, n))
-    # rounding must not make a difference smaller than itself
+    # rounding errors must not make an equal difference smaller
     p = {key: _share(np.abs(random[key]), abs(float(value)) - 1e-9) for key, value in values.items()}
     return {key: Difference(float(value), *bounds[key], p[key]) for key, value in values.items()}
 
 
 def least_p(n: int) -> float:
-    """The least p-value that so many items can give: half of all assignments mirror the other half."""
+    """The smallest p-value that ``n`` items can give: half of all assignments mirror the other half."""
     return float(2.0 ** (1 - n))
 
 
 def _share(values: Matrix, least: float) -> float:
-    """The share of values that reach ``least``, itself among them; undefined ones don't count."""
+    """The share of values of at least ``least``, with the observed value counted among them; NaN is left out."""
     if math.isnan(least):
         return math.nan
     return float(((values >= least).sum() + 1) / (len(values) - np.isnan(values).sum() + 1))
@@ -116,7 +119,7 @@ def _less(minuend: Mapping[str, Matrix], subtrahend: Mapping[str, Matrix]) -> di
 
 
 def _bounds(scores: Mapping[str, Matrix]) -> dict[str, tuple[float, float]]:
-    """Percentiles over the resamples that a score is a number for."""
+    """Percentiles over the resamples with a finite score."""
     bounds = {}
     for key, values in scores.items():
         defined = values[np.isfinite(values)]
@@ -125,8 +128,8 @@ def _bounds(scores: Mapping[str, Matrix]) -> dict[str, tuple[float, float]]:
     return bounds
 
 
-def _resampled(statistics: Matrix, seed: int, resamples: int) -> Matrix:
-    """Sums over items drawn with replacement, (resamples, k)."""
+def _resample(statistics: Matrix, seed: int, resamples: int) -> Matrix:
+    """Sums (resamples, k) of the statistics over items drawn with replacement."""
     generator = np.random.default_rng(seed)
     n = len(statistics)
 
@@ -137,8 +140,8 @@ def _resampled(statistics: Matrix, seed: int, resamples: int) -> Matrix:
     return np.concatenate([counts(rows) @ statistics for rows in _blocks(resamples, n)])
 
 
-def _swapped(difference: Matrix, seed: int, trials: int) -> Matrix:
-    """Sums of the rows that coins choose, (trials, k)."""
+def _swap_at_random(difference: Matrix, seed: int, trials: int) -> Matrix:
+    """Sums (trials, k) of the differences over random subsets of the items."""
     generator = np.random.default_rng(seed)
     n = len(difference)
     coins = (generator.integers(2, size=(rows, n)).astype(np.float64) for rows in _blocks(trials, n))
@@ -146,7 +149,7 @@ def _swapped(difference: Matrix, seed: int, trials: int) -> Matrix:
 
 
 def _blocks(rows: int, columns: int) -> Iterator[int]:
-    """Sizes of blocks of rows that fit in memory."""
+    """Sizes of blocks of rows that fit into memory."""
     size = max(1, _BLOCK // columns)
     for start in range(0, rows, size):
         yield min(size, rows - start)

@@ -1,4 +1,4 @@
-"""Several metrics as one."""
+"""Several metrics computed together."""
 
 from __future__ import annotations
 
@@ -22,22 +22,22 @@ __all__ = ["Suite", "build_suite", "dataset_suite", "remark_lines"]
 
 
 class Suite:
-    """Metrics side by side: their statistics are columns of one matrix, so that a resampling serves them all.
+    """Several metrics; their statistics are columns of one matrix, so that they share the resampling.
 
     Args:
-        metrics: the families.
-        keys: which of their scores to report, in order.
+        metrics: the metrics.
+        keys: keys of the scores to report, in order.
     """
 
     def __init__(self, metrics: Sequence[Metric], keys: Iterable[str]) -> None:
         self.metrics = tuple(metrics)
         self.keys = tuple(keys)
         self._columns: list[int] = []
-        self._told: set[str] = set()
+        self._warned: set[str] = set()
 
     @property
     def signature(self) -> str:
-        """The families' signatures; if they differ, each behind the keys it speaks of: ``bleu4[case:…]|wer[case:…]``."""
+        """The metrics' signature; if they differ, each with the keys that it applies to: ``bleu4[case:…]|wer[case:…]``."""
         keys_of: dict[str, list[str]] = {}
         for metric in self.metrics:
             keys_of.setdefault(metric.signature, []).extend(key for key in self.keys if key in metric.keys)
@@ -47,39 +47,39 @@ class Suite:
 
     @property
     def item_key(self) -> str:
-        """The score that ranks single items: the last reported that means something for one item, else the last."""
+        """Key of the score that ranks single items: the last that is meaningful for one item, or else the last."""
         item_keys = {metric.item_key for metric in self.metrics}
         return next((key for key in reversed(self.keys) if key in item_keys), self.keys[-1])
 
     @property
     def lower_is_better(self) -> bool:
-        """Whether a high value of ``item_key`` is bad."""
+        """Whether lower values of ``item_key`` are better."""
         metric = next(metric for metric in self.metrics if self.item_key in metric.keys)
         return metric.lower_is_better
 
     @property
     def reads_attention(self) -> bool:
-        """Whether a metric needs the generations' attention."""
+        """Whether a metric reads the generations' attention."""
         return any(metric.reads_attention for metric in self.metrics)
 
     @property
     def reads_likelihood(self) -> bool:
-        """Whether a metric needs the log-probabilities of references."""
+        """Whether a metric reads the log-probabilities of references."""
         return any(metric.reads_likelihood for metric in self.metrics)
 
     @property
     def reads_output(self) -> bool:
-        """Whether a metric looks at what is written; if none does, nothing need be."""
+        """Whether a metric reads the outputs; otherwise nothing need be decoded."""
         return any(metric.reads_output for metric in self.metrics)
 
     @property
     def words(self) -> Callable[[str], list[str]]:
-        """What alignments take for the words of a text: the word error rate's, or what stands between blanks."""
+        """The function that splits a text into words for alignments: that of the word error rate, or else at white space."""
         return next((metric.words for metric in self.metrics if metric.words is not None), str.split)
 
     @divert_stdout()
     def statistics(self, items: Sequence[Item], generations: Sequence[Generation]) -> NDArray[np.float64]:
-        """(items, k of all families).
+        """The statistics (items, k) of all metrics.
 
         Raises:
             InputError: if an item has no reference.
@@ -93,7 +93,7 @@ class Suite:
 
     @divert_stdout()
     def score(self, totals: NDArray[np.float64], n: int) -> dict[str, NDArray[np.float64]]:
-        """Scores by key; to be called after ``statistics``, which learns the families' numbers of columns."""
+        """Scores by key; call it after ``statistics``, which records the metrics' numbers of columns."""
         scores: dict[str, NDArray[np.float64]] = {}
         parts = np.split(totals, np.cumsum(self._columns)[:-1], axis=-1)
         for metric, part in zip(self.metrics, parts, strict=True):
@@ -103,12 +103,12 @@ class Suite:
     def remarks(
         self, items: Sequence[Item], generations: Sequence[Generation], statistics: NDArray[np.float64]
     ) -> dict[str, list[str]]:
-        """Why scores are no numbers, or say little: by key, lines without it.
+        """Reasons why scores are NaN, infinite or say little: lines by key, without the key.
 
         Args:
-            items: at least one.
-            generations: of the items.
-            statistics: what ``statistics`` gives for both.
+            items: the items, at least one.
+            generations: generation of each item.
+            statistics: result of ``statistics`` for them.
         """
         found: dict[str, list[str]] = {}
         totals = np.split(statistics.sum(0), np.cumsum(self._columns)[:-1])
@@ -141,15 +141,15 @@ class Suite:
     def new_warnings(
         self, items: Sequence[Item], generations: Sequence[Generation], statistics: NDArray[np.float64]
     ) -> list[str]:
-        """``remarks`` as lines, without those that were given before."""
+        """``remarks`` as lines, without those that an earlier call returned."""
         lines = remark_lines(self.remarks(items, generations, statistics))
-        new = [line for line in lines if line not in self._told]
-        self._told.update(new)
+        new = [line for line in lines if line not in self._warned]
+        self._warned.update(new)
         return new
 
 
 def remark_lines(remarks: Mapping[str, Iterable[str]]) -> list[str]:
-    """Lines that begin with the keys that they speak of; keys of the same remark share one."""
+    """Lines that begin with the keys that they apply to; keys with the same remark share a line."""
     keys_of: dict[str, list[str]] = {}
     for key, lines in remarks.items():
         for remark in lines:
@@ -159,15 +159,17 @@ def remark_lines(remarks: Mapping[str, Iterable[str]]) -> list[str]:
 
 @divert_stdout()
 def build_suite(keys: Sequence[str], specs: Mapping[str, MetricSpec], *, tokenize: str = "", language: str = "") -> Suite:
-    """The metrics that ``keys`` name; ``specs`` by key, as in ``condgen_cli.registry.plugins.manager().metrics``.
+    """Build metrics by key.
 
     Args:
-        tokenize: what cuts texts into words, for the metrics that may be told; empty: each metric's own, by the language.
-        language: of the references, such as ``zh``; empty: unknown.
+        keys: keys of the scores.
+        specs: specs by key, such as ``condgen_cli.registry.plugins.manager().metrics``.
+        tokenize: name of the tokenizer, for the metrics that have a choice; empty: each metric's default for the language.
+        language: language code of the references, such as ``zh``; empty: unknown.
     Raises:
-        NotFoundError: if there is no such metric or tokenizer; near names are offered.
-        UsageError: if no metric can be told ``tokenize``.
-        PluginError: if a plugin builds what is no metric.
+        NotFoundError: if there is no such metric or tokenizer; the hint suggests similar names.
+        UsageError: if no metric supports ``tokenize``.
+        PluginError: if a plugin builds something other than a metric.
     """
     keys = tuple(dict.fromkeys(keys))
     chosen = dict.fromkeys(look_up(specs, "metric", key) for key in keys)
@@ -177,27 +179,27 @@ def build_suite(keys: Sequence[str], specs: Mapping[str, MetricSpec], *, tokeniz
             takes = [f"{spec.keys[0]} takes {', '.join(spec.tokenizers)}" for spec in chosen if spec.tokenizers]
             raise UsageError(f"--tokenize {tokenize} has no effect on {', '.join(keys)}", "; ".join(takes) or None)
 
-    def built(spec: MetricSpec) -> Metric:
+    def build_metric(spec: MetricSpec) -> Metric:
         build = resolve(spec.build)
         own = tokenize if tokenize in spec.tokenizers else ""
         metric = build(tokenize=own, language=language) if spec.tokenizers else build()
         if isinstance(metric, Metric):
             return metric
         raise PluginError(
-            f"the plugin of {spec.keys[0]!r} builds an instance of {type(metric).__name__}, which is no Metric",
+            f"the plugin of {spec.keys[0]!r} builds an instance of {type(metric).__name__}, which is not a Metric",
             f"as of API 2, class {type(metric).__name__} derives from condgen_cli.metrics.Metric",
         )
 
-    return Suite([built(spec) for spec in chosen], keys)
+    return Suite([build_metric(spec) for spec in chosen], keys)
 
 
 def dataset_suite(spec: DatasetSpec, options: Mapping[str, str], *, tokenize: str = "", keys: Sequence[str] = ()) -> Suite:
-    """The metrics of a data set, or of its task if it has none of its own, for the language of its references.
+    """Build the metrics of a data set, or else of its task, for the language of its references.
 
     Args:
-        options: of the data set, those that were given.
+        options: options of the data set, without defaults.
         tokenize: as in ``build_suite``.
-        keys: other metrics.
+        keys: keys of other metrics to build instead; empty: those of the data set.
     Raises:
         NotFoundError, UsageError: as ``build_suite``.
     """

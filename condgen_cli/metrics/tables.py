@@ -1,4 +1,4 @@
-"""Reports as the columns and rows of tables."""
+"""Reports as tables, given as columns and rows."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ Table = tuple[list[str], list[list[str]]]
 def scores(
     keys: Sequence[str], evaluations: Sequence[Evaluation], reports: Sequence[Report], references: Iterable[Reference]
 ) -> Table:
-    """A row for each model, then one for each system that others report on, with its note."""
+    """A row for each model, then one for each published system with its note."""
     ours = [
         [evaluation.name, *(interval_cell(report.metrics[key]) for key in keys), str(report.n), f"{evaluation.seconds:.1f}", ""]
         for evaluation, report in zip(evaluations, reports, strict=True)
     ]
-    published = _published(keys, references)
+    published = _published_rows(keys, references)
     columns = ["model", *keys, "n", "seconds", "note"]
     if not published:
         return columns[:-1], [row[:-1] for row in ours]
@@ -34,8 +34,8 @@ def scores(
     return columns, [["ours:", *blank], *ours, ["published:", *blank], *published]
 
 
-def _published(keys: Sequence[str], references: Iterable[Reference]) -> list[list[str]]:
-    """One row a system and note; values as their authors print them."""
+def _published_rows(keys: Sequence[str], references: Iterable[Reference]) -> list[list[str]]:
+    """A row for each published system and note, with the values as their authors print them."""
     values: dict[tuple[str, str], dict[str, float]] = {}
     for reference in references:
         if reference.metric in keys and not reference.group:
@@ -50,13 +50,14 @@ def _published(keys: Sequence[str], references: Iterable[Reference]) -> list[lis
 def groups(
     keys: Sequence[str], report: Report, passing: Mapping[str, float] | None = None, references: Iterable[Reference] = ()
 ) -> Table:
-    """A row for each part of the set.
+    """A row for each group of items.
 
     Args:
-        keys: of the scores.
-        report: has the groups.
-        passing: scores beyond which a part has failed, which is marked; a last row has the parts' mean and counts the failed.
-        references: what others report on single parts: a column for each system and score.
+        keys: keys of the scores.
+        report: report with the groups.
+        passing: highest scores by key with which a group passes; the others are marked as failed, and a last row has the means
+            and the number of failures.
+        references: published scores of groups; each system and score has a column.
     """
     passing = {key: bound for key, bound in (passing or {}).items() if key in keys}
     published: dict[str, dict[str, float]] = {}
@@ -82,13 +83,13 @@ def groups(
 
 
 def _mean(values: Iterable[float]) -> str:
-    """Of those that are numbers; nothing if there are none."""
+    """The mean of the values that are not NaN; empty if there are none."""
     numbers = [value for value in values if not math.isnan(value)]
     return f"{math.fsum(numbers) / len(numbers):.2f}" if numbers else ""
 
 
 def comparisons(keys: Sequence[str], compared: Iterable[Comparison]) -> Table:
-    """A row for each score of each model: difference to the first model, its interval, the p-value."""
+    """A row for each score of each model: difference to the first model, interval, p-value."""
     rows = [[c.model, *row] for c in compared for row in _difference_rows(keys, c.differences)]
     return ["model", *_DIFFERENCE], rows
 

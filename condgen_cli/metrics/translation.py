@@ -1,4 +1,4 @@
-"""Translation metrics by sacreBLEU, with its signature."""
+"""Translation metrics, computed by sacreBLEU."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ __all__ = ["SacreBleu", "bleu", "chrf"]
 
 
 class SacreBleu(Metric):
-    """A metric of sacreBLEU through the two methods that its own significance tests use.
+    """A metric of sacreBLEU, by means of the two methods that its significance tests use.
 
-    Statistics: as sacreBLEU's. Output and references are detokenised text; sacreBLEU tokenises.
+    Statistics: those of sacreBLEU. Outputs and references are detokenised texts, which sacreBLEU tokenises.
 
     Args:
-        key: of the score.
-        metric: sacreBLEU's.
-        item_key: the key, if it means something for one item.
-        reads_blanks: whether words are what stands between blanks.
-        notes: remarks that hold whatever is scored.
+        key: key of the score.
+        metric: metric object of sacreBLEU.
+        item_key: the key, if the score is meaningful for one item.
+        reads_blanks: whether words are separated at white space.
+        notes: remarks that apply to any texts.
     """
 
     keys: tuple[str, ...] = ()
@@ -46,7 +46,7 @@ class SacreBleu(Metric):
 
     @property
     def signature(self) -> str:
-        # sacreBLEU counts references when it scores; a report's signature counts them for all metrics
+        # sacreBLEU adds the number of references; a report's signature gives it for all metrics
         self._metric.num_refs = 1
         return str(self._metric.get_signature()).removeprefix("nrefs:1|")
 
@@ -58,16 +58,16 @@ class SacreBleu(Metric):
     def _statistics(self, outputs: Sequence[str], references: Sequence[Sequence[str]]) -> list[list[int]]:
         most = max(map(len, references))
         streams = [[row[index] if index < len(row) else None for row in references] for index in range(most)]
-        # None stands for a reference that an item lacks: documented, though not in the annotation
+        # None marks a missing reference: documented, though not in the type annotation
         return self._metric._extract_corpus_statistics(outputs, streams)  # type: ignore[arg-type]
 
     def remarks(self, items: Sequence[Item], totals: NDArray[np.float64]) -> dict[str, str]:
-        told = list(self._notes)
+        remarks = list(self._notes)
         if not hold_text(items):
-            told.append(NO_TEXT)
+            remarks.append(NO_TEXT)
         elif isinstance(self._metric, BLEU) and not totals[-1]:
-            told.append(f"it is 0, as no output has {self._metric.max_ngram_order} words")
-        return {self.keys[0]: "; ".join(told)} if told else {}
+            remarks.append(f"it is 0, as no output has {self._metric.max_ngram_order} words")
+        return {self.keys[0]: "; ".join(remarks)} if remarks else {}
 
     def score(self, totals: NDArray[np.float64], n: int) -> dict[str, NDArray[np.float64]]:
         rows = totals.reshape(-1, totals.shape[-1]).round().astype(int)
@@ -76,13 +76,13 @@ class SacreBleu(Metric):
 
 
 def bleu(tokenize: str = "", language: str = "") -> SacreBleu:
-    """BLEU.
+    """Build BLEU.
 
     Args:
-        tokenize: one of ``condgen_cli.metrics.words.TOKENIZERS``; empty: the best for the language that is installed.
-        language: of the references; empty: unknown.
+        tokenize: one of ``condgen_cli.metrics.words.TOKENIZERS``; empty: the best installed one for the language.
+        language: language code of the references; empty: unknown.
     Raises:
-        NotFoundError: if the tokenizer that is named isn't installed.
+        NotFoundError: if ``tokenize`` names a tokenizer that isn't installed.
     """
     notes: tuple[str, ...] = ()
     if not tokenize:
@@ -93,7 +93,7 @@ def bleu(tokenize: str = "", language: str = "") -> SacreBleu:
             notes = (f"computed with {tokenize}, since {missing.message}: {missing.hint}",)
     elif not is_installed(tokenize):
         raise missing_tokenizer(tokenize)
-    # force: the user who scores tokenised text has been told by the signature
+    # force: no warning of tokenised texts; the signature names the tokenizer
     metric = BLEU(force=True, tokenize=tokenize)
     return SacreBleu("bleu", metric, reads_blanks=tokenize in ("13a", "intl", "none"), notes=notes)
 

@@ -1,4 +1,4 @@
-"""How metrics cut texts into words: sacreBLEU's tokenizers by name, the one that suits a language, and texts without blanks."""
+"""Tokenizers of metrics: sacreBLEU's by name, the best for a language, and for texts without spaces between words."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ __all__ = [
 ]
 
 TOKENIZERS = ("13a", "intl", "zh", "char", "none", "ja-mecab", "ko-mecab", "flores101", "flores200")
-"""Of sacreBLEU."""
+"""Names of sacreBLEU's tokenizers."""
 
 _PACKAGES = {
     "ja-mecab": (("MeCab", "ipadic"), "sacrebleu[ja]"),
@@ -32,7 +32,7 @@ _PACKAGES = {
     "flores101": (("sentencepiece",), "sentencepiece"),
     "flores200": (("sentencepiece",), "sentencepiece"),
 }
-"""What a tokenizer imports, and what pip installs it as."""
+"""Modules that a tokenizer imports, and the pip requirement that installs them."""
 
 _CODES = {"cmn": "zh", "zho": "zh", "chi": "zh", "yue": "zh", "wuu": "zh", "jpn": "ja", "kor": "ko"} | {
     "tha": "th",
@@ -64,30 +64,31 @@ _LETTER_UNSPACED = re.compile(_UNSPACED)
 _ADJACENT = re.compile(f"{_UNSPACED}(?={_UNSPACED})")
 _DIVIDED = re.compile(rf"{_UNSPACED}(?=\s+{_UNSPACED})")
 _FEW_BLANKS = 0.08
-"""Between letters of such scripts: text cut into words has three times as many blanks, Thai's phrases fewer."""
+"""Share of adjacent letters of such scripts with a blank between them: text that was split into words has three times as
+much, Thai with blanks between phrases has less."""
 
 
 NO_TEXT = "the references hold no text"
-"""A remark on scores."""
+"""Remark on scores without references."""
 
 
 def hold_text(items: Iterable[Item]) -> bool:
-    """Whether any reference of the items has more than blanks."""
+    """Whether any reference of the items is more than white space."""
     return any(reference.strip() for item in items for reference in item.references)
 
 
 def tokenizers_for(language: str) -> tuple[str, ...]:
-    """Those that suit a language, the best first; English's where nothing is known.
+    """Suitable tokenizers for a language, the best first; 13a for other languages.
 
     Args:
-        language: a code such as ``zh``, ``zh-TW`` or ``cmn``; empty: unknown.
+        language: language code such as ``zh``, ``zh-TW`` or ``cmn``; empty: unknown.
     """
     code = re.split("[-_]", language.strip().lower())[0]
     return _TOKENIZERS_FOR.get(_CODES.get(code, code), _DEFAULT)
 
 
 def is_installed(name: str) -> bool:
-    """Whether a tokenizer's packages are there, and what it reads: nothing is fetched."""
+    """Whether a tokenizer's packages and models are installed; nothing is downloaded."""
     from importlib.util import find_spec
 
     modules, _ = _PACKAGES.get(name, ((), ""))
@@ -95,7 +96,7 @@ def is_installed(name: str) -> bool:
 
 
 def missing_tokenizer(name: str) -> NotFoundError:
-    """What is told where ``is_installed`` is False; its hint is the command that helps."""
+    """The error for a tokenizer that isn't installed; its hint is the command that installs it."""
     from importlib.util import find_spec
 
     modules, package = _PACKAGES[name]
@@ -117,9 +118,9 @@ def _has_flores_model(name: str) -> bool:
 
 
 def lacks_blanks(texts: Iterable[str]) -> bool:
-    """Whether most of the letters are of scripts that write no blanks between words, and no blanks have been put there.
+    """Whether most letters are of scripts without blanks between words, and the texts haven't been split into words.
 
-    A text of Chinese that was cut into words has blanks; so has one cut into characters.
+    Chinese text that was split into words or characters has blanks.
     """
     letters = unspaced = adjacent = divided = 0
     for text in texts:
@@ -133,7 +134,7 @@ def lacks_blanks(texts: Iterable[str]) -> bool:
 
 
 def suitable_tokenizer(texts: Iterable[str]) -> str:
-    """The tokenizer for texts without blanks, by their script: kana tell Japanese from Chinese."""
+    """The tokenizer for texts without blanks, by their script; kana distinguish Japanese from Chinese."""
     counts = dict.fromkeys(_OF_SCRIPT, 0)
     for text in texts:
         for name, script in _OF_SCRIPT.items():

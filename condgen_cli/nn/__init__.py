@@ -1,4 +1,4 @@
-"""Layers that the plugins share: match functions, attention, recurrent layers, the recurrent decoder."""
+"""Layers that plugins share: match functions, attention, recurrent layers, the recurrent decoder."""
 
 from condgen_cli.nn.attention import Attention, LocationAttention, make_attention
 from condgen_cli.nn.cache import CACHE
@@ -16,7 +16,7 @@ from condgen_cli.nn.match import (
     ScaledDotMatch,
     match_function,
 )
-from condgen_cli.nn.recurrent import recurrent, run
+from condgen_cli.nn.recurrent import make_recurrent, run
 
 __all__ = [
     "CACHE",
@@ -39,8 +39,8 @@ __all__ = [
     "linear_cross_entropy",
     "make_attention",
     "make_embedding",
+    "make_recurrent",
     "match_function",
-    "recurrent",
     "run",
     "sampled_cross_entropy",
 ]

@@ -1,4 +1,4 @@
-"""Attention: match the query with every position, softmax, weighted sum."""
+"""Attention: match the query with every position, normalise the scores by softmax, sum the values with these weights."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ class Attention(nn.Module):
     """Soft attention over a memory (Bahdanau et al. 2015, eq. 5-6).
 
     Args:
-        match: the match function.
-        query_size: size of the decoder state z.
-        query_hidden: size of a further hidden layer that z passes before it is matched; 0 for none. If it is set, ``match``
-            must have been built for queries of this size.
+        match: match function.
+        query_size: size of the query, the decoder state z.
+        query_hidden: size of a hidden layer between z and the match function, which must have been built for queries of this
+            size; 0: no such layer.
     """
 
     def __init__(self, match: MatchFunction, query_size: int, query_hidden: int = 0) -> None:
@@ -25,24 +25,24 @@ class Attention(nn.Module):
         self.match = match
         self.query = nn.Sequential(nn.Linear(query_size, query_hidden), nn.Tanh()) if query_hidden else nn.Identity()
 
-    located = False
-    """Whether it reads the weights of the step before."""
+    location_aware = False
+    """Whether it reads the attention weights of the previous step."""
 
     def keys(self, values: Tensor) -> Tensor:
-        """The match function's keys (batch, positions, key_size), computed once for an input."""
+        """Keys (batch, positions, key_size) of values (batch, positions, value_size), computed once per input."""
         return self.match.keys(values)
 
     def forward(
         self, query: Tensor, values: Tensor, keys: Tensor, mask: Tensor | None = None, previous: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
-        """Read the memory.
+        """Attend to the memory.
 
         Args:
-            query: (rows, query_size), rows a multiple of batch and grouped by it.
-            values: (batch, positions, value_size).
-            keys: (batch, positions, key_size).
-            mask: (batch, positions), True where a position is real; a row without any real position reads zeros.
-            previous: (rows, positions) the weights of the step before; read if ``located``.
+            query: queries (rows, query_size); the number of rows is a multiple of batch, and rows are grouped by input.
+            values: values (batch, positions, value_size).
+            keys: keys (batch, positions, key_size).
+            mask: (batch, positions), False at padding; an input that is all padding gives a context of zeros. None: no padding.
+            previous: attention weights (rows, positions) of the previous step; only if ``location_aware``.
         Returns:
             context (rows, value_size) and weights (rows, positions).
         """
@@ -57,24 +57,23 @@ class Attention(nn.Module):
         return context.flatten(0, 1), weights.flatten(0, 1)
 
     def _scores(self, query: Tensor, keys: Tensor, previous: Tensor | None) -> Tensor:
-        """(batch, rows of each input, positions)."""
+        """Scores (batch, rows per input, positions)."""
         scores: Tensor = self.match(query, keys)
         return scores
 
 
 class LocationAttention(Attention):
-    """Attention that knows where it looked last: filters over the weights of the step before are added to the keys, so that
-    the additive match function gives Chorowski et al. 2015, eq. 8-9. It can go on from there and need not start again at a
-    sound that comes twice.
+    """Location-aware attention: convolutional features of the previous weights are added to the keys. With the additive match
+    function this is Chorowski et al. 2015, eq. 8-9. It tells apart repeated sounds by their position.
 
     Args:
-        match, query_size, query_hidden: as of ``Attention``.
-        key_size: of the match function's keys.
-        filters: their number.
-        reach: positions to either side that a filter sees.
+        match, query_size, query_hidden: see ``Attention``.
+        key_size: size of the match function's keys.
+        filters: number of convolutional filters.
+        reach: number of positions to either side that a filter covers.
     """
 
-    located = True
+    location_aware = True
 
     def __init__(
         self, match: MatchFunction, query_size: int, query_hidden: int, key_size: int, filters: int = 10, reach: int = 15
@@ -92,15 +91,22 @@ class LocationAttention(Attention):
 
 
 def make_attention(
-    match: str, query_size: int, value_size: int, match_size: int, query_hidden: int = 0, located: bool = False
+    match: str, query_size: int, value_size: int, match_size: int, query_hidden: int = 0, location_aware: bool = False
 ) -> Attention:
-    """Attention with a match function by name; ``located``: one that knows where it looked last.
+    """Build attention with a match function by name.
+
+    Args:
+        match: name of the match function.
+        query_size, query_hidden: see ``Attention``.
+        value_size: size of the memory's values.
+        match_size: size of the match function's hidden layer.
+        location_aware: whether to build ``LocationAttention``.
 
     Raises:
         NotFoundError, PluginError, UsageError: as ``match_function``.
     """
     function = match_function(match, query_hidden or query_size, value_size, match_size)
-    if not located:
+    if not location_aware:
         return Attention(function, query_size, query_hidden)
     key_size = function.keys(torch.zeros(1, 1, value_size)).shape[-1]
     return LocationAttention(function, query_size, query_hidden, key_size)

@@ -1,4 +1,4 @@
-"""The continuous cache: what was written before in a place like this one is likely again (Grave et al. 2017)."""
+"""The continuous cache: tokens that followed similar states earlier become more likely (Grave et al. 2017)."""
 
 from __future__ import annotations
 
@@ -21,47 +21,47 @@ class _Names(NamedTuple):
 
 
 CACHE = _Names()
-"""Names in ``Memory.auxiliary``: the output layer's vectors in earlier places (batch, positions, size), the tokens that were
-written there (batch, positions), and which positions are real (batch, positions)."""
+"""Names in ``Memory.auxiliary``: output vectors at earlier positions (batch, positions, size), the tokens written there
+(batch, positions), and the mask (batch, positions), False at padding."""
 SHARPNESS, SHARE = 0.15, 0.07
-"""At first: θ and the cache's share."""
+"""Initial values of θ and λ."""
 TINY = 1e-30
 
 
 class Cached(NamedTuple):
-    """What the cache says of the next token in each of n steps.
+    """The cache's distribution over the next token in each of n steps.
 
     Args:
-        tokens: (n, positions) that have been written.
-        shares: (n, positions) probability of each to be written again; what they leave of 1 is the vocabulary's.
+        tokens: (n, positions) ids of earlier tokens.
+        shares: (n, positions) probability that each of them is written again; the rest of 1 is the vocabulary's share.
     """
 
     tokens: Tensor
     shares: Tensor
 
     @property
-    def left(self) -> Tensor:
-        """(n,) logarithm of the vocabulary's share."""
+    def log_vocabulary_share(self) -> Tensor:
+        """Logarithm (n,) of the vocabulary's share."""
         return torch.log1p(-self.shares.sum(1).clamp(max=1 - 1e-6))
 
-    def mixed(self, logits: Tensor) -> Tensor:
-        """Log-probabilities (n, vocabulary) from the vocabulary's logits."""
+    def mix(self, logits: Tensor) -> Tensor:
+        """Log-probabilities (n, vocabulary_size) of the mixture, from the vocabulary's logits (n, vocabulary_size)."""
         cached = torch.zeros_like(logits).scatter_add(1, self.tokens, self.shares)
-        return torch.logaddexp(self.left.unsqueeze(1) + logits.log_softmax(1), cached.clamp(min=TINY).log())
+        return torch.logaddexp(self.log_vocabulary_share.unsqueeze(1) + logits.log_softmax(1), cached.clamp(min=TINY).log())
 
     def mixture(self, targets: Tensor) -> Mixture:
-        """The same for the loss of targets (n,)."""
+        """The mixture for the loss of targets (n,)."""
         cached = (self.shares * (self.tokens == targets.unsqueeze(1))).sum(1)
-        return Mixture(self.left, cached.clamp(min=TINY).log())
+        return Mixture(self.log_vocabulary_share, cached.clamp(min=TINY).log())
 
 
 class Cache(nn.Module):
     """p(w) = (1 - λ) · softmax + λ · Σ_i [w_i = w] exp(θ · o·o_i) / Σ_i exp(θ · o·o_i) (Grave et al. 2017, eq. 3-4).
 
-    o is the output layer's vector here, o_i that of an earlier place where w_i was written. θ is learned, and λ = σ(v·o + b).
+    o is the current output vector, o_i that of an earlier step that wrote w_i. θ is learned, and λ = σ(v·o + b).
 
     Args:
-        size: of the output layer's vector.
+        size: size of the output vector o.
     """
 
     def __init__(self, size: int) -> None:
@@ -72,7 +72,14 @@ class Cache(nn.Module):
         nn.init.constant_(self.gate.bias, math.log(SHARE / (1 - SHARE)))
 
     def forward(self, features: Tensor, kept: Tensor, count: int, memory: Memory) -> Cached:
-        """Of features (n, size), which stand at ``kept`` (n,) of ``count`` places, as many for each row of the memory."""
+        """The cache's distributions for output vectors.
+
+        Args:
+            features: output vectors (n, size).
+            kept: (n,) index of each among all ``count`` steps.
+            count: number of steps with padding, the same for each row of the memory.
+            memory: memory with the tensors that ``CACHE`` names.
+        """
         keys, tokens, mask = (memory.auxiliary[name] for name in CACHE)
         padded = features.new_zeros(count, features.shape[1]).index_copy(0, kept, features)
         scores = self.sharpness.exp() * (padded.view(len(keys), -1, features.shape[1]) @ keys.transpose(1, 2))

@@ -1,4 +1,4 @@
-"""The recurrent decoder: an LSTM or GRU that reads a memory at every step and writes one token."""
+"""The recurrent decoder: an LSTM or GRU that reads a memory and predicts one token in each step."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from condgen_cli.nn.attention import Attention
 from condgen_cli.nn.cache import CACHE, Cache, Cached
 from condgen_cli.nn.dropout import Dropout
 from condgen_cli.nn.loss import Candidates, linear_cross_entropy, sampled_cross_entropy
-from condgen_cli.nn.recurrent import GRU, LSTM, RecurrentState, StepwiseLinear, recurrent, run
+from condgen_cli.nn.recurrent import GRU, LSTM, RecurrentState, StepwiseLinear, make_recurrent, run
 
 __all__ = ["DecoderState", "RecurrentDecoder", "TeacherForced", "make_embedding"]
 
 
 class DecoderState(NamedTuple):
-    """State between two steps.
+    """State of the decoder between two steps.
 
     Args:
-        hidden, cell: of the LSTM, or hidden alone of the GRU, (rows, hidden_size).
-        fed: (rows, embedding_size), the output layer's last vector; None without input feeding.
-        attended: (rows, positions), the last attention weights; None unless attention is located.
+        hidden, cell: state of the recurrent layer, (rows, hidden_size); a GRU has no cell.
+        fed: last output vector (rows, embedding_size); None without input feeding.
+        attended: last attention weights (rows, positions); None unless attention is location-aware.
     """
 
     hidden: Tensor
@@ -41,14 +41,14 @@ class DecoderState(NamedTuple):
 
 
 class TeacherForced(NamedTuple):
-    """Output of teacher forcing over the n real steps of all rows.
+    """Output of teacher forcing for the n steps of all rows that are not padding.
 
     Args:
-        features: (n, embedding_size), for ``RecurrentDecoder.logits``.
-        kept: (n,) where each stands in the flattened (rows, steps) tokens.
-        weights: (n, positions) attention weights of each; None without attention.
-        attended: (rows, positions) attention weights summed over a row's steps; None without attention.
-        cached: what the cache says in each; None without a cache.
+        features: output vectors (n, embedding_size), for ``RecurrentDecoder.logits``.
+        kept: (n,) index of each step in the flattened (rows, steps) tokens.
+        weights: attention weights (n, positions); None without attention.
+        attended: attention weights (rows, positions) summed over the steps of a row; None without attention.
+        cached: distributions of the cache; None without a cache.
     """
 
     features: Tensor
@@ -59,12 +59,12 @@ class TeacherForced(NamedTuple):
 
 
 class _Products(NamedTuple):
-    """The linear layers of a step, each (rows, in) to (rows, out).
+    """The linear layers of a step, each from (rows, in) to (rows, out).
 
     Args:
-        from_memory: the recurrent layer's, for what it reads beside the token.
-        recur: the recurrent layer's, for its own state.
-        readout: the output layer's.
+        from_memory: recurrent layer's product for its inputs beside the token.
+        recur: recurrent layer's product for its own state.
+        readout: product of the output layer.
     """
 
     from_memory: Callable[[Tensor], Tensor]
@@ -73,36 +73,37 @@ class _Products(NamedTuple):
 
 
 class RecurrentDecoder(nn.Module):
-    """Decoder over a memory, with attention or with one fixed vector.
+    """Decoder over a memory, with attention or with a single vector.
 
-    Without attention the recurrent layer reads the embedded last token and ``memory.vector``. With it, the context is the
-    weighted sum of the memory's values
+    Without attention, the recurrent layer reads the embedding of the last token and ``memory.vector``. With attention, the
+    context is the weighted sum of the memory's values
 
     * for the state before the step, and the layer reads it (``attend="before"``; Bahdanau et al. 2015; Xu et al. 2015);
-    * or for the state after the step (``attend="after"``; Luong et al. 2015), so that in training all steps are run at once;
-      with ``input_feeding`` the layer also reads the output layer's last vector (section 3.3), and steps follow each other.
+    * or for the state after the step (``attend="after"``; Luong et al. 2015), so that in training all steps run at once;
+      with ``input_feeding`` the layer also reads the last output vector (section 3.3), and steps run one by one.
 
-    A deep output layer (Pascanu et al. 2014; Xu et al. 2015, eq. 7) combines the new state, the context and the last token;
-    its last matrix is the embedding's.
+    A deep output layer (Pascanu et al. 2014; Xu et al. 2015, eq. 7) combines the new state, the context and the last token into
+    an output vector; the output matrix is tied to the embedding.
 
     Args:
         vocabulary_size: number of tokens.
-        embedding_size: of a token, and of the output layer.
-        hidden_size: of the recurrent layer.
-        context_size: of the memory's values, or of the fixed vector.
-        attention: None for a fixed vector.
+        embedding_size: size of token embeddings and of output vectors.
+        hidden_size: size of the recurrent layer.
+        context_size: size of the memory's values, or of ``memory.vector`` without attention.
+        attention: attention over the memory; None: only ``memory.vector`` is read.
         attend, input_feeding: see above; with attention only.
-        gate: scale the context by β = σ(fᵀh) (Xu et al. 2015, section 4.2.1), h being the query; attention only.
-        feed: what becomes of the fixed vector. ``start``: the recurrent layer's state starts from it (Sutskever et al. 2014);
-            ``every``: so it does, and reads it at every step (Cho et al. 2014); ``first``: the layer reads it once, before any
+        gate: whether to scale the context by β = σ(fᵀh), where h is the query (Xu et al. 2015, section 4.2.1); with attention
+            only.
+        feed: use of ``memory.vector`` without attention. ``start``: initial state of the recurrent layer (Sutskever et al.
+            2014); ``every``: initial state and an input of every step (Cho et al. 2014); ``first``: an input before the first
             token (Vinyals et al. 2015).
-        dropout: on embeddings and on the output layer.
+        dropout: probability of dropout on embeddings and on the output layer.
         cell: ``lstm`` or ``gru``.
-        vector_size: with attention, size of ``memory.vector`` where the recurrent layer reads it too, at every step, beside
-            what it attends to; 0: the vector, of ``context_size``, is where its state starts from and no more.
-        cache: a memory may have what was written before, in ``auxiliary``; see ``Cache``.
+        vector_size: with attention, size of ``memory.vector`` if it is also an input of every step; 0: the vector, of
+            ``context_size``, only gives the initial state.
+        cache: whether to use a continuous cache, see ``Cache``; the memory may then hold its tensors in ``auxiliary``.
     Raises:
-        UsageError: if ``input_feeding`` is asked for where the context is read before the step.
+        UsageError: if ``input_feeding`` is set without ``attend="after"``.
     """
 
     def __init__(
@@ -136,7 +137,7 @@ class RecurrentDecoder(nn.Module):
         self.embedding = make_embedding(vocabulary_size, embedding_size)
         self.cell = cell
         read += embedding_size + self.vector_size
-        self.add_module(cell, recurrent(cell, read, hidden_size))  # so that weights are named by their cell
+        self.add_module(cell, make_recurrent(cell, read, hidden_size))  # the names of the weights contain that of the cell
         self.initial = None if feed == "first" else nn.Linear(self.vector_size or context_size, self.rnn.STATES * hidden_size)
         self.first = nn.Linear(context_size, embedding_size) if feed == "first" else None
         self.gate = nn.Linear(hidden_size, 1) if gate and attention is not None else None
@@ -152,7 +153,7 @@ class RecurrentDecoder(nn.Module):
         return layer
 
     def start(self, memory: Memory, rows_per_item: int = 1) -> DecoderState:
-        """The state before the first token, from ``memory.vector`` (batch, context_size)."""
+        """The state before the first token, from ``memory.vector`` (batch, context_size), with rows for each input."""
         vector = _vector(memory)
         zeros = vector.new_zeros(len(vector), self.rnn.hidden_size)
         if self.initial is not None:
@@ -163,12 +164,12 @@ class RecurrentDecoder(nn.Module):
             parts = self.rnn.advance(F.linear(self.first(vector), self.rnn.weight_ih_l0), self.rnn.recur(zeros), blank)
         fed = vector.new_zeros(len(vector), self.embedding_size) if self.input_feeding else None
         attended = None
-        if self.attention is not None and self.attention.located:
-            # everywhere alike
+        if self.attention is not None and self.attention.location_aware:
+            # uniform weights
             real = torch.ones_like(memory.values[:, :, 0]) if memory.mask is None else memory.mask.to(vector)
             attended = real / real.sum(1, keepdim=True).clamp(min=1)
         state = DecoderState(parts.hidden, parts.cell, fed, attended)
-        return _each(state, lambda part: part.repeat_interleave(rows_per_item, 0)) if rows_per_item > 1 else state
+        return _map_state(state, lambda part: part.repeat_interleave(rows_per_item, 0)) if rows_per_item > 1 else state
 
     def step(self, token: Tensor, state: DecoderState, memory: Memory) -> Step:
         """Read one token (rows,) and predict the next."""
@@ -184,7 +185,7 @@ class RecurrentDecoder(nn.Module):
             state = state._replace(fed=features)
         attention = {} if weights is None else {"attention": weights}
         extras = {} if beta is None else {"gate": beta.squeeze(1)}
-        cached = self._cached(features, torch.arange(len(token), device=token.device), len(token), memory)
+        cached = self._look_up_cache(features, torch.arange(len(token), device=token.device), len(token), memory)
         if cached is not None:
             extras |= {"cache": cached.shares.sum(1), "cache_shares": cached.shares}
         return Step(self.logits(features, cached), state, attention, extras)
@@ -193,29 +194,29 @@ class RecurrentDecoder(nn.Module):
         """Teacher forcing.
 
         Args:
-            memory: batch rows.
-            tokens: (rows, steps) inputs, rows a multiple of batch and grouped by it.
-            lengths: (rows,) real steps of each row, at least 1, on the CPU; None: all. Padding costs little if the rows of each
-                input come longest first: the steps that only some of them need are run for those alone.
+            memory: memory of batch inputs.
+            tokens: input tokens (rows, steps); the number of rows is a multiple of batch, and rows are grouped by input.
+            lengths: (rows,) number of steps of each row without padding, at least 1, on the CPU; None: no padding. Sorting the
+                rows of each input by decreasing length makes padding cheap, since shorter rows then drop out early.
         """
         rows, steps = tokens.shape
         if lengths is None:
             lengths = torch.full((rows,), steps)
-        fused = self.attention is None or (self.after and not self.input_feeding and not self.attention.located)
+        fused = self.attention is None or (self.after and not self.input_feeding and not self.attention.location_aware)
         forced = self._run_fused(memory, tokens, lengths) if fused else self._run_steps(memory, tokens, lengths)
-        return forced._replace(cached=self._cached(forced.features, forced.kept, rows * steps, memory))
+        return forced._replace(cached=self._look_up_cache(forced.features, forced.kept, rows * steps, memory))
 
     def logits(self, features: Tensor, cached: Cached | None = None) -> Tensor:
-        """(n, embedding_size) to (n, vocabulary_size); with ``cached`` they are log-probabilities, of both together."""
+        """Logits (n, vocabulary_size) of output vectors (n, embedding_size); with ``cached``, log-probabilities."""
         logits = F.linear(self.dropout(features), self.embedding.weight, self.bias)
-        return logits if cached is None else cached.mixed(logits)
+        return logits if cached is None else cached.mix(logits)
 
     def cross_entropy(
         self, forced: TeacherForced, targets: Tensor, label_smoothing: float = 0.0, candidates: Candidates | None = None
     ) -> Tensor:
-        """Mean per real token of the targets (rows, steps) of the inputs that ``forced`` was made from.
+        """Mean cross-entropy per target token (without padding) of targets (rows, steps), in nats.
 
-        With ``candidates`` it is estimated from these alone. With these, and with a cache, there is no smoothing.
+        ``candidates`` estimates it from a sample of the vocabulary. Label smoothing is not applied then, nor with a cache.
         """
         wanted = targets.flatten().index_select(0, forced.kept)
         output = self.dropout(forced.features), self.embedding.weight, self.bias, wanted
@@ -225,17 +226,17 @@ class RecurrentDecoder(nn.Module):
         return linear_cross_entropy(*output, 0.0 if mixture else label_smoothing, mixture)
 
     def embed(self, tokens: Tensor) -> Tensor:
-        """Tokens as the recurrent layer reads them, (..., embedding_size)."""
-        # the embedding is also the output matrix, so small; the recurrent layer wants inputs of unit size
+        """Embeddings (..., embedding_size) of tokens (...), scaled and with dropout, as the recurrent layer reads them."""
+        # the embedding is small, since it is also the output matrix; the recurrent layer needs inputs of unit variance
         return self.dropout(self.embedding(tokens) * self.embedding_size**0.5)
 
     def _input_weights(self) -> tuple[Tensor, ...]:
-        """The recurrent layer's input weights for the token, for what it reads beside it, and for the vector."""
+        """The recurrent layer's input weights for the token, for the context or fed output, and for the vector."""
         read = self.rnn.input_size - self.embedding_size - self.vector_size
         return self.rnn.input_weights(self.embedding_size, read, self.vector_size)
 
     def _from_vector(self, memory: Memory, rows: int) -> Tensor:
-        """The vector's part of the gates (rows, gates), the same at every step."""
+        """The vector's part of the gates (rows, gates), the same in every step."""
         vector = _vector(memory)
         gates = F.linear(vector, self._input_weights()[2])
         return gates.repeat_interleave(rows // len(vector), 0)
@@ -243,7 +244,7 @@ class RecurrentDecoder(nn.Module):
     def _advance(
         self, gates: Tensor, products: _Products, state: DecoderState, memory: Memory
     ) -> tuple[DecoderState, Tensor | None, Tensor | None, Tensor | None]:
-        """One step from the token's part of the gates: state (without ``fed``), context, attention weights, gate β."""
+        """Run one step, given the token's part of the gates: state (without ``fed``), context, attention weights, gate β."""
         if self.after:
             if state.fed is not None:
                 gates = gates + products.from_memory(state.fed)
@@ -260,7 +261,7 @@ class RecurrentDecoder(nn.Module):
     def _read(
         self, query: Tensor, memory: Memory, previous: Tensor | None = None
     ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
-        """Context (rows, context_size), weights (rows, positions), gate (rows, 1) for a query (rows, hidden_size)."""
+        """Context (rows, context_size), weights (rows, positions) and gate (rows, 1) for queries (rows, hidden_size)."""
         if self.attention is None:
             if not self.feeds_every_step:
                 return None, None, None
@@ -279,14 +280,14 @@ class RecurrentDecoder(nn.Module):
         inputs = hidden if context is None else torch.cat([hidden, context], -1)
         return (readout(self.dropout(inputs)) + embedded).tanh()
 
-    def _cached(self, features: Tensor, kept: Tensor, count: int, memory: Memory) -> Cached | None:
+    def _look_up_cache(self, features: Tensor, kept: Tensor, count: int, memory: Memory) -> Cached | None:
         if self.cache is None or CACHE.keys not in memory.auxiliary:
             return None
         cached: Cached = self.cache(features, kept, count, memory)
         return cached
 
     def _run_steps(self, memory: Memory, tokens: Tensor, lengths: Tensor) -> TeacherForced:
-        """What a step reads depends on the one before: one by one. What depends on tokens alone is one product."""
+        """Teacher forcing step by step, since each step reads the previous one; products of tokens are computed at once."""
         rows, steps = tokens.shape
         batch, per_item = len(memory), rows // len(memory)
         plan = _plan(lengths.view(batch, per_item), steps)
@@ -309,7 +310,7 @@ class RecurrentDecoder(nn.Module):
         features: list[Tensor] = []
         for read, gates in zip(torch.split(embedded, sizes), torch.split(from_inputs, sizes), strict=True):
             if len(gates) < len(state.hidden):
-                state = _each(state, partial(_first_rows, batch=batch, width=len(gates) // batch))
+                state = _map_state(state, partial(_first_rows, batch=batch, width=len(gates) // batch))
             state, context, attended, _ = self._advance(gates, products, state, memory)
             assert context is not None
             assert attended is not None
@@ -329,7 +330,7 @@ class RecurrentDecoder(nn.Module):
         return TeacherForced(self._features(states, found, reads, self.readout), kept, attended, summed)
 
     def _run_fused(self, memory: Memory, tokens: Tensor, lengths: Tensor) -> TeacherForced:
-        """Nothing that the recurrent layer reads depends on what it does: one fused run, and all steps attend at once."""
+        """Teacher forcing in one fused run, then attention for all steps at once: no input depends on earlier outputs."""
         rows, steps = tokens.shape
         embedded = self.embed(tokens)
         state = self.start(memory, rows // len(memory))
@@ -354,14 +355,14 @@ class RecurrentDecoder(nn.Module):
 
 
 def make_embedding(vocabulary_size: int, embedding_size: int) -> nn.Embedding:
-    """An embedding that may also be an output matrix: its rows have unit length on average."""
+    """An embedding that can be tied to the output matrix: its rows have about unit norm."""
     embedding = nn.Embedding(vocabulary_size, embedding_size)
     nn.init.normal_(embedding.weight, std=embedding_size**-0.5)
     return embedding
 
 
 def _vector(memory: Memory) -> Tensor:
-    """The vector of a memory.
+    """The vector (batch, size) of a memory.
 
     Raises:
         ValueError: if it has none.
@@ -371,21 +372,21 @@ def _vector(memory: Memory) -> Tensor:
     return memory.vector
 
 
-def _each(state: DecoderState, change: Callable[[Tensor], Tensor]) -> DecoderState:
+def _map_state(state: DecoderState, change: Callable[[Tensor], Tensor]) -> DecoderState:
     hidden, *others = state
     return DecoderState(change(hidden), *(None if part is None else change(part) for part in others))
 
 
 def _first_rows(part: Tensor, batch: int, width: int) -> Tensor:
-    """The first ``width`` rows of every item, (batch · rows, size) to (batch · width, size)."""
+    """The first ``width`` rows of every input: (batch · rows, size) to (batch · width, size)."""
     return part.view(batch, -1, part.shape[1])[:, :width].flatten(0, 1)
 
 
 def _plan(lengths: Tensor, steps: int) -> list[Tensor]:
-    """For each step what it reads, as indices into the flattened (rows, steps) tokens.
+    """For each step, the indices of its tokens in the flattened (rows, steps) tokens.
 
-    ``lengths`` is (batch, rows of each item). A step takes the same first rows of every item, as many as any item still needs,
-    so that rows stay grouped by item.
+    ``lengths`` is (batch, rows per input). A step covers the same number of first rows of every input, as many as any input
+    still needs, so that rows stay grouped by input.
     """
     batch, per_item = lengths.shape
     first = torch.arange(batch * per_item).view(batch, per_item) * steps

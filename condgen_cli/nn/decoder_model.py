@@ -1,4 +1,4 @@
-"""Models whose decoder is recurrent: what ``SequenceModel`` asks for of decoding, left to a ``RecurrentDecoder``."""
+"""Base class of sequence models with a ``RecurrentDecoder``."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ __all__ = ["DecoderModel"]
 
 
 class DecoderModel(SequenceModel):
-    """A sequence model that writes with ``decoder``: derive from it, make the decoder, implement ``collate`` and ``encode``.
+    """A sequence model with a recurrent decoder: derive from it, set ``decoder``, implement ``collate`` and ``encode``.
 
     Attributes:
-        decoder: reads the memories of ``encode``, which need a ``vector``.
+        decoder: decoder over the memories of ``encode``, which must have a ``vector``.
     """
 
     decoder: RecurrentDecoder
@@ -28,7 +28,7 @@ class DecoderModel(SequenceModel):
         return self.decoder.step(token, state, memory)
 
     def forward(self, memory: Memory, targets: Tensor) -> Tensor:
-        """Teacher-forced logits (rows, steps, vocabulary) for inputs (rows, steps)."""
+        """Logits (rows, steps, vocabulary_size) of input tokens (rows, steps) under teacher forcing."""
         forced = self.decoder(memory, targets)
         order = forced.kept.argsort()
         logits = self.decoder.logits(forced.features, forced.cached)

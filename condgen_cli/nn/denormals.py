@@ -1,4 +1,4 @@
-"""Numbers too small to be normal."""
+"""Denormal (subnormal) numbers."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from contextlib import contextmanager
 
 import torch
 
-__all__ = ["flushed_denormals"]
+__all__ = ["flush_denormals"]
 
 
 @contextmanager
-def flushed_denormals() -> Iterator[None]:
-    """Within it numbers too small to be normal, with which the CPU takes several times as long, are zeros."""
+def flush_denormals() -> Iterator[None]:
+    """Flush denormal numbers to zero within the block: a CPU takes several times as long for them."""
     torch.set_flush_denormal(True)
     try:
         yield

@@ -1,4 +1,4 @@
-"""Dropout whose random numbers are bytes."""
+"""Fast dropout on the CPU."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ __all__ = ["Dropout"]
 class Dropout(nn.Dropout):
     """Dropout (Srivastava et al. 2014).
 
-    On the CPU drawing random numbers is most of its work: there eight are drawn at once, and its probability is rounded to a
-    256th.
+    On the CPU most of the time goes into drawing random numbers, so eight 8-bit numbers are drawn at once, and the probability
+    is rounded to a multiple of 1/256.
     """
 
     def forward(self, inputs: Tensor) -> Tensor:

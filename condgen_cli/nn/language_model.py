@@ -1,4 +1,4 @@
-"""A recurrent language model (Mikolov et al. 2010; Zaremba et al. 2014), alone or as a judge of another model's hypotheses."""
+"""A recurrent language model (Mikolov et al. 2010; Zaremba et al. 2014), alone or as a scorer in another model's search."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ __all__ = ["LanguageModel", "LanguageModelScorer", "LanguageModelState"]
 
 
 class LanguageModelState(NamedTuple):
-    """(rows, layers, hidden_size) each."""
+    """State of the layers, (rows, layers, hidden_size) each."""
 
     hidden: Tensor
     cell: Tensor
 
 
 class LanguageModel(nn.Module):
-    """Layers of LSTM over embedded tokens.
+    """An LSTM over embedded tokens.
 
     Args:
         vocabulary_size: number of tokens.
-        embedding_size, hidden_size: of a token, and of each layer.
-        layers: their number.
-        dropout: on embeddings, between layers and on the output, never from step to step.
-        tied: the output matrix is the embedding's (Press and Wolf 2017), after a layer that maps to its size; otherwise it has
-            weights of its own for the last layer's outputs.
+        embedding_size, hidden_size: sizes of token embeddings and of each layer.
+        layers: number of layers.
+        dropout: probability of dropout on embeddings, between layers and on the output; there is none from step to step.
+        tied: whether the output matrix is tied to the embedding (Press and Wolf 2017), after a layer that maps to its size;
+            otherwise the output matrix has weights of its own.
     """
 
     def __init__(
@@ -59,9 +59,9 @@ class LanguageModel(nn.Module):
         return LanguageModelState(zeros, zeros)
 
     def forward(self, tokens: Tensor, state: LanguageModelState | None = None) -> tuple[Tensor, LanguageModelState]:
-        """Read tokens (rows, steps): features (rows, steps, size) for ``logits``, and the state after them.
+        """Features (rows, steps, size) of tokens (rows, steps), for ``logits``, and the state after them.
 
-        Their size is ``embedding_size``, or ``hidden_size`` if the output has weights of its own.
+        ``size`` is ``embedding_size``, or ``hidden_size`` if the output matrix is not tied.
         """
         state = self.start(len(tokens)) if state is None else state
         embedded = self.dropout(self.embedding(tokens) * self.scale)
@@ -72,20 +72,20 @@ class LanguageModel(nn.Module):
         return features, state
 
     def logits(self, features: Tensor) -> Tensor:
-        """(..., size) to (..., vocabulary_size)."""
+        """Logits (..., vocabulary_size) of features (..., size)."""
         return F.linear(features, self._matrix, self.bias)
 
     def cross_entropy(self, features: Tensor, targets: Tensor) -> Tensor:
-        """Mean of features (n, size) and targets (n,), in nats."""
+        """Mean cross-entropy of features (n, size) and targets (n,), in nats."""
         return linear_cross_entropy(features, self._matrix, self.bias, targets)
 
     def _run(self, inputs: Tensor, state: LanguageModelState) -> tuple[Tensor, LanguageModelState]:
-        """The layers over inputs (rows, steps, embedding_size): outputs (rows, steps, hidden_size) and the state after them."""
+        """Outputs (rows, steps, hidden_size) of inputs (rows, steps, embedding_size), and the state after them."""
         outputs, final = self.lstm(inputs, tuple(part.transpose(0, 1).contiguous() for part in state))
         return outputs, LanguageModelState(*(part.transpose(0, 1) for part in final))
 
     def _step(self, inputs: Tensor, state: LanguageModelState) -> tuple[Tensor, LanguageModelState]:
-        """The same for a single step: the fused run would pack its weights anew each time, which takes longer than the step."""
+        """As ``_run`` for a single step: a fused run would pack the weights each time, which takes longer than the step."""
         signal, hidden, cell = inputs.squeeze(1), [], []
         for layer in range(self.lstm.num_layers):
             weights = (getattr(self.lstm, f"{name}_l{layer}") for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"))
@@ -97,12 +97,12 @@ class LanguageModel(nn.Module):
 
     @property
     def _matrix(self) -> Tensor:
-        """The output's, (vocabulary_size, size)."""
+        """Output matrix (vocabulary_size, size)."""
         return self.embedding.weight if self.output is None else self.output.weight
 
 
 class LanguageModelScorer:
-    """Shallow fusion (Gulcehre et al. 2015): implements ``condgen_cli.running.decoding.Scorer``; it looks at no memory."""
+    """Shallow fusion (Gulcehre et al. 2015) as a ``condgen_cli.running.decoding.Scorer``; it ignores the memory."""
 
     def __init__(self, model: LanguageModel) -> None:
         self.model = model
@@ -111,6 +111,6 @@ class LanguageModelScorer:
         return self.model.start(len(memory) * rows_per_item)
 
     def score(self, token: Tensor, state: LanguageModelState, memory: Memory) -> tuple[Tensor, LanguageModelState]:
-        """Log-probabilities (rows, vocabulary) of the next token after ``token`` (rows,), and the next state."""
+        """Log-probabilities (rows, vocabulary_size) of the token that follows ``token`` (rows,), and the next state."""
         features, state = self.model(token.unsqueeze(1), state)
         return self.model.logits(features.squeeze(1)).log_softmax(-1), state

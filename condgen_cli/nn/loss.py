@@ -1,4 +1,4 @@
-"""Cross-entropy of a large vocabulary: without keeping what it is made from, and over a sample of it."""
+"""Cross-entropy over a large vocabulary: without storing all logits, and estimated from a sample of the vocabulary."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 __all__ = ["CandidateSampler", "Candidates", "Mixture", "linear_cross_entropy", "sampled_cross_entropy"]
 
 ROWS = 128
-"""Rows whose logits are made at a time, so that they stay in a core's cache."""
+"""Number of rows whose logits are computed at a time, so that they stay in a core's cache."""
 
 
 class _LinearCrossEntropy(torch.autograd.Function):
@@ -48,7 +48,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
                 assert of_share is not None
                 here = share[start : start + ROWS].unsqueeze(1) - losses
                 losses = -torch.logaddexp(here, elsewhere[start : start + ROWS].unsqueeze(1))
-                chance = (here + losses).exp_()  # that the target comes from here
+                chance = (here + losses).exp_()  # posterior probability that the target comes from the softmax
                 logits.mul_(chance)
                 of_share[start : start + ROWS] = chance.squeeze(1)
             loss += losses.sum()
@@ -68,11 +68,11 @@ class _LinearCrossEntropy(torch.autograd.Function):
 
 
 class Mixture(NamedTuple):
-    """What a distribution over the vocabulary is mixed with: p = share · softmax + elsewhere.
+    """A mixture of the softmax with another distribution: p = share · softmax + elsewhere.
 
     Args:
         share: (rows,) logarithm of the softmax's share.
-        elsewhere: (rows,) logarithm of the target's probability by the other part, with that one's share in it.
+        elsewhere: (rows,) logarithm of the other distribution's share times its probability of the target.
     """
 
     share: Tensor
@@ -82,10 +82,10 @@ class Mixture(NamedTuple):
 def linear_cross_entropy(
     features: Tensor, weight: Tensor, bias: Tensor, targets: Tensor, smoothing: float = 0.0, mixture: Mixture | None = None
 ) -> Tensor:
-    """``F.cross_entropy(F.linear(features, weight, bias), targets, label_smoothing=smoothing)``, a few rows at a time; with a
-    ``mixture``, that of the target's probability in it, without label smoothing.
+    """``F.cross_entropy(F.linear(features, weight, bias), targets, label_smoothing=smoothing)``, a few rows at a time. With a
+    ``mixture``, the cross-entropy of the mixture, without label smoothing.
 
-    The gradient is computed with the loss, while the logits are in the cache.
+    The gradient is computed together with the loss, while the logits are in the CPU's cache.
     """
     assert mixture is None or not smoothing
     return _loss(features, weight, bias, targets, smoothing, None, mixture=mixture)
@@ -97,12 +97,12 @@ def _loss(*inputs: Tensor | float | None, mixture: Mixture | None) -> Tensor:
 
 
 class Candidates(NamedTuple):
-    """Tokens that stand for the vocabulary in a training step.
+    """A sample of the vocabulary for one training step.
 
     Args:
-        tokens: (n,) ids, in order.
-        places: (vocabulary_size,) where each of them stands in ``tokens``; of others undefined.
-        offsets: (n,) logarithm of the probability with which each was to become a candidate.
+        tokens: (n,) token ids in ascending order.
+        places: (vocabulary_size,) index of each candidate in ``tokens``; undefined for other tokens.
+        offsets: (n,) logarithm of each candidate's probability of being sampled.
     """
 
     tokens: Tensor
@@ -111,11 +111,11 @@ class Candidates(NamedTuple):
 
 
 class CandidateSampler(nn.Module):
-    """Draws the candidates of a step: all of its targets, and tokens from the whole vocabulary, each with the same chance.
+    """Samples the candidates of a step: all of its targets, and tokens drawn uniformly from the vocabulary.
 
     Args:
-        counts: (vocabulary_size,) how often each token is a target in training.
-        drawn: tokens drawn beside the targets.
+        counts: (vocabulary_size,) number of times that each token is a target in training.
+        drawn: number of tokens drawn in addition to the targets.
     """
 
     frequencies: Tensor
@@ -144,14 +144,14 @@ def sampled_cross_entropy(
     candidates: Candidates,
     mixture: Mixture | None = None,
 ) -> Tensor:
-    """An estimate of ``linear_cross_entropy`` that only makes the candidates' logits (Jean et al. 2015, section 3).
+    """An estimate of ``linear_cross_entropy`` from the candidates' logits alone (Jean et al. 2015, section 3).
 
-    The sum over the vocabulary, in the softmax, becomes one over the candidates, each divided by the probability of being one;
-    the target, which always is, counts as itself. The mean of such sums is the whole sum.
+    The softmax's sum over the vocabulary becomes a sum over the candidates, each divided by its probability of being sampled,
+    but for the target itself, which is always a candidate. The expectation of that sum is the whole sum.
 
     Args:
-        candidates: all ``targets`` are among them.
-        mixture: as of ``linear_cross_entropy``.
+        features, weight, bias, targets, mixture: see ``linear_cross_entropy``.
+        candidates: candidates, all ``targets`` among them.
     """
     tokens, places, offsets = candidates
     chosen, shifted = weight.index_select(0, tokens), bias.index_select(0, tokens) - offsets

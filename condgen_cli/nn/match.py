@@ -1,6 +1,6 @@
-"""Match functions: how well a query z fits an encoder vector h.
+"""Match functions: scores of how well a query z matches an encoder vector h.
 
-Each has two parts, so that what depends on the encoder alone is computed once for an input:
+Each has two parts, so that what depends on the encoder alone is computed once per input:
 
 * ``keys(values)``: (batch, positions, value_size) to (batch, positions, key_size);
 * ``forward(query, keys)``: (batch, queries, query_size) and keys to scores (batch, queries, positions).
@@ -30,16 +30,16 @@ __all__ = [
 
 
 class MatchFunction(nn.Module):
-    """The interface of every match function, and the identity as its keys.
+    """Base class of match functions; its keys are the values themselves.
 
     Args:
-        query_size: size of z.
-        value_size: size of h.
-        hidden_size: of the match function's own layer, where it has one.
+        query_size: size of queries z.
+        value_size: size of encoder vectors h.
+        hidden_size: size of the match function's hidden layer, if it has one.
     """
 
     linear = False
-    """Whether scores are linear in the values: those of a sum of vectors are the sum of theirs."""
+    """Whether scores are linear in the values: the score of a sum of vectors is the sum of their scores."""
 
     def __init__(self, query_size: int, value_size: int, hidden_size: int) -> None:
         super().__init__()
@@ -75,7 +75,7 @@ class ScaledDotMatch(DotMatch):
 
 
 class CosineMatch(DotMatch):
-    """s · cos(z, h), with one learned sharpness s > 0: unscaled cosines lie in -1..1, where a softmax stays almost uniform."""
+    """s · cos(z, h) with a learned sharpness s > 0: the softmax of unscaled cosines, in [-1, 1], is almost uniform."""
 
     linear = False
 
@@ -107,7 +107,7 @@ class BilinearMatch(MatchFunction):
 
 
 class AdditiveMatch(MatchFunction):
-    """vᵀ tanh(Wz + Uh + b), a small network (Bahdanau et al. 2015, appendix A.1.2)."""
+    """vᵀ tanh(Wz + Uh + b) (Bahdanau et al. 2015, appendix A.1.2)."""
 
     def __init__(self, query_size: int, value_size: int, hidden_size: int) -> None:
         super().__init__(query_size, value_size, hidden_size)
@@ -124,12 +124,12 @@ class AdditiveMatch(MatchFunction):
 
 
 def match_function(name: str, query_size: int, value_size: int, hidden_size: int) -> MatchFunction:
-    """Build a match function by its registered name, or under ``--trust-code`` a user's own by ``module:Class``.
+    """Build a match function by its registered name or, with ``--trust-code``, a user's class by ``module:Class``.
 
     Raises:
         NotFoundError: for an unknown name.
         PluginError: if it can't be imported.
-        UsageError: if a user's own isn't trusted or is no match function, or if sizes don't fit the function.
+        UsageError: if a user's class isn't trusted or is not a match function, or if the sizes don't fit the function.
     """
     if ":" in name:
         return _own(name)(query_size, value_size, hidden_size)
@@ -141,8 +141,8 @@ def match_function(name: str, query_size: int, value_size: int, hidden_size: int
 
 
 def _own(reference: str) -> type[MatchFunction]:
-    """A class outside any plugin. Recipes, runs and manifests may be a stranger's, so what they name is imported only if the
-    user says so."""
+    """Import a class outside any plugin. Recipes, runs and manifests may come from strangers, so the class is only imported if
+    the user trusts it."""
     if not current().trusts_code:
         raise UsageError(
             f"{reference!r} is code that no plugin registers as a match function, and it was not run",
@@ -151,7 +151,7 @@ def _own(reference: str) -> type[MatchFunction]:
     found = resolve(reference)
     if not (isinstance(found, type) and issubclass(found, MatchFunction)):
         raise UsageError(
-            f"{reference!r} is no match function",
-            "let it be a class derived from condgen_cli.nn.MatchFunction",
+            f"{reference!r} is not a match function",
+            "derive the class from condgen_cli.nn.MatchFunction",
         )
     return found

@@ -1,4 +1,4 @@
-"""LSTM and GRU: fused over whole sequences, or one step at a time with the same weights."""
+"""LSTM and GRU: fused over whole sequences, or step by step with the same weights."""
 
 from __future__ import annotations
 
@@ -11,18 +11,20 @@ from torch import Tensor, nn
 
 from condgen_cli.errors import UsageError
 
-__all__ = ["GRU", "LSTM", "RecurrentState", "StepwiseLinear", "recurrent", "run"]
+__all__ = ["GRU", "LSTM", "RecurrentState", "StepwiseLinear", "make_recurrent", "run"]
 
 
 class RecurrentState(NamedTuple):
-    """(rows, hidden_size) each; a GRU has no cell."""
+    """State of a layer, (rows, hidden_size) each; a GRU has no cell."""
 
     hidden: Tensor
     cell: Tensor | None = None
 
 
 class _Start(torch.autograd.Function):
-    """What the products of all steps are added to: the bias. Its gradient is that of all the products' results."""
+    """The tensor (rows, out) that the products of all steps are added to: the bias. Its backward pass computes the gradients of
+    weight and bias for all steps at once.
+    """
 
     @staticmethod
     def forward(ctx: Any, weight: Tensor, bias: Tensor | None, rows: int, inputs: list[Tensor]) -> Tensor:
@@ -37,11 +39,11 @@ class _Start(torch.autograd.Function):
 
 
 class StepwiseLinear:
-    """A linear layer for one step after the other, whose weight gets its gradient from all steps as one product.
+    """A linear layer that is applied step by step, whose weight gradient is computed for all steps in one product.
 
     Args:
-        weight, bias: as of ``F.linear``.
-        sizes: rows of each step.
+        weight, bias: as for ``F.linear``.
+        sizes: number of rows in each step.
     """
 
     def __init__(self, weight: Tensor, bias: Tensor | None, sizes: Sequence[int]) -> None:
@@ -51,13 +53,13 @@ class StepwiseLinear:
         self.starts = iter(torch.split(started, list(sizes)))
 
     def __call__(self, inputs: Tensor) -> Tensor:
-        """The next step's product, (rows, in) to (rows, out)."""
+        """The product of the next step, (rows, in) to (rows, out)."""
         self.inputs.append(inputs.detach())
         return torch.addmm(next(self.starts), inputs, self.weight)
 
 
 class _Layer(nn.RNNBase):
-    """What one layer of either kind has."""
+    """What both kinds of layer share."""
 
     weight_ih_l0: Tensor
     weight_hh_l0: Tensor
@@ -70,19 +72,19 @@ class _Layer(nn.RNNBase):
         nn.init.zeros_(self.bias_hh_l0)
 
     def input_weights(self, *sizes: int) -> tuple[Tensor, ...]:
-        """The input weights cut into parts (gates, size), for inputs that are known at different times."""
+        """The input weights split into parts (gates, size), for inputs that are known at different times."""
         return torch.split(self.weight_ih_l0, list(sizes), 1)
 
     def recur(self, hidden: Tensor) -> Tensor:
-        """The hidden state's part of the gates (rows, gates), with its bias."""
+        """The part of the gates (rows, gates) from the hidden state (rows, hidden_size), with its bias."""
         return F.linear(hidden, self.weight_hh_l0, self.bias_hh_l0)
 
 
 class LSTM(_Layer, nn.LSTM):
-    """One layer of Hochreiter and Schmidhuber's LSTM (1997), with forget gates (Gers et al. 2000) that start open."""
+    """One layer of LSTM (Hochreiter and Schmidhuber 1997) with forget gates (Gers et al. 2000), whose bias starts at 1."""
 
     STATES = 2
-    """Tensors of a state."""
+    """Number of tensors in a state."""
 
     def __init__(self, input_size: int, hidden_size: int) -> None:
         super().__init__(input_size, hidden_size, batch_first=True)
@@ -92,7 +94,7 @@ class LSTM(_Layer, nn.LSTM):
         nn.init.ones_(self.bias_ih_l0[self.hidden_size : 2 * self.hidden_size])
 
     def advance(self, gates: Tensor, recurrent: Tensor, state: RecurrentState) -> RecurrentState:
-        """The new state from the inputs' part of the gates, without bias, and the hidden state's; in the order i, f, g, o."""
+        """The next state, from the inputs' part of the gates (without bias) and the hidden state's; in the order i, f, g, o."""
         assert state.cell is not None
         i, f, g, o = (gates + self.bias_ih_l0 + recurrent).chunk(4, 1)
         cell = f.sigmoid() * state.cell + i.sigmoid() * g.tanh()
@@ -100,7 +102,7 @@ class LSTM(_Layer, nn.LSTM):
 
 
 class GRU(_Layer, nn.GRU):
-    """One layer of gated recurrent units (Cho et al. 2014), reset gate after the recurrent product as in cuDNN."""
+    """One layer of GRU (Cho et al. 2014), with the reset gate after the recurrent product as in cuDNN."""
 
     STATES = 1
 
@@ -108,14 +110,14 @@ class GRU(_Layer, nn.GRU):
         super().__init__(input_size, hidden_size, batch_first=True)
 
     def advance(self, gates: Tensor, recurrent: Tensor, state: RecurrentState) -> RecurrentState:
-        """As of ``LSTM``, in the order r, z, n."""
+        """As ``LSTM.advance``; in the order r, z, n."""
         reset, update, candidate = (gates + self.bias_ih_l0).chunk(3, 1)
         from_reset, from_update, from_candidate = recurrent.chunk(3, 1)
         candidate = (candidate + (reset + from_reset).sigmoid() * from_candidate).tanh()
         return RecurrentState(candidate.lerp(state.hidden, (update + from_update).sigmoid()))
 
 
-def recurrent(cell: str, input_size: int, hidden_size: int) -> LSTM | GRU:
+def make_recurrent(cell: str, input_size: int, hidden_size: int) -> LSTM | GRU:
     """One unidirectional layer.
 
     Raises:
@@ -127,18 +129,19 @@ def recurrent(cell: str, input_size: int, hidden_size: int) -> LSTM | GRU:
 
 
 def run(rnn: nn.LSTM | nn.GRU, inputs: Tensor, lengths: Tensor, state: RecurrentState | None = None) -> tuple[Tensor, Tensor]:
-    """A fused run over padded sequences, for any number of layers and directions.
+    """Run a recurrent network over padded sequences, fused, for any number of layers and directions.
 
-    A backward direction reads each row from its own end. On a CPU this takes a fraction of the time of packed sequences, for
-    which PyTorch has no fused kernel there.
+    The backward direction starts at the end of each row without padding. On a CPU this takes a fraction of the time of packed
+    sequences, for which PyTorch has no fused kernel there.
 
     Args:
-        inputs: (rows, steps, size).
-        lengths: (rows,) real steps of each row, at least 1, on the CPU.
-        state: before the first step, for one layer and direction; None: zeros.
+        rnn: the network, batch first.
+        inputs: inputs (rows, steps, size).
+        lengths: (rows,) number of steps of each row without padding, at least 1, on the CPU.
+        state: initial state, for one layer and direction; None: zeros.
     Returns:
-        outputs (rows, steps, directions · hidden_size), zero where padded, and the hidden state of the last layer after each
-        row's last step, of every direction side by side, (rows, directions · hidden_size).
+        outputs (rows, steps, directions · hidden_size), zero at padding, and the last layer's final hidden states, the
+        directions concatenated, (rows, directions · hidden_size).
     """
     rows, steps, _ = inputs.shape
     lengths = lengths.to(inputs.device).unsqueeze(1)
@@ -153,8 +156,8 @@ def run(rnn: nn.LSTM | nn.GRU, inputs: Tensor, lengths: Tensor, state: Recurrent
         read = outputs
         outputs = _direction(rnn, read, state, f"l{layer}")
         if rnn.bidirectional:
-            backward = _direction(rnn, _reordered(read, mirrored), state, f"l{layer}_reverse")
-            outputs = torch.cat([outputs, _reordered(backward, mirrored)], 2)
+            backward = _direction(rnn, _reorder(read, mirrored), state, f"l{layer}_reverse")
+            outputs = torch.cat([outputs, _reorder(backward, mirrored)], 2)
     outputs = outputs * real.to(outputs.dtype)
     last = outputs[torch.arange(rows, device=inputs.device), lengths.squeeze(1) - 1]
     if rnn.bidirectional:
@@ -174,6 +177,6 @@ def _direction(rnn: nn.LSTM | nn.GRU, inputs: Tensor, state: RecurrentState | No
     return torch.gru(inputs, parts[0], *options)[0]
 
 
-def _reordered(sequences: Tensor, order: Tensor) -> Tensor:
-    """Steps of (rows, steps, size) in another order, given as indices into (rows · steps)."""
+def _reorder(sequences: Tensor, order: Tensor) -> Tensor:
+    """Sequences (rows, steps, size) with their steps in another order, given as indices into (rows · steps)."""
     return sequences.flatten(0, 1).index_select(0, order).view(sequences.shape)

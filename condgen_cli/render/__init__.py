@@ -1,4 +1,4 @@
-"""Showing attention: in the terminal, as a figure, as a page, as data. Renderers choose by an axis's kind, never by a task.
+"""Rendering attention: in the terminal, as a figure, as a page, as data. The kind of the axes decides how, never the task.
 
 Heavy libraries are imported when a function is called, so that ``condgen_cli.render.tables`` stays light.
 """
@@ -15,10 +15,10 @@ __all__ = ["attention_text", "entropy_table", "save_attention"]
 
 
 def attention_text(generation: Generation, *, width: int, color: bool, encoding: str = "utf-8") -> str:
-    """Every attention map of a generation for a terminal ``width`` columns wide (at least 20).
+    """All attention maps of a generation as text for a terminal of ``width`` columns (at least 20).
 
-    Without colour the drawing is ASCII; only labels may hold other characters, and escapes for what ``encoding``, the
-    terminal's, can't write. No line is wider than ``width``.
+    Without colour the drawing is ASCII, except for labels; characters of labels that ``encoding``, the terminal's, can't
+    encode are escaped. No line is wider than ``width``.
     """
     from condgen_cli.render.text import attention_text
 
@@ -26,9 +26,9 @@ def attention_text(generation: Generation, *, width: int, color: bool, encoding:
 
 
 def entropy_table(generation: Generation, *, width: int, color: bool, strongest: int = 3, encoding: str = "utf-8") -> str:
-    """One row a step: probability, entropy in bits, the strongest positions with their weights, the model's extras.
+    """A table with a row per step: probability, entropy in bits, the model's extras, the strongest positions and their weights.
 
-    Labels hold escapes for what ``encoding``, the terminal's, can't write.
+    Characters of labels that ``encoding``, the terminal's, can't encode are escaped.
     """
     from condgen_cli.render.entropy import entropy_table
 
@@ -36,11 +36,11 @@ def entropy_table(generation: Generation, *, width: int, color: bool, strongest:
 
 
 def save_attention(path: str | Path, generation: Generation, title: str) -> None:
-    """Write attention in the format that the suffix names: txt, png, html, json or npz.
+    """Write attention to a file, in the format of its suffix: txt, png, html, json or npz.
 
     Raises:
-        UsageError: if the suffix is none of these, ``path`` is a folder, or there is no attention to save.
-        NotFoundError: if the folder is missing.
+        UsageError: if the suffix is another, ``path`` is a folder, or there is no attention to save.
+        NotFoundError: if the folder doesn't exist.
         CondgenError: if the file can't be written.
     """
     from condgen_cli.render.files import save_attention

@@ -1,4 +1,4 @@
-"""Blocks of lines that stand beside each other in the terminal: a caption, and a picture or a chart below it."""
+"""Blocks of lines side by side in the terminal: each a caption with a picture or a chart below it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 from rich.text import Text
 
-from condgen_cli.render.lines import Lines, fitted, weight_text
+from condgen_cli.render.lines import Lines, fit, weight_text
 
 __all__ = ["GAP", "HALF", "LEVELS", "caption", "half_blocks", "side_by_side"]
 
@@ -18,7 +18,7 @@ LEVELS = " ▁▂▃▄▅▆▇█"
 
 
 def half_blocks(image: Image.Image) -> Lines:
-    """Two pixels to a character: the upper one is the block's colour, the lower one its background."""
+    """A picture with two pixels per character: the upper is the colour of a half block, the lower its background."""
     pixels = np.asarray(image)
     lines = []
     for upper, lower in zip(pixels[::2], pixels[1::2], strict=True):
@@ -30,7 +30,7 @@ def half_blocks(image: Image.Image) -> Lines:
 
 
 def side_by_side(blocks: Sequence[Lines], width: int) -> Lines:
-    """Blocks of equal height in as many columns as fit, rows of blocks parted by an empty line."""
+    """Blocks of equal height in as many columns as fit, with an empty line between rows of blocks."""
     column = max(line.cell_len for block in blocks for line in block)
     across = max(1, (width + len(GAP)) // (column + len(GAP)))
     lines: Lines = []
@@ -49,4 +49,4 @@ def side_by_side(blocks: Sequence[Lines], width: int) -> Lines:
 
 def caption(word: str, peak: float, width: int) -> Text:
     weight = weight_text(peak)
-    return fitted(word, width - len(weight) - 1, "bold").append(" " + weight, "dim")
+    return fit(word, width - len(weight) - 1, "bold").append(" " + weight, "dim")

@@ -1,4 +1,4 @@
-"""Attention in numbers: how spread out it is, and where it is strongest."""
+"""Attention in numbers: its entropy, and its strongest positions."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from condgen_cli.render.tables import Cell, table
 __all__ = ["entropy_table"]
 
 _RULE = "─"
-"""What drawn tables are ruled with; where it can't be written they are plain."""
+"""Rule of drawn tables; if the terminal can't encode it, tables are plain text."""
 
 
 def entropy_table(generation: Generation, *, width: int, color: bool, strongest: int = 3, encoding: str = "utf-8") -> str:
-    """One table a map: see ``condgen_cli.render.entropy_table``."""
+    """A table for each map: see ``condgen_cli.render.entropy_table``."""
     if not panels(generation):
         return "no attention: this model has no map to show"
     several = len(generation.attention) > 1
@@ -34,7 +34,7 @@ def entropy_table(generation: Generation, *, width: int, color: bool, strongest:
 def _title(name: str, map: AttentionMap, several: bool) -> str:
     positions = math.prod(len(axis) for axis in map.positions)
     shape = " x ".join(str(len(axis)) for axis in map.positions)
-    spread = f"{shape} positions; attention to all alike would have {math.log2(positions):.2f} bits"
+    spread = f"{shape} positions; uniform attention would have {math.log2(positions):.2f} bits"
     return f"{name}: {spread}" if several else spread
 
 

@@ -1,4 +1,4 @@
-"""Attention as a figure: the picture and one lit copy for each step, or a heat map where positions lie in a row."""
+"""Attention as a figure: the picture with a lit copy for each step, or a heat map for positions in a row."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from condgen_cli.render.fonts import Color, draw_text, text_width
 from condgen_cli.render.frames import film, strips
 from condgen_cli.render.light import light_up, picture
 from condgen_cli.render.lines import heat_color, letters
-from condgen_cli.render.panels import Panel, Weights, binned, panels
+from condgen_cli.render.panels import Panel, Weights, panels, sum_bins
 from condgen_cli.render.sound import BANDS, Track, kilohertz, track
 from condgen_cli.render.tape import FAINT, is_tape, relative_weights
 from condgen_cli.render.ticks import ticks
@@ -22,7 +22,7 @@ from condgen_cli.render.ticks import ticks
 __all__ = ["figure"]
 
 _AREA = 480 * 360
-"""Pixels of one picture in the figure."""
+"""Area in pixels of a picture in the figure."""
 _LONGEST_PANEL, _NARROWEST_PANEL = 1000, 200
 _MARGIN, _GAP = 56, 36
 _INK, _FAINT, _PAPER = (28, 28, 32), (112, 112, 122), (255, 255, 255)
@@ -34,21 +34,21 @@ _CELL, _BROADEST_CELL = 44, 130
 _SEAM = 8
 _FRAME = (190, 190, 196)
 _BAND = 2
-"""Pixels of a spectrogram's row."""
+"""Height in pixels of a spectrogram's row."""
 _MOST_TOKENS = 200
-"""Up to so many tokens each has room for its name, and the matrix grows beyond the longest side."""
+"""Up to this number of tokens, each has room for its name, and the matrix may exceed the longest side."""
 
 
 def figure(generation: Generation, title: str) -> Image.Image:
-    """The figure as an RGB picture: panels (one a head or hop) below each other, under the output and the title.
+    """The figure as an RGB picture: the output, the title, and the panels (one per head or hop) below each other.
 
-    Panel after panel, a grid becomes pictures in reading order, the unlit one first; a row of positions becomes a heat map.
+    A grid becomes pictures in reading order, the original one first; a row of positions becomes a heat map.
     """
     parts = [_panel(panel, generation) for panel in panels(generation)]
     width = max(_NARROWEST, *(part.width for part in parts))
     heading = [_paragraph(str(generation.output), _TITLE, width, bold=True), _paragraph(title, _SMALL, width, color=_FAINT)]
-    parts = [_stacked([part for part in heading if part], 8), *parts]
-    return _framed(_stacked(parts, _GAP))
+    parts = [_stack([part for part in heading if part], 8), *parts]
+    return _add_margin(_stack(parts, _GAP))
 
 
 def _panel(panel: Panel, generation: Generation) -> Image.Image:
@@ -60,7 +60,7 @@ def _panel(panel: Panel, generation: Generation) -> Image.Image:
         body = _film(panel, *strips(panel, clip))
     else:
         body = _pictures(panel, generation) if panel.is_grid else _heat_map(panel, track(panel, generation))
-    return _stacked([_line(panel.title, _WORD, bold=True), body], 12) if panel.title else body
+    return _stack([_line(panel.title, _WORD, bold=True), body], 12) if panel.title else body
 
 
 # Grids
@@ -69,14 +69,14 @@ def _panel(panel: Panel, generation: Generation) -> Image.Image:
 def _pictures(panel: Panel, generation: Generation) -> Image.Image:
     image = picture(generation.condition, panel.weights.shape[1:])
     image = image.resize(_panel_size(image), Image.Resampling.LANCZOS)
-    panels = [_captioned(image, "", "")]
+    panels = [_add_caption(image, "", "")]
     for step, (word, weights) in enumerate(zip(panel.steps, panel.weights, strict=True)):
-        panels.append(_captioned(light_up(image, weights), word, _facts(panel, generation, step)))
+        panels.append(_add_caption(light_up(image, weights), word, _facts(panel, generation, step)))
     return _sheet(panels)
 
 
 def _panel_size(image: Image.Image) -> tuple[int, int]:
-    """The picture's proportions at about the area of every other figure's panels; very long ones are smaller."""
+    """The size of a picture in the figure: its aspect ratio, at the same area for all pictures but very long ones."""
     scale = min(math.sqrt(_AREA / (image.width * image.height)), _LONGEST_PANEL / max(image.size))
     return max(round(scale * image.width), 1), max(round(scale * image.height), 1)
 
@@ -86,19 +86,19 @@ def _facts(panel: Panel, generation: Generation, step: int) -> str:
     return " · ".join([f"peak {panel.peaks[step]:.2g}", *extras])
 
 
-def _captioned(image: Image.Image, word: str, facts: str) -> Image.Image:
-    """The word above its picture, and in small type what there is to say about it."""
+def _add_caption(image: Image.Image, word: str, facts: str) -> Image.Image:
+    """Add a word above its picture, with facts in small type."""
     head, width = _WORD + _SMALL + 22, max(image.width, _NARROWEST_PANEL)
     panel = Image.new("RGB", (width, head + image.height), _PAPER)
     draw = ImageDraw.Draw(panel)
-    draw_text(draw, (0, _WORD), _shortened(word, _WORD, width, bold=True), _WORD, _INK, bold=True)
-    draw_text(draw, (0, _WORD + _SMALL + 8), _shortened(facts, _SMALL, width), _SMALL, _FAINT)
+    draw_text(draw, (0, _WORD), _shorten(word, _WORD, width, bold=True), _WORD, _INK, bold=True)
+    draw_text(draw, (0, _WORD + _SMALL + 8), _shorten(facts, _SMALL, width), _SMALL, _FAINT)
     panel.paste(image, (0, head))
     return panel
 
 
 def _sheet(panels: list[Image.Image]) -> Image.Image:
-    """Panels in reading order, in as many columns as bring the sheet nearest to 3:2."""
+    """Panels in reading order, with the number of columns that brings the sheet closest to 3:2."""
     width, height = panels[0].width + _GAP, panels[0].height + _GAP
 
     def mismatch(columns: int) -> float:
@@ -117,37 +117,39 @@ def _sheet(panels: list[Image.Image]) -> Image.Image:
 
 
 def _heat_map(panel: Panel, sound: Track | None) -> Image.Image:
-    """Steps down, positions across, each step scaled to its largest weight; above them, the sound's spectrogram."""
-    pooled, size = binned(panel.weights, _MOST_COLUMNS)
-    pooled, step_size = binned(pooled, _MOST_ROWS, axis=0)
+    """A heat map with steps down and positions across, each step scaled to its largest weight, below the spectrogram."""
+    pooled, size = sum_bins(panel.weights, _MOST_COLUMNS)
+    pooled, step_size = sum_bins(pooled, _MOST_ROWS, axis=0)
     rows, columns = pooled.shape
     across, down = _across(panel.axes[0], columns), _pixels(rows, _SMALL + 4 if len(panel.steps) <= _MOST_TOKENS else 2)
     body = _heat(pooled).resize((columns * across, rows * down), Image.Resampling.NEAREST)
     names = _step_names([panel.steps[row * step_size] for row in range(rows)], down)
     marks = _marks(panel.axes[0], size, across, body.width)
     if sound:
-        # below a spectrogram a mark is where its position begins, not in the middle of it
+        # below a spectrogram, marks are at the beginning of their position, not in its middle
         marks = [(middle - across / 2, image) for middle, image in marks]
         spectrogram = _spectrogram(sound, size, body.width)
-        body = _stacked([spectrogram, body], _SEAM)
+        body = _stack([spectrogram, body], _SEAM)
         above = spectrogram.height + _SEAM
         names = [*_frequencies(sound.rate, spectrogram.height), *((above + middle, name) for middle, name in names)]
-    return _labelled(body, names, marks, panel.axes[0].name + (f", {size} positions to a column" if size > 1 else ""))
+    return _add_labels(body, names, marks, panel.axes[0].name + (f", {size} positions to a column" if size > 1 else ""))
 
 
 def _film(panel: Panel, body: Image.Image, across: int, down: int) -> Image.Image:
-    """The strip of each step beside its name, below the frames with their times."""
-    names = [((row + 0.5) * down, _shortened(step, _SMALL, _LONGEST_NAME)) for row, step in enumerate(panel.steps, 1)]
-    return _labelled(body, names, _marks(panel.axes[0], 1, across, body.width), f"{panel.axes[0].name}s and their times")
+    """The frames with their times, and below them a strip of frames for each step beside its name."""
+    names = [((row + 0.5) * down, _shorten(step, _SMALL, _LONGEST_NAME)) for row, step in enumerate(panel.steps, 1)]
+    return _add_labels(body, names, _marks(panel.axes[0], 1, across, body.width), f"{panel.axes[0].name}s and their times")
 
 
 def _hops(panel: Panel) -> Image.Image:
-    """Sentences down, hops across, each hop scaled to its largest weight; of very many sentences only the strongest."""
+    """A heat map with sentences down and hops across, each hop scaled to its largest weight; at most the 200 strongest
+    sentences.
+    """
     strongest = np.argsort(-panel.weights.max(0), kind="stable")[:_MOST_TOKENS]
     shown = np.sort(strongest)
     relative = panel.relative()[:, shown].T
     across, down = _BROADEST_CELL, _SMALL + 13
-    colors = _colored(relative).resize((len(panel.steps) * across, len(shown) * down), Image.Resampling.NEAREST)
+    colors = _colorize(relative).resize((len(panel.steps) * across, len(shown) * down), Image.Resampling.NEAREST)
     draw = ImageDraw.Draw(colors)
     for row, position in enumerate(shown):
         for hop in range(len(panel.steps)):
@@ -156,31 +158,31 @@ def _hops(panel: Panel) -> Image.Image:
             x = (hop + 0.5) * across - text_width(text, _SMALL) / 2
             draw_text(draw, (x, (row + 0.5) * down + _SMALL * 0.35), text, _SMALL, ink)
     names = [
-        ((row + 0.5) * down, _shortened(str(panel.axes[0].labels[position]), _SMALL, 2 * _LONGEST_NAME))
+        ((row + 0.5) * down, _shorten(str(panel.axes[0].labels[position]), _SMALL, 2 * _LONGEST_NAME))
         for row, position in enumerate(shown)
     ]
     marks = [((hop + 0.5) * across, _line(f"{panel.step_axis[0]} {step}", _SMALL)) for hop, step in enumerate(panel.steps)]
     note = panel.axes[0].name
     if len(shown) < len(panel.axes[0]):
-        note = f"the {len(shown)} of {len(panel.axes[0])} that are attended to most"
-    return _labelled(colors, names, marks, note)
+        note = f"the {len(shown)} of {len(panel.axes[0])} with the highest attention"
+    return _add_labels(colors, names, marks, note)
 
 
 def _tape(panel: Panel) -> Image.Image:
-    """Slots down, from the first to the last that is looked at, steps across, all scaled to the largest weight."""
+    """A heat map with slots down, from the first to the last that is attended to, and steps across, all on one scale."""
     relative = relative_weights(panel)
     used = np.flatnonzero(relative.max(1) >= FAINT)
     first, last = (int(used[0]), int(used[-1]) + 1) if len(used) else (0, len(relative))
     relative = relative[first:last]
     across, down = _pixels(len(panel.steps), 4), _pixels(len(relative), 4)
-    colors = _colored(relative).resize((len(panel.steps) * across, len(relative) * down), Image.Resampling.NEAREST)
+    colors = _colorize(relative).resize((len(panel.steps) * across, len(relative) * down), Image.Resampling.NEAREST)
     every = -(-(_SMALL + 4) // across)
     marks = [
-        ((step + 0.5) * across, _downwards(_shortened(panel.steps[step], _SMALL, _LONGEST_NAME)))
+        ((step + 0.5) * across, _downwards(_shorten(panel.steps[step], _SMALL, _LONGEST_NAME)))
         for step in range(0, len(panel.steps), every)
     ]
     names = _step_names([str(name) for name in panel.axes[0].labels[first:last]], down)
-    return _labelled(colors, names, marks, f"{panel.axes[0].name}s down, {panel.step_axis[0]}s across")
+    return _add_labels(colors, names, marks, f"{panel.axes[0].name}s down, {panel.step_axis[0]}s across")
 
 
 def _spectrogram(sound: Track, size: int, width: int) -> Image.Image:
@@ -190,7 +192,7 @@ def _spectrogram(sound: Track, size: int, width: int) -> Image.Image:
 
 
 def _frequencies(rate: int, height: int) -> list[tuple[float, str]]:
-    """Frequencies as lines of type that don't touch: (middle of the line in pixels, name)."""
+    """Labels of frequencies that don't overlap: (middle of the line in pixels, name)."""
     found: list[tuple[float, str]] = []
     for place, name in kilohertz(rate):
         middle = (1 - place) * height
@@ -200,7 +202,7 @@ def _frequencies(rate: int, height: int) -> list[tuple[float, str]]:
 
 
 def _across(axis: Axis, columns: int) -> int:
-    """Pixels of a column: enough for its token's name if all names fit beside each other."""
+    """Width in pixels of a column: enough for its token's name, if all names fit side by side."""
     if axis.kind != "tokens" or columns < len(axis):
         return _pixels(columns, 1)
     broadest = math.ceil(max(text_width(str(name), _SMALL) for name in axis.labels)) + 14
@@ -215,41 +217,41 @@ def _pixels(count: int, least: int) -> int:
 
 def _heat(weights: Weights) -> Image.Image:
     peaks = weights.max(1, keepdims=True)
-    return _colored(np.divide(weights, peaks, out=np.zeros_like(weights), where=peaks > 0))
+    return _colorize(np.divide(weights, peaks, out=np.zeros_like(weights), where=peaks > 0))
 
 
-def _colored(relative: Weights) -> Image.Image:
-    """Values from 0 to 1 as pixels."""
+def _colorize(relative: Weights) -> Image.Image:
+    """A picture with a pixel for each value from 0 to 1, in the colours of heat maps."""
     palette = np.array([heat_color(level / 255) for level in range(256)], np.uint8)
     return Image.fromarray(palette[np.rint(relative * 255).astype(int)])
 
 
 def _step_names(steps: list[str], down: int) -> list[tuple[float, str]]:
-    """As many steps as lines of type fit: (middle of the row in pixels, name)."""
+    """Labels of as many steps as fit without overlap: (middle of the row in pixels, name)."""
     every = -(-(_SMALL + 4) // down)
-    names = [_shortened(step, _SMALL, _LONGEST_NAME) for step in steps]
+    names = [_shorten(step, _SMALL, _LONGEST_NAME) for step in steps]
     return [((row + 0.5) * down, names[row]) for row in range(0, len(steps), every)]
 
 
 def _marks(axis: Axis, size: int, across: int, width: int) -> list[tuple[float, Image.Image]]:
-    """Positions named above the matrix: (middle of the column in pixels, the name as a picture), upright if they fit so."""
+    """Labels of positions above the matrix: (middle of the column in pixels, name as a picture), horizontal if they fit."""
     room = 64 if axis.kind == "time" else _SMALL + 4
-    found = [(position // size, _shortened(name, _SMALL, _LONGEST_NAME)) for position, name in ticks(axis, width // room)]
+    found = [(position // size, _shorten(name, _SMALL, _LONGEST_NAME)) for position, name in ticks(axis, width // room)]
     upright = axis.kind == "time" or all(text_width(name, _SMALL) <= across for _, name in found)
     images = [_line(name, _SMALL) if upright else _downwards(name) for _, name in found]
     return [((column + 0.5) * across, image) for (column, _), image in zip(found, images, strict=True)]
 
 
 def _downwards(name: str) -> Image.Image:
-    """A name turned by a right angle; in scripts that are also written downwards, letter below letter."""
+    """A name rotated by 90 degrees; in scripts that are also written downwards, letter below letter."""
     clusters = letters(name, 2)
     wide = all(unicodedata.east_asian_width(cluster[0]) in ("W", "F") for cluster in clusters)
     if wide and all(text_width(cluster, _SMALL) <= _SMALL + 4 for cluster in clusters):
-        return _stacked([_line(cluster, _SMALL) for cluster in clusters], 0)
+        return _stack([_line(cluster, _SMALL) for cluster in clusters], 0)
     return _line(name, _SMALL).rotate(90, expand=True)
 
 
-def _labelled(
+def _add_labels(
     body: Image.Image, names: list[tuple[float, str]], marks: list[tuple[float, Image.Image]], note: str
 ) -> Image.Image:
     left = max(round(text_width(name, _SMALL)) for _, name in names) + 16
@@ -271,7 +273,7 @@ def _labelled(
 # Typesetting
 
 
-def _stacked(parts: list[Image.Image], gap: int) -> Image.Image:
+def _stack(parts: list[Image.Image], gap: int) -> Image.Image:
     width = max((part.width for part in parts), default=1)
     stack = Image.new("RGB", (width, max(1, sum(part.height + gap for part in parts) - gap)), _PAPER)
     y = 0
@@ -281,7 +283,7 @@ def _stacked(parts: list[Image.Image], gap: int) -> Image.Image:
     return stack
 
 
-def _framed(image: Image.Image) -> Image.Image:
+def _add_margin(image: Image.Image) -> Image.Image:
     page = Image.new("RGB", (image.width + 2 * _MARGIN, image.height + 2 * _MARGIN), _PAPER)
     page.paste(image, (_MARGIN, _MARGIN))
     return page
@@ -294,19 +296,19 @@ def _line(text: str, size: int, *, bold: bool = False, color: Color = _INK) -> I
 
 
 def _paragraph(text: str, size: int, width: int, *, bold: bool = False, color: Color = _INK) -> Image.Image | None:
-    """Text broken to a width; None if it is empty."""
+    """Text wrapped to a width in pixels; None if it is empty."""
     if not text.strip():
         return None
     pixels = max(size * 0.62, text_width(text, size, bold) / len(text))
     lines = textwrap.wrap(text, max(8, int(width / pixels)))[:6]
-    images = [_line(_shortened(line, size, width, bold=bold), size, bold=bold, color=color) for line in lines]
+    images = [_line(_shorten(line, size, width, bold=bold), size, bold=bold, color=color) for line in lines]
     paragraph = Image.new("RGB", (width, sum(image.height for image in images)), _PAPER)
     for index, image in enumerate(images):
         paragraph.paste(image, (0, index * image.height))
     return paragraph
 
 
-def _shortened(text: str, size: int, width: float, *, bold: bool = False) -> str:
+def _shorten(text: str, size: int, width: float, *, bold: bool = False) -> str:
     if text_width(text, size, bold) <= width:
         return text
     while text and text_width(text + "…", size, bold) > width:

@@ -1,4 +1,4 @@
-"""Attention as a file, in the format that its suffix names."""
+"""Attention as a file, in the format of its suffix."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def save_attention(path: str | Path, generation: Generation, title: str) -> None
 
 
 def as_json(generation: Generation, title: str) -> dict[str, Any]:
-    """A generation as ``--format json`` has it, with the steps' probabilities and the model's extras besides."""
+    """A generation as for ``--format json``, with the log-probabilities of the steps and the model's extras."""
     from condgen_cli.render.tape import as_arrays
 
     tape = {name: np.round(array.astype(np.float64), 4).tolist() for name, array in as_arrays(generation).items()}
@@ -57,7 +57,7 @@ def _json(generation: Generation, title: str) -> bytes:
 
 
 def _npz(generation: Generation, title: str) -> bytes:
-    """Arrays ``weights/NAME`` and ``extras/NAME``, ``tokens``, ``log_probs``, of a tape ``tape/NAME``; ``axes`` is a JSON text.
+    """Arrays ``weights/NAME``, ``extras/NAME``, ``tokens``, ``log_probs``, ``tape/NAME`` for a tape, and ``axes``, a JSON text.
     Nothing is pickled."""
     from condgen_cli.render.tape import as_arrays
 

@@ -1,4 +1,4 @@
-"""Type in figures: DejaVu Sans, and for each character that it lacks an installed font that has it.
+"""Fonts of figures: DejaVu Sans, and for each character that it lacks, an installed font that has it.
 
 A character that no font has is written as its code point, such as U+673A, with one warning for all of them.
 """
@@ -24,22 +24,22 @@ Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
 _LATIN_END = 0x250
 _USUAL = "–—‘’“”…"
-"""What DejaVu is known to have, so that Latin text needs no look at fonts: that takes half a second."""
+"""Characters that DejaVu is known to have, so that Latin text needs no search for fonts, which takes half a second."""
 _STYLED = ("bold", "italic", "oblique", "light", "thin", "black", "condensed", "narrow", "mono", "serif")
 _NEIGHBOURS = re.compile(r"(U\+[0-9A-F]{4,6})(?=U\+[0-9A-F])")
 _PLACEHOLDERS = ("lastresort", "blank")
-"""Names of fonts that have a shape for every code point, and no letter."""
+"""Names of fonts that draw a placeholder for every code point."""
 
 
 def text_width(text: str, size: int, bold: bool = False) -> float:
-    """How long a line of text is, in pixels."""
+    """Width of a line of text, in pixels."""
     return sum(_font(path, size, bold).getlength(run) for run, path in _runs(text))
 
 
 def draw_text(
     draw: ImageDraw.ImageDraw, at: tuple[float, float], text: str, size: int, color: Color, bold: bool = False
 ) -> None:
-    """A line of text from the left end of its baseline on."""
+    """Draw a line of text; ``at`` is the left end of its baseline."""
     x, y = at
     for run, path in _runs(text):
         font = _font(path, size, bold)
@@ -60,8 +60,8 @@ def installed_fonts() -> list[str]:
 
 
 def _runs(text: str) -> Iterator[tuple[str, str | None]]:
-    """Pieces of the text, each with the font file that it is set in; None for DejaVu."""
-    # libraries that lay text out fail on some control characters
+    """Pieces of the text, each with its font file; None for DejaVu."""
+    # text layout libraries fail on some control characters
     drawable = "".join(letter if _has_font(letter) else f"U+{ord(letter):04X}" for letter in printable(text))
     drawable = _NEIGHBOURS.sub(r"\1 ", drawable)
     for path, letters in groupby(drawable, key=_path_for):
@@ -93,8 +93,8 @@ def _candidates() -> list[str]:
 
 @lru_cache(maxsize=1)
 def _warn() -> None:
-    hint = "install one, such as Noto Sans CJK, to have them drawn"
-    console.warn(f"no installed font has some of the figure's characters, which are named by code point; {hint}")
+    hint = "install one that does, such as Noto Sans CJK"
+    console.warn(f"no installed font has some of the figure's characters, which are written as code points; {hint}")
 
 
 @cache
@@ -117,7 +117,7 @@ def _font(path: str | None, size: int, bold: bool) -> Font:
 
 @lru_cache(maxsize=2)
 def _default_path(bold: bool) -> str:
-    """DejaVu Sans out of matplotlib's package, found without importing it; it knows far more scripts than Pillow's own."""
+    """DejaVu Sans from matplotlib's package, found without importing it; it has far more scripts than Pillow's font."""
     matplotlib = importlib.util.find_spec("matplotlib")
     name = "DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf"
     for folder in (matplotlib and matplotlib.submodule_search_locations) or ():

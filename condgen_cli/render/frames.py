@@ -1,4 +1,4 @@
-"""The frames of a video that attention lies on: bars over them in the terminal, a film strip for every word in the figure."""
+"""Attention over the frames of a video: a bar chart in the terminal, a film strip for every step in the figure."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from rich.text import Text
 
 from condgen_cli.generation import Generation
 from condgen_cli.render.blocks import caption, half_blocks, side_by_side
-from condgen_cli.render.light import brightened
-from condgen_cli.render.lines import Floats, Lines, wrapped
+from condgen_cli.render.light import brighten
+from condgen_cli.render.lines import Floats, Lines, wrap
 from condgen_cli.render.panels import Panel
 
 if TYPE_CHECKING:
@@ -22,24 +22,24 @@ __all__ = ["film", "frame_lines", "strips"]
 _MOST_FRAMES = 60
 _MOST_STEPS = 120
 _BARS = 4
-"""Lines of a bar chart in ASCII; half as many where a character has eight levels."""
+"""Height in lines of a bar chart in ASCII; half of it if a character has eight levels."""
 _NARROWEST_CHART = 12
 _TALLEST_PICTURE = 16
 _WIDEST_STRIP = 1400
 _BROADEST_FRAME = 160
 _BAR = 10
-"""Pixels of the bar below a frame at most."""
+"""Height in pixels of the bar below a frame."""
 _SEAM = 2
 _PAPER, _TRACK, _LIT = (255, 255, 255), (228, 228, 232), (214, 72, 70)
 
 
 def film(panel: Panel, generation: Generation) -> Clip | None:
-    """The frames that a panel's positions are; None if they are none, there is nothing to draw, or there are too many."""
+    """The clip whose frames are the panel's positions; None if they aren't frames, there is no clip, or it is too long."""
     if generation.condition is None or [axis.kind for axis in panel.axes] != ["frames"]:
         return None
     if len(panel.axes[0]) > _MOST_FRAMES or len(panel.steps) > _MOST_STEPS:
         return None
-    # decoders of video are imported for a video alone
+    # imports video decoders, which other inputs don't need
     from condgen_cli.data.video import Clip
 
     clip = generation.condition
@@ -50,20 +50,23 @@ def film(panel: Panel, generation: Generation) -> Clip | None:
 
 
 def frame_lines(panel: Panel, clip: Clip, width: int, levels: str, pictures: bool) -> Lines:
-    """For each step a bar for each frame, below the picture of the strongest one.
+    """For each step, a bar chart over the frames, below the picture of the strongest one.
 
     Args:
-        levels: characters for parts of a bar, from none to all of a line; empty: ASCII.
-        pictures: whether the terminal can show them.
+        panel: panel whose positions are frames.
+        clip: the frames.
+        width: width of the terminal in columns.
+        levels: characters for parts of a bar, from empty to a full line; empty: ASCII.
+        pictures: whether the terminal can show pictures.
     """
     count = len(clip.frames)
     columns = min(width // count, max(2, -(-_NARROWEST_CHART // count)))
-    if not columns:  # what is beyond the terminal's edge is not shown
+    if not columns:  # frames beyond the edge of the terminal are not shown
         columns, count = 1, width
     across = columns * count
     scale = f"The highest bar is the largest weight, written beside each {panel.step_axis[0]}. A bar for each frame."
     seen = " Above: the strongest frame." if pictures else ""
-    lines = [*wrapped(f"{scale}{seen}", width, "dim"), Text("")]
+    lines = [*wrap(f"{scale}{seen}", width, "dim"), Text("")]
     small = [_small(frame, across) for frame in clip.frames] if pictures else []
     stamps = Text(_stamps(panel, columns, across), "dim")
     blocks = []
@@ -75,7 +78,7 @@ def frame_lines(panel: Panel, clip: Clip, width: int, levels: str, pictures: boo
 
 
 def _chart(relative: Floats, columns: int, levels: str) -> Lines:
-    """Bars that stand on the last line, where empty ones show too; a column of blanks between them if there is room."""
+    """A bar chart; empty bars are visible on the last line. Bars are separated by a blank if there is room."""
     scale, height = (levels, _BARS // 2) if levels else (" #", _BARS)
     parts = len(scale) - 1
     filled = np.floor(relative * height * parts + 0.5).astype(int)
@@ -89,7 +92,7 @@ def _chart(relative: Floats, columns: int, levels: str) -> Lines:
 
 
 def _stamps(panel: Panel, columns: int, across: int) -> str:
-    """Times below the bars of their frames, as many as stand apart."""
+    """Times below the bars of their frames, as many as fit without touching."""
     line = ""
     for position, name in enumerate(map(str, panel.axes[0].labels)):
         start = position * columns
@@ -99,7 +102,7 @@ def _stamps(panel: Panel, columns: int, across: int) -> str:
 
 
 def _small(frame: Image.Image, across: int) -> Image.Image:
-    """A picture for half blocks, on a ground as wide as the bars so that blocks are of one size."""
+    """A picture for half blocks, on a background as wide as the bar chart, so that blocks have one size."""
     down = max(2, 2 * round(across * frame.height / frame.width / 2))
     wide = across
     if down > _TALLEST_PICTURE:
@@ -113,9 +116,10 @@ def _small(frame: Image.Image, across: int) -> Image.Image:
 
 
 def strips(panel: Panel, clip: Clip) -> tuple[Image.Image, int, int]:
-    """The frames, and below them for each step a strip of them, as bright as their weights, with bars; and the size of a cell.
+    """The frames, and below them for each step a strip of the frames, as bright as their weights, with bars.
 
-    A row is as high as the others, the first one too, whose bars are empty.
+    Returns:
+        the picture, and width and height of a frame's cell in pixels.
     """
     width = max(8, min(_BROADEST_FRAME, _WIDEST_STRIP // len(clip.frames)))
     first = clip.frames[0]
@@ -129,7 +133,7 @@ def strips(panel: Panel, clip: Clip) -> tuple[Image.Image, int, int]:
     for row, relative in enumerate(panel.relative(), 1):
         for column, (frame, level) in enumerate(zip(small, relative.tolist(), strict=True)):
             x, y = column * width, row * down
-            sheet.paste(brightened(frame, level), (x, y))
+            sheet.paste(brighten(frame, level), (x, y))
             below = y + height + _SEAM
             draw.rectangle((x, below, x + width - _SEAM - 1, below + _BAR - 1), _TRACK)
             if level > 0:

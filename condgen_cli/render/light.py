@@ -1,4 +1,4 @@
-"""Attention as light on a picture: cell (r, c) of an h×w grid lights the rectangle [c/w, (c+1)/w] × [r/h, (r+1)/h]."""
+"""Attention as light on a picture: cell (r, c) of an h×w grid covers the rectangle [c/w, (c+1)/w] × [r/h, (r+1)/h]."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-__all__ = ["GREYNESS", "LIGHT", "SHADE", "SOFTNESS", "brightened", "light_up", "picture", "spread"]
+__all__ = ["GREYNESS", "LIGHT", "SHADE", "SOFTNESS", "brighten", "light_up", "picture", "spread"]
 
 Floats = NDArray[np.float64]
 
 SOFTNESS = 0.5
-"""Standard deviation of the blur at a cell's edge, in cells: Xu et al. blur theirs about as much."""
+"""Standard deviation of the blur at a cell's edge, in cells; Xu et al. use about the same."""
 SHADE = 0.78
-"""How much of the picture's brightness the unlit part loses."""
+"""Share of its brightness that the unlit part loses."""
 GREYNESS = 0.6
-"""How much of its colour the unlit part loses."""
+"""Share of its colour that the unlit part loses."""
 LIGHT = 0.12
-"""How far the lit part moves to white, so that a dark place shows that it is lit."""
+"""Share of white that the lit part is blended with, so that dark places are visibly lit."""
 
 
 @lru_cache(maxsize=32)
 def _blur(cells: int, pixels: int) -> Floats:
-    """(pixels, cells): how much of each cell reaches each pixel, a Gaussian's integral over the cell. Rows sum to 1.
+    """(pixels, cells): weight of each cell at each pixel, the integral of a Gaussian over the cell. Rows sum to 1.
 
-    The outer cells reach on beyond the border, so that the border is no darker than its cell.
+    The outer cells extend beyond the border, so that the border is as bright as its cell.
     """
     centres = (np.arange(pixels) + 0.5) * cells / pixels
     edges = np.arange(1, cells)
@@ -38,21 +38,21 @@ def _blur(cells: int, pixels: int) -> Floats:
 
 
 def spread(weights: Floats, size: tuple[int, int]) -> Floats:
-    """Weights (h, w) as a smooth map of brightness from 0 to 1 for a picture of ``size`` (width, height): (height, width)."""
+    """A smooth brightness map (height, width), from 0 to 1, of weights (h, w) for a picture of ``size`` (width, height)."""
     smooth = _blur(weights.shape[0], size[1]) @ weights @ _blur(weights.shape[1], size[0]).T
     peak = smooth.max()
     return smooth / peak if peak > 0 else np.zeros_like(smooth)
 
 
 def light_up(image: Image.Image, weights: Floats) -> Image.Image:
-    """An RGB picture, lit where the weights (h, w) are, dark and nearly grey elsewhere."""
+    """An RGB picture lit by weights (h, w); unlit parts are dark and nearly grey."""
     dark, lit = _unlit_and_lit(image)
     light = Image.fromarray(np.rint(255 * spread(weights, image.size)).astype(np.uint8))
     return Image.composite(lit, dark, light)
 
 
-def brightened(image: Image.Image, level: float) -> Image.Image:
-    """An RGB picture between dark and nearly grey, for 0, and lit, for 1."""
+def brighten(image: Image.Image, level: float) -> Image.Image:
+    """An RGB picture blended between unlit, dark and nearly grey (0), and lit (1)."""
     return Image.blend(*_unlit_and_lit(image), level)
 
 
@@ -63,7 +63,7 @@ def _unlit_and_lit(image: Image.Image) -> tuple[Image.Image, Image.Image]:
 
 
 def picture(condition: Any, grid: tuple[int, int]) -> Image.Image:
-    """The picture that attention lies on as RGB, or a grey one in the shape of the grid (rows, columns) if there is none."""
+    """The condition as an RGB picture, or a grey one in the shape of the grid (rows, columns) if it isn't a picture."""
     if isinstance(condition, Image.Image) and min(condition.size) > 0:
         return condition.convert("RGB")
     rows, columns = grid

@@ -1,4 +1,4 @@
-"""What drawings in the terminal are made of: lines of rich's ``Text``, which know their width in columns."""
+"""Lines for drawings in the terminal, as rich's ``Text``, which knows its width in columns."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ __all__ = [
     "SHADES",
     "Floats",
     "Lines",
-    "fitted",
+    "fit",
     "heat",
     "heat_color",
     "letters",
     "shades",
-    "stacked",
+    "stack_letters",
     "weight_text",
-    "wrapped",
+    "wrap",
 ]
 
 Floats = NDArray[np.float64]
@@ -37,13 +37,13 @@ _HEAT = ((16, 16, 40), (92, 28, 110), (214, 72, 70), (252, 166, 60), (252, 252, 
 
 
 def shades(relative: Floats, repeat: int = 1, scale: str = SHADES) -> list[str]:
-    """Rows of values from 0 to 1 as rows of shades from ``scale``, each drawn ``repeat`` characters wide."""
+    """Rows of values from 0 to 1 as rows of characters from ``scale``, each repeated ``repeat`` times."""
     levels = np.floor(relative * (len(scale) - 1) + 0.5).astype(int).clip(0, len(scale) - 1)
     return ["".join(scale[level] * repeat for level in row) for row in levels]
 
 
 def heat(relative: Floats, widths: Sequence[int]) -> Text:
-    """Values from 0 to 1 as coloured blocks, each as wide as ``widths`` says; neighbours of one colour are one block."""
+    """Values from 0 to 1 as coloured blocks of the given widths in columns; neighbours of equal colour are merged."""
     line = Text()
     cells = zip(np.rint(relative * (_HEAT_LEVELS - 1)).astype(int).tolist(), widths, strict=True)
     for level, group in groupby(cells, key=itemgetter(0)):
@@ -54,38 +54,38 @@ def heat(relative: Floats, widths: Sequence[int]) -> Text:
 
 @lru_cache(maxsize=256)
 def heat_color(value: float) -> tuple[int, int, int]:
-    """0 to 1 as near black, violet, red, orange, pale yellow."""
+    """The RGB colour of a value from 0 to 1: near black, violet, red, orange, pale yellow."""
     stops = np.linspace(0, 1, len(_HEAT))
     red, green, blue = (round(float(np.interp(value, stops, channel))) for channel in zip(*_HEAT, strict=True))
     return red, green, blue
 
 
 def weight_text(weight: float) -> str:
-    """Five characters at most."""
+    """A weight in at most five characters."""
     return f"{weight:.2f}" if weight >= 0.1 or weight == 0 else f"{weight:.3f}"
 
 
-def fitted(text: str, width: int, style: str = "") -> Text:
-    """Exactly ``width`` columns: padded, or cut with two dots at the end."""
+def fit(text: str, width: int, style: str = "") -> Text:
+    """Text of exactly ``width`` columns: padded, or cut with two dots at the end."""
     if cell_len(text) > width > 4:
         text = set_cell_size(text, width - 2) + ".."
     return Text(set_cell_size(text, width), style)
 
 
-def wrapped(text: str, width: int, style: str) -> Lines:
+def wrap(text: str, width: int, style: str) -> Lines:
     return [Text(line, style) for line in textwrap.wrap(text, width)] if text else []
 
 
-def stacked(names: Sequence[str], across: int) -> Lines:
-    """Names written downwards above columns that are ``across`` wide, all ending on the last line."""
-    columns = [[set_cell_size(letter, across) for letter in letters(_shortened(name), across)] for name in names]
+def stack_letters(names: Sequence[str], across: int) -> Lines:
+    """Names written downwards above columns of width ``across``, aligned at the last line."""
+    columns = [[set_cell_size(letter, across) for letter in letters(_shorten(name), across)] for name in names]
     height = max(map(len, columns))
     padded = [[" " * across] * (height - len(column)) + column for column in columns]
     return [Text("".join(cells), "bold") for cells in zip(*padded, strict=True)]
 
 
 def letters(name: str, widest: int) -> list[str]:
-    """Letters with their combining marks; what is wider than ``widest`` columns becomes a question mark."""
+    """The letters of a name with their combining marks; those wider than ``widest`` columns become question marks."""
     clusters: list[str] = []
     for letter in name:
         if cell_len(letter) == 0 and clusters:
@@ -95,5 +95,5 @@ def letters(name: str, widest: int) -> list[str]:
     return [cluster if cell_len(cluster) <= widest else "?" for cluster in clusters]
 
 
-def _shortened(name: str) -> str:
+def _shorten(name: str) -> str:
     return name if len(name) <= _LONGEST_HEADING else name[: _LONGEST_HEADING - 2] + ".."

@@ -1,8 +1,8 @@
-"""Attention as a self-contained page: choose a word, and the input lights up where the model looked.
+"""Attention as a self-contained page: choosing a word lights up the input where the model attended to it.
 
-Where the input is made of tokens too, choose one of them, and the words that were written looking there light up. Where it is
-a sound, it can be played, and words light up as it comes to where the model listened; where it is a video, its frames stand in
-a row, and a word shows the one that it looked at most.
+If the input consists of tokens, choosing one lights up the output words that attended to it. A sound can be played, and words
+light up when the playback reaches the part that they attended to. The frames of a video are in a row, and a word shows the
+frame with the largest weight.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from condgen_cli.generation import Axis, Generation
 from condgen_cli.render.frames import film
 from condgen_cli.render.light import LIGHT, SHADE, SOFTNESS, picture
 from condgen_cli.render.lines import heat_color
-from condgen_cli.render.panels import Panel, Weights, binned, panels
+from condgen_cli.render.panels import Panel, Weights, panels, sum_bins
 from condgen_cli.render.pieces import label
 from condgen_cli.render.sound import Track, track
 from condgen_cli.render.tape import Tape, tape_page
@@ -36,18 +36,18 @@ _TOKENS_HINT = "A word of the input lights up what was written looking at it; <k
 _SOUND_HINT = "Click on a word to go to the sound it was written from, on the spectrogram to go to any other."
 _FRAMES_HINT = "A word goes to the frame that it was written looking at; a frame lights up the words that looked at it."
 _MOST_SECONDS = 180
-"""Longer sounds are left out: a minute takes a megabyte or two."""
+"""Maximum length of an embedded sound: a minute takes one or two megabytes."""
 _SPECTROGRAM_WIDTH = 1000
 _LONGEST_FRAME_SIDE = 480
 _NOTHING = "data:image/gif;base64,R0lGODlhAQABAAAAACwAAAAAAQABAAA="
-"""An image element's source where there is no grid, hence no picture."""
+"""Source of the image element if there is no picture."""
 
 
 def page(generation: Generation, title: str) -> str:
-    """The page as HTML. It loads nothing.
+    """The page as HTML, without external resources.
 
-    The picture is embedded as JPEG, at most 1000 pixels on its longer side, the frames of a video at most 480; a sound of at
-    most three minutes as FLAC.
+    A picture is embedded as JPEG with at most 1000 pixels on its longer side, frames of a video with at most 480, a sound of
+    at most three minutes as FLAC.
     """
     if isinstance(generation.condition, Tape):
         return tape_page(generation, title)
@@ -55,7 +55,7 @@ def page(generation: Generation, title: str) -> str:
     tracks = [track(panel, generation) for panel in drawn]
     sound = next((found for found in tracks if found), None)
     grid = next((panel for panel in drawn if panel.is_grid), None)
-    image = _scaled(picture(generation.condition, grid.weights.shape[1:])) if grid else None
+    image = _shrink(picture(generation.condition, grid.weights.shape[1:])) if grid else None
     data: dict[str, Any] = {
         "panels": [_panel_data(panel, generation, below) for panel, below in zip(drawn, tracks, strict=True)],
         "photo": {"width": image.width, "height": image.height} if image else None,
@@ -87,18 +87,18 @@ def _panel_data(panel: Panel, generation: Generation, sound: Track | None) -> di
         flat = panel.weights.reshape(len(panel.steps), -1)
         place = {"kind": "grid", "rows": rows, "columns": columns}
     else:
-        flat, size = binned(panel.weights, _MOST_COLUMNS)
+        flat, size = sum_bins(panel.weights, _MOST_COLUMNS)
         place = _line_data(panel.axes[0], flat.shape[1], size)
         place["joined"] = list(panel.joined[1][::size])
         place["texts"] = list(panel.words[1]) if size == 1 else place["names"]
         place |= _sound_data(sound, size, flat.shape[1]) if sound else {}
         if clip := film(panel, generation):
-            place["frames"] = [_data_uri(_scaled(frame, _LONGEST_FRAME_SIDE)) for frame in clip.frames]
-    return {"title": panel.title, "steps": steps, "weights": _rounded(flat), "peaks": _rounded(flat.max(1)), **place}
+            place["frames"] = [_data_uri(_shrink(frame, _LONGEST_FRAME_SIDE)) for frame in clip.frames]
+    return {"title": panel.title, "steps": steps, "weights": _round_values(flat), "peaks": _round_values(flat.max(1)), **place}
 
 
 def _line_data(axis: Axis, columns: int, size: int) -> dict[str, Any]:
-    """Names of all columns, marks for those that are written above the matrix."""
+    """A row of positions for the page: names of all columns, and marks for those that are labelled above the matrix."""
     all_named = axis.kind == "tokens" or columns <= _MOST_CHIPS
     marks = ticks(axis, 12 if axis.kind == "time" or not all_named else columns)
     return {
@@ -113,7 +113,7 @@ def _line_data(axis: Axis, columns: int, size: int) -> dict[str, Any]:
 
 
 def _sound_data(sound: Track, size: int, columns: int) -> dict[str, Any]:
-    """Where columns begin and the last one ends, in seconds from the sound's beginning; the spectrogram below them."""
+    """The edges of the columns in seconds from the beginning of the sound, and the spectrogram above them."""
     edges = [round(float(edge), 4) for edge in sound.column_edges(size)]
     return {"edges": edges, "spectrogram": _data_uri(sound.spectrogram(size, max(columns, _SPECTROGRAM_WIDTH)))}
 
@@ -161,13 +161,13 @@ def _place(panel: Panel, cell: int) -> str:
     return _bin_name(panel.axes[0], cell, cell)
 
 
-def _rounded(weights: Weights) -> Any:
-    """Four significant digits, so that the page stays small."""
+def _round_values(weights: Weights) -> Any:
+    """Round to four significant digits, so that the page stays small."""
     digits = [float(f"{value:.4g}") for value in weights.ravel()]
     return np.array(digits).reshape(weights.shape).tolist()
 
 
-def _scaled(image: Image.Image, longest: int = _LONGEST_SIDE) -> Image.Image:
+def _shrink(image: Image.Image, longest: int = _LONGEST_SIDE) -> Image.Image:
     scale = min(1.0, longest / max(image.size))
     return image.resize((max(1, round(image.width * scale)), max(1, round(image.height * scale))), Image.Resampling.LANCZOS)
 

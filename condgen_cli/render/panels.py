@@ -1,4 +1,4 @@
-"""Attention as renderers see it: one panel for each distribution that a step has."""
+"""Attention as panels for the renderers: one panel per map and head or hop."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from condgen_cli.generation import AttentionMap, Axis, Generation
-from condgen_cli.render.pieces import joined, label, readable, words
+from condgen_cli.render.pieces import joins_previous, label, readable, words
 
-__all__ = ["Panel", "Weights", "binned", "panels"]
+__all__ = ["Panel", "Weights", "panels", "sum_bins"]
 
 Weights = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Panel:
-    """The weights of one map and one head or hop.
+    """The weights of one attention map and one head or hop.
 
     Args:
-        title: which map and head; empty if the generation has only one.
-        steps: what was written at each step, as it is to be shown.
-        axes: two of kind ``grid`` (rows, columns), or one of any kind; labels as they are to be shown.
-        weights: (steps, rows, columns) or (steps, positions), finite.
-        words: for the steps and for each axis, the labels without marks, as they stand in a text.
-        joined: for the steps and for each axis, which labels follow the one before without a space.
-        step_axis: name and kind of the steps.
+        title: map and head; empty if the generation has only one.
+        steps: label of each step, for display.
+        axes: two axes of kind ``grid`` (rows, columns), or one of any kind, with labels for display.
+        weights: (steps, rows, columns) or (steps, positions), finite and not negative.
+        words: for the steps and for each axis, the labels as in a text, without marks.
+        joined: for the steps and for each axis, whether each label follows the previous one without a space.
+        step_axis: name and kind of the axis of steps.
     """
 
     title: str
@@ -41,7 +41,7 @@ class Panel:
 
     @property
     def is_hops(self) -> bool:
-        """Whether it is to be read as a table: sentences down, hops across."""
+        """Whether it is drawn as a table with sentences down and hops across."""
         return self.step_axis[1] == "hops" and [axis.kind for axis in self.axes] == ["sentences"]
 
     @property
@@ -50,22 +50,22 @@ class Panel:
 
     @property
     def has_continuations(self) -> bool:
-        """Whether some label is marked as going on with a word."""
+        """Whether a label is marked as a continuation of a word."""
         return self.words != (self.steps, *(axis.labels for axis in self.axes))
 
     @property
     def peaks(self) -> Weights:
-        """(steps,): the largest weight of each step."""
+        """(steps,) largest weight of each step."""
         return self.weights.reshape(len(self.steps), -1).max(-1, initial=0.0)
 
     def relative(self) -> Weights:
-        """Weights divided by their step's peak, so within 0 and 1; zero where a step has no weight at all."""
+        """Weights divided by the peak of their step, from 0 to 1; 0 for a step without weight."""
         peaks = self.peaks.reshape(-1, *[1] * len(self.axes))
         return np.divide(self.weights, peaks, out=np.zeros_like(self.weights), where=peaks > 0)
 
 
 def panels(generation: Generation, encoding: str = "utf-8") -> list[Panel]:
-    """The panels of all maps that have steps and positions, in order; what ``encoding`` can't write in labels is escaped."""
+    """The panels of all maps with steps and positions; characters of labels that ``encoding`` can't encode are escaped."""
     several = len(generation.attention) > 1
     maps = {name: map for name, map in generation.attention.items() if map.weights.size}
     return [panel for name, map in maps.items() for panel in _split(name, map, several, encoding)]
@@ -75,7 +75,7 @@ def _split(name: str, map: AttentionMap, several: bool, encoding: str) -> Iterat
     axes = (map.steps, *_drawable(map.positions))
     shown = [readable(axis, encoding) for axis in axes]
     texts = tuple(axis.labels if axis.kind == "time" else words(axis, encoding) for axis in axes)
-    follows = tuple(joined(axis) for axis in axes)
+    follows = tuple(joins_previous(axis) for axis in axes)
     distributions = np.maximum(np.nan_to_num(map.distributions().astype(np.float64), posinf=0.0), 0.0)
     steps, positions = tuple(label(step) for step in shown[0].labels), tuple(shown[1:])
     for head, title in enumerate(_head_titles(map)):
@@ -85,7 +85,7 @@ def _split(name: str, map: AttentionMap, several: bool, encoding: str) -> Iterat
 
 
 def _drawable(positions: tuple[Axis, ...]) -> tuple[Axis, ...]:
-    """A pair of grid axes or a single axis as they are; anything else flattened to one axis."""
+    """A pair of grid axes or a single axis unchanged; other axes flattened into one."""
     if [axis.kind for axis in positions] == ["grid", "grid"] or len(positions) == 1:
         return positions
     labels = tuple(" ".join(map(label, combination)) for combination in itertools.product(*(axis.labels for axis in positions)))
@@ -98,7 +98,7 @@ def _head_titles(map: AttentionMap) -> list[str]:
     return [", ".join(combination) for combination in itertools.product(*named)]
 
 
-def binned(weights: Weights, limit: int, axis: int = -1) -> tuple[Weights, int]:
-    """Weights added up in bins of equal size so that at most ``limit`` are left along ``axis``, and that size."""
+def sum_bins(weights: Weights, limit: int, axis: int = -1) -> tuple[Weights, int]:
+    """Sum weights in bins of equal size along ``axis``, at most ``limit`` bins; return the sums and the size of a bin."""
     size = -(-weights.shape[axis] // limit)
     return np.add.reduceat(weights, np.arange(0, weights.shape[axis], size), axis), size

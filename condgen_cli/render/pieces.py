@@ -1,4 +1,4 @@
-"""Labels as people read them: without the mark of subword vocabularies, without control characters."""
+"""Labels for display: without the marks of subword vocabularies, without control characters."""
 
 from __future__ import annotations
 
@@ -9,40 +9,40 @@ from itertools import pairwise
 
 from condgen_cli.generation import Axis
 
-__all__ = ["CONTINUES", "joined", "label", "readable", "words"]
+__all__ = ["CONTINUES", "joins_previous", "label", "readable", "words"]
 
 CONTINUES = "-"
-"""Stands before a piece that goes on with the word before, as in a dictionary's *-ing*; ASCII, so that any terminal has it."""
+"""Mark before a piece that continues a word, as in *-ing*; ASCII, so that any terminal can show it."""
 
 _BEGINS = "▁"
-"""Stands before a piece that begins a word (U+2581), in labels of subword vocabularies."""
+"""Mark of subword vocabularies before a piece that begins a word (U+2581)."""
 _BOX = "␣"
 _SPECIAL = re.compile(r"<[^<>\s]+>")
 _INVISIBLE = ("Cc", "Cf", "Cn", "Co", "Cs", "Zl", "Zp")
 
 
 def readable(axis: Axis, encoding: str = "utf-8") -> Axis:
-    """The axis with labels to be shown; seconds stay numbers, except those of frames.
+    """The axis with labels for display; seconds stay numbers, except those of frames.
 
-    Where labels have the mark of a word's beginning it is left out, and pieces that go on with a word begin with
-    ``CONTINUES``. Only letters and digits after letters and digits get it: in punctuation, and in scripts without
-    spaces such as Chinese, it would tell nothing. What ``encoding`` can't write becomes an escape.
+    The mark of a word's beginning is removed, and pieces that continue a word begin with ``CONTINUES`` instead, but only
+    letters and digits after letters and digits: with punctuation, and in scripts without spaces such as Chinese, the mark
+    would say nothing. Characters that ``encoding`` can't encode are escaped.
     """
     if axis.kind == "time":
         return axis
     names = _names(axis, encoding, " ")
-    continued = _continued(axis)
+    continued = _continuations(axis)
     return replace(axis, labels=tuple(CONTINUES * go_on + name for go_on, name in zip(continued, names, strict=True)))
 
 
 def words(axis: Axis, encoding: str = "utf-8") -> tuple[str, ...]:
-    """As ``readable``, but without any mark: for pieces that are set as they stand in a text. A piece that is a blank alone, as
-    a vocabulary of characters has it, is an open box."""
+    """The labels as in a text, without marks. A piece that is a single blank, as in a vocabulary of characters, becomes an open
+    box."""
     return _names(axis, encoding, _BOX if _BOX.encode(encoding, "ignore") else " ")
 
 
-def joined(axis: Axis) -> tuple[bool, ...]:
-    """For each label whether it follows the one before without a space; never, where labels have no marks."""
+def joins_previous(axis: Axis) -> tuple[bool, ...]:
+    """Whether each label follows the previous one without a space; always False if labels have no marks."""
     if not _is_marked(axis):
         return (False,) * len(axis)
     pieces = [str(value) for value in axis.labels]
@@ -52,7 +52,7 @@ def joined(axis: Axis) -> tuple[bool, ...]:
 
 
 def label(value: str | float) -> str:
-    """A label that is safe to print: numbers short, control and invisible characters escaped, blanks quoted."""
+    """A label that is safe to print: numbers shortened, control and invisible characters escaped, blanks quoted."""
     text = value if isinstance(value, str) else f"{value:g}"
     if not text.strip(" "):
         return repr(text)
@@ -68,7 +68,7 @@ def _names(axis: Axis, encoding: str, blank: str) -> tuple[str, ...]:
 
 
 def _stamps(axis: Axis) -> tuple[str, ...]:
-    """When frames are shown: ``2.5s``, ``1:05`` from a minute on, ``1:02:03`` from an hour on; texts as they are."""
+    """Labels of frames' times: ``2.5s``, ``1:05`` from a minute on, ``1:02:03`` from an hour on; texts unchanged."""
     seconds = [value for value in axis.labels if not isinstance(value, str)]
     close = any(after - before < 0.1 for before, after in pairwise(seconds))
     return tuple(label(value) if isinstance(value, str) else _stamp(value, 2 if close else 1) for value in axis.labels)
@@ -90,7 +90,7 @@ def _without_mark(piece: str) -> str:
     return piece.removeprefix(_BEGINS).replace(_BEGINS, " ")
 
 
-def _continued(axis: Axis) -> list[bool]:
+def _continuations(axis: Axis) -> list[bool]:
     if not _is_marked(axis):
         return [False] * len(axis)
     pieces = ["", *map(str, axis.labels)]
@@ -98,5 +98,5 @@ def _continued(axis: Axis) -> list[bool]:
 
 
 def _is_spaced(letter: str) -> bool:
-    """Whether it is a letter or digit of a script that puts spaces between words."""
+    """Whether it is a letter or digit of a script with spaces between words."""
     return letter.isalnum() and unicodedata.east_asian_width(letter) not in ("W", "F")

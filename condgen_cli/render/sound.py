@@ -1,4 +1,4 @@
-"""The sound that positions in time lie on: how loud it is at each of them, its spectrogram, a file to listen to."""
+"""The sound below positions in time: its loudness at each position, its spectrogram, its file."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ __all__ = ["BANDS", "Track", "kilohertz", "track"]
 Floats = NDArray[np.float64]
 
 BANDS = 80
-"""Rows of a spectrogram."""
+"""Number of rows of a spectrogram."""
 
 _QUIETEST = 40.0
-"""Decibels below the loudest column at which another one counts as silent."""
+"""Decibels below the loudest column from which on a column counts as silent."""
 _FAINTEST = 6.0
-"""How far below the strongest energy a spectrogram's white is, in powers of ten."""
+"""Energy of a spectrogram's white below the strongest energy, in powers of ten."""
 _FREQUENCIES = (0.5, 1.0, 2.0, 4.0, 8.0)
 
 
 @dataclass(frozen=True)
 class Track:
-    """A sound below positions in time.
+    """A sound with the positions in time that attention is over.
 
     Args:
-        samples: (n,) in [-1, 1].
-        rate: samples a second.
-        edges: (positions + 1,) seconds from the sound's beginning at which each position begins, and the last one ends.
+        samples: (n,) samples in [-1, 1].
+        rate: samples per second.
+        edges: (positions + 1,) beginning of each position and end of the last one, in seconds from the beginning of the sound.
     """
 
     samples: NDArray[np.float32]
@@ -48,14 +48,14 @@ class Track:
         return len(self.samples) / self.rate
 
     def column_edges(self, size: int) -> Floats:
-        """(columns + 1,): as ``edges`` for columns of ``size`` positions; the last column is as long as the others."""
+        """(columns + 1,) as ``edges``, for columns of ``size`` positions; the last column is as long as the others."""
         columns = -(-(len(self.edges) - 1) // size)
         places = np.arange(columns + 1) * size
         beyond = np.maximum(places - (len(self.edges) - 1), 0)
         return np.interp(places, np.arange(len(self.edges)), self.edges) + beyond * (self.edges[-1] - self.edges[-2])
 
     def loudness(self, size: int) -> Floats:
-        """(columns,) for columns of ``size`` positions: 1 for the loudest one, 0 from 40 dB below it on, linear in decibels."""
+        """(columns,) loudness of columns of ``size`` positions, linear in decibels: 1 for the loudest, 0 at 40 dB below it."""
         bounds = np.rint(self.column_edges(size) * self.rate).astype(int).clip(0, len(self.samples))
         parts = [self.samples[start:end] for start, end in pairwise(bounds.tolist())]
         powers = np.array([np.square(part, dtype=np.float64).mean() if len(part) else 0.0 for part in parts])
@@ -65,9 +65,9 @@ class Track:
         return 1 + 10 * np.log10(relative) / _QUIETEST
 
     def spectrogram(self, size: int, width: int) -> Image.Image:
-        """Log-mel energies below columns of ``size`` positions: ``width`` x 80 greys, high frequencies above, loud ones black.
+        """Log-mel energies below columns of ``size`` positions, as a grey picture of ``width`` x 80 pixels.
 
-        White where there is no sound.
+        High frequencies are at the top, strong energies are black, no sound is white.
         """
         from condgen_cli.data.filterbank import Filterbank
 
@@ -77,7 +77,7 @@ class Track:
         times = np.interp(np.linspace(0, len(edges) - 1, width + 1), np.arange(len(edges)), edges)
         if not len(energies):
             return Image.new("L", (width, BANDS), 255)
-        # a frame stands for the shift around its middle, the first and last one for what is left at the ends
+        # a frame covers the shift around its middle, the first and last one also the ends
         frames = (times - (bank.window - bank.shift) / 2) / bank.shift
         first = np.floor(frames[:-1]).astype(int).clip(0, len(energies) - 1)
         last = np.maximum(np.ceil(frames[1:]).astype(int).clip(0, len(energies)), first + 1)
@@ -85,26 +85,26 @@ class Track:
         means = (sums[last] - sums[first]) / (last - first)[:, None]
         top = energies.max()
         darkness = (1 + (means - top) / (_FAINTEST * math.log(10))).clip(0, 1)
-        # of all sounds the softest that a file can hold is not to look loud
+        # otherwise the softest sound that a file can hold would look loud
         darkness[(times[:-1] >= self.seconds) | (top < 0)] = 0
         return Image.fromarray(np.rint(255 * (1 - darkness.T[::-1])).astype(np.uint8))
 
     def flac(self) -> bytes:
-        """The sound as a FLAC file of 16 bits a sample."""
+        """The sound as a FLAC file with 16 bits per sample."""
         import soundfile
 
         buffer = io.BytesIO()
-        # libsndfile scales floats by 32767, which changes what was read from 16 bits
+        # libsndfile scales floats by 32767, which would change samples that were read from 16 bits
         samples = np.rint(self.samples.astype(np.float64) * 32768).clip(-32768, 32767).astype(np.int16)
         soundfile.write(buffer, samples, self.rate, format="FLAC", subtype="PCM_16")
         return buffer.getvalue()
 
 
 def track(panel: Panel, generation: Generation) -> Track | None:
-    """The sound that a panel's positions lie on; None if they don't lie in time, or there is no sound to draw."""
+    """The sound below a panel's positions; None if they aren't times, or there is no sound."""
     if generation.condition is None or [axis.kind for axis in panel.axes] != ["time"]:
         return None
-    # decoders of sound are imported for a sound alone
+    # imports audio decoders, which other inputs don't need
     from condgen_cli.data.audio import Sound, load_audio
 
     if not isinstance(generation.condition, Sound):
@@ -119,7 +119,7 @@ def track(panel: Panel, generation: Generation) -> Track | None:
 
 
 def _edges(starts: Floats, seconds: float) -> Floats | None:
-    """Beginnings and the last end, from the first beginning on; None if positions don't follow one another."""
+    """Beginnings of the positions and the last end, relative to the first beginning; None unless times are ascending."""
     lengths = np.diff(starts)
     if not np.isfinite(starts).all() or (lengths <= 0).any():
         return None
@@ -128,7 +128,7 @@ def _edges(starts: Floats, seconds: float) -> Floats | None:
 
 
 def kilohertz(rate: int) -> list[tuple[float, str]]:
-    """Frequencies to mark beside a spectrogram: (how far up it they are, from 0 to 1, name)."""
+    """Labels of frequencies beside a spectrogram: (height from 0 to 1, name)."""
     from condgen_cli.data.filterbank import Filterbank
 
     bank = Filterbank(bins=BANDS, rate=rate)
@@ -137,6 +137,6 @@ def kilohertz(rate: int) -> list[tuple[float, str]]:
         return math.log1p(frequency / 700)
 
     low, high = mel(bank.low_frequency), mel(rate / 2)
-    # the middle of band b is (b + 1) / (bands + 1) of the way up, and is drawn at b + 1/2
+    # the centre of band b is (b + 1) / (bands + 1) of the way up, and is drawn at b + 1/2
     places = [((mel(1000 * f) - low) / (high - low) * (BANDS + 1) - 0.5) / BANDS for f in _FREQUENCIES]
     return [(place, f"{f:g} kHz") for place, f in zip(places, _FREQUENCIES, strict=True) if 0 < place < 0.97]

@@ -1,4 +1,4 @@
-"""Tables: drawn on a terminal, aligned plain text in a pipe."""
+"""Tables: drawn with rules on a terminal, aligned plain text in a pipe."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["Cell", "table"]
 Cell = str | int | float | None
 
 NARROWEST = 8
-"""Characters that a column needs to be read, its margins among them."""
+"""Minimum width of a column in characters, with its margins."""
 
 _NUMBER = re.compile(r"[-+]?[\d.,]*\d[\d.,]*(e[-+]?\d+)?\s*(%|[kKMGT]?i?B|±.*|\[.*\])?")
 
@@ -23,25 +23,26 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[Cell]], *, title: str 
 
     Args:
         columns: headings.
-        rows: one cell for each column; floats are printed with two decimals, None as nothing.
-        title: a line above.
-        color: draw it for a terminal, wrapped to ``width``, or cell below cell where that is too narrow for columns; otherwise
-            lines are never cut, so that a pipe loses nothing.
+        rows: rows with one cell per column; floats are printed with two decimals, None as empty.
+        title: line above the table.
+        color: whether to draw it for a terminal, wrapped to ``width``, or cell below cell if that is too narrow for columns;
+            otherwise lines are never cut, so that a pipe loses nothing.
+        width: width of the terminal in columns.
 
-    Control characters in what it says are escaped.
+    Control characters in headings, cells and title are escaped.
     """
     columns, title = [printable(column) for column in columns], title and printable(title)
     cells = [[_text(cell) for cell in row] for row in rows]
     right = [_is_numeric([row[index] for row in cells]) for index in range(len(columns))]
     if color and width < NARROWEST * len(columns):
-        return _stacked(columns, cells, title)
+        return _stack_cells(columns, cells, title)
     if color:
-        return _drawn(columns, cells, right, title, width)
+        return _draw(columns, cells, right, title, width)
     return _plain(columns, cells, right, title)
 
 
-def _stacked(columns: Sequence[str], rows: Sequence[Sequence[str]], title: str | None) -> str:
-    """A line for each cell that says something, and an empty one between rows."""
+def _stack_cells(columns: Sequence[str], rows: Sequence[Sequence[str]], title: str | None) -> str:
+    """A line for each cell that isn't empty, and an empty line between rows."""
     blocks = ["\n".join(f"{name}: {cell}" for name, cell in zip(columns, row, strict=True) if cell) for row in rows]
     return "\n\n".join([*([title] if title else []), *blocks])
 
@@ -54,7 +55,7 @@ def _text(cell: Cell) -> str:
 
 
 def _is_numeric(cells: Sequence[str]) -> bool:
-    """A dash or nothing may stand for a number that is missing."""
+    """Whether all cells are numbers, except for dashes and empty cells."""
     present = [cell for cell in cells if cell not in ("", "-", "–", "—")]
     return bool(present) and all(_NUMBER.fullmatch(cell) for cell in present)
 
@@ -65,16 +66,16 @@ def _plain(columns: Sequence[str], rows: Sequence[Sequence[str]], right: Sequenc
     lines = [list(columns), *rows]
     widths = [max(cell_len(line[index]) for line in lines) for index in range(len(columns))]
 
-    def aligned(cells: Sequence[str]) -> str:
+    def align(cells: Sequence[str]) -> str:
         padding = [" " * (width - cell_len(cell)) for cell, width in zip(cells, widths, strict=True)]
         texts = [space + cell if flush else cell + space for cell, space, flush in zip(cells, padding, right, strict=True)]
         return "  ".join(texts).rstrip()
 
     rule = "  ".join("-" * width for width in widths)
-    return "\n".join([*([title] if title else []), aligned(columns), rule, *map(aligned, rows)])
+    return "\n".join([*([title] if title else []), align(columns), rule, *map(align, rows)])
 
 
-def _drawn(columns: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[bool], title: str | None, width: int) -> str:
+def _draw(columns: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[bool], title: str | None, width: int) -> str:
     from rich import box
     from rich.table import Table
     from rich.text import Text
@@ -88,7 +89,7 @@ def _drawn(columns: Sequence[str], rows: Sequence[Sequence[str]], right: Sequenc
 
 
 def ansi(renderable: object, width: int) -> str:
-    """What rich draws, as text with colour codes: 24-bit where the terminal says so, else 256 colours."""
+    """A rich renderable as text with colour codes: 24-bit if the terminal supports it, else 256 colours."""
     import os
 
     from rich.console import Console

@@ -1,6 +1,6 @@
-"""Attention in the terminal: shades of ASCII, or coloured blocks.
+"""Attention in the terminal: in shades of ASCII, or in coloured blocks.
 
-Everything is drawn as lines of rich's ``Text``, which know their width in columns; at the end they become plain or coloured.
+Everything is drawn as lines of rich's ``Text``, which become plain or coloured text at the end.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from condgen_cli.render.alignment import alignment
 from condgen_cli.render.blocks import GAP, HALF, LEVELS, caption, half_blocks, side_by_side
 from condgen_cli.render.frames import film, frame_lines
 from condgen_cli.render.light import light_up, picture
-from condgen_cli.render.lines import SHADES, Lines, fitted, heat, shades, stacked, weight_text, wrapped
-from condgen_cli.render.panels import Panel, binned, panels
+from condgen_cli.render.lines import SHADES, Lines, fit, heat, shades, stack_letters, weight_text, wrap
+from condgen_cli.render.panels import Panel, panels, sum_bins
 from condgen_cli.render.pieces import CONTINUES, label
 from condgen_cli.render.sound import Track, track
 from condgen_cli.render.tables import ansi
@@ -28,14 +28,14 @@ from condgen_cli.render.ticks import ticks
 __all__ = ["attention_text"]
 
 _PICTURE_COLUMNS = 25
-"""Width in columns of a square picture; others get the same area."""
+"""Width in columns of a square picture; other pictures have the same area."""
 _TALLEST = 40
 _FEW_STEPS = 3
 _MOST_BARS = 60
 _NARROWEST_HOP, _BROADEST_HOP = 8, 20
-"""Columns for a hop's percentage and its bar."""
+"""Width in columns of a hop's percentage and bar."""
 _MANY_STEPS = 24
-"""From so many steps on, seconds stand above a matrix in time as well as below it."""
+"""From this number of steps on, seconds are written above a matrix in time as well as below it."""
 
 
 def attention_text(generation: Generation, *, width: int, color: bool, encoding: str = "utf-8") -> str:
@@ -48,7 +48,7 @@ def attention_text(generation: Generation, *, width: int, color: bool, encoding:
         return "\n".join(textwrap.wrap("no attention: this model has no map to show", width))
     lines: Lines = []
     for panel in drawn:
-        lines += [Text("")] * bool(lines) + wrapped(panel.title, width, "bold")
+        lines += [Text("")] * bool(lines) + wrap(panel.title, width, "bold")
         if panel.is_grid:
             lines += _pictures(panel, generation, width) if blocks else _grids(panel, generation, width)
         elif clip := film(panel, generation):
@@ -75,13 +75,13 @@ def _has(encoding: str, letters: str) -> bool:
 
 
 def _grids(panel: Panel, generation: Generation, width: int) -> Lines:
-    """A framed grid for each step, in the picture's proportions."""
+    """A framed grid for each step, with the picture's aspect ratio."""
     rows, columns = (len(axis) for axis in panel.axes)
     across, down = _cell(generation, rows, columns)
     across = max(1, min(across, (width - 2) // columns))
     limit = (width - 2) // across
-    pooled, column_bin = binned(panel.weights, limit)
-    pooled, row_bin = binned(pooled, max(1, _TALLEST // down), axis=1)
+    pooled, column_bin = sum_bins(panel.weights, limit)
+    pooled, row_bin = sum_bins(pooled, max(1, _TALLEST // down), axis=1)
     blocks = []
     for word, weights in zip(panel.steps, pooled, strict=True):
         peak = weights.max()
@@ -93,11 +93,11 @@ def _grids(panel: Panel, generation: Generation, width: int) -> Lines:
     legend = f'Shades "{SHADES}" go from 0 to the largest weight, written beside each {_step_name(generation)}.'
     if column_bin > 1 or row_bin > 1:
         legend += f" Each cell adds up {row_bin} x {column_bin} positions."
-    return [*wrapped(legend, width, "dim"), Text(""), *side_by_side(blocks, width)]
+    return [*wrap(legend, width, "dim"), Text(""), *side_by_side(blocks, width)]
 
 
 def _cell(generation: Generation, rows: int, columns: int) -> tuple[int, int]:
-    """Characters across and lines down for one cell. A character is taken to be twice as high as wide."""
+    """Width in characters and height in lines of a cell; a character is taken to be twice as high as wide."""
     proportion = 1.0
     if isinstance(generation.condition, Image.Image) and min(generation.condition.size) > 0:
         wide, high = generation.condition.size
@@ -108,22 +108,22 @@ def _cell(generation: Generation, rows: int, columns: int) -> tuple[int, int]:
 
 
 def _pictures(panel: Panel, generation: Generation, width: int) -> Lines:
-    """The picture, and for each step the picture lit where the weights are, in half blocks."""
+    """The picture, and for each step the picture lit by the weights, in half blocks."""
     grid = panel.weights.shape[1], panel.weights.shape[2]
     image = picture(generation.condition, grid)
     proportion = image.width / image.height
     across = _picture_columns(proportion, width)
     down = 2 * max(1, min(round(across / proportion / 2), _TALLEST // 2))
     image = image.resize((across, down), Image.Resampling.BOX)
-    blocks = [[fitted("the picture", max(across, 12), "dim"), *half_blocks(image)]]
+    blocks = [[fit("the picture", max(across, 12), "dim"), *half_blocks(image)]]
     for word, weights, peak in zip(panel.steps, panel.weights, panel.peaks, strict=True):
         blocks.append([caption(word, peak, max(image.width, 12)), *half_blocks(light_up(image, weights))])
-    legend = f"Lit where the model looked; the largest weight is written beside each {_step_name(generation)}."
-    return [*wrapped(legend, width, "dim"), Text(""), *side_by_side(blocks, width)]
+    legend = f"Lit where the model attended; the largest weight is written beside each {_step_name(generation)}."
+    return [*wrap(legend, width, "dim"), Text(""), *side_by_side(blocks, width)]
 
 
 def _picture_columns(proportion: float, width: int) -> int:
-    """About the same area for every proportion, a little more where that fills the line."""
+    """Width in columns of a picture: about the same area for every aspect ratio, a little more if that fills the line."""
     usual = max(1, min(round(_PICTURE_COLUMNS * proportion**0.5), 2 * _PICTURE_COLUMNS, width))
     side_by_side = max(1, (width + len(GAP)) // (usual + len(GAP)))
     return min((width + len(GAP)) // side_by_side - len(GAP), usual + usual // 2)
@@ -133,23 +133,23 @@ def _picture_columns(proportion: float, width: int) -> int:
 
 
 def _bars(panel: Panel, width: int) -> Lines:
-    """For each step its positions as bars, as long as their share of the largest weight."""
+    """For each step, a bar for each position, proportional to its share of the largest weight."""
     names = [_position(panel.axes[0], index) for index in range(len(panel.axes[0]))]
     name_width = min(max(map(cell_len, names)), max(6, (width - 8) // 2))
     bar_width = min(40, width - name_width - 8)
     lines: Lines = []
     for word, weights, relative in zip(panel.steps, panel.weights, panel.relative(), strict=True):
-        lines += [Text("")] * bool(lines) + [fitted(word, min(cell_len(word), width), "bold")]
+        lines += [Text("")] * bool(lines) + [fit(word, min(cell_len(word), width), "bold")]
         for name, weight, share in zip(names, weights, relative, strict=True):
             bar = "#" * int(share * bar_width + 0.5)
-            lines.append(fitted(name, name_width).append(" " + weight_text(weight) + " ", "dim").append(bar, "yellow"))
+            lines.append(fit(name, name_width).append(" " + weight_text(weight) + " ", "dim").append(bar, "yellow"))
     return lines
 
 
 def _hops(panel: Panel, width: int) -> Lines:
-    """Sentences down, hops across: a percentage and a bar, as long as its share of the hop's largest weight.
+    """Sentences down, hops across: a percentage, and a bar proportional to the share of the hop's largest weight.
 
-    Of more than ``_MOST_BARS`` sentences only those that some hop attends to most are shown.
+    Of more than ``_MOST_BARS`` sentences, only those with the largest weights in any hop are shown.
     """
     axis, hops = panel.axes[0], len(panel.steps)
     strongest = np.argsort(-panel.weights.max(0), kind="stable")[:_MOST_BARS]
@@ -158,31 +158,33 @@ def _hops(panel: Panel, width: int) -> Lines:
     longest = max(cell_len(label(axis.labels[position])) for position in shown)
     name_width = max(_NARROWEST_HOP, min(longest, width - numbers - 2 - hops * (_NARROWEST_HOP + 4)))
     hop_width = min(_BROADEST_HOP, (width - numbers - 2 - name_width) // hops - 2)
-    left_out = f"The {len(shown)} sentences of {len(axis)} that are attended to most." if len(shown) < len(axis) else ""
-    lines = wrapped(left_out, width, "dim")
-    heading = Text(" " * (numbers + 2)).append_text(fitted(axis.name, name_width, "dim"))
+    left_out = f"The {len(shown)} of {len(axis)} sentences with the highest attention." if len(shown) < len(axis) else ""
+    lines = wrap(left_out, width, "dim")
+    heading = Text(" " * (numbers + 2)).append_text(fit(axis.name, name_width, "dim"))
     for step in panel.steps:
-        heading.append("  ").append_text(fitted(f"{panel.step_axis[0]} {step}", hop_width, "bold"))
+        heading.append("  ").append_text(fit(f"{panel.step_axis[0]} {step}", hop_width, "bold"))
     lines.append(heading)
     relative = panel.relative()
     for position in shown:
         line = Text(str(position + 1).rjust(numbers), "dim").append("  ")
-        line.append_text(fitted(label(axis.labels[position]), name_width))
+        line.append_text(fit(label(axis.labels[position]), name_width))
         for hop in range(hops):
             bar = "#" * int(relative[hop, position] * (hop_width - 5) + 0.5)
             line.append("  ").append(f"{100 * panel.weights[hop, position]:3.0f}% ", "dim")
-            line.append_text(fitted(bar, hop_width - 5, "yellow"))
+            line.append_text(fit(bar, hop_width - 5, "yellow"))
         lines.append(line)
     return lines
 
 
 def _matrix(panel: Panel, width: int, color: bool, sound: Track | None, levels: str) -> Lines:
-    """Steps down, positions across, each step scaled to its largest weight, which ends its line; above them, the sound."""
+    """A matrix with steps down and positions across, each step scaled to its largest weight, which ends its line; above it, the
+    loudness of the sound.
+    """
     axis = panel.axes[0]
     name_width = min(max(map(cell_len, panel.steps)), max(6, min(16, width // 3)))
     room = width - name_width - 8
     across = 2 if len(axis) * 2 <= room else 1
-    pooled, size = binned(panel.weights, room // across)
+    pooled, size = sum_bins(panel.weights, room // across)
     peaks = pooled.max(-1)
     relative = np.divide(pooled, peaks[:, None], out=np.zeros_like(pooled), where=peaks[:, None] > 0)
     indent = Text(" " * (name_width + 1))
@@ -195,7 +197,7 @@ def _matrix(panel: Panel, width: int, color: bool, sound: Track | None, levels: 
     if not marked:
         lines += [indent + line for line in _headings(axis, across)]
     for word, row, peak in zip(panel.steps, relative, peaks, strict=True):
-        line = Text("").append_text(fitted(word, name_width, "bold")).append("|", "dim")
+        line = Text("").append_text(fit(word, name_width, "bold")).append("|", "dim")
         line.append_text(heat(row, [across] * len(row)) if color else Text(shades(row[None], across)[0]))
         lines.append(line.append("| ", "dim").append(weight_text(peak), "dim"))
     return [*lines, seconds] if marked else lines
@@ -213,19 +215,19 @@ def _legend(panel: Panel, size: int, width: int, color: bool, sound: Track | Non
     if sound:
         text += " Above: how loud the sound is."
         text += f' "{CONTINUES}" goes on with the word before.' * panel.has_continuations
-    return [*wrapped(text, width, "dim"), Text("")]
+    return [*wrap(text, width, "dim"), Text("")]
 
 
 def _headings(axis: Axis, across: int) -> Lines:
-    """Labels above their columns: on one line if they fit, else written downwards."""
+    """Labels above their columns, on one line if they fit, else written downwards."""
     names = [label(value) for value in axis.labels]
     if all(cell_len(name) <= across for name in names):
         return [Text("".join(set_cell_size(name, across) for name in names), "bold")]
-    return stacked(names, across)
+    return stack_letters(names, across)
 
 
 def _tick_line(axis: Axis, size: int, across: int, width: int) -> str:
-    """Labels that start in their position's column, as many as fit without touching."""
+    """Labels that start in the column of their position, as many as fit without touching."""
     line = ""
     for position, name in ticks(axis, width // 6):
         column = position // size * across

@@ -1,4 +1,4 @@
-"""Where to write positions below or beside a matrix that has more of them than labels fit."""
+"""Ticks of a matrix with more positions than labels fit."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["ticks"]
 
 
 def ticks(axis: Axis, most: int) -> list[tuple[int, str]]:
-    """At most ``most + 1`` pairs (position, label): round seconds on a time axis, every k-th label on any other."""
+    """At most ``most + 1`` pairs (position, label): round numbers of seconds on a time axis, every k-th label on others."""
     most = max(1, most)
     if axis.kind == "time":
         return _seconds(np.array(axis.labels, dtype=np.float64), most)
@@ -32,7 +32,7 @@ def _seconds(starts: NDArray[np.float64], most: int) -> list[tuple[int, str]]:
 
 
 def _round_up(value: float, smallest: float = 0.0) -> float:
-    """The next of 1, 2, 5, 10, 20, 50 and so on, or of 0.1, 0.2, 0.5 …"""
+    """The smallest number in 1, 2, 5, 10, 20, 50 … (or 0.1, 0.2, 0.5 …) that is at least ``value``."""
     value = max(value, smallest)
     power = 10.0 ** np.floor(np.log10(value))
     return float(next(step * power for step in (1, 2, 5, 10) if step * power >= value * (1 - 1e-9)))

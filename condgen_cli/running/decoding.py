@@ -19,7 +19,7 @@ from torch import Tensor
 
 from condgen_cli.errors import UsageError
 from condgen_cli.model import Memory, Model, SequenceModel, Step, select_state
-from condgen_cli.nn.denormals import flushed_denormals
+from condgen_cli.nn.denormals import flush_denormals
 from condgen_cli.running.limits import LARGEST_PENALTY, LONGEST_OUTPUT, MOST_SAMPLES, TEMPERATURES, WIDEST_BEAM
 from condgen_cli.running.randomness import Uniforms, fresh_keys
 
@@ -167,7 +167,7 @@ def decode(
         scorers = _select_scorers(model.scorers(), decoding.weights)
     second_pass = decoding.second_pass and decoding.method != "sample" and bool(scorers)
     scoring = _Scoring(model, scorers, decoding, own=not second_pass)
-    with flushed_denormals():
+    with flush_denormals():
         if decoding.method == "sample":
             return _sample(scoring, memory, decoding, fresh_keys(len(memory)) if keys is None else keys)
         if not second_pass:

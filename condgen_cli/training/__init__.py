@@ -1,4 +1,4 @@
-"""Training: recipes, experiments, and the loop that runs one on the other."""
+"""Training: recipes, experiments (a model with its data and loss), and the loop that trains an experiment by a recipe."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Averages of weights over the training, which often generalise better than the latest weights."""
+"""Averages of weights over a training run, which often generalise better than the latest weights."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-__all__ = ["Average", "ExponentialAverage", "LastAverage", "Latest", "make_average", "using"]
+__all__ = ["Average", "ExponentialAverage", "LastAverage", "Latest", "make_average", "swap_weights"]
 
 
 class Average(Protocol):
-    """Collects weights while a model is trained; all floating-point tensors of its state count, buffers included."""
+    """Averages a model's floating-point tensors, buffers included, during training; frozen parameters are left out."""
 
     def after_step(self, model: nn.Module, step: int) -> None: ...
     def before_evaluation(self, model: nn.Module, step: int) -> None: ...
     def weights(self) -> dict[str, Tensor]:
-        """The averaged tensors by name; those that aren't averaged are left out."""
+        """The averaged tensors by name, without those that aren't averaged."""
 
     def state(self) -> dict[str, Tensor]:
-        """What ``restore`` needs to go on."""
+        """The tensors that ``restore`` needs, by name."""
 
     def restore(self, state: Mapping[str, Tensor]) -> None: ...
 
 
 class Latest:
-    """No average: the model's own weights."""
+    """No average: the latest weights are used."""
 
     def after_step(self, model: nn.Module, step: int) -> None:
         pass
@@ -46,10 +46,10 @@ class Latest:
 
 
 class ExponentialAverage:
-    """Moving average ``a ← d·a + (1−d)·w`` after each step, with a smaller ``d = (1+step)/(10+step)`` at the beginning.
+    """Exponential moving average ``a ← d·a + (1−d)·w`` after each step, where d is ``min(decay, (1+step)/(10+step))``.
 
     Args:
-        decay: d.
+        decay: upper limit of d, in [0, 1).
     """
 
     def __init__(self, decay: float) -> None:
@@ -79,10 +79,10 @@ class ExponentialAverage:
 
 
 class LastAverage:
-    """The mean over the weights at the last evaluations.
+    """The mean of the weights at the last evaluations.
 
     Args:
-        count: how many.
+        count: number of evaluations.
     """
 
     def __init__(self, count: int) -> None:
@@ -93,7 +93,7 @@ class LastAverage:
         pass
 
     def before_evaluation(self, model: nn.Module, step: int) -> None:
-        # By step, so that an evaluation that was interrupted and is done again counts once.
+        # Keyed by step, so that an interrupted evaluation that is repeated counts once.
         self.snapshots[step] = _copy(model)
         for old in sorted(self.snapshots)[: -self.count]:
             del self.snapshots[old]
@@ -113,7 +113,12 @@ class LastAverage:
 
 
 def make_average(kind: str, decay: float) -> Average:
-    """``none``, ``ema`` or ``last-N``, as in a recipe."""
+    """The average that a recipe names.
+
+    Args:
+        kind: ``none``, ``ema`` or ``last-N``.
+        decay: decay of ``ema``.
+    """
     if kind == "none":
         return Latest()
     if kind == "ema":
@@ -122,8 +127,8 @@ def make_average(kind: str, decay: float) -> Average:
 
 
 @contextmanager
-def using(model: nn.Module, weights: Mapping[str, Tensor]) -> Iterator[None]:
-    """The model with these weights in place of its own, which come back unchanged afterwards."""
+def swap_weights(model: nn.Module, weights: Mapping[str, Tensor]) -> Iterator[None]:
+    """Give the model these weights within the block; its own are restored unchanged afterwards."""
     own = {name: tensor.clone() for name, tensor in model.state_dict().items() if name in weights}
     model.load_state_dict(weights, strict=False)
     try:
@@ -133,7 +138,7 @@ def using(model: nn.Module, weights: Mapping[str, Tensor]) -> Iterator[None]:
 
 
 def _floating(model: nn.Module) -> dict[str, Tensor]:
-    """What training changes: a frozen encoder is often most of a model, and averaging it would cost and give nothing."""
+    """The floating-point tensors that training changes. A frozen encoder is often most of a model; its average is itself."""
     frozen = {name for name, parameter in model.named_parameters() if not parameter.requires_grad}
     return {name: tensor for name, tensor in model.state_dict().items() if tensor.is_floating_point() and name not in frozen}
 

@@ -1,4 +1,4 @@
-"""What an epoch consists of: examples of like length in batches, in an order that seed and epoch decide."""
+"""The batches of an epoch: examples of similar length together, in an order that depends on the seed and the epoch alone."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ __all__ = ["Epoch", "batches_of_like_length", "full_batches", "teacher_forcing"]
 
 
 class Epoch:
-    """The batches of one epoch, each made when it is asked for.
+    """The batches of one epoch, each made when the iteration reaches it.
 
     Args:
-        plan: what each batch is made of, such as the indices of its examples.
-        batch: makes a batch of one element of the plan and a generator of random numbers.
-        seed: of that generator, which all batches of the epoch share in their order.
+        plan: for each batch, the argument that it is made from, such as the indices of its examples.
+        batch: function from an element of the plan and a random generator to a batch.
+        seed: seed of the random generator, which the batches of the epoch use one after the other.
     """
 
     def __init__(self, plan: Sequence[Any], batch: Callable[[Any, np.random.Generator], Any], seed: Sequence[int]) -> None:
@@ -37,10 +37,11 @@ class Epoch:
 
 
 def teacher_forcing(sequences: Sequence[Sequence[int]], bos: int, eos: int, pad: int) -> tuple[Tensor, Tensor, Tensor]:
-    """What a decoder reads and what it should write.
+    """Inputs and targets of a decoder under teacher forcing, padded to the longest sequence.
 
     Returns:
-        inputs (rows, longest + 1) that start with ``bos``, targets (rows, longest + 1) that end with ``eos``, lengths (rows,).
+        inputs (rows, longest + 1), each beginning with ``bos``; targets (rows, longest + 1), each ending with ``eos``; lengths
+        (rows,) without padding.
     """
     lengths = torch.tensor([len(sequence) + 1 for sequence in sequences])
     inputs = torch.full((len(sequences), int(lengths.max())), pad)
@@ -54,19 +55,19 @@ def teacher_forcing(sequences: Sequence[Sequence[int]], bos: int, eos: int, pad:
 def batches_of_like_length(
     sizes: NDArray[np.int64], batch_size: int, rng: np.random.Generator, parts: int = 10
 ) -> NDArray[np.int64]:
-    """An epoch's order: (batches, batch_size) indices of examples. A last batch that isn't full is left out.
+    """Indices of an epoch's examples (batches, batch_size), with examples of similar size in each batch.
 
-    The shuffled examples are sorted by size within so many parts, then cut into batches, whose order is shuffled: little
-    padding, still random. Examples that are fewer than a batch are one smaller batch.
+    The shuffled examples are divided into ``parts`` parts, sorted by size within each, and cut into batches, whose order is
+    shuffled: little padding, still random. An incomplete last batch is dropped, unless it is the only one.
     """
     shuffled = np.array_split(rng.permutation(len(sizes)), parts)
     return full_batches(np.concatenate([part[np.argsort(sizes[part], kind="stable")] for part in shuffled]), batch_size, rng)
 
 
 def full_batches(order: NDArray[np.int64], batch_size: int, rng: np.random.Generator | None = None) -> NDArray[np.int64]:
-    """Indices of examples cut into batches of one size, (batches, batch_size); the batches are shuffled if there is an ``rng``.
+    """Cut indices of examples into batches of one size, (batches, batch_size); ``rng`` shuffles the batches.
 
-    A last batch that isn't full is left out, unless it is the only one.
+    An incomplete last batch is dropped, unless it is the only one.
     """
     size = min(batch_size, len(order)) or 1
     count = len(order) // size

@@ -1,4 +1,4 @@
-"""From a recipe to what the training loop trains."""
+"""Building the experiment that a recipe describes."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ __all__ = ["build_experiment", "find_experiment"]
 
 @divert_stdout()
 def build_experiment(recipe: Recipe, data_dir: Path | None, run_dir: Path) -> Experiment:
-    """Seed all random number generators, then build what the recipe's architecture trains.
+    """Seed all random number generators, then build the experiment of the recipe's architecture.
 
     Raises:
         NotFoundError: if no plugin has the architecture.
-        UsageError: if it belongs to another task or can't be trained, or if the run would be written into what it reads.
-        PluginError: if the plugin gives something else than an experiment.
+        UsageError: if the architecture belongs to another task or can't be trained, or if the run would overwrite its inputs.
+        PluginError: if the plugin registers something other than a subclass of ``Experiment``.
     """
     from accelerate.utils import set_seed
 
@@ -51,7 +51,7 @@ def find_experiment(recipe: Recipe) -> type[Experiment]:
         raise UsageError(f"architecture {spec.name} can't be trained")
     kind = resolve(spec.experiment)
     if not (isinstance(kind, type) and issubclass(kind, Experiment)):
-        reason = f"{spec.experiment} is no subclass of condgen_cli.training.Experiment, so {spec.name} can't be trained"
+        reason = f"{spec.experiment} is not a subclass of condgen_cli.training.Experiment, so {spec.name} can't be trained"
         raise PluginError(reason, "condgen plugin doctor")
     return kind
 
@@ -65,7 +65,7 @@ def _check_task(init: str, task: str) -> None:
 
 
 def _protect_sources(recipe: Recipe, data_dir: Path | None) -> None:
-    """Note what a training reads, so that its run isn't written over it: the data and the model that it goes on from."""
+    """Protect the inputs of a training run, its data and its initial model, from being overwritten by the run."""
     from condgen_cli.data.store import present_root
     from condgen_cli.registry.plugins import manager
 

@@ -1,6 +1,6 @@
-"""``condgen recipe check``: what would stop a training, found out before the first step of the first stage.
+"""``condgen recipe check``: find what would stop a training run before its first step.
 
-Each stage is built as it would be trained, on the first items of its data and from the untrained model of the stage before.
+Each stage is built as for training, on the first items of its data and from the untrained model of the previous stage.
 """
 
 from __future__ import annotations
@@ -29,29 +29,29 @@ from condgen_cli.training.stages import Stage, Stages
 __all__ = ["LIMIT", "StageCheck", "check_recipe"]
 
 LIMIT = 100
-"""Items of each split that a stage is built on: enough to find out what doesn't fit, without minutes of preparation."""
+"""Number of items of each split that a stage is built on: enough to find errors, without minutes of preparation."""
 
 _BYTES = 4
-"""Of a weight in training."""
+"""Bytes of a weight in training."""
 _STATES = {"adamw": 2, "rmsprop": 2, "sgd": 1}
-"""Numbers that an optimizer keeps for each weight."""
+"""Numbers that each optimizer keeps per weight."""
 
 
 @dataclass(frozen=True)
 class StageCheck:
-    """What is known of a stage before it is trained.
+    """The size of a stage, as far as it is known before training.
 
     Args:
-        name: of the stage; empty for the only one.
-        architecture: its name.
-        train, dev: items of the splits; None where they are made as they are read.
-        parameters: of what is trained; its vocabulary is that of the items that it was built on.
-        trained: those that are not left as they are.
-        memory: bytes of weights, gradients, the optimizer's numbers and the average; activations come on top.
-        batches: of an epoch, on one process; None: more than can be reckoned from the first items.
-        steps: in all; None as for ``batches``.
-        exact: whether the stage was built on all items; otherwise ``batches`` and ``steps`` are reckoned from the first ones.
-        warmup: steps of it.
+        name: name of the stage; empty if the recipe has no stages.
+        architecture: name of the architecture.
+        train, dev: numbers of items of the splits; None if they are generated.
+        parameters: number of parameters, with the vocabulary of the items that the stage was built on.
+        trained: number of parameters that are not frozen.
+        memory: bytes of weights, gradients, optimizer state and average, without activations.
+        batches: number of batches in an epoch on one process; None if it can't be estimated from the first items.
+        steps: total number of steps; None as for ``batches``.
+        exact: whether the stage was built on all items; otherwise ``batches`` and ``steps`` are estimates.
+        warmup: number of warm-up steps.
     """
 
     name: str
@@ -68,20 +68,20 @@ class StageCheck:
 
 
 def check_recipe(stages: Stages, data_dir: Path | None) -> list[StageCheck]:
-    """Build every stage of a recipe, without training it.
+    """Build every stage of a recipe without training it.
 
     Raises:
-        NotFoundError: if data, an architecture or a model to begin with is not there.
-        UsageError: if settings don't fit, or the memory doesn't suffice.
-        CondgenError: whatever else keeps a stage from being built.
+        NotFoundError: if data, an architecture or an initial model doesn't exist.
+        UsageError: if settings are invalid or don't fit each other, or the memory doesn't suffice.
+        CondgenError: if a stage can't be built for another reason.
     """
     check_stages(stages.stages)
     checks = []
-    with tempfile.TemporaryDirectory() as folder, _bounded_memory():
+    with tempfile.TemporaryDirectory() as folder, _limit_memory():
         folders: dict[str, Path] = {}
         for stage in stages.stages:
             try:
-                experiment = _build(stage.located(folders), data_dir, Path(folder) / "run")
+                experiment = _build(stage.resolve_references(folders), data_dir, Path(folder) / "run")
                 checks.append(_check_stage(stage, experiment, data_dir))
                 folders[stage.name] = Path(folder) / stage.folder
                 folders[stage.name].mkdir()
@@ -95,7 +95,7 @@ def check_recipe(stages: Stages, data_dir: Path | None) -> list[StageCheck]:
 
 
 def _build(recipe: Recipe, data_dir: Path | None, run_dir: Path) -> Experiment:
-    """The experiment on the first items only, unless the recipe sets a limit."""
+    """The experiment on the first ``LIMIT`` items of each split, unless the recipe sets a limit."""
     document = recipe.model_dump(mode="json")
     document["data"] = {"limit": LIMIT, "dev_limit": LIMIT, **document["data"]}
     return build_experiment(check(Recipe, document), data_dir, run_dir)
@@ -110,15 +110,15 @@ def _check_stage(stage: Stage, experiment: Experiment, data_dir: Path | None) ->
     train, dev = (_count(recipe, split, data_dir) for split in ("train", "dev"))
     batches: int | None = len(experiment.batches(0))
     if not batches:
-        raise UsageError("there is nothing to train on: an epoch has no batch", "a smaller training.batch_size")
+        raise UsageError("there is nothing to train on: an epoch has no batch", "set a smaller training.batch_size")
     parameters, trained = _parameters(experiment.objective)
     memory = _memory(settings, parameters, trained)
-    if memory > (there := _memory_there()):
-        reason = f"weights, gradients and optimizer take {memory / 1e9:.1f} GB, and {there / 1e9:.1f} GB are there"
+    if memory > (available := _available_memory()):
+        reason = f"weights, gradients and optimizer need {memory / 1e9:.1f} GB; {available / 1e9:.1f} GB are available"
         raise UsageError(reason, "a smaller model")
     exact = train is None or train <= (recipe.data.options.get("limit") or LIMIT)
     if train is not None and not exact:
-        # how much a further data set adds, its plugin alone knows
+        # only the plugin knows how much a further data set adds
         batches = None if recipe.data.options.get("more") else batches * train // LIMIT
     steps = None if batches is None else settings.epochs * math.ceil(batches / settings.accumulate)
     warmup = settings.warmup if steps is None or 2 * settings.warmup <= steps else steps // 10
@@ -136,7 +136,7 @@ def _count(recipe: Recipe, split: str, data_dir: Path | None) -> int | None:
 
 
 def _parameters(objective: nn.Module) -> tuple[int, int]:
-    """How many parameters there are, and how many of them are trained."""
+    """The number of parameters, and of those that are trained."""
     parameters = list(objective.parameters())
     trained = sum(parameter.numel() for parameter in parameters if parameter.requires_grad)
     return sum(parameter.numel() for parameter in parameters), trained
@@ -147,16 +147,18 @@ def _memory(settings: Training, parameters: int, trained: int) -> int:
     return _BYTES * (parameters * (1 + averages) + trained * (1 + _STATES[settings.optimizer]))
 
 
-def _memory_there() -> int:
-    """Bytes of the GPU that would be trained on, or of this machine."""
+def _available_memory() -> int:
+    """Free bytes of the GPU, if there is one; otherwise bytes of the machine's memory."""
     if torch.cuda.is_available():
         return int(torch.cuda.mem_get_info()[0])
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 @contextmanager
-def _bounded_memory() -> Iterator[None]:
-    """Where this can be, no more memory is given than the machine has: a model too large fails, and nothing is killed."""
+def _limit_memory() -> Iterator[None]:
+    """Limit the process to the machine's memory, where the system allows it, so that a model that is too large raises an error
+    instead of the process being killed.
+    """
     try:
         import resource
 
@@ -176,7 +178,7 @@ def _bounded_memory() -> Iterator[None]:
 
 
 def _as_usage_error(error: Exception) -> CondgenError:
-    """A lack of memory is what the recipe asks for; the other errors as they are."""
+    """The error to report: a lack of memory as a usage error, since it follows from the recipe; other errors unchanged."""
     failure = memory_error(error)
     if failure is not None:
         return UsageError(failure.message, failure.hint)

@@ -1,7 +1,7 @@
-"""Checkpoints: safetensors for tensors, JSON for the rest, SHA256SUMS over both; nothing is ever pickled.
+"""Checkpoints: safetensors for tensors, JSON for everything else, SHA256SUMS over both; nothing is pickled.
 
-A checkpoint is written beside the previous one and renamed when it is whole, and only then the previous one goes: whenever
-the process dies, a whole checkpoint is left.
+A checkpoint is written beside the previous one, renamed when it is complete, and only then the previous one is deleted:
+whenever the process dies, a complete checkpoint is left.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ _PARTIAL = ".partial"
 
 
 class Checkpoint:
-    """A checkpoint on disk, its files verified.
+    """A checkpoint on disk, whose files have been verified.
 
     Args:
-        directory: one that ``latest_checkpoint`` found.
+        directory: folder of the checkpoint.
     Raises:
-        IntegrityError: if a file is missing or isn't what was written.
+        IntegrityError: if a file is missing or its hash differs.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -52,7 +52,7 @@ class Checkpoint:
             raise IntegrityError(f"checkpoint {self.directory} is damaged: {error}") from None
 
     def tensors(self, name: str) -> dict[str, Tensor]:
-        """The tensors of ``NAME.safetensors``, on the CPU; empty if there is no such file."""
+        """The tensors of ``NAME.safetensors`` by name, on the CPU; empty if there is no such file."""
         path = self.directory / f"{name}.safetensors"
         try:
             return load_file(path) if path.is_file() else {}
@@ -61,21 +61,21 @@ class Checkpoint:
 
 
 class CheckpointWriter:
-    """Collects the files of one checkpoint; several processes may write into it before one of them calls ``commit``.
+    """Writes one checkpoint; several processes may write files before one of them calls ``commit``.
 
     Args:
-        parent: the folder that holds a run's checkpoints.
+        parent: folder of the run's checkpoints.
     """
 
     def __init__(self, parent: Path) -> None:
         self.parent = parent
-        previous = _whole(parent)
+        previous = _complete_checkpoints(parent)
         number = int(previous[-1].name) + 1 if previous else 1
         self.final = parent / f"{number:06d}"
         self.directory = self.final.with_suffix(_PARTIAL)
 
     def begin(self) -> None:
-        """Make an empty folder to write into."""
+        """Create an empty folder for the checkpoint."""
         shutil.rmtree(self.directory, ignore_errors=True)
         self.directory.mkdir(parents=True)
 
@@ -83,13 +83,13 @@ class CheckpointWriter:
         (self.directory / name).write_text(text, encoding="utf-8")
 
     def tensors(self, name: str, tensors: Mapping[str, Tensor]) -> None:
-        """Write ``NAME.safetensors``. Tensors that share memory are written as often as they are named."""
+        """Write ``NAME.safetensors``. A tensor with several names is written under each."""
         copies = {key: tensor.detach().to("cpu", copy=True).contiguous() for key, tensor in tensors.items()}
-        # written as any other file: save_file's could be read by nobody else, whatever the umask says
+        # not save_file: it ignores the umask, so that other users couldn't read the file
         (self.directory / f"{name}.safetensors").write_bytes(save(copies))
 
     def commit(self) -> None:
-        """Make the checkpoint the latest, and delete the others."""
+        """Make this checkpoint the latest and delete the others."""
         files = sorted(path for path in self.directory.iterdir() if path.name != _SUMS)
         self.text(_SUMS, "".join(f"{_sha256(path)}  {path.name}\n" for path in files))
         for path in self.directory.iterdir():
@@ -102,13 +102,13 @@ class CheckpointWriter:
 
 
 def latest_checkpoint(parent: Path) -> Checkpoint | None:
-    """The latest whole checkpoint below ``parent``, verified; None if there is none."""
-    whole = _whole(parent)
+    """The latest complete checkpoint in ``parent``, verified; None if there is none."""
+    whole = _complete_checkpoints(parent)
     return Checkpoint(whole[-1]) if whole else None
 
 
 def random_state() -> dict[str, Tensor]:
-    """States of the generators of Python, NumPy and torch (CPU and GPUs) of this process."""
+    """States of this process's random generators: Python's, NumPy's and torch's (CPU and GPUs)."""
     version, words, gauss = random.getstate()
     numpy: dict[str, Any] = np.random.get_state(legacy=False)
     state = {
@@ -125,7 +125,7 @@ def random_state() -> dict[str, Tensor]:
 
 
 def restore_random_state(state: Mapping[str, Tensor]) -> None:
-    """Set all generators to what ``random_state`` gave."""
+    """Set all random generators to the states that ``random_state`` returned."""
     torch.set_rng_state(state["torch"])
     position, has_gauss = state["numpy.position"].tolist()
     np.random.set_state(
@@ -144,7 +144,7 @@ def restore_random_state(state: Mapping[str, Tensor]) -> None:
             torch.cuda.set_rng_state(state[f"cuda.{index}"], index)
 
 
-def _whole(parent: Path) -> list[Path]:
+def _complete_checkpoints(parent: Path) -> list[Path]:
     if not parent.is_dir():
         return []
     return sorted((path for path in parent.iterdir() if path.name.isdigit()), key=lambda path: int(path.name))
@@ -156,7 +156,7 @@ def _sha256(path: Path) -> str:
 
 
 def _flush(path: Path) -> None:
-    """Have the disk hold what was written, so that a power failure can't leave a renamed but empty file."""
+    """Flush a file or folder to disk, so that a power failure can't leave a renamed but empty file."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

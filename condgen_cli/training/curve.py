@@ -1,4 +1,4 @@
-"""The curve of a run: loss and dev metric over the steps."""
+"""The learning curve of a run: loss and dev metric over the steps."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ __all__ = ["draw_curve", "save_chart"]
 
 
 def draw_curve(records: Iterable[Mapping[str, Any]], metric: str, title: str, path: Path) -> None:
-    """Draw two panels as PNG: the training loss (and the dev split's, if it is measured), and the dev metric.
+    """Draw two panels as a PNG file: the training loss (with the dev loss, if it is measured), and the dev metric.
 
     Args:
-        records: of the log, see ``condgen_cli.training.log``.
-        metric: the dev metric that selects the model; its best values are marked.
-        title: above the panels.
-        path: of the picture, replaced atomically.
+        records: records of the log, see ``condgen_cli.training.log``.
+        metric: dev metric that selects the model; its best value is marked.
+        title: title above the panels.
+        path: path of the file, which is replaced atomically.
     """
-    # The object interface: pyplot keeps figures alive and picks a window system.
+    # not pyplot: it keeps figures alive and picks a window system
     from matplotlib.figure import Figure
 
     records = list(records)
@@ -54,7 +54,7 @@ def draw_curve(records: Iterable[Mapping[str, Any]], metric: str, title: str, pa
 
 
 def save_chart(figure: Figure, path: Path) -> None:
-    """Write a figure's panels with a faint grid and two axes each as PNG, replaced atomically."""
+    """Write a figure as a PNG file, replaced atomically, with a faint grid and without the upper and right frame."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     for panel in figure.axes:

@@ -1,4 +1,4 @@
-"""What a person sees of a training run, on stderr: a live display on a terminal, plain lines otherwise."""
+"""Progress of a training run on stderr: a live display on a terminal, plain lines otherwise."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ __all__ = ["Display", "make_display"]
 
 
 class Display(AbstractContextManager["Display"], Protocol):
-    """Shows the records of the log as they are written."""
+    """Shows a run's progress and the records of its log."""
 
     def advance(self, progress: float) -> None:
-        """The share of the training done, after each step."""
+        """Show the share of the training that is done, 0 to 1; called after each step."""
 
     def show(self, record: Mapping[str, Any]) -> None: ...
 
 
 def make_display(name: str, visible: bool = True) -> Display:
-    """A live display on a terminal, lines in a pipe, nothing if not ``visible``."""
+    """A live display on a terminal, plain lines otherwise; none unless ``visible``."""
     if not visible:
         return _Silent()
     return _Live(name) if stderr_is_terminal() else _Lines()

@@ -1,4 +1,4 @@
-"""What a plugin says of a model that can be trained."""
+"""The experiment: how a plugin describes a model that can be trained."""
 
 from __future__ import annotations
 
@@ -30,29 +30,29 @@ __all__ = ["Experiment", "dev_scores"]
 
 
 class Experiment(ABC):
-    """A model to train, its data, its loss, and how it is judged.
+    """A model to train, with its data, loss and evaluation.
 
-    A subclass gives ``prepare``, which reads the data and builds the model, and ``batch``, which makes a batch of some of them.
-    The rest has defaults: epochs of batches of like length, scores on the dev split by decoding as ``condgen eval`` does, and
-    the exported model.
+    A subclass implements ``prepare``, which reads the data and builds the model, and ``batch``, which makes a batch. The rest
+    has defaults: epochs with batches of similar length, scores on the dev split by decoding as ``condgen eval`` does, and
+    export of the model.
 
     Attributes:
-        data_options: what ``[data]`` may hold.
-        objective_options: what ``[objective]`` may hold.
-        metric_keys: the dev metrics; empty: those of the data set, or else of its task.
-        dev_batch_size: items of the dev split that are decoded at once.
-        unit: what the training data are counted in, such as ``pairs``.
+        data_options: class of the settings in ``[data]``.
+        objective_options: class of the settings in ``[objective]``.
+        metric_keys: keys of the dev metrics; empty: those of the data set, or else of its task.
+        dev_batch_size: number of dev items decoded at once.
+        unit: plural noun for the training examples, such as ``pairs``.
         model: the model, set by ``prepare``.
         objective: the model with its loss, set by ``prepare``.
-        sizes: (examples,) by which batches of like length are made, such as numbers of tokens, set by ``prepare``.
-        dev: the items that ``evaluate`` is over, set by ``prepare``.
+        sizes: (examples,) sizes that batches of similar length are made by, such as numbers of tokens, set by ``prepare``.
+        dev: the items that ``evaluate`` scores, set by ``prepare``.
 
     Args:
-        recipe: the settings. ``recipe.model.options`` are the architecture's.
-        data_dir: where the data set lies, as ``--data-dir`` names it.
+        recipe: the settings; ``recipe.model.options`` are those of the architecture.
+        data_dir: folder of the data set, as ``--data-dir`` gives it; None: the default places.
     Raises:
         UsageError: if the recipe's settings don't fit the model or the data.
-        CondgenError: whatever reading the data raises.
+        CondgenError: if the data can't be read.
     """
 
     data_options: ClassVar[type[DataOptions]] = DataOptions
@@ -81,24 +81,24 @@ class Experiment(ABC):
 
     @abstractmethod
     def batch(self, part: Any, rng: np.random.Generator) -> Any:
-        """A batch: nested tuples, lists and dicts of CPU tensors, or an object with a ``to``.
+        """Make a batch: nested tuples, lists and dicts of CPU tensors, or an object with a method ``to(device)``.
 
         Args:
             part: an element of the epoch's plan, by default the indices of the examples.
-            rng: for what is drawn at random, such as noise; its numbers depend on the seed and the epoch.
+            rng: generator for anything random, such as noise; it depends on the seed and the epoch alone.
         """
 
     def plan(self, epoch: int, rng: np.random.Generator) -> Sequence[Any]:
-        """What each batch of an epoch is made of: by default the indices of examples of like length.
+        """For each batch of an epoch, what ``batch`` makes it from: by default indices of examples of similar length.
 
         Args:
-            epoch: from 0.
-            rng: its numbers depend on the seed and the epoch.
+            epoch: number of the epoch, from 0.
+            rng: generator that depends on the seed and the epoch alone.
         """
         return list(batches_of_like_length(self.sizes, self.recipe.training.batch_size, rng))
 
     def batches(self, epoch: int) -> Epoch:
-        """The batches of one epoch, a function of the seed and the epoch alone, so that a resumed run sees the same."""
+        """The batches of an epoch, from 0; they depend on the seed and the epoch alone, so that a resumed run sees the same."""
         seed = [self.recipe.seed, epoch]
         return Epoch(self.plan(epoch, np.random.default_rng(seed)), self.batch, [*seed, 1])
 
@@ -109,23 +109,23 @@ class Experiment(ABC):
 
     @property
     def dev_metrics(self) -> tuple[str, ...]:
-        """The names of what ``evaluate`` gives."""
+        """Names of the metrics that ``evaluate`` returns."""
         return self.metrics.keys
 
     @property
     def material(self) -> str:
-        """What is trained on, counted."""
+        """The number of training examples with their unit, for messages."""
         return f"{len(self.sizes):,} {self.unit}"
 
     def evaluate(self) -> Mapping[str, float]:
-        """Metrics on the dev split. The loop calls it in evaluation mode, without gradients, on one process."""
+        """Metrics on the dev split. The loop calls this in evaluation mode, without gradients, on one process."""
         return self.score(self.dev)
 
     def score(self, items: Sequence[Item]) -> dict[str, float]:
-        """The dev metrics of what the model writes for items, decoded as a released model decodes them.
+        """The dev metrics of the model's outputs for items, decoded as a released model decodes them.
 
         Raises:
-            CondgenError: of the first item that fails.
+            CondgenError: the error of the first item that fails.
         """
         bundle = Bundle(self.recipe.name, self.recipe.task, self.recipe.model.architecture, {}, {}, {})
         runner = Runner(self.model, bundle, next(self.model.parameters()).device)
@@ -139,36 +139,36 @@ class Experiment(ABC):
 
         Raises:
             UsageError: if there are none.
-            CondgenError: whatever reading them raises.
+            CondgenError: if they can't be read.
         """
         limit = self.data.dev_limit if split == "dev" else self.data.limit
         return read_split(self.data.dataset, split, self.data_dir, self.data.options, limit)
 
     def config(self) -> Mapping[str, Any]:
-        """What the architecture's builder takes; by default the fields of ``model.config``."""
+        """The config of the architecture's builder; by default the fields of ``model.config``."""
         return dict(self.model.config.model_dump())
 
     def weights(self) -> Mapping[str, Tensor]:
-        """The weights that are exported; by default all of the model's."""
+        """The weights to export, by name; by default all of the model's."""
         return dict(self.model.state_dict())
 
     def vocabularies(self) -> Mapping[str, SavedVocabulary]:
-        """What is exported beside the weights, by the names of the files."""
+        """The vocabularies to export beside the weights, by file name."""
         return {}
 
     def weight_files(self) -> Mapping[str, str]:
-        """Names of further files of weights that are exported, each with the prefix of the weights that go there."""
+        """Further weight files to export: the prefix of the weights that go there, by file name."""
         return {}
 
     def export(self, directory: Path) -> None:
-        """Write the model as ``condgen_cli.running.runner.load`` reads it."""
+        """Write the model's files, which ``condgen_cli.running.runner.load`` reads."""
         write_model(directory, self.recipe, self.weights(), self.config(), self.vocabularies(), self.weight_files())
 
 
 def dev_scores(metrics: Suite, done: Evaluation) -> dict[str, float]:
-    """The scores of an evaluation, as a training run logs them.
+    """The scores of an evaluation by metric.
 
-    What makes a score say little, such as a metric that doesn't suit the language, is told once.
+    Warns, once each, of reasons why a score says little, such as a metric that doesn't suit the language.
     """
     for warning in metrics.new_warnings(done.items, done.generations, done.statistics):
         console.warn(f"dev split: {warning}")

@@ -1,4 +1,4 @@
-"""Writing a trained model as ``condgen_cli.running.runner.load`` reads it."""
+"""Writing the files of a trained model, which ``condgen_cli.running.runner.load`` reads."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ WEIGHTS_FILE = "model.safetensors"
 
 
 class SavedVocabulary(Protocol):
-    """A vocabulary that writes itself into one file."""
+    """A vocabulary that can be saved to a file."""
 
     def save(self, path: Path) -> None: ...
 
@@ -34,11 +34,11 @@ def write_model(
     """Write weights, vocabularies and ``model.json``, which describes them.
 
     Args:
-        weights: by the names that the model's parameters have.
-        config: what the architecture's builder takes.
-        vocabularies: by the names of their files.
-        weight_files: names of further files of weights, each with the prefix of the weights that go there instead of into
-            ``model.safetensors``.
+        weights: tensors by the names of the model's parameters.
+        config: config of the architecture's builder.
+        vocabularies: vocabularies by file name.
+        weight_files: further weight files: the prefix of the weights that go there instead of to ``model.safetensors``, by
+            file name.
     """
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
     files = {}

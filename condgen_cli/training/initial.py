@@ -1,4 +1,4 @@
-"""The one way that a training begins with the weights of another model."""
+"""Starting a training run from the weights of another model."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from condgen_cli.training.library import initial_bundle
 __all__ = ["InitialModel"]
 
 SHOWN = 3
-"""Tensors that an error names."""
+"""Number of tensors that an error names."""
 
 Vocabulary = TypeVar("Vocabulary")
 
 
 class InitialModel:
-    """The model that a training begins with: one of the zoo, or that of a run. A recipe without ``init`` has an empty one.
+    """The model that a training run starts from: a zoo model or that of another run. Without ``init`` it is empty (False).
 
     Args:
-        name: an id or alias of the zoo, or the folder of a run; None or empty: there is none.
-        key: of the recipe that names it, for messages.
+        name: id or alias of a zoo model, or the folder of a run; None or empty: no initial model.
+        key: the recipe's key that names the model, for messages.
     Raises:
         NotFoundError, IntegrityError, NetworkError: as ``condgen_cli.training.library.initial_bundle``.
     """
@@ -39,14 +39,14 @@ class InitialModel:
         return bool(self.files)
 
     def vocabulary(self, file: str, load: Callable[[Path], Vocabulary], build: Callable[[], Vocabulary]) -> Vocabulary:
-        """The vocabulary in ``file``, or what ``build`` makes of the training data where the model has no such file."""
+        """The vocabulary in ``file``, read by ``load``; if the model has no such file, the result of ``build``."""
         return load(self.files[file]) if file in self.files else build()
 
     def weights(self) -> dict[str, Tensor]:
-        """All weights; those in 8 or 16 bits as floats.
+        """All weights by name; those stored in 8 or 16 bits as 32-bit floats.
 
         Raises:
-            IntegrityError: if a file can't be read, or holds a value that is no finite number.
+            IntegrityError: if a file can't be read, or holds values that are not finite.
         """
         found = read_weights(self.files, self.name)
         return {key: tensor.float() if tensor.is_floating_point() else tensor for key, tensor in found.items()}
@@ -59,14 +59,15 @@ class InitialModel:
         apart: tuple[str, ...] = (),
         weights: dict[str, Tensor] | None = None,
     ) -> None:
-        """Load the weights into a model; nothing if there are none.
+        """Load the weights into a model; do nothing if there are none.
 
         Args:
+            model: model whose weights are replaced.
             optional: prefixes of weights that may be missing; the model keeps its own.
-            apart: prefixes of weights that come from elsewhere: may be missing, and are left out where the model lacks them.
-            weights: in place of this model's own.
+            apart: prefixes of weights that may be missing on either side.
+            weights: weights to load; None: this initial model's.
         Raises:
-            UsageError: if they don't fit the model: one line that names the tensors at fault, and their sizes.
+            UsageError: if they don't fit the model; the message names the tensors and their shapes.
             IntegrityError: as ``weights``.
         """
         weights = self.weights() if weights is None else weights
@@ -79,7 +80,7 @@ class InitialModel:
             more = f" and {len(faults) - SHOWN} more" if len(faults) > SHOWN else ""
             raise UsageError(
                 f"recipe: {self.key}: {self.name} does not fit the model: {'; '.join(faults[:SHOWN])}{more}",
-                f"[model] has to be that of the model it goes on from; {self.key}= begins with random weights",
+                f"[model] has to match the initial model; {self.key}= starts from random weights",
             )
         model.load_state_dict(weights, strict=False)
 
@@ -90,10 +91,10 @@ def _misfits(own: Mapping[str, Tensor], weights: Mapping[str, Tensor], needed: S
             yield f"{key} is {_size(tensor)} there, {_size(own[key])} here"
     for key in weights:
         if key not in own:
-            yield f"{key} is there alone"
+            yield f"{key} is missing here"
     for key in needed:
         if key not in weights:
-            yield f"{key} is here alone"
+            yield f"{key} is missing there"
 
 
 def _size(tensor: Tensor) -> str:

@@ -1,4 +1,4 @@
-"""SIGINT during a training: the first one asks for a checkpoint, a second one stops at once."""
+"""SIGINT during training: the first one requests a checkpoint, a second one stops at once."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ __all__ = ["Interruption"]
 
 
 class Interruption:
-    """Whether the user has asked to stop.
+    """A request to stop.
 
     Attributes:
-        asked: True after SIGINT.
-        at_once: whether SIGINT raises KeyboardInterrupt as well, to break off what takes long and can be done again.
+        asked: whether SIGINT has arrived.
+        at_once: whether SIGINT also raises KeyboardInterrupt, to break off work that takes long and can be repeated.
     """
 
     def __init__(self) -> None:
@@ -24,8 +24,8 @@ class Interruption:
         self.at_once = False
 
     @contextmanager
-    def watched(self) -> Iterator[None]:
-        """Take note of SIGINT within the block, if it is run in the main thread and SIGINT isn't ignored."""
+    def watch(self) -> Iterator[None]:
+        """Record SIGINT within the block, if this is the main thread and SIGINT isn't ignored."""
         previous = signal.getsignal(signal.SIGINT)
         if threading.current_thread() is not threading.main_thread() or previous is signal.SIG_IGN:
             yield

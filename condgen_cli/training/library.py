@@ -1,4 +1,4 @@
-"""Finding a recipe, or the model that a training begins with, by what the user calls it."""
+"""Finding a recipe or an initial model by name."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ RECIPE_FILE = "recipe.json"
 
 
 def find_recipe(source: str) -> tuple[str, str]:
-    """The text of a recipe and its file's name.
+    """The text of a recipe and the name of its file.
 
     Args:
-        source: a file (``.toml`` or ``.json``), a run's directory, or the name of a plugin's recipe.
+        source: path of a file (``.toml`` or ``.json``), folder of a run, or name of a plugin's recipe.
     Raises:
         NotFoundError: if it is none of them.
-        PluginError: if the plugin's can't be read.
+        PluginError: if the plugin's file can't be read.
     """
     path = Path(source)
     if path.is_dir() and (path / RECIPE_FILE).is_file():
         path = path / RECIPE_FILE
-    if path.is_file() and path.name != RECIPE_FILE:  # a run's own is written anew as the run goes on
+    if path.is_file() and path.name != RECIPE_FILE:  # not a run's: it is rewritten as the run goes on
         protect(path)
     if path.is_file() or path.suffix in (".toml", ".json") or os.sep in source:
         return read_text(path), path.name
@@ -43,7 +43,7 @@ def find_recipe(source: str) -> tuple[str, str]:
 
 
 def describe_recipe(spec: RecipeSpec) -> str:
-    """The line that describes a plugin's recipe: what its file says, or else the spec.
+    """The one-line description of a plugin's recipe, from its file or else from its spec.
 
     Raises:
         PluginError: if the file can't be read.
@@ -52,7 +52,7 @@ def describe_recipe(spec: RecipeSpec) -> str:
 
 
 def initial_bundle(name: str) -> Bundle:
-    """A model that training starts from: a zoo's entry, the folder of a run, or a recipe's name, which means its run.
+    """The model that training starts from: a zoo model, the folder of a run, or the run of a recipe.
 
     Raises:
         NotFoundError, IntegrityError, NetworkError: as ``condgen_cli.load``.
@@ -66,18 +66,18 @@ def initial_bundle(name: str) -> Bundle:
 
 
 def _missing_start(name: str, error: NotFoundError) -> NotFoundError:
-    """The error where a training is to begin with a model that is not there: it says which models, recipes and runs are.
+    """The error for an initial model that doesn't exist; it lists the models, recipes and runs that do.
 
     Args:
-        name: what ``init`` says.
-        error: why there is no model of that name.
+        name: value of ``init``.
+        error: error of the search for a model of that name.
     """
     recipes = manager().recipes
     base = os.path.basename(os.path.normpath(name))
     if os.sep in name:
         return NotFoundError(error.message, f"condgen train {base}" if base in recipes else error.hint)
     if name in recipes:
-        return NotFoundError(f"the recipe {name} has no model in the zoo, nor a run in {RUNS / name}", f"condgen train {name}")
+        return NotFoundError(f"the recipe {name} has no model in the zoo and no run in {RUNS / name}", f"condgen train {name}")
     runs = sorted(path.parent.name for path in RUNS.glob("*/model.json"))
     found = [
         *([f"models: {error.hint.partition(': ')[2]}"] if error.hint else []),

@@ -1,4 +1,4 @@
-"""The log of a run: one JSON object a line, either a training record or an evaluation."""
+"""The log of a run: one JSON object per line, a training record or an evaluation."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ class Log:
     """Appends records to a file.
 
     Args:
-        path: the file.
-        step: records of later steps, left by a run that died, are dropped, for the resumed run writes them again.
+        path: path of the file.
+        step: the run's current step; records of later steps are deleted, since a resumed run writes them again.
     """
 
     def __init__(self, path: Path, step: int) -> None:
@@ -31,7 +31,7 @@ class Log:
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:
-    """The records of a log, without a last one that was cut off; empty if there is no such file."""
+    """The records of a log up to the first incomplete line; empty if there is no such file."""
     records = []
     if path.is_file():
         for line in path.read_text(encoding="utf-8").splitlines():

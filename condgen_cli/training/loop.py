@@ -1,7 +1,7 @@
-"""The training loop. A run is a function of its recipe: interrupted and resumed on a CPU, it ends with the same bits.
+"""The training loop. A run depends on its recipe alone: on a CPU, an interrupted and resumed run ends with the same bits.
 
-With several processes (``accelerate launch``, ``torchrun``) the batches of an epoch are dealt out in turn, a last incomplete
-round is left out, and the first process evaluates, logs and writes.
+With several processes (``accelerate launch``, ``torchrun``) the batches of an epoch are dealt out in turn, an incomplete last
+round is dropped, and the first process evaluates, logs and writes.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from pydantic import TypeAdapter, ValidationError
 from torch import Tensor, nn
 
 from condgen_cli.errors import CondgenError, IntegrityError, UsageError
-from condgen_cli.nn.denormals import flushed_denormals
+from condgen_cli.nn.denormals import flush_denormals
 from condgen_cli.registry.guard import divert_stdout
 from condgen_cli.terminal.console import info, warn
-from condgen_cli.training.average import make_average, using
+from condgen_cli.training.average import make_average, swap_weights
 from condgen_cli.training.batches import Epoch
 from condgen_cli.training.checkpoint import CheckpointWriter, latest_checkpoint, random_state, restore_random_state
 from condgen_cli.training.curve import draw_curve
@@ -46,7 +46,7 @@ from condgen_cli.training.together import any_process, make_accelerator, sum_ove
 __all__ = ["train"]
 
 LARGEST = 1e6
-"""A weight beyond it is none that a network has learnt."""
+"""A larger absolute weight means that the training has diverged."""
 
 
 @divert_stdout()
@@ -60,27 +60,27 @@ def train(
     device: str = "auto",
     data_dir: Path | None = None,
 ) -> Summary:
-    """Train until the epochs are done or the dev metric stops getting better.
+    """Train until the epochs are done or the dev metric stops improving.
 
     Args:
-        recipe: what to do; ``recipe.model`` and ``recipe.data`` are the experiment's business.
-        experiment: built by ``build_experiment``, which seeds its initial weights.
-        run_dir: gets ``recipe.json``, ``log.jsonl``, ``curve.png``, ``checkpoints/`` and the best model so far. A folder, or
-            how it is written.
-        resume: go on from the last checkpoint in ``run_dir``, or from the beginning if the run had none yet.
-        force: start anew although ``run_dir`` holds a run.
+        recipe: the settings; ``recipe.model`` and ``recipe.data`` are read by the experiment.
+        experiment: result of ``build_experiment``, which seeds its initial weights.
+        run_dir: folder of the run, or the object that writes it; it gets ``recipe.json``, ``log.jsonl``, ``curve.png``,
+            ``checkpoints/`` and the best model so far.
+        resume: continue from the last checkpoint in ``run_dir``, or from the beginning if there is none yet.
+        force: start again although ``run_dir`` holds a run.
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
-        data_dir: where the data lie, noted for a run that goes on.
+        data_dir: folder of the data, recorded for resuming the run.
     Raises:
-        UsageError: if recipe, experiment, data, device and run directory don't fit; nothing has been written then.
+        UsageError: if recipe, experiment, data, device and run folder don't fit; nothing has been written then.
         IntegrityError: if the checkpoint is damaged.
-        Interrupted: after SIGINT, when a checkpoint is written.
-        CondgenError: if the loss is not a number any more; the last checkpoint stays, and without one nothing does.
+        Interrupted: after SIGINT, once a checkpoint is written.
+        CondgenError: if the training diverges; the last checkpoint is kept, and without one the run is removed.
     """
     run = run_dir if isinstance(run_dir, RunDirectory) else RunDirectory(run_dir)
     run.check(recipe, resume, force)
     accelerator = make_accelerator(device, recipe.training.precision)
-    with flushed_denormals():
+    with flush_denormals():
         loop = _Loop(recipe, experiment, run, accelerator, resume)
         loop.prepare()
         if accelerator.is_main_process:
@@ -127,14 +127,14 @@ class _Loop:
 
     @property
     def is_empty(self) -> bool:
-        """Whether the run has left nothing to go on from, and no model."""
+        """Whether the run has neither a checkpoint to resume from nor a model."""
         return not (self.saved or self.resume or self.state.evaluated)
 
     def prepare(self) -> None:
-        """Find out before the first step, and before anything is written, what would stop the training later; tell its size.
+        """Check, before anything is written, what would stop the training later; print its size.
 
         Raises:
-            UsageError: if the dev metric is none that the experiment measures, or an epoch has no batch.
+            UsageError: if the experiment doesn't measure the dev metric, or an epoch has no batch.
         """
         self._check_metric(self.experiment.dev_metrics)
         if self.state.is_finished(self.settings):
@@ -142,10 +142,10 @@ class _Loop:
         self.first = self.experiment.batches(self.state.epoch)
         batches, processes = len(self.first), self.accelerator.num_processes
         if not batches:
-            told = self.experiment.material or "nothing"
-            raise UsageError(f"there is nothing to train on: an epoch of {told} has no batch", "condgen data ls")
+            material = self.experiment.material or "nothing"
+            raise UsageError(f"there is nothing to train on: an epoch of {material} has no batch", "condgen data ls")
         if batches < processes:
-            hint = f"a smaller training.batch_size than {self.settings.batch_size}, or fewer processes"
+            hint = f"set a smaller training.batch_size than {self.settings.batch_size}, or start fewer processes"
             raise UsageError(f"an epoch has {batches} batches for {processes} processes", hint)
         steps = self.settings.epochs * math.ceil(batches // processes / self.accumulate)
         if self.state.warmup is None:
@@ -158,12 +158,12 @@ class _Loop:
         if self.init and not self.resume:
             others = any(not name.endswith(".safetensors") for name in initial_bundle(self.init).files)
             info(f"training begins with the weights{' and the vocabulary' if others else ''} of {self.init}")
-        told = self.experiment.material
+        material = self.experiment.material
         size = f"{batches} {'batch' if batches == 1 else 'batches'} of at most {self.settings.batch_size} an epoch"
-        info(f"training on {told + ': ' if told else ''}{size}, {steps} {'step' if steps == 1 else 'steps'} in all")
+        info(f"training on {material + ': ' if material else ''}{size}, {steps} {'step' if steps == 1 else 'steps'} in all")
         if self.state.warmup != warmup:
             warn(
-                f"warm-up of {warmup} steps would be more than half of the training: it takes {self.state.warmup}; "
+                f"a warm-up of {warmup} steps is more than half of the training, so it is shortened to {self.state.warmup}; "
                 f"a smaller training.batch_size or more training.epochs give more steps"
             )
 
@@ -174,8 +174,8 @@ class _Loop:
     def run(self) -> Summary:
         if self.accelerator.is_main_process:
             self.log = Log(self.run_directory.log, self.state.step)
-        with self.interruption.watched(), self.display:
-            # Due, but not done: the evaluation was interrupted.
+        with self.interruption.watch(), self.display:
+            # An evaluation is due but not done: it was interrupted.
             if self.state.is_evaluation_due(self.settings) and self.state.evaluated != self.state.step:
                 self._evaluate()
                 self._save()
@@ -217,11 +217,11 @@ class _Loop:
             raise UsageError(f"epoch {self.state.epoch + 1} ended after {self.state.batch} batches of {share}")
 
     def _chunks(self, batches: Any, share: int) -> Iterator[list[Any]]:
-        """This process's batches, ``accumulate`` at a time, without those that a resumed run has seen."""
+        """This process's batches, ``accumulate`` at a time, without those that were trained on before the run was resumed."""
         processes = self.accelerator.num_processes
         own = islice(iter(batches), self.accelerator.process_index, share * processes, processes)
         if self.state.batch:
-            # Making these batches may draw random numbers, which it had done before the checkpoint.
+            # Making these batches may draw random numbers; the checkpoint's state already includes them.
             before = random_state()
             for _ in islice(own, self.state.batch):
                 pass
@@ -250,7 +250,7 @@ class _Loop:
         self._add("seconds", seconds)
 
     def _apply_progress(self, progress: float) -> None:
-        """Set what depends on how much of the training is done."""
+        """Set what depends on the share of the training that is done, 0 to 1."""
         settings = self.settings
         factor = learning_rate_factor(
             settings.schedule, progress, self.state.step, self.state.warmup or 0, settings.floor, self.state.plateau
@@ -273,7 +273,7 @@ class _Loop:
 
     def _finite(self, what: str, value: Tensor) -> float:
         number = float(value.detach())
-        # The scaler of fp16 meets infinite gradients as a matter of course, and skips the step.
+        # Infinite gradients are normal with fp16: its scaler skips such steps.
         if not math.isfinite(number) and not (self.accelerator.scaler and what != "loss"):
             raise self._divergence(f"the {what} is {number} at step {self.state.step + 1} (epoch {self.state.epoch + 1})")
         return number
@@ -283,7 +283,7 @@ class _Loop:
         return CondgenError(f"the training has diverged: {reason}", f"lower training.lr or raise training.warmup{kept}")
 
     def _check_weights(self) -> None:
-        """Make sure that what is about to be measured or saved in place of a good checkpoint is numbers."""
+        """Make sure that the weights are finite before they are evaluated or replace a good checkpoint."""
         for name, parameter in self.objective.named_parameters():
             largest = float(parameter.detach().abs().max()) if parameter.numel() else 0.0
             if not largest <= LARGEST:
@@ -310,7 +310,7 @@ class _Loop:
         self.average.before_evaluation(self.objective, state.step)
         dev: list[Any] = [None]
         if self.accelerator.is_main_process:
-            with using(self.objective, self.average.weights()):
+            with swap_weights(self.objective, self.average.weights()):
                 dev = [self._measure()]
                 if dev[0] is not None and self.state.is_better(dev[0], self.settings):
                     self.run_directory.export(self.experiment)
@@ -324,7 +324,7 @@ class _Loop:
             draw_curve(read_log(self.run_directory.log), self.settings.metric, self.name, self.run_directory.curve)
 
     def _measure(self) -> dict[str, float] | None:
-        """Dev metrics, or None if the user interrupts: an evaluation may take minutes, so it is broken off and done again."""
+        """Dev metrics; None if the user interrupts: an evaluation may take minutes, so it is broken off and repeated later."""
         before = random_state()
         self.objective.eval()
         self.interruption.at_once = True
@@ -396,10 +396,10 @@ class _Loop:
             raise IntegrityError(f"checkpoint {checkpoint.directory} doesn't fit the recipe's model: {reason}") from None
         if self.accelerator.scaler and self.state.scaler:
             self.accelerator.scaler.load_state_dict(self.state.scaler)
-        # A process that wasn't there before keeps its own seed.
+        # A process that is new in the resumed run keeps its own seed.
         if own:
             restore_random_state(own)
 
     def _interruption(self) -> Interrupted:
         step = self.state.step
-        return Interrupted(f"interrupted after step {step}; a checkpoint is saved", "the same command with --resume goes on")
+        return Interrupted(f"interrupted after step {step}; a checkpoint is saved", "the same command with --resume continues")

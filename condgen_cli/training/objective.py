@@ -1,4 +1,4 @@
-"""What training minimises: a class to derive from."""
+"""The objective that training minimises."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ __all__ = ["Objective"]
 
 
 class Objective(nn.Module, ABC):
-    """A model with its loss: derive from it and implement ``forward``. Its parameters are what is trained."""
+    """A model with its loss: derive from it and implement ``forward``. Its parameters are trained."""
 
     @abstractmethod
     def forward(self, batch: Any) -> tuple[Tensor, Mapping[str, Any]]:
-        """The loss of a batch, and statistics.
+        """The loss of a batch, with statistics for the log.
 
         Returns:
-            a scalar tensor, and numbers or scalar tensors by name: ``tokens`` is what the loss is a mean over; the others are
-            means, and are logged beside the loss.
+            the loss as a scalar tensor, a mean over tokens, and statistics by name, numbers or scalar tensors: ``tokens``, the
+            number of tokens, and any others, means over tokens that are logged beside the loss.
         """
 
     def set_progress(self, fraction: float) -> None:
-        """Called before each step with the share of the training that is done, 0 to 1."""
+        """Take note of the share of the training that is done, 0 to 1; called before each step."""

@@ -1,4 +1,4 @@
-"""The optimiser of a recipe, and its state as named tensors."""
+"""The optimizer of a recipe, and its state as named tensors."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from condgen_cli.training.recipe import Training
 __all__ = ["make_optimizer", "optimizer_tensors", "restore_optimizer", "set_learning_rate"]
 
 DECAY = 0.95
-"""Of RMSprop's mean of squared gradients (Graves 2013, section 4.2)."""
+"""Decay of RMSprop's mean of squared gradients (Graves 2013, section 4.2)."""
 
 
 def make_optimizer(training: Training, model: nn.Module) -> torch.optim.Optimizer:
-    """AdamW, SGD or RMSprop over the parameters that want gradients, one group for each multiplier of the learning rate. Those
-    with a multiplier of 0 want none any more.
+    """AdamW, SGD or RMSprop over the trainable parameters, with one group for each multiplier of the learning rate. Parameters
+    with a multiplier of 0 are frozen.
 
     Raises:
-        UsageError: if a prefix in ``lr_multipliers`` fits no parameter.
+        UsageError: if no parameter's name starts with a prefix in ``lr_multipliers``.
     """
     groups = _groups(training.lr_multipliers, model)
     if training.optimizer == "sgd":
@@ -37,13 +37,13 @@ def make_optimizer(training: Training, model: nn.Module) -> torch.optim.Optimize
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, lr: float) -> None:
-    """Set the rate, times each group's multiplier."""
+    """Set the learning rate of each group: ``lr`` times its multiplier."""
     for group in optimizer.param_groups:
         group["lr"] = lr * group["multiplier"]
 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """The state as ``{"parameter name:key": tensor}``; the groups' settings come from the recipe again."""
+    """The optimizer's state as ``{"parameter name:key": tensor}``; the settings of the groups come from the recipe."""
     names = _names(optimizer)
     return {
         f"{names[index]}:{key}": value
@@ -54,10 +54,10 @@ def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
 
 
 def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
-    """Load what ``optimizer_tensors`` gave.
+    """Restore the state that ``optimizer_tensors`` returned.
 
     Raises:
-        KeyError: if it belongs to other parameters.
+        KeyError: if the state belongs to other parameters.
     """
     index = {name: index for index, name in enumerate(_names(optimizer))}
     state: dict[int, dict[str, Tensor]] = {}

@@ -1,4 +1,4 @@
-"""Sections of a recipe that a plugin describes."""
+"""Sections of a recipe whose settings a plugin declares."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ __all__ = ["DataOptions", "Options"]
 
 
 class Options(BaseModel):
-    """Settings with defaults, checked when a recipe is read; unknown names are errors."""
+    """Settings with defaults; unknown names are errors."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class DataOptions(Options):
-    """``[data]``: the data set that is trained on. A plugin adds its own settings in a subclass.
+    """``[data]``: the training data. A plugin adds its own settings in a subclass.
 
     Args:
-        dataset: its name.
-        options: the data set's own, as ``--set`` gives them.
-        limit: items of the training split that are used, its first ones; 0 for all.
-        dev_limit: items of the dev split that each evaluation is over, its first ones; 0 for all.
+        dataset: name of the data set.
+        options: options of the data set, as ``--set`` gives them.
+        limit: number of items of the training split to use, from its beginning; 0: all.
+        dev_limit: number of items of the dev split to evaluate on, from its beginning; 0: all.
     """
 
     dataset: str

@@ -1,4 +1,4 @@
-"""Settings given as text, ``key.path=value``, and the one way that a value is read from it."""
+"""Settings given as text, ``key.path=value``, as on the command line."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from condgen_cli.errors import UsageError
 __all__ = ["apply_override", "check_plain", "parse_override"]
 
 DATA_OPTIONS = ("data", "options")
-"""The section that ``--set`` gives, whose values are texts."""
+"""The section of a data set's options, which are strings, as in ``--set``."""
 EXAMPLE = "for instance: training.epochs=20"
 
 
 def parse_override(text: str) -> tuple[tuple[str, ...], Any]:
-    """Split ``key.path=value`` into the path and the value.
+    """Parse ``key.path=value`` into the key path and the value.
 
-    The value is a TOML value where it is one, the bare text otherwise; None, which unsets the key, where it is empty or
-    ``null``. Those of a data set's options are read as ``--set`` reads them.
+    The value is parsed as TOML if possible and is the text itself otherwise. An empty value or ``null`` gives None, which
+    unsets the key. Options of a data set are parsed as ``--set`` parses them.
 
     Raises:
-        UsageError: if there is no ``=`` or the key isn't a TOML key.
+        UsageError: if there is no ``=`` or the key is not a TOML key.
     """
     key, separator, value = text.partition("=")
     if not separator:
@@ -36,10 +36,10 @@ def parse_override(text: str) -> tuple[tuple[str, ...], Any]:
 
 
 def apply_override(values: dict[str, Any], path: tuple[str, ...], value: Any) -> None:
-    """Set a value in nested settings, or take it out if it is None.
+    """Set a value in nested settings, or delete it if it is None.
 
     Raises:
-        UsageError: if the path leads through what is no section.
+        UsageError: if the path leads through a setting that is not a section.
     """
     for depth, name in enumerate(path[:-1], 1):
         if value is None and name not in values:
@@ -54,10 +54,10 @@ def apply_override(values: dict[str, Any], path: tuple[str, ...], value: Any) ->
 
 
 def check_plain(value: Any, source: str, path: tuple[str, ...] = ()) -> None:
-    """Make sure that settings hold only what JSON can hold too, so that the resolved recipe reads back the same.
+    """Make sure that settings hold only values that JSON can represent, so that a saved recipe is read back unchanged.
 
     Raises:
-        UsageError: for a date, an infinity or the like.
+        UsageError: for other values, such as dates and infinities.
     """
     if isinstance(value, Mapping):
         for name, part in value.items():

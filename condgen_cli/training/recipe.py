@@ -1,4 +1,4 @@
-"""What a recipe decides: the sections of settings that a model is trained by, checked against what they must be."""
+"""The settings of a recipe by section, and their validation."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ if TYPE_CHECKING:
 __all__ = ["NAME", "Data", "Model", "Recipe", "Training", "check", "check_known"]
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
-"""What a recipe may be called: its run's folder is."""
+"""Pattern of a recipe's name, which is also the name of its run's folder."""
 
 Checked = TypeVar("Checked", bound=BaseModel)
 
 
 class _Section(BaseModel):
-    """Unknown keys and values of another type are errors; a recipe doesn't change once read."""
+    """A section with fixed keys: unknown keys and values of another type are errors."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
 class _OpenSection(BaseModel):
-    """A section whose further keys belong to a plugin, which checks them with ``check``."""
+    """A section whose other keys belong to a plugin, which validates them with ``check``."""
 
     model_config = ConfigDict(extra="allow", frozen=True, strict=True, allow_inf_nan=False)
 
@@ -42,15 +42,15 @@ class _OpenSection(BaseModel):
 
 
 class Model(_OpenSection):
-    """``[model]``: an architecture, and the options of its plugin."""
+    """``[model]``: an architecture and its options."""
 
     architecture: str
 
 
 class Data(_OpenSection):
-    """``[data]``: a data set, and the options of its plugin.
+    """``[data]``: a data set, and further settings of the architecture's plugin.
 
-    ``options`` are the data set's own, as ``--set`` gives them: texts, also where a number or a list is written.
+    ``options`` are those of the data set, as ``--set`` gives them: strings, even if a number or a list is written.
     """
 
     dataset: str
@@ -65,28 +65,29 @@ class Data(_OpenSection):
 
 
 class Training(_Section):
-    """``[training]``: the loop's settings.
+    """``[training]``: settings of the training loop.
 
     Args:
-        epochs: passes over the training data.
-        batch_size: items in a batch on one process; experiments make their batches of it.
-        accumulate: batches whose gradients make one step. Several processes share them if their number divides it; otherwise
-            each takes so many.
-        optimizer: ``momentum`` is SGD's and RMSprop's, ``betas`` are AdamW's.
-        lr: highest learning rate. ``lr_multipliers`` scales it for parameters by the prefix of their names; the longest wins.
-            Those with 0 stay as they are.
-        clip: greatest norm of the gradient; 0: no clipping.
-        schedule: of the learning rate. ``cosine`` and ``linear`` fall to ``floor`` (a share of ``lr``) over all epochs;
-            ``plateau`` multiplies by ``plateau_factor`` after ``plateau_patience`` evaluations without a better metric, down
-            to ``floor``. The first ``warmup`` steps rise linearly.
-        metric: the dev metric that selects the model, better if greater or smaller by ``mode``.
-        patience: stop after this many evaluations without a better metric; 0: never.
+        epochs: number of passes over the training data.
+        batch_size: number of items in a batch on one process.
+        accumulate: number of batches whose gradients are accumulated in one step. If the number of processes divides it, they
+            share these batches; otherwise each process accumulates this many.
+        optimizer: optimizer; ``momentum`` applies to SGD and RMSprop, ``betas`` to AdamW.
+        lr: highest learning rate. ``lr_multipliers`` scales it for parameters whose names start with a prefix; the longest
+            prefix applies, and 0 freezes the parameters.
+        clip: maximum norm of the gradient; 0: no clipping.
+        schedule: schedule of the learning rate. ``cosine`` and ``linear`` fall to ``floor`` (a share of ``lr``) over all
+            epochs; ``plateau`` multiplies by ``plateau_factor`` after ``plateau_patience`` evaluations without improvement,
+            down to ``floor``. During the first ``warmup`` steps the rate rises linearly.
+        metric: dev metric that selects the model; ``mode`` says whether it is maximised or minimised.
+        patience: number of evaluations without improvement after which training stops; 0: never.
         average: weights that are evaluated and exported: the latest (``none``), an exponential moving average with
             ``average_decay`` (``ema``), or the mean over the last N evaluations (``last-N``).
-        evaluate_every: steps between evaluations; 0: at the end of each epoch. The end of the training is always evaluated.
-        checkpoint_every: steps between checkpoints beside the one after each evaluation; 0: none.
-        log_every: steps between lines of the log.
-        precision: of the forward pass; a GPU only.
+        evaluate_every: number of steps between evaluations; 0: one at the end of each epoch. The end of training is always
+            evaluated.
+        checkpoint_every: number of steps between checkpoints, beside the one after each evaluation; 0: no others.
+        log_every: number of steps between records of the log.
+        precision: precision of the forward pass; half precision needs a GPU.
     """
 
     epochs: int = Field(10, ge=1)
@@ -116,16 +117,16 @@ class Training(_Section):
 
 
 class Recipe(_Section):
-    """The settings of one training. A recipe's file holds one of these, or several one after the other: see ``stages``.
+    """The settings of one training run. The file of a recipe holds one of these, or several as stages: see ``stages``.
 
     Args:
-        name: of the run; also the default folder's name.
+        name: name of the run and of its default folder.
         task: name of the architecture's task.
-        seed: of initial weights, dropout and the order of the data.
-        init: a zoo model, a recipe or a run directory whose weights are the starting point.
+        seed: seed of initial weights, dropout and the order of the data.
+        init: initial model: a zoo model, a recipe (its run) or the folder of a run; None: random weights.
         model, data, training: the sections.
         objective: options of the plugin's loss, such as label smoothing.
-        decoding: options of ``condgen_cli.running.decoding.Decoding`` for the free-running evaluation, kept with the model.
+        decoding: fields of ``condgen_cli.running.decoding.Decoding`` for evaluation on the dev split, exported with the model.
     """
 
     name: str = Field(pattern=NAME)
@@ -140,14 +141,14 @@ class Recipe(_Section):
 
     @field_validator("init")
     @classmethod
-    def _named(cls, init: str | None) -> str | None:
+    def _empty_as_none(cls, init: str | None) -> str | None:
         return init or None
 
     def make_decoding(self) -> Decoding:
-        """The ``[decoding]`` section as the decoder takes it.
+        """The decoding settings of the section ``[decoding]``.
 
         Raises:
-            UsageError: if an option is unknown or its value doesn't fit.
+            UsageError: if a setting is unknown or its value is invalid.
         """
         from condgen_cli.running.decoding import Decoding
 
@@ -163,23 +164,23 @@ class Recipe(_Section):
             raise UsageError(f"recipe: decoding: {error.message}", error.hint) from None
 
     def to_json(self) -> str:
-        """The resolved recipe, every default written out; ``stages.read_recipe`` reads it back as an equal recipe."""
+        """The recipe as JSON, with all defaults; ``stages.read_recipe`` reads it back as an equal recipe."""
         return self.model_dump_json(indent=2) + "\n"
 
 
 def check(section: type[Checked], values: Mapping[str, Any], *path: str, source: str = "recipe") -> Checked:
-    """Validate settings against a pydantic model, with one line that names the key if they don't fit.
+    """Validate settings against a pydantic model; an error is one line that names the key.
 
-    A number or a truth value stands for its text where a text is wanted. Plugins check their options with it:
+    A number or a boolean is accepted as its text where a string is expected. Plugins validate their options with it, as in
     ``check(Options, recipe.model.options, "model")``.
 
     Args:
-        section: what the settings must be.
+        section: pydantic model of the settings.
         values: the settings.
         path: keys that lead to these settings in the recipe.
-        source: what the line starts with.
+        source: beginning of an error message, such as the name of a file.
     Raises:
-        UsageError: if they don't fit.
+        UsageError: if the settings are invalid.
     """
     try:
         return section.model_validate(values)
@@ -192,7 +193,7 @@ def check(section: type[Checked], values: Mapping[str, Any], *path: str, source:
 
 
 def _with_texts(values: Mapping[str, Any], error: ValidationError) -> Mapping[str, Any]:
-    """The settings with numbers as texts where the validation wanted a text."""
+    """The settings with numbers as strings where the validation expected a string."""
     spelled = copy.deepcopy(values)
     for fault in error.errors():
         if fault["type"] == "string_type" and isinstance(fault["input"], int | float):
@@ -208,7 +209,11 @@ def _with_texts(values: Mapping[str, Any], error: ValidationError) -> Mapping[st
 
 
 def check_known(path: tuple[str, ...], source: str) -> None:
-    """Refuse to unset what no recipe has; what belongs to a plugin, the plugin checks."""
+    """Make sure that a key path can be unset: that a recipe has it, or that it belongs to a plugin, which checks it.
+
+    Raises:
+        UsageError: for an unknown key.
+    """
     section: type[BaseModel] = Recipe
     for depth, name in enumerate(path):
         if section.model_config.get("extra") != "forbid":
@@ -222,7 +227,7 @@ def check_known(path: tuple[str, ...], source: str) -> None:
 
 
 def _fields_at(section: type[BaseModel], location: Iterable[Any]) -> list[str]:
-    """Names of the fields of the section that an error's location leads to."""
+    """Names of the fields in the section at an error's location."""
     for name in location:
         field = section.model_fields.get(str(name))
         if field is None or not isinstance(field.annotation, type) or not issubclass(field.annotation, BaseModel):
@@ -236,7 +241,7 @@ def _unknown_key(source: str, key: str, known: list[str]) -> UsageError:
 
 
 def _usage_error(error: ValidationError, source: str, path: tuple[str, ...], known: list[str]) -> UsageError:
-    """One line for the first fault, and how many there are beside it."""
+    """The first validation error as one line, with the number of others."""
     first, *others = error.errors()
     key = ".".join((*path, *map(str, first["loc"])))
     if first["type"] == "extra_forbidden":

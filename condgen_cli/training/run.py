@@ -1,4 +1,4 @@
-"""The directory of a run: ``recipe.json``, ``log.jsonl``, ``curve.png``, ``checkpoints/`` and the exported model."""
+"""The folder of a run: ``recipe.json``, ``log.jsonl``, ``curve.png``, ``checkpoints/`` and the exported model."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from condgen_cli.training.stages import read_recipe
 __all__ = ["MAY_CHANGE", "RunDirectory", "differing_keys"]
 
 MAY_CHANGE = {"training.epochs", "training.patience", "training.log_every", "training.checkpoint_every"}
-"""What a resumed run may change: it makes the run longer or its reports denser, not another run."""
+"""Settings that a resumed run may change: they make the run longer, or its log and checkpoints more frequent."""
 
 
 class RunDirectory:
     """The files of one run.
 
     Args:
-        path: the directory; it need not exist.
+        path: folder of the run, which need not exist.
     """
 
     def __init__(self, path: Path) -> None:
@@ -37,39 +37,39 @@ class RunDirectory:
 
     @property
     def data_dir(self) -> Path | None:
-        """Where the run's data lay, if it was told."""
+        """The folder of the run's data, if it was given."""
         try:
             return Path(self._data_dir.read_text(encoding="utf-8", errors="surrogateescape").rstrip("\n"))
         except OSError:
             return None
 
     def check(self, recipe: Recipe, resume: bool, force: bool = False) -> None:
-        """See that the run may start, or go on, here; nothing is written.
+        """Check that a run may start in this folder, or be resumed; nothing is written.
 
         Raises:
             NotFoundError: if there is no run to resume.
-            UsageError: if there is a run that would be overwritten, or it followed another recipe.
+            UsageError: if another run would be overwritten, or the run to resume has another recipe.
         """
         if self.path.exists() and not self.path.is_dir():
             raise UsageError(f"{self.path} is not a directory")
         refuse_input(self.path)
         if not resume:
             if self.recipe.exists() and not force:
-                raise UsageError(f"{self.path} holds a run already", "--resume goes on with it, --force starts it anew")
+                raise UsageError(f"{self.path} holds a run already", "--resume continues it, --force starts it again")
             others = [file.name for file in (self.checkpoints, self.log, self.curve, self.path / "model.json") if file.exists()]
             if others and not (self.recipe.exists() or force):
-                reason = f"{self.path} is no run, and its {others[0]} would be replaced"
+                reason = f"{self.path} is not a run, and its {others[0]} would be replaced"
                 raise UsageError(reason, "choose another folder with -o, or replace it with --force")
             return
         if not self.recipe.exists():
             raise NotFoundError(f"no run to resume in {self.path}")
-        for key, was, wanted in differing_keys(self.stored(), recipe):
+        for key, was, wanted in differing_keys(self.load_recipe(), recipe):
             if key not in MAY_CHANGE:
                 reason = f"the run in {self.path} has {key} = {was!r}, the recipe says {wanted!r}"
                 raise UsageError(reason, "resume with the same recipe, or start another run with -o")
 
-    def stored(self) -> Recipe:
-        """The recipe that the run follows.
+    def load_recipe(self) -> Recipe:
+        """Read the run's recipe.
 
         Raises:
             UsageError: if it can't be read.
@@ -77,14 +77,14 @@ class RunDirectory:
         return read_recipe(self.recipe)
 
     def begin(self, recipe: Recipe, resume: bool, data_dir: Path | None = None) -> None:
-        """See ``write``."""
+        """Write the run's recipe; arguments and errors as ``write``."""
         self.write(recipe.to_json(), resume, data_dir)
 
     def write(self, recipe: str, resume: bool, data_dir: Path | None) -> None:
-        """Write the recipe and where the data lie, for a run that goes on; unless resumed, drop what an earlier run left.
+        """Write the recipe and the folder of the data, for resuming; unless resumed, delete the files of an earlier run.
 
         Raises:
-            UsageError: if the directory is an input of the running command.
+            UsageError: if the folder is an input of the running command.
             CondgenError: if nothing can be written there.
         """
         refuse_input(self.path)
@@ -103,7 +103,7 @@ class RunDirectory:
             raise storage_error(self.path, error) from None
 
     def undo(self) -> None:
-        """Take back ``begin`` and the log, so that a run which has nothing to go on from is in nobody's way."""
+        """Delete what ``begin`` wrote, the log, curve and checkpoints: the remains of a run that has nothing to resume from."""
         with suppress(OSError):
             for file in (self.recipe, self.log, self.curve, self._data_dir):
                 file.unlink(missing_ok=True)
@@ -111,7 +111,7 @@ class RunDirectory:
             self.path.rmdir()
 
     def export(self, experiment: Experiment) -> None:
-        """Put the experiment's model here, file by file from a temporary folder, ``model.json`` last."""
+        """Export the experiment's model to the folder: each file is replaced atomically, ``model.json`` last."""
         partial = self.path / "export.partial"
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir()
@@ -120,20 +120,20 @@ class RunDirectory:
         for file in files:
             target = self.path / file.relative_to(partial)
             target.parent.mkdir(parents=True, exist_ok=True)
-            # some libraries write files that nobody else may read, whatever the umask says
+            # some libraries ignore the umask and write files that no other user may read
             file.chmod(self.recipe.stat().st_mode & 0o777)
             os.replace(file, target)
         shutil.rmtree(partial)
 
 
 def differing_keys(old: Recipe, new: Recipe) -> list[tuple[str, Any, Any]]:
-    """The key paths of the settings that differ between two recipes, in order, with both values."""
+    """The settings that differ between two recipes, as (key path, old value, new value) in alphabetical order."""
     was, wanted = (_flat(recipe.model_dump(mode="json")) for recipe in (old, new))
     return [(key, was.get(key), wanted.get(key)) for key in sorted(was | wanted) if was.get(key) != wanted.get(key)]
 
 
 def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested settings by their key paths."""
+    """Nested settings as one dictionary by key path."""
     flat: dict[str, Any] = {}
     for name, value in values.items():
         if isinstance(value, dict):

@@ -1,4 +1,4 @@
-"""How the learning rate and the like change over the training, as pure functions of what is done so far."""
+"""Schedules of the learning rate and of scheduled sampling, as functions of the training's progress."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ __all__ = ["learning_rate_factor", "sampling_probability"]
 
 
 def learning_rate_factor(schedule: str, progress: float, step: int, warmup: int, floor: float, plateau: float = 1.0) -> float:
-    """What the learning rate is multiplied by.
+    """The factor that the learning rate is multiplied by.
 
     Args:
         schedule: ``constant``, ``cosine``, ``linear`` or ``plateau``.
-        progress: share of the training done, 0 to 1.
-        step: steps done.
-        warmup: steps over which the rate rises linearly, whatever the schedule.
-        floor: share that cosine, linear and plateau end at.
-        plateau: the product of the decays so far, for ``plateau``.
+        progress: share of the training that is done, 0 to 1.
+        step: number of steps done.
+        warmup: number of steps over which the rate rises linearly, with any schedule.
+        floor: lowest factor of ``cosine``, ``linear`` and ``plateau``.
+        plateau: product of the decays so far, for ``plateau``.
     """
     shape = {
         "constant": 1.0,
@@ -28,12 +28,12 @@ def learning_rate_factor(schedule: str, progress: float, step: int, warmup: int,
 
 
 def sampling_probability(progress: float, final: float, start: float = 0.0, end: float = 1.0) -> float:
-    """Scheduled sampling (Bengio et al. 2015): how likely the decoder reads its own output instead of the target.
+    """Scheduled sampling (Bengio et al. 2015): the probability that the decoder reads its own output instead of the target.
 
     Args:
-        progress: share of the training done.
-        final: the probability reached.
-        start, end: shares of the training between which it rises linearly from 0.
+        progress: share of the training that is done, 0 to 1.
+        final: probability from ``end`` on.
+        start, end: shares of the training between which the probability rises linearly from 0.
     """
     if progress >= end:
         return final

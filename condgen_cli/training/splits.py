@@ -1,4 +1,4 @@
-"""The splits that a training reads: not empty, and no more of them than is wanted."""
+"""Reading the splits that a training run uses."""
 
 from __future__ import annotations
 
@@ -18,11 +18,18 @@ _WITHOUT = {"train": "nothing to learn from", "dev": "nothing to choose the mode
 def read_split(
     dataset: str, split: str, data_dir: Path | None, options: Mapping[str, str] | None = None, limit: int = 0
 ) -> list[Item]:
-    """The items of a split, the first ``limit`` of them unless that is 0.
+    """Read a split.
+
+    Args:
+        dataset: name of the data set.
+        split: name of the split.
+        data_dir: folder of the data set; None: the default places.
+        options: options of the data set.
+        limit: number of items to read, from the beginning; 0: all.
 
     Raises:
-        UsageError: if there are none.
-        CondgenError: as ``condgen_cli.data.store.open_dataset``, and whatever reading them raises.
+        UsageError: if there are no items.
+        CondgenError: as ``condgen_cli.data.store.open_dataset``, or if an item can't be read.
     """
     items = list(islice(open_dataset(dataset, split, data_dir, options), limit or None))
     check_items(items, dataset, split)
@@ -33,7 +40,7 @@ def check_items(items: Sized, dataset: str, split: str) -> None:
     """Make sure that a split has items.
 
     Raises:
-        UsageError: if it has none; it says what they are missed for.
+        UsageError: if it has none.
     """
     if not len(items):
         lack = _WITHOUT.get(split, "nothing to do")

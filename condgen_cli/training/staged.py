@@ -1,8 +1,8 @@
-"""Training a recipe's stages one after the other; what is done already is not done again.
+"""Training a recipe's stages one after the other, without repeating those that are done.
 
-The run's folder holds ``recipe.json`` with all stages, a folder ``NUMBER-NAME`` for each, which is a run like any other, and at
-last the files of the last stage's model. A stage's ``stage.json`` says which models of earlier stages it began with, by their
-hashes, and how it ended: a stage is done if it has ended and these are still the same.
+The run's folder holds ``recipe.json`` with all stages, a folder ``NUMBER-NAME`` for each, which is a run like any other, and in
+the end the files of the last stage's model. A stage's ``stage.json`` holds the hashes of the models of earlier stages that it
+started from, and the summary of its training: a stage is done if it has ended and these models are unchanged.
 """
 
 from __future__ import annotations
@@ -30,23 +30,23 @@ from condgen_cli.training.together import is_main_process
 __all__ = ["StagesSummary", "check_names", "check_stages", "train_stages"]
 
 _LONGER = {"training.epochs", "training.patience"}
-"""Settings that make a stage which has ended go on."""
+"""Settings that continue a stage that has ended, if they are changed."""
 
 
 @dataclass(frozen=True)
 class StagesSummary:
-    """How a run of several stages ended.
+    """The result of a run with several stages.
 
     Args:
-        run_dir: holds the last stage's model, unless only an earlier stage was trained.
-        stages: for each stage that has been trained its name and ``Summary.as_json`` of its training, in order.
+        run_dir: folder of the run, with the last stage's model unless only an earlier stage was trained.
+        stages: name and ``Summary.as_json`` of each stage that has been trained, in order.
     """
 
     run_dir: Path
     stages: tuple[tuple[str, Mapping[str, Any]], ...]
 
     def as_json(self) -> dict[str, Any]:
-        """The summary of the last stage, with those of all as ``stages``."""
+        """The summary of the last stage, with those of all stages as ``stages``."""
         stages = [{"name": name, **summary} for name, summary in self.stages]
         return {**self.stages[-1][1], "run_dir": str(self.run_dir), "stages": stages}
 
@@ -55,9 +55,9 @@ class _StagedRun:
     """The folder of a run with stages.
 
     Args:
-        path: the folder; it need not exist.
-        stages: the recipe; its ``recipe.json`` will say so.
-        data_dir: where the data lie, noted for a run that goes on.
+        path: folder of the run, which need not exist.
+        stages: stages of the recipe.
+        data_dir: folder of the data, recorded for resuming the run.
     """
 
     def __init__(self, path: Path, stages: Stages, data_dir: Path | None) -> None:
@@ -69,11 +69,11 @@ class _StagedRun:
         self.folders = {stage.name: path / stage.folder for stage in stages.stages}
 
     def check(self, resume: bool, force: bool, only: Stage | None) -> None:
-        """See that the run may start, or go on, here; nothing is written.
+        """Check that a run may start in this folder, or be resumed; nothing is written.
 
         Raises:
             NotFoundError: if there is no run to resume.
-            UsageError: if there is a run that would be overwritten, or it followed another recipe.
+            UsageError: if another run would be overwritten, or the run to resume has another recipe.
         """
         recipe = self.stages.stages[0].recipe
         if not resume and (only is None or self.is_new):
@@ -89,7 +89,7 @@ class _StagedRun:
             reason = f"{self.path} holds a run of other stages than the recipe's"
             raise UsageError(reason, "start another run with -o, or replace it with --force")
         if only is not None:
-            # what the other stages have been trained with stays true
+            # the recorded settings of the other stages stay: they were trained with them
             kept = tuple(only if stage.name == only.name else stage for stage in old.stages)
             self.stages = replace(self.stages, stages=kept)
             return
@@ -100,16 +100,16 @@ class _StagedRun:
                     raise UsageError(reason, "resume with the same recipe, or start another run with -o")
 
     def begin(self) -> None:
-        """Write what the run is to be."""
+        """Write the run's recipe."""
         self.directory.write(self.stages.to_json(), False, self.data_dir)
 
     def undo(self) -> None:
-        """Take ``begin`` back if there was no run before."""
+        """Undo ``begin`` if there was no run before."""
         if self.is_new:
             self.directory.undo()
 
     def publish(self) -> None:
-        """Put the last stage's model into the run's folder, file by file, ``model.json`` last, unless it is there."""
+        """Copy the last stage's model to the run's folder, ``model.json`` last, unless it is there already."""
         folder = self.folders[self.stages.stages[-1].name]
         if _digest(self.path) == _digest(folder):
             return
@@ -121,11 +121,11 @@ class _StagedRun:
 
 
 class _StageDirectory(RunDirectory):
-    """The folder of a stage's run. Its recipe names earlier stages as the recipe's file does, wherever the run lies.
+    """The folder of a stage's run. Its recipe refers to earlier stages by name, so that the run can be moved.
 
     Args:
-        run: the whole run.
-        stage: one of its stages.
+        run: the run with all stages.
+        stage: the stage.
     """
 
     def __init__(self, run: _StagedRun, stage: Stage) -> None:
@@ -135,24 +135,24 @@ class _StageDirectory(RunDirectory):
         self._note = self.path / "stage.json"
 
     def state(self) -> str:
-        """``done``; ``begun``, so that it can go on; or ``new``: there is nothing, or what is there began otherwise."""
-        if not self.recipe.is_file() or self._noted("from") != self._sources():
+        """``done``; ``begun``: it can be resumed; ``new``: there is no run, or one with other settings or models."""
+        if not self.recipe.is_file() or self._read_note("from") != self._sources():
             return "new"
-        changed = {key for key, *_ in differing_keys(self.stored(), self.stage.recipe)}
+        changed = {key for key, *_ in differing_keys(self.load_recipe(), self.stage.recipe)}
         if changed - MAY_CHANGE:
             return "new"
         return "begun" if changed & _LONGER or self.summary() is None else "done"
 
     def summary(self) -> dict[str, Any] | None:
-        """How the training ended; None if it hasn't."""
-        found = self._noted("summary")
+        """The summary of the stage's training; None if it has not ended."""
+        found = self._read_note("summary")
         return found if isinstance(found, dict) else None
 
     def finish(self, summary: Mapping[str, Any]) -> None:
-        """Note how the training ended."""
+        """Record the summary of the stage's training."""
         self._write(summary)
 
-    def stored(self) -> Recipe:
+    def load_recipe(self) -> Recipe:
         try:
             return check(Recipe, json.loads(read_text(self.recipe)), source=str(self.recipe))
         except (json.JSONDecodeError, RecursionError) as error:
@@ -172,10 +172,10 @@ class _StageDirectory(RunDirectory):
         self.run.undo()
 
     def _sources(self) -> dict[str, str]:
-        """Hashes of the models of earlier stages that the stage begins with."""
+        """Hashes of the models of earlier stages that this stage uses, by stage name."""
         return {name: _digest(self.run.folders[name]) for name in self.stage.references}
 
-    def _noted(self, key: str) -> Any:
+    def _read_note(self, key: str) -> Any:
         try:
             return json.loads(self._note.read_text(encoding="utf-8")).get(key)
         except (OSError, ValueError, RecursionError, AttributeError):
@@ -196,19 +196,19 @@ def train_stages(
     device: str = "auto",
     data_dir: Path | None = None,
 ) -> StagesSummary:
-    """Train the stages of a recipe, each from the models of those before it.
+    """Train the stages of a recipe, each from the models of earlier ones.
 
     Args:
-        stages: as ``parse_stages`` gives them for a recipe with ``[[stages]]``.
-        run_dir: the run's folder.
-        resume: go on where the run was interrupted; stages that are done are not done again.
-        force: start anew although ``run_dir`` holds a run.
-        only: train this stage alone, from what is there of those before it.
+        stages: stages of a recipe with ``[[stages]]``.
+        run_dir: folder of the run.
+        resume: continue an interrupted run; stages that are done are not repeated.
+        force: start again although ``run_dir`` holds a run.
+        only: the only stage to train, from the existing models of earlier stages.
         device: see ``condgen_cli.training.loop.train``.
-        data_dir: where the data lie; None: where they lay before.
+        data_dir: folder of the data; None: the folder that the run has recorded.
     Raises:
         NotFoundError: if there is no run to resume, or no model of a stage that ``only`` needs.
-        UsageError: if names in a stage or the run's folder don't fit; nothing has been written then.
+        UsageError: if a stage is invalid or the run's folder doesn't fit; nothing has been written then.
         CondgenError: as ``build_experiment`` and ``train``.
     """
     run = _StagedRun(run_dir, stages, data_dir)
@@ -231,8 +231,8 @@ def train_stages(
             summary = _train(directory, resume and state == "begun", True, device)
         else:
             if resume and state == "new" and directory.recipe.is_file():
-                reason = f"stage {stage.name} in {run_dir} was begun with another model or by another recipe"
-                raise UsageError(reason, "--force trains it anew")
+                reason = f"stage {stage.name} in {run_dir} was started from another model or with other settings"
+                raise UsageError(reason, "--force trains it again")
             summary = _train(directory, resume, force, device)
         summaries.append((stage.name, summary))
     if wanted[-1] == stages.stages[-1] and is_main_process():
@@ -243,7 +243,7 @@ def train_stages(
 def _train(directory: _StageDirectory, resume: bool, force: bool, device: str) -> dict[str, Any]:
     run, stage = directory.run, directory.stage
     directory.check(stage.recipe, resume, force)
-    recipe = stage.located(run.folders)
+    recipe = stage.resolve_references(run.folders)
     info(f"{_position(stage, run.stages)}: {'goes on' if resume else 'training'} in {directory.path}")
     experiment = build_experiment(recipe, run.data_dir, directory.path)
     summary = train(recipe, experiment, directory, resume, force=force, device=device)
@@ -251,13 +251,13 @@ def _train(directory: _StageDirectory, resume: bool, force: bool, device: str) -
     if is_main_process():
         directory.finish(ended)
     run.is_new = False
-    del experiment  # its memory is the next stage's
+    del experiment  # frees its memory for the next stage
     gc.collect()
     return ended
 
 
 def check_stages(stages: Iterable[Stage]) -> None:
-    """Find out before hours are spent on the first stage what can't be right in another; see ``check_names``."""
+    """Check all stages before hours are spent on the first; see ``check_names``."""
     for stage in stages:
         try:
             check_names(stage.recipe)
@@ -268,11 +268,11 @@ def check_stages(stages: Iterable[Stage]) -> None:
 
 
 def check_names(recipe: Recipe) -> None:
-    """Make sure that the names in a recipe are those of something, and that its sections have no unknown keys.
+    """Check that the names in a recipe exist, and that its sections have no unknown keys.
 
     Raises:
-        NotFoundError: if there is no such architecture, data set or model to begin with.
-        UsageError: if the architecture is another task's, a section or the data set lacks a key.
+        NotFoundError: if the architecture, the data set or the initial model doesn't exist.
+        UsageError: if the architecture belongs to another task, or a section or the data set has no such key.
     """
     from condgen_cli.data.store import check_options, dataset_spec
     from condgen_cli.training.library import initial_bundle
@@ -289,7 +289,7 @@ def check_names(recipe: Recipe) -> None:
 def _check_sources(run: _StagedRun, stage: Stage) -> None:
     for name in stage.references:
         if not _digest(run.folders[name]):
-            reason = f"stage {stage.name} begins with the model of stage {name}, which is not in {run.path}"
+            reason = f"stage {stage.name} starts from the model of stage {name}, which is not in {run.path}"
             raise NotFoundError(reason, f"--stage {name} trains it")
 
 
@@ -298,7 +298,7 @@ def _position(stage: Stage, stages: Stages) -> str:
 
 
 def _wait_for_everyone() -> None:
-    """With several processes, no one writes what others still look at to find out which stages are done."""
+    """Wait for the other processes, so that none writes while another still reads which stages are done."""
     from torch import distributed
 
     if distributed.is_available() and distributed.is_initialized():
@@ -306,7 +306,7 @@ def _wait_for_everyone() -> None:
 
 
 def _model_files(folder: Path) -> list[str]:
-    """The names of the files of a run's model beside ``model.json``; none if there is no model."""
+    """Names of the files of a run's model, without ``model.json``; empty if there is no model."""
     try:
         names = json.loads((folder / "model.json").read_text(encoding="utf-8"))["files"]
     except (OSError, ValueError, KeyError, TypeError, RecursionError):

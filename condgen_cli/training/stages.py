@@ -1,7 +1,7 @@
-"""A recipe's file: TOML with the settings of one training, or of several stages that make one model, and overrides.
+"""The file of a recipe: TOML with the settings of one training run, or of several stages that make one model; overrides.
 
-A file without ``[[stages]]`` is one ``Recipe``. In one with them each stage is a table of what differs from the top level; a
-stage goes on from the stage before it unless its ``init`` says otherwise, and may name an earlier one as ``"stage:NAME"``.
+A file without ``[[stages]]`` is one ``Recipe``. Otherwise each stage is a table of the settings that differ from the top level.
+A stage starts from the model of the previous stage unless it sets ``init``, and may name an earlier one as ``"stage:NAME"``.
 """
 
 from __future__ import annotations
@@ -26,25 +26,25 @@ from condgen_cli.training.recipe import NAME, Recipe, check, check_known
 __all__ = ["REFERENCE", "Stage", "Stages", "parse_recipe", "parse_stages", "read_description", "read_recipe", "read_text"]
 
 REFERENCE = "stage:"
-"""A setting that begins so names an earlier stage: the folder of its run takes its place."""
+"""Prefix of a setting that names an earlier stage; it is replaced by the folder of that stage's run."""
 
 _STAGE_NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 _OF_ARCHITECTURE = ("model", "data", "objective", "decoding")
-"""Sections that a stage with another architecture takes nothing of from the top level."""
+"""Sections of the top level that a stage with another architecture doesn't inherit."""
 _OF_ANY_DATA = ("dataset", "options", "limit", "dev_limit")
-"""What such a stage takes of ``[data]`` after all: it is the same data."""
+"""Keys of ``[data]`` that such a stage inherits nevertheless: it reads the same data."""
 
 Setting = tuple[tuple[str, ...], Any]
 
 
 @dataclass(frozen=True)
 class Stage:
-    """One training of a recipe.
+    """One stage of a recipe, a training run of its own.
 
     Args:
-        name: what ``--stage`` and ``"stage:NAME"`` call it; empty for the only one of a recipe without ``[[stages]]``.
-        number: from 1.
-        recipe: its settings; ``init`` and settings of ``data`` may be ``"stage:NAME"``.
+        name: name for ``--stage`` and ``"stage:NAME"``; empty for a recipe without ``[[stages]]``.
+        number: number of the stage, from 1.
+        recipe: settings of the stage; ``init`` and settings of ``data`` may be ``"stage:NAME"``.
     """
 
     name: str
@@ -53,32 +53,32 @@ class Stage:
 
     @property
     def folder(self) -> str:
-        """The name of its folder within the run."""
+        """Name of the stage's folder within that of the run."""
         return f"{self.number}-{self.name}"
 
     @property
     def references(self) -> list[str]:
-        """Names of the earlier stages that it needs, in order of their first mention."""
+        """Names of the earlier stages that this one uses, in order of first mention."""
         texts = [self.recipe.init, *_texts(self.recipe.data.options)]
         found = [text.removeprefix(REFERENCE) for text in texts if text and text.startswith(REFERENCE)]
         return list(dict.fromkeys(found))
 
-    def located(self, folders: Mapping[str, Path]) -> Recipe:
-        """The recipe with the folders of earlier stages' runs in place of their names."""
+    def resolve_references(self, folders: Mapping[str, Path]) -> Recipe:
+        """The recipe with references to earlier stages replaced by the folders of their runs."""
         document = self.recipe.model_dump(mode="json")
-        parts = {key: _replaced(document[key], folders) for key in ("init", "data")}
+        parts = {key: _replace_references(document[key], folders) for key in ("init", "data")}
         return check(Recipe, {**document, **parts})
 
 
 @dataclass(frozen=True)
 class Stages:
-    """What a recipe's file says: one stage or more.
+    """The content of a recipe's file: one stage or more.
 
     Args:
-        name: also the default folder of the run.
+        name: name of the recipe and of the run's default folder.
         task: name of the architectures' task.
-        description: one line; may be empty.
-        stages: in order. The last one's model is the recipe's.
+        description: one-line description; may be empty.
+        stages: the stages in order; the model of the last one is the recipe's.
     """
 
     name: str
@@ -88,11 +88,11 @@ class Stages:
 
     @property
     def single(self) -> bool:
-        """Whether the recipe has no ``[[stages]]``: its run has no folders of them."""
+        """Whether the recipe has no ``[[stages]]``, so that its run has no folders of stages."""
         return not self.stages[0].name
 
     def find(self, name: str) -> Stage:
-        """The stage of a name or a number.
+        """The stage with a name or a number.
 
         Raises:
             UsageError: if there is none.
@@ -107,7 +107,7 @@ class Stages:
         raise UsageError(f"the recipe {self.name} has no stage {name!r}", hint)
 
     def to_json(self) -> str:
-        """Every setting of every stage, defaults written out; ``parse_stages`` reads it back as equal stages."""
+        """All settings of all stages as JSON, with defaults; ``parse_stages`` reads it back as equal stages."""
         if self.single:
             return self.stages[0].recipe.to_json()
         stages = []
@@ -123,13 +123,13 @@ def read_recipe(path: Path, overrides: Iterable[str] = ()) -> Recipe:
 
     Raises:
         NotFoundError: if there is no such file.
-        UsageError: if it is not a recipe, or has stages.
+        UsageError: if it is not a valid recipe, or has stages.
     """
     return parse_recipe(read_text(path), path.name, overrides)
 
 
 def read_text(path: Path) -> str:
-    """The text of a recipe's file.
+    """Read the text of a recipe's file.
 
     Raises:
         NotFoundError: if there is no such file.
@@ -146,7 +146,7 @@ def read_text(path: Path) -> str:
 
 
 def read_description(text: str) -> str:
-    """The line that describes a recipe, its ``description``; empty if it has none or can't be read."""
+    """The ``description`` of a recipe; empty if it has none or the recipe can't be parsed."""
     try:
         description = tomllib.loads(text).get("description")
     except (tomllib.TOMLDecodeError, RecursionError):
@@ -161,13 +161,13 @@ def parse_recipe(
     tell: Callable[[str], None] = console.info,
     stage: str | None = None,
 ) -> Recipe:
-    """The settings of one training: of a recipe without stages, or of one stage as if it stood alone.
+    """The settings of one training run: of a recipe without stages, or of one stage on its own.
 
     Args:
-        stage: the name of a stage, or its number.
+        stage: name or number of a stage; None for a recipe without stages.
         text, name, overrides, tell: see ``parse_stages``.
     Raises:
-        UsageError: as ``parse_stages``; if the recipe has stages and none is named; if the stage needs the run of another.
+        UsageError: as ``parse_stages``; if the recipe has stages and none is named; if the stage uses the run of another.
     """
     stages = parse_stages(text, name, overrides, tell, first=stage)
     if stages.single and stage is None:
@@ -176,7 +176,8 @@ def parse_recipe(
         raise UsageError(f"{name} has stages", f"name one: {', '.join(one.name for one in stages.stages)}")
     found = stages.find(stage)
     if found.references:
-        raise UsageError(f"{name}: stage {found.name} needs the run of stage {found.references[0]}", "init= begins anew")
+        hint = "init= starts from random weights"
+        raise UsageError(f"{name}: stage {found.name} needs the run of stage {found.references[0]}", hint)
     return found.recipe.model_copy(update={"name": stages.name})
 
 
@@ -188,20 +189,20 @@ def parse_stages(
     *,
     first: str | None = None,
 ) -> Stages:
-    """Read a recipe of TOML, or of the JSON that ``Recipe.to_json`` or ``Stages.to_json`` wrote.
+    """Parse a recipe in TOML, or in the JSON of ``Recipe.to_json`` or ``Stages.to_json``.
 
-    An override holds for all stages, one of ``stages.NAME.key.path`` or ``stages.NUMBER.key.path`` for one. That of ``init``
-    says what the first stage begins with. Where another data set is named, what the recipe says of its own alone is left out,
-    see ``other_data``.
+    An override applies to all stages, one of ``stages.NAME.key.path`` or ``stages.NUMBER.key.path`` to one. ``init`` sets the
+    initial model of the first stage. If another data set is given, settings that only fit the recipe's own are dropped, see
+    ``other_data``.
 
     Args:
-        text: the recipe.
-        name: of its file, for messages; JSON if it ends in .json.
-        overrides: ``key.path=value`` each.
-        tell: gets a line for what is left out.
-        first: name or number of the first stage to be run, if it isn't the recipe's first.
+        text: text of the recipe.
+        name: name of its file, for messages; JSON if it ends in .json.
+        overrides: settings ``key.path=value``.
+        tell: function that is called with a line for each dropped setting.
+        first: name or number of the first stage to be run; None: the recipe's first.
     Raises:
-        UsageError: if the text can't be parsed, a key is unknown or a value doesn't fit.
+        UsageError: if the text can't be parsed, a key is unknown or a value is invalid.
     """
     values = _load(text, name)
     settings = [parse_override(override) for override in overrides]
@@ -246,7 +247,7 @@ def _parse_all(
     for path, value in settings:
         if path[0] == "stages":
             if len(path) < 3:
-                raise UsageError(f"{'.'.join(path)} is no setting of a stage", f"stages.{names[0]}.training.epochs=3")
+                raise UsageError(f"{'.'.join(path)} is not a setting of a stage", f"stages.{names[0]}.training.epochs=3")
             own.setdefault(_index(path[1], names, file), []).append((path[2:], value))
     stages = []
     for index, table in enumerate(tables):
@@ -260,7 +261,7 @@ def _parse_all(
         _check_references(recipe, names[:index], file)
         stages.append(Stage(names[index], index + 1, recipe))
     if len({stage.recipe.task for stage in stages}) > 1:
-        raise UsageError(f"{file}: stages of one recipe have one task")
+        raise UsageError(f"{file}: all stages of a recipe must have the same task")
     if not isinstance(name, str) or not re.fullmatch(NAME, name):
         raise UsageError(f"{file}: name: string should match pattern {NAME!r} (is {name!r})")
     return Stages(name, stages[0].recipe.task, description, tuple(stages))
@@ -290,7 +291,7 @@ def _index(key: str, names: Sequence[str], file: str) -> int:
 
 
 def _merge(top: Mapping[str, Any], table: Mapping[str, Any]) -> dict[str, Any]:
-    """A stage's settings: the top level's, key by key of each section, but for what the stage says; an empty text unsets."""
+    """The settings of a stage: those of the top level, updated key by key in each section; an empty string unsets a key."""
     merged = copy.deepcopy(dict(top))
     other = _is_other(table.get("model"), top.get("model"))
     for section in _OF_ARCHITECTURE if other else ():
@@ -308,14 +309,14 @@ def _merge(top: Mapping[str, Any], table: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _is_other(own: Any, top: Any) -> bool:
-    """Whether a stage's ``[model]`` is of another architecture than the top level's."""
+    """Whether the ``[model]`` of a stage has another architecture than that of the top level."""
     if not isinstance(own, dict) or not isinstance(top, dict) or "architecture" not in top:
         return False
     return bool(own.get("architecture", top["architecture"]) != top["architecture"])
 
 
 def _applies(path: tuple[str, ...], top: Mapping[str, Any], merged: Mapping[str, Any]) -> bool:
-    """Whether an override of all stages is one of this stage: settings of an architecture are not another's."""
+    """Whether an override for all stages applies to this one: settings of an architecture don't apply to another."""
     if path[0] not in _OF_ARCHITECTURE or not _is_other(merged.get("model"), top.get("model")):
         return True
     return path[0] == "data" and path[1:2] != () and path[1] in _OF_ANY_DATA
@@ -324,7 +325,7 @@ def _applies(path: tuple[str, ...], top: Mapping[str, Any], merged: Mapping[str,
 def _make(
     values: dict[str, Any], settings: Sequence[Setting], file: str, place: tuple[str, ...], lines: dict[str, None]
 ) -> Recipe:
-    """One recipe of its settings and the overrides; what is left out for another data set is told in ``lines``."""
+    """A recipe from its settings and the overrides; a line for each setting dropped for another data set goes to ``lines``."""
     dataset = _override(settings, ("data", "dataset"), None)
     if isinstance(dataset, str):
         given = [path for path, value in settings if value is not None or path == ("init",)]
@@ -344,12 +345,8 @@ def _override(settings: Sequence[Setting], wanted: tuple[str, ...], default: Any
 def _check_references(recipe: Recipe, earlier: Sequence[str], file: str) -> None:
     for name in Stage("", 1, recipe).references:
         if name not in earlier:
-            known = (
-                f"earlier stages: {', '.join(earlier)}"
-                if earlier
-                else "the run of a stage goes on by --resume of the whole run"
-            )
-            raise UsageError(f"{file}: {REFERENCE}{name} is no earlier stage", known)
+            known = f"earlier stages: {', '.join(earlier)}" if earlier else "resume a stage with --resume of the whole run"
+            raise UsageError(f"{file}: {REFERENCE}{name} is not an earlier stage", known)
 
 
 def _texts(value: Any) -> Iterable[str]:
@@ -363,11 +360,11 @@ def _texts(value: Any) -> Iterable[str]:
             yield from _texts(part)
 
 
-def _replaced(value: Any, folders: Mapping[str, Path]) -> Any:
+def _replace_references(value: Any, folders: Mapping[str, Path]) -> Any:
     if isinstance(value, str) and value.startswith(REFERENCE):
         return str(folders[value.removeprefix(REFERENCE)])
     if isinstance(value, dict):
-        return {key: _replaced(part, folders) for key, part in value.items()}
+        return {key: _replace_references(part, folders) for key, part in value.items()}
     if isinstance(value, list):
-        return [_replaced(part, folders) for part in value]
+        return [_replace_references(part, folders) for part in value]
     return value

@@ -1,4 +1,4 @@
-"""Where a run is: what a checkpoint holds beside tensors."""
+"""The state of a run beside its tensors."""
 
 from __future__ import annotations
 
@@ -13,16 +13,19 @@ __all__ = ["RunState"]
 
 @dataclass
 class RunState:
-    """Where a run is, apart from tensors: what a checkpoint holds as JSON.
+    """The state of a run that a checkpoint holds as JSON.
 
     Args:
-        step, epoch: done; ``batch``: done of the epoch after, on each process.
-        evaluated: the step of the last evaluation.
-        stale, plateau_stale: evaluations without a better metric, since the best one and since the last decay.
+        step, epoch: numbers of steps and epochs done.
+        batch: number of batches done in the current epoch, on each process.
+        evaluated: step of the last evaluation.
+        best, best_step, best_dev: best value of the selecting dev metric, its step, and all dev metrics at that step.
+        stale, plateau_stale: number of evaluations without improvement, since the best one and since the last decay.
         plateau: product of the decays so far.
-        sums: since the last line of the log: ``tokens``, ``seconds``, and each stat times tokens.
-        scaler: of the gradient under fp16.
-        warmup: steps of it; None before the training has begun.
+        sums: sums since the last record of the log: ``tokens``, ``seconds``, and each statistic times tokens.
+        seconds: time spent in training steps.
+        scaler: state of the gradient scaler of fp16.
+        warmup: number of warm-up steps; None before the training has started.
     """
 
     step: int = 0
@@ -41,7 +44,7 @@ class RunState:
     warmup: int | None = None
 
     def is_evaluation_due(self, settings: Training) -> bool:
-        """Whether the model is to be evaluated after the latest step."""
+        """Whether an evaluation is due after the latest step."""
         if not self.step:
             return False
         if settings.evaluate_every and self.epoch < settings.epochs:
@@ -49,19 +52,19 @@ class RunState:
         return self.batch == 0
 
     def is_finished(self, settings: Training) -> bool:
-        """Whether all epochs are done, or the dev metric has not got better for too long."""
+        """Whether all epochs are done, or the dev metric has not improved for ``patience`` evaluations."""
         stale = bool(settings.patience) and self.stale >= settings.patience
         return stale or self.epoch >= settings.epochs
 
     def is_better(self, dev: Mapping[str, float], settings: Training) -> bool:
-        """Whether an evaluation is the best so far; a metric that is not a number never is."""
+        """Whether an evaluation is the best so far; NaN never is."""
         value = dev[settings.metric]
         if self.best is None:
             return not math.isnan(value)
         return value > self.best if settings.mode == "max" else value < self.best
 
     def judge(self, dev: dict[str, float], settings: Training) -> bool:
-        """Take note of an evaluation after the latest step; whether it is the best so far."""
+        """Record an evaluation after the latest step, and return whether it is the best so far."""
         self.evaluated = self.step
         better = self.is_better(dev, settings)
         if better:

@@ -1,4 +1,4 @@
-"""How a run ended."""
+"""The result of a run."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ __all__ = ["Interrupted", "Summary"]
 
 
 class Interrupted(CondgenError):
-    """The user stopped the run; a checkpoint is written."""
+    """The user has stopped the run; a checkpoint is written."""
 
     exit_code = 130
 
 
 @dataclass(frozen=True)
 class Summary:
-    """How a run ended.
+    """The result of a run.
 
     Args:
-        run_dir: holds the best model.
-        steps, epochs: done in all, resumed parts included.
-        stopped: ``epochs`` if all were done, ``patience`` if the dev metric had stopped getting better.
-        metric, best, best_step: the dev metric that selects, its best value, and the step it was reached at.
+        run_dir: folder of the run, with the best model.
+        steps, epochs: total numbers of steps and epochs, including those before the run was resumed.
+        stopped: reason of the end: ``epochs`` if all are done, ``patience`` if the dev metric has stopped improving.
+        metric, best, best_step: dev metric that selects the model, its best value, and the step of that value.
         dev: all dev metrics at that step.
-        seconds: spent in training steps, evaluation left out.
+        seconds: time spent in training steps, without evaluation.
     """
 
     run_dir: Path

@@ -1,4 +1,4 @@
-"""What the processes of one training do together."""
+"""Operations over all processes of a training run."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ __all__ = ["any_process", "is_main_process", "make_accelerator", "sum_over_proce
 
 
 def make_accelerator(device: str, precision: str) -> Accelerator:
-    """A device and a precision, for one process or several.
+    """The accelerator for a device and a precision, in one process or several.
 
     Raises:
-        UsageError: if there is no such device, or a CPU is to train in half precision.
+        UsageError: if there is no such device, or half precision is requested on a CPU.
     """
     on_cpu = find_device(device).type == "cpu"
     if on_cpu and precision != "no":
@@ -27,10 +27,10 @@ def make_accelerator(device: str, precision: str) -> Accelerator:
 
 
 def is_main_process() -> bool:
-    """Whether this process is the one that reports, of those that ``accelerate launch`` or ``torchrun`` started together.
+    """Whether this is the first of the processes that ``accelerate launch`` or ``torchrun`` has started.
 
-    Their environment is asked, not ``PartialState``: asked before ``train`` has chosen the device, that would settle for good
-    that there is one process.
+    This reads the environment: ``PartialState``, created before ``train`` has chosen the device, would fix the number of
+    processes to one.
     """
     return os.environ.get("RANK", "0") == "0"
 

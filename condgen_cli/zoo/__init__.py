@@ -1,4 +1,4 @@
-"""The model zoo: manifests, downloads, the local store."""
+"""The model zoo: manifests, downloads, the local store, publishing."""
 
 from __future__ import annotations
 

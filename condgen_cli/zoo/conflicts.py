@@ -1,4 +1,4 @@
-"""What is wrong with the zoos of plugins: those that can't be read, and models that another zoo hides."""
+"""Problems of plugins' zoos: zoos that can't be read, and models that are hidden by another zoo."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from condgen_cli import settings
 from condgen_cli.errors import CondgenError
 from condgen_cli.registry.plugin_problems import Problem
 from condgen_cli.registry.plugins import Plugins
-from condgen_cli.zoo.sources import Source, bundled, plugin_zoos
+from condgen_cli.zoo.sources import Source, bundled_source, plugin_zoos
 from condgen_cli.zoo.store import Store
 
 __all__ = ["zoo_problems"]
 
 
 def zoo_problems(plugins: Plugins) -> Iterator[Problem]:
-    """For ``condgen plugin doctor``: problems of the zoos that plugins bring; one that is remote is asked for."""
+    """Problems of plugins' zoos, for ``condgen plugin doctor``; remote zoos are read."""
     current = settings.current()
-    taken = dict.fromkeys(bundled().names, "condgen")
+    taken = dict.fromkeys(bundled_source().names, "condgen")
     zoos = sorted(plugin_zoos(plugins, current, Store(current.home)), key=lambda zoo: zoo[1].remote)
     for name, zoo in zoos:
         module = next((plugin.module for plugin in plugins.plugins if plugin.name == name), None)
@@ -27,15 +27,15 @@ def zoo_problems(plugins: Plugins) -> Iterator[Problem]:
         except CondgenError as error:
             yield Problem(name, f"its zoo {zoo.name} can't be used: {error.message}", error.hint or "correct it", where)
             continue
-        for model, owner in _hidden(source, taken):
+        for model, owner in _hidden_names(source, taken):
             message = f"the model name {model!r} of its zoo {zoo.name} is taken by {owner}: it is left out"
             yield Problem(name, message, "give it another name", where)
         for model in source.names:
             taken.setdefault(model, zoo.name)
 
 
-def _hidden(source: Source, taken: dict[str, str]) -> Iterator[tuple[str, str]]:
-    """Names of the source's that are taken, each with whose it is; of an entry whose id is taken nothing else counts."""
+def _hidden_names(source: Source, taken: dict[str, str]) -> Iterator[tuple[str, str]]:
+    """Names of the source's models that are taken, with their owners; if an id is taken, its aliases are left out."""
     for entry in source.manifest.entries:
         for name in [entry.id] if entry.id in taken else entry.aliases:
             if name in taken:

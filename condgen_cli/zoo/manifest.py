@@ -1,4 +1,4 @@
-"""The manifest of a zoo: its models, where their files are and how to check them, their licences, results and recipes."""
+"""The manifest of a zoo: its models with their files, hashes, licences, results and recipes."""
 
 from __future__ import annotations
 
@@ -29,24 +29,24 @@ __all__ = [
 ]
 
 SCHEMA = 3
-"""The manifest version that this condgen writes; it reads this and older ones. Since 2 references have options, since 3 models
-have recipes."""
+"""The schema version that this condgen writes; it reads this and older ones. Version 2 added options of references, version 3
+recipes of models."""
 
 MOST_MODELS = 10_000
 MOST_ALIASES = 100
-"""Aliases of one model."""
+"""Maximum number of aliases of a model."""
 MOST_NAMES = 20_000
-"""Ids and aliases of all models together: a misspelt name is compared with each."""
+"""Maximum number of ids and aliases of all models together: a misspelt name is compared with each."""
 MOST_PARTS = 1_000
-"""Files, results, references and data sets of one model, each."""
+"""Maximum number of files of a model, and likewise of results, references and data sets."""
 MOST_FIELDS = 100
 LONGEST_LINE = 2_000
 LONGEST_TEXT = 100_000
-"""Characters."""
+"""Maximum length in characters."""
 
 
 def _one_line(text: str) -> str:
-    # escape sequences control a terminal, and text after a line break would look like condgen's own output
+    # escape sequences would control the terminal, and text after a line break would look like condgen's own output
     if printable(text) != text:
         raise ValueError("control characters and ends of lines are not allowed")
     return text
@@ -62,12 +62,12 @@ Line = Annotated[str, Field(max_length=LONGEST_LINE), AfterValidator(_one_line)]
 Lines = Annotated[str, Field(max_length=LONGEST_TEXT), AfterValidator(_plain_lines)]
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]*$", max_length=64)]
 Registered = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]
-"""The name of something that a plugin registers; hints put it into commands to be pasted."""
+"""A name that a plugin registers; hints put it into commands to be pasted."""
 RelativePath = Annotated[str, AfterValidator(safe_path)]
 Url = Annotated[str, AfterValidator(safe_url)]
 Number = Annotated[float, Field(allow_inf_nan=False)]
 T = TypeVar("T")
-# a million malformed parts need no more than the first error
+# stops at the first error: there might be a million malformed parts
 Parts = Annotated[tuple[T, ...], Field(max_length=MOST_PARTS), FailFast()]
 
 _BOM = b"\xef\xbb\xbf"
@@ -75,7 +75,7 @@ _BOM = b"\xef\xbb\xbf"
 
 
 class _Part(BaseModel):
-    # a misspelt field is an error, not an absent field
+    # a misspelt field is an error, not a missing field
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
@@ -223,8 +223,8 @@ class Entry(_Part):
 
     @model_validator(mode="after")
     def _distinct_paths(self) -> Entry:
-        # without case: two such files would be one on macOS and Windows
-        if twice := _repeated([file.path.casefold() for file in self.files]):
+        # ignoring case: otherwise two files would be one on macOS and Windows
+        if twice := _find_repeated([file.path.casefold() for file in self.files]):
             raise ValueError(f"two files named {twice}")
         paths = {PurePosixPath(file.path.casefold()) for file in self.files}
         if any(parent in paths for path in paths for parent in path.parents):
@@ -244,12 +244,12 @@ class Manifest(_Part):
         names = [name for entry in self.entries for name in entry.names]
         if len(names) > MOST_NAMES:
             raise ValueError(f"entries: more than {MOST_NAMES} names")
-        if twice := _repeated(names):
+        if twice := _find_repeated(names):
             raise ValueError(f"two models named {twice}")
         return self
 
 
-def _repeated(names: list[str]) -> str:
+def _find_repeated(names: list[str]) -> str:
     seen: set[str] = set()
     for name in names:
         if name in seen:
@@ -259,7 +259,7 @@ def _repeated(names: list[str]) -> str:
 
 
 def is_web_page(data: bytes) -> bool:
-    """Whether the data are HTML, which a network with a login page sends in place of any file."""
+    """Whether the data are HTML, which a network with a login page sends instead of the file."""
     return data.removeprefix(_BOM).lstrip()[:1] == b"<"
 
 
@@ -280,11 +280,11 @@ def parse_manifest(data: bytes, source: str) -> Manifest:
     try:
         return Manifest.model_validate_json(data, strict=True)
     except ValidationError as error:
-        raise IntegrityError(f"manifest {source}: {_shortened(validation_message(error))}") from None
+        raise IntegrityError(f"manifest {source}: {_shorten(validation_message(error))}") from None
 
 
-def _shortened(message: str, longest: int = 300) -> str:
-    """A message with its middle cut out if it is long: it may quote the manifest."""
+def _shorten(message: str, longest: int = 300) -> str:
+    """A message without its middle if it is long, since it may quote the manifest."""
     return message if len(message) <= longest else f"{message[: longest // 2]} … {message[-longest // 2 :]}"
 
 
@@ -308,7 +308,7 @@ def _schema_of(data: bytes, source: str) -> int:
 
 
 def _is_crowded(part: Any) -> bool:
-    """Whether an object, or one within it, has more fields than any valid one: each would be an error of its own."""
+    """Whether an object, or one within it, has more fields than any valid one: each would give an error."""
     if isinstance(part, list):
         return any(map(_is_crowded, part))
     if not isinstance(part, dict):

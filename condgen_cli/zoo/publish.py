@@ -34,13 +34,13 @@ from condgen_cli.zoo.recipes import parse_training_recipe, recipe_of_run
 __all__ = ["Run", "publish"]
 
 WEIGHTS = "weights"
-"""The folder of the zoo that holds the models' files."""
+"""The zoo's folder of model files."""
 RECIPES = "recipes"
-"""The folder of the zoo that holds the models' recipes, ``NAME.json``."""
+"""The zoo's folder of recipes, ``NAME.json``."""
 
 
 class Run(BaseModel):
-    """What the ``model.json`` of a training run says about its model."""
+    """The ``model.json`` of a training run."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
@@ -61,18 +61,18 @@ def publish(
 ) -> Entry:
     """Copy a run's files to ``zoo/weights`` and write its entry into ``zoo/manifest.json``.
 
-    Task, architecture, decoding, files, recipe and revision of the entry come from the run. All other fields of an entry that
-    exists already stay unless ``metadata`` replaces them. A file with the hash of another entry's file is shared; files that no
-    entry uses any more are deleted.
+    Task, architecture, decoding, files, recipe and revision of the entry come from the run. The other fields of an existing
+    entry are kept unless ``metadata`` replaces them. Entries share files with the same hash; files that no entry uses any more
+    are deleted.
 
-    The run's recipe goes to ``zoo/recipes``. Where the run goes on from other runs, or from the published model of this name,
-    their stages come first.
+    The run's recipe goes to ``zoo/recipes``. If the run started from other runs, or from the published model of this name,
+    their stages are put before its own.
 
     Args:
-        run_dir: the run's folder, with ``model.json`` and the files that it names.
+        run_dir: folder of the run, with ``model.json`` and the files that it lists.
         name: id of the entry.
-        zoo: the zoo's folder, which is created if needed.
-        aliases: further names, added to those of an existing entry.
+        zoo: folder of the zoo, which is created if needed.
+        aliases: additional aliases.
         metadata: fields of ``Entry``, such as ``description`` and ``licence``.
         bits: bits per weight: 32 as trained, 16, or 8 for large matrices and 16 for the rest.
     Returns:
@@ -124,48 +124,48 @@ def _content(path: Path, bits: int) -> bytes:
     protect(path)
     if path.suffix == ".safetensors":
         read_header(path)
-        load_weights(path)  # refuses weights that are not finite before anybody downloads them
+        load_weights(path)  # refuses weights that are not finite
         if bits < 32:
-            return _smaller(path, bits)
+            return _reduce_precision(path, bits)
     return path.read_bytes()
 
 
-def _smaller(path: Path, bits: int) -> bytes:
-    """The file with 32-bit floats stored in 16 or 8 bits, and everything else unchanged."""
+def _reduce_precision(path: Path, bits: int) -> bytes:
+    """The content of the file with 32-bit floats stored in 16 or 8 bits, and everything else unchanged."""
     import numpy as np
     from safetensors.numpy import load_file, save
 
-    def halved(name: str, value: Any) -> Any:
+    def halve(name: str, value: Any) -> Any:
         if value.dtype != np.float32:
             return value
         with np.errstate(over="ignore"):
             half = value.astype(np.float16)
         if not np.isfinite(half).all():
-            raise IntegrityError(f"{path.name}: {name} holds values that 16 bits can't", "publish it with --bits 32")
+            raise IntegrityError(f"{path.name}: {name} has values that don't fit into 16 bits", "publish it with --bits 32")
         return half
 
     weights = load_file(path)
     if bits == 8:
         weights = quantize_to_8_bits(weights)
     kept = [name for name in weights if name.endswith(SCALE)]
-    return save({name: value if name in kept else halved(name, value) for name, value in weights.items()})
+    return save({name: value if name in kept else halve(name, value) for name, value in weights.items()})
 
 
 def _training_recipe(run_dir: Path, manifest: Manifest, name: str, zoo: Path) -> bytes | None:
-    """The recipe that made the run; None if it has none."""
+    """The recipe of the run, with those of earlier runs; None if it has none."""
     recipe = recipe_of_run(run_dir)
     if recipe is None:
         return None
     former = next((entry for entry in manifest.entries if entry.id == name), None)
     if former and former.recipe and recipe.stages[0].get("init") in former.names:
-        # the run replaces what it goes on from: that name means another model from now on
+        # the run replaces its initial model, so that the name would refer to another model
         path = zoo / former.recipe.urls[0]
-        recipe = recipe.after(parse_training_recipe(path.read_bytes(), str(path)))
+        recipe = recipe.prepend(parse_training_recipe(path.read_bytes(), str(path)))
     return recipe.to_json().encode()
 
 
 def _file(path: str, content: bytes, known: Mapping[str, tuple[str, ...]], name: str) -> dict[str, Any]:
-    """The fields of a ``File``; they are validated with the whole entry."""
+    """The fields of a ``File``, which are validated together with the entry."""
     digest = hashlib.sha256(content).hexdigest()
     urls = known.get(digest, (f"{WEIGHTS}/{name}-{digest[:8]}{Path(path).suffix}",))
     return {"path": path, "urls": list(urls), "size": len(content), "sha256": digest}
@@ -192,20 +192,20 @@ def _entry(
         "sha256": hashlib.sha256(recipe).hexdigest(),
     }
     fields["aliases"] = list(dict.fromkeys([*fields.get("aliases", []), *aliases]))
-    return _validated(Entry, fields, f"entry {name}")
+    return _validate(Entry, fields, f"entry {name}")
 
 
-def _validated(model: Any, fields: Mapping[str, Any], what: str) -> Any:
+def _validate(model: Any, fields: Mapping[str, Any], what: str) -> Any:
     try:
-        # by way of JSON: the manifest that is written can be read again
+        # through JSON: this makes sure that the written manifest can be read
         return model.model_validate_json(json.dumps(fields), strict=True)
     except (ValidationError, TypeError) as error:
         message = validation_message(error) if isinstance(error, ValidationError) else str(error)
-        raise UsageError(f"{what}: {message}", "give what is missing with --metadata FILE.toml") from None
+        raise UsageError(f"{what}: {message}", "add missing fields with --metadata FILE.toml") from None
 
 
 def _revision(files: Sequence[Mapping[str, Any]]) -> str:
-    """Eight hexadecimal digits that change whenever a file changes."""
+    """Eight hexadecimal digits of a hash over all files."""
     return hashlib.sha256("".join(f"{file['path']}\n{file['sha256']}\n" for file in files).encode()).hexdigest()[:8]
 
 
@@ -214,7 +214,7 @@ def _with_entry(manifest: Manifest, entry: Entry) -> Manifest:
     if entry not in entries:
         entries.append(entry)
     document = {"schema": SCHEMA, "entries": [other.model_dump(mode="json") for other in entries]}
-    updated: Manifest = _validated(Manifest, document, "the manifest")
+    updated: Manifest = _validate(Manifest, document, "the manifest")
     return updated
 
 

@@ -1,4 +1,4 @@
-"""The recipe that made a model, kept in the zoo: every setting written out, of each stage of its training."""
+"""The training recipe of a published model: all settings of each stage, kept in the zoo."""
 
 from __future__ import annotations
 
@@ -17,54 +17,54 @@ from condgen_cli.files.inputs import protect
 __all__ = ["LARGEST", "TrainingRecipe", "parse_training_recipe", "recipe_of_run"]
 
 LARGEST = 1 << 20
-"""Bytes of a recipe."""
+"""Maximum size of a recipe in bytes."""
 MOST_RUNS = 100
-"""Runs, each of which goes on from the one before, that are followed back."""
+"""Maximum number of runs that are followed back through ``init``."""
 RECIPE_FILE = "recipe.json"
-"""The resolved recipe in a run's folder."""
+"""Name of the resolved recipe in a run's folder."""
 
 _OF_ALL = ("description", "task")
-"""What a recipe of several stages says once for all of them."""
+"""Fields that a recipe of several stages has at its top level only."""
 
 
 @dataclass(frozen=True)
 class TrainingRecipe:
-    """The recipe that made a model.
+    """The recipe that a model was trained by.
 
     Args:
-        document: a resolved recipe as ``condgen train`` reads it from JSON: of one training, or with ``name``, ``task`` and
-            ``stages``, of which each is a whole recipe without the task. A stage's ``init`` may be ``stage:NAME``.
+        document: resolved recipe in JSON, as ``condgen train`` reads it: that of one training run, or ``name``, ``task`` and
+            ``stages``, each of which is a complete recipe without the task. The ``init`` of a stage may be ``stage:NAME``.
     """
 
     document: dict[str, Any]
 
     @property
     def stages(self) -> list[dict[str, Any]]:
-        """The recipe of each stage, in order: the document itself if there is but one."""
+        """The recipe of each stage in order; without stages, the document itself."""
         return self.document.get("stages") or [self.document]
 
     def to_json(self) -> str:
-        """The document that the zoo keeps, which ``condgen train`` reads."""
+        """The recipe as JSON, as the zoo keeps it and ``condgen train`` reads it."""
         return json.dumps(self.document, ensure_ascii=False, indent=2) + "\n"
 
     def to_toml(self) -> str:
-        """The same recipe in TOML. What all stages share stands at the top, what is a stage's own in its ``[[stages]]``."""
+        """The recipe in TOML, with settings that all stages share at the top level, and others in ``[[stages]]``."""
         import tomli_w
 
         document = dict(self.document)
         if "stages" in document:
-            shared, stages = _factored(self.stages)
+            shared, stages = _factor(self.stages)
             del document["stages"]
             document |= {**shared, "stages": stages}
         return tomli_w.dumps(_without_nulls(document))
 
-    def after(self, earlier: TrainingRecipe) -> TrainingRecipe:
-        """The recipe of both, this one's first stage going on from the last one of the earlier recipe."""
+    def prepend(self, earlier: TrainingRecipe) -> TrainingRecipe:
+        """The recipe with the stages of an earlier recipe before its own; its first stage starts from the last of them."""
         stages = [{**stage, "name": name} for stage, name in zip(earlier.stages, _stage_names(earlier, ()), strict=True)]
         taken = [stage["name"] for stage in stages]
         own = [{**stage, "name": name} for stage, name in zip(self.stages, _stage_names(self, taken), strict=True)]
         renamed = {f"stage:{stage.get('name')}": f"stage:{new['name']}" for stage, new in zip(self.stages, own, strict=True)}
-        own = [_replaced(stage, renamed) for stage in own]
+        own = [_replace_texts(stage, renamed) for stage in own]
         own[0]["init"] = f"stage:{taken[-1]}"
         document: dict[str, Any] = {key: self.document[key] for key in ("name", *_OF_ALL) if key in self.document}
         document["stages"] = [{key: value for key, value in stage.items() if key not in _OF_ALL} for stage in stages + own]
@@ -72,7 +72,7 @@ class TrainingRecipe:
 
 
 def parse_training_recipe(data: bytes, source: str) -> TrainingRecipe:
-    """The recipe in ``data``; ``source`` names it in errors.
+    """Parse the recipe in ``data``; ``source`` is its name in errors.
 
     Raises:
         IntegrityError: if it is malformed.
@@ -88,10 +88,10 @@ def parse_training_recipe(data: bytes, source: str) -> TrainingRecipe:
 
 
 def recipe_of_run(run: Path) -> TrainingRecipe | None:
-    """The resolved recipe of a training run; before its stages come those of the runs that it goes on from (``init``).
+    """The resolved recipe of a training run, with the stages of the runs that it started from (``init``) before its own.
 
     Returns:
-        None if the folder holds no recipe.
+        the recipe; None if the folder contains none.
     Raises:
         IntegrityError: if a recipe is malformed.
     """
@@ -107,12 +107,12 @@ def recipe_of_run(run: Path) -> TrainingRecipe | None:
         run = Path(earlier)
     whole = None
     for recipe in reversed(recipes):
-        whole = recipe.after(whole) if whole else recipe
+        whole = recipe.prepend(whole) if whole else recipe
     return whole
 
 
 def _stage_names(recipe: TrainingRecipe, taken: Sequence[str]) -> list[str]:
-    """Names of a recipe's stages that no other stage has: their own, or that of a recipe without stages."""
+    """Unique names of a recipe's stages, from their names, or from that of a recipe without stages."""
     names: list[str] = []
     for stage in recipe.stages:
         name = re.sub(r"[^a-z0-9]+", "-", str(stage.get("name", "")).lower()).strip("-")
@@ -125,26 +125,26 @@ def _stage_names(recipe: TrainingRecipe, taken: Sequence[str]) -> list[str]:
     return names
 
 
-def _replaced(value: Any, others: Mapping[str, str]) -> Any:
-    """The value with other texts in place of some."""
+def _replace_texts(value: Any, others: Mapping[str, str]) -> Any:
+    """The value with texts replaced wherever they occur in it."""
     if isinstance(value, dict):
-        return {key: _replaced(part, others) for key, part in value.items()}
+        return {key: _replace_texts(part, others) for key, part in value.items()}
     if isinstance(value, list):
-        return [_replaced(part, others) for part in value]
+        return [_replace_texts(part, others) for part in value]
     return others.get(value, value) if isinstance(value, str) else value
 
 
 def _without_nulls(value: Any) -> Any:
-    """The value without keys that have none: TOML can't write them."""
+    """The value without nulls, which TOML doesn't have."""
     if isinstance(value, dict):
         return {key: _without_nulls(part) for key, part in value.items() if part is not None}
     return [_without_nulls(part) for part in value if part is not None] if isinstance(value, list) else value
 
 
-def _factored(stages: Sequence[Mapping[str, Any]]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """Settings that all stages share, and what each has beside them, section by section.
+def _factor(stages: Sequence[Mapping[str, Any]]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Settings that all stages share, and the other settings of each stage, section by section.
 
-    A stage goes on from the one before unless it says otherwise, so a later one that begins anew says ``init = ""``.
+    By default a stage starts from the previous one, so a later stage that starts from random weights gets ``init = ""``.
     """
     shared: dict[str, Any] = {}
     own = [dict(stage) for stage in stages]

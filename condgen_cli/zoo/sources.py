@@ -1,4 +1,4 @@
-"""Where manifests come from: the user's settings, the one that ships with condgen, and plugins."""
+"""Sources of manifests: the user's settings, condgen itself, and plugins."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from urllib.request import url2pathname
 import condgen_cli
 from condgen_cli.errors import CondgenError, IntegrityError, NetworkError, NotFoundError, PluginError, reason_of
 from condgen_cli.files.fetch import fetch_bytes
-from condgen_cli.files.names import contained, protocol_of
+from condgen_cli.files.names import check_contained, protocol_of
 from condgen_cli.registry.guard import describe_error
 from condgen_cli.settings import Settings, expand_home
 from condgen_cli.specs import ManifestSpec, package_file
@@ -28,11 +28,11 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ANSWER_SECONDS",
-    "Named",
     "Origin",
     "Source",
+    "UnreadSource",
     "all_sources",
-    "bundled",
+    "bundled_source",
     "local_source",
     "plugin_zoos",
     "remote_source",
@@ -40,22 +40,23 @@ __all__ = [
 
 LARGEST_MANIFEST = 16 * 1024 * 1024
 ANSWER_SECONDS = 5.0
-"""That the server of a manifest or a card may take to answer: these are small, and commands wait for them."""
+"""Time limit for the server of a manifest or a card: these are small, and commands wait for them."""
 SEEN_SECONDS = 2.0
-"""The same, of a manifest whose last copy can be used instead."""
+"""The same for a manifest of which a copy can be used instead."""
 
 Origin = Literal["user", "bundled", "plugin"]
-"""Who names a zoo: the user (``--zoo``, ``CONDGEN_ZOO``), condgen itself, a plugin."""
+"""Who configured a zoo: the user (``--zoo``, ``CONDGEN_ZOO``), condgen itself or a plugin."""
 
 
 @dataclass(frozen=True)
 class Source:
-    """A manifest and what its relative URLs are relative to.
+    """A manifest and the base of its relative URLs.
 
     Args:
         name: ``bundled``, ``NAME (plugin PLUGIN)``, a path or a URL.
-        base: a folder, or a URL that ends in a slash.
-        origin: who names it. What came with condgen or a plugin may have been laid out with links by its installer.
+        manifest: the manifest.
+        base: folder, or URL that ends in a slash.
+        origin: who configured it. Only files installed with condgen or a plugin may be links, which installers make.
     """
 
     name: str
@@ -65,45 +66,45 @@ class Source:
 
     @cached_property
     def names(self) -> dict[str, Entry]:
-        """Its models by id and alias."""
+        """The models by id and alias."""
         return {name: entry for entry in self.manifest.entries for name in entry.names}
 
     @property
-    def installed(self) -> bool:
-        """Whether it came with condgen or a plugin."""
+    def is_installed(self) -> bool:
+        """Whether it was installed with condgen or a plugin."""
         return self.origin != "user"
 
     def place(self, relative: str) -> Path | str:
-        """The path or URL of something beside the manifest.
+        """The path or URL of a relative path.
 
         Raises:
-            IntegrityError: if a link there leads out of the manifest's folder.
+            IntegrityError: if a link leads out of the manifest's folder.
         """
         if isinstance(self.base, str):
             return self.base + quote(relative)
         path = self.base / relative
-        return path if self.installed else contained(path, self.base)
+        return path if self.is_installed else check_contained(path, self.base)
 
     def places(self, file: File) -> list[Path]:
-        """Where the file may lie on this machine already, beside the manifest."""
+        """Local paths beside the manifest where the file may be."""
         places = [self.place(url) for url in file.urls if not protocol_of(url)]
         return [place for place in places if isinstance(place, Path)]
 
     def urls(self, file: File) -> list[str]:
-        """Where the file can be downloaded from."""
+        """URLs from which the file can be downloaded."""
         places = [url if protocol_of(url) else self.place(url) for url in file.urls]
         return [place for place in places if isinstance(place, str)]
 
 
 @dataclass(frozen=True)
-class Named:
-    """A zoo that somebody names, and that has not been read.
+class UnreadSource:
+    """A zoo whose manifest has not been read.
 
     Args:
-        name: as the source's.
-        origin: who names it.
-        remote: reading it needs the network, or a copy of what was last seen.
-        read: its source; with True, without network.
+        name: name of the source.
+        origin: who configured it.
+        remote: whether reading it needs the network or a copy.
+        read: function that reads its source; its argument is True to read it without network.
     """
 
     name: str
@@ -112,18 +113,18 @@ class Named:
     read: Callable[[bool], Source]
 
 
-def all_sources(settings: Settings, store: Store) -> list[Named]:
-    """The settings' zoos, then the bundled one, then plugins', of which those on this machine come first. Nothing is read."""
+def all_sources(settings: Settings, store: Store) -> list[UnreadSource]:
+    """The zoos in order of precedence, unread: the settings', the bundled one, plugins' local ones, plugins' remote ones."""
     from condgen_cli.registry.plugins import manager
 
-    of_user = [_of_user(zoo, settings, store) for zoo in settings.zoos]
-    of_condgen = Named("bundled", "bundled", False, lambda offline: bundled())
+    of_user = [_user_source(zoo, settings, store) for zoo in settings.zoos]
+    of_condgen = UnreadSource("bundled", "bundled", False, lambda offline: bundled_source())
     of_plugins = [zoo for _, zoo in plugin_zoos(manager(), settings, store)]
     return [*of_user, of_condgen, *sorted(of_plugins, key=lambda zoo: zoo.remote)]
 
 
-def bundled() -> Source:
-    """The zoo that ships with condgen: in the package when installed, in the repository when that is used in place."""
+def bundled_source() -> Source:
+    """The zoo of condgen itself: in the package if it is installed, or else in the repository."""
     package = Path(condgen_cli.__file__).parent
     for folder in (package / "_zoo", package.parent / "zoo"):
         if (folder / "manifest.json").is_file():
@@ -132,11 +133,11 @@ def bundled() -> Source:
 
 
 def local_source(path: Path, name: str = "", origin: Origin = "user") -> Source:
-    """The zoo of a manifest file, or of the folder that holds ``manifest.json``.
+    """Read the zoo of a manifest file, or of a folder with ``manifest.json``.
 
     Raises:
         NotFoundError: if there is none.
-        IntegrityError: if it is too large, or malformed.
+        IntegrityError: if the manifest is too large or malformed.
     """
     try:
         file = path / "manifest.json" if path.is_dir() else path
@@ -152,17 +153,17 @@ def local_source(path: Path, name: str = "", origin: Origin = "user") -> Source:
 
 
 def remote_source(url: str, store: Store, offline: bool, name: str = "", origin: Origin = "user") -> Source:
-    """The zoo of a manifest's URL, which may end in a slash.
+    """Read the zoo at the URL of a manifest, or of its folder with a slash at the end.
 
-    Where the server doesn't answer within seconds, its last copy is used; ``offline`` uses no other.
+    If the server doesn't answer within seconds, or with ``offline``, the copy of an earlier download is used.
 
     Raises:
-        NetworkError: if it can't be had, and was never seen.
-        IntegrityError: if it is malformed, or wants files of this machine.
-        NotFoundError, InputError: if there is none at the URL, or it is too large.
+        NetworkError: if it can't be downloaded, and there is no copy.
+        IntegrityError: if it is malformed, or refers to files on this machine.
+        NotFoundError, InputError: if the URL doesn't exist, or the manifest is too large.
     """
     url = f"{url}manifest.json" if url.endswith("/") else url
-    data = _copied(url, store) if offline else _downloaded(url, store)
+    data = _read_copy(url, store) if offline else _download(url, store)
     manifest = parse_manifest(data, url)
     _forbid_local_files(manifest, url)
     if not offline:
@@ -170,7 +171,7 @@ def remote_source(url: str, store: Store, offline: bool, name: str = "", origin:
     return Source(name or url, manifest, url.partition("?")[0].rpartition("/")[0] + "/", origin)
 
 
-def _downloaded(url: str, store: Store) -> bytes:
+def _download(url: str, store: Store) -> bytes:
     copy = store.last_manifest(url)
     try:
         data = fetch_bytes(url, LARGEST_MANIFEST, SEEN_SECONDS if copy else ANSWER_SECONDS, attempts=1 if copy else 2)
@@ -181,12 +182,12 @@ def _downloaded(url: str, store: Store) -> bytes:
     else:
         if copy is None or not is_web_page(data):
             return data
-        problem = f"{url} is a web page, as of a network that wants you to log in"
-    console.warn(f"{problem}; using the manifest as it was last seen")
+        problem = f"{url} is a web page, perhaps the login page of a network"
+    console.warn(f"{problem}; using the copy of an earlier download")
     return copy
 
 
-def _copied(url: str, store: Store) -> bytes:
+def _read_copy(url: str, store: Store) -> bytes:
     data = store.last_manifest(url)
     if data is None:
         raise NetworkError(f"{url} is not on this machine, and the network is off", "run it once without --offline")
@@ -197,26 +198,26 @@ def _forbid_local_files(manifest: Manifest, url: str) -> None:
     for entry in manifest.entries:
         for file in entry.all_files:
             if any(protocol_of(address) == "file" for address in file.urls):
-                raise IntegrityError(f"manifest {url}: {entry.id} wants a file of this machine, {file.urls[0]}")
+                raise IntegrityError(f"manifest {url}: {entry.id} refers to a file on this machine, {file.urls[0]}")
 
 
-def _of_user(zoo: str, settings: Settings, store: Store) -> Named:
+def _user_source(zoo: str, settings: Settings, store: Store) -> UnreadSource:
     if protocol_of(zoo) == "file":
-        return Named(zoo, "user", False, lambda offline: local_source(Path(url2pathname(urlsplit(zoo).path)), zoo))
+        return UnreadSource(zoo, "user", False, lambda offline: local_source(Path(url2pathname(urlsplit(zoo).path)), zoo))
     if protocol_of(zoo):
-        return Named(zoo, "user", True, lambda offline: remote_source(zoo, store, offline or settings.offline))
-    return Named(zoo, "user", False, lambda offline: local_source(expand_home(zoo, "the zoo")))
+        return UnreadSource(zoo, "user", True, lambda offline: remote_source(zoo, store, offline or settings.offline))
+    return UnreadSource(zoo, "user", False, lambda offline: local_source(expand_home(zoo, "the zoo")))
 
 
-def plugin_zoos(plugins: Plugins, settings: Settings, store: Store) -> Iterator[tuple[str, Named]]:
-    """The zoos that plugins bring, each after the name of its plugin."""
+def plugin_zoos(plugins: Plugins, settings: Settings, store: Store) -> Iterator[tuple[str, UnreadSource]]:
+    """The plugins' zoos, as pairs (name of the plugin, zoo)."""
     for name, spec in plugins.manifests.items():
         registered = (one.name for one in plugins.plugins if name in one.registered.get("condgen_register_manifests", ()))
         plugin = next(registered, name)
-        yield plugin, _of_plugin(f"{name} (plugin {plugin})", spec, settings, store)
+        yield plugin, _plugin_source(f"{name} (plugin {plugin})", spec, settings, store)
 
 
-def _of_plugin(name: str, spec: ManifestSpec, settings: Settings, store: Store) -> Named:
+def _plugin_source(name: str, spec: ManifestSpec, settings: Settings, store: Store) -> UnreadSource:
     def read(offline: bool) -> Source:
         try:
             if spec.url:
@@ -228,4 +229,4 @@ def _of_plugin(name: str, spec: ManifestSpec, settings: Settings, store: Store) 
         except (Exception, SystemExit) as error:  # importing a package runs it
             raise PluginError(describe_error(error), "condgen plugin doctor") from error
 
-    return Named(name, "plugin", bool(spec.url), read)
+    return UnreadSource(name, "plugin", bool(spec.url), read)

@@ -1,4 +1,4 @@
-"""The local store: files by their SHA-256, each written once, shared by all models that use it."""
+"""The local store: files by their SHA-256, each stored once and shared by all models that use it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from condgen_cli.errors import CondgenError, IntegrityError
 from condgen_cli.files import write_atomically
 from condgen_cli.files.fetch import Expected, fetch, storage_errors
 from condgen_cli.files.locks import leftovers
-from condgen_cli.files.names import contained
+from condgen_cli.files.names import check_contained
 from condgen_cli.files.safetensors_header import read_header
 from condgen_cli.zoo.manifest import File
 
@@ -21,10 +21,10 @@ __all__ = ["Store", "problem_with"]
 
 
 class Store:
-    """Blobs and copies of remote manifests below one folder, which is made when first written to.
+    """Files and copies of remote manifests in a folder, which is created when it is first written to.
 
     Args:
-        root: the folder; None: the one that the settings name, asked for when it is needed, since a machine may have none.
+        root: the folder; None: that of the settings, determined when it is needed, since a machine may have none.
     """
 
     def __init__(self, root: Path | None = None) -> None:
@@ -32,48 +32,48 @@ class Store:
 
     @property
     def root(self) -> Path:
-        """The folder. Raises what ``settings.store_folder`` raises."""
+        """The folder. Errors are those of ``settings.store_folder``."""
         return self._root or settings.store_folder()
 
     def path(self, file: File) -> Path:
-        """Where the file is, or would be.
+        """The path of a file in the store, which need not exist.
 
         Raises:
-            IntegrityError: if a link there leads out of the store.
+            IntegrityError: if a link leads out of the store.
         """
         blobs = self.root / "blobs" / "sha256"
-        return contained(blobs / file.sha256[:2] / file.sha256, self.root)
+        return check_contained(blobs / file.sha256[:2] / file.sha256, self.root)
 
     def has(self, file: File) -> bool:
-        """Whether a file of the right size is there for this user; its hash is not looked at."""
+        """Whether a file of the right size is readable in the store; its hash isn't checked."""
         try:
             found = self.find(file)
             return found is not None and found.stat().st_size == file.size
         except IntegrityError:
             raise
-        except (CondgenError, OSError):  # no store, or one of somebody else
+        except (CondgenError, OSError):  # no store, or another user's
             return False
 
     def find(self, file: File) -> Path | None:
-        """The file, whole or damaged.
+        """The path of a file in the store, complete or damaged; None if it isn't there.
 
         Raises:
-            IntegrityError: if a link there leads out of the store.
-            CondgenError: if the store is another user's, who has not opened it.
+            IntegrityError: if a link leads out of the store.
+            CondgenError: if the store belongs to another user and isn't readable.
         """
         path = self.path(file)
-        with self.reading():
+        with self.read_errors():
             return path if path.is_file() else None
 
     def problem(self, file: File) -> str:
-        """What is wrong with the file that is there, see ``problem_with``. Raises what ``find`` does."""
+        """What is wrong with a file in the store, see ``problem_with``. Errors are those of ``find``."""
         path = self.path(file)
-        with self.reading():
+        with self.read_errors():
             return problem_with(path, file)
 
     @contextmanager
-    def reading(self) -> Iterator[None]:
-        """Turn the refusal to read what another user has put into the store into one clear line."""
+    def read_errors(self) -> Iterator[None]:
+        """Translate the error of reading another user's file in the store into one clear line."""
         try:
             yield
         except PermissionError:
@@ -83,7 +83,7 @@ class Store:
             raise CondgenError(message, hint) from None
 
     def add(self, file: File, urls: Sequence[str], description: str) -> Path:
-        """Download the file unless it is there. Raises what ``fetch`` raises."""
+        """Download a file unless it is there, and return its path. Errors are those of ``fetch``."""
         path = fetch(urls, self.path(file), size=file.size, sha256=file.sha256, description=description)
         if problem := problem_with(path, file):
             path.unlink()
@@ -91,7 +91,7 @@ class Store:
         return path
 
     def remove(self, file: File) -> int:
-        """Delete the file and what a broken download left of it; the number of bytes that were freed."""
+        """Delete a file and its partial downloads; return the number of bytes freed."""
         path = self.path(file)
         freed = 0
         with storage_errors(path):
@@ -102,14 +102,14 @@ class Store:
         return freed
 
     def last_manifest(self, url: str) -> bytes | None:
-        """A remote manifest as it was last seen; None if it wasn't, or can't be read."""
+        """The copy of a remote manifest; None if there is none, or it can't be read."""
         try:
             return self._manifest(url).read_bytes()
         except (CondgenError, OSError):
             return None
 
     def keep_manifest(self, url: str, data: bytes) -> None:
-        """Keep a remote manifest for use without network; a store that can't be written to still serves what it has."""
+        """Keep a copy of a remote manifest for use without network; do nothing if the store isn't writable."""
         with suppress(CondgenError, OSError):
             write_atomically(self._manifest(url), data)
 
@@ -118,7 +118,7 @@ class Store:
 
 
 def problem_with(path: Path, file: File) -> str:
-    """What is wrong with a local copy of ``file``, as half a sentence: size, hash, safetensors header; empty if all is well."""
+    """What is wrong with a local copy of ``file`` (size, hash, safetensors header), as part of a sentence; empty if nothing."""
     if problem := Expected(file.size, file.sha256).problem(path):
         return problem
     if file.path.endswith(".safetensors"):

@@ -98,7 +98,7 @@ class MovingPhotos(ClipSource):
         frames = [scenes[scene][position] for scene, position in self.positions]
         size = frames[0].size
         images = tuple(frame if frame.size == size else frame.resize(size) for frame in frames)
-        return Clip(images, self.times, self.duration, decoded=len(images)).thinned(most)
+        return Clip(images, self.times, self.duration, decoded=len(images)).thin(most)
 
 
 class PhotoClips(Sequence[Item]):

@@ -33,8 +33,8 @@ from condgen_cli.nn import (
     Dropout,
     RecurrentDecoder,
     make_attention,
+    make_recurrent,
     match_function,
-    recurrent,
     run,
 )
 from condgen_cli.nn.recurrent import RecurrentState
@@ -75,7 +75,7 @@ class ChatModel(DecoderModel):
         code = directions * config.encoder_size
         kind = nn.LSTM if config.cell == "lstm" else nn.GRU
         self.turn_rnn = kind(config.embedding_size, config.encoder_size, batch_first=True, bidirectional=config.bidirectional)
-        self.dialogue_rnn = recurrent("gru", code, config.dialogue_size) if config.hierarchical else None
+        self.dialogue_rnn = make_recurrent("gru", code, config.dialogue_size) if config.hierarchical else None
         vector = config.dialogue_size if config.hierarchical else code
         sizes = (config.hidden_size, {"none": vector, "turns": vector, "words": code}[config.attention])
         attention: Attention | None = None

@@ -234,7 +234,9 @@ class TranscribeModel(DecoderModel):
         self.filterbank = Filterbank(bins=config.bins, rate=RATE)
         self.listener = Listener(config)
         value_size = 2 * config.listener_size
-        attention = make_attention(config.match, config.hidden_size, value_size, config.match_size, located=config.location)
+        attention = make_attention(
+            config.match, config.hidden_size, value_size, config.match_size, location_aware=config.location
+        )
         self.decoder = RecurrentDecoder(
             len(vocabulary), config.embedding_size, config.hidden_size, value_size, attention, dropout=config.dropout
         )

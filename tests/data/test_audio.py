@@ -178,10 +178,10 @@ def test_errors_are_one_line(tmp_path: Path) -> None:
         "bytes.raw": (np.random.default_rng(1).bytes(9000), "bytes.raw is not a sound file of a known format"),
         "none.wav": (encoded(tone(0)), "none.wav has no samples"),
         "header.wav": (wav[:30], "header.wav is a broken sound file"),
-        "nan.wav": (encoded(np.full(RATE, np.nan, np.float32), subtype="FLOAT"), "nan.wav has samples that are no numbers"),
+        "nan.wav": (encoded(np.full(RATE, np.nan, np.float32), subtype="FLOAT"), "nan.wav has no valid samples"),
         "unit.wav": (encoded(tone(1) * 32768, subtype="FLOAT"), "unit.wav has samples of 1.638e.04, where full scale is 1"),
-        "rate.wav": (with_header(wav, rate=2**31 - 1), "rate.wav has 2147483647 samples a second"),
-        "slow.wav": (with_header(wav, rate=1), "slow.wav has 1 samples a second"),
+        "rate.wav": (with_header(wav, rate=2**31 - 1), "rate.wav has 2147483647 samples per second"),
+        "slow.wav": (with_header(wav, rate=1), "slow.wav has 1 samples per second"),
         "zero.wav": (with_header(wav, rate=0), "zero.wav "),
         "channels.wav": (with_header(wav, channels=65_535), "channels.wav is broken"),
     }
@@ -243,7 +243,7 @@ def test_a_recorder_that_crashed_leaves_a_wrong_header(tmp_path: Path) -> None:
         (tmp_path / name).write_bytes(data)
         samples, (warning,) = heard(tmp_path / name)
         assert len(samples) == 2 * RATE, name
-        assert re.fullmatch(r"its header says 0\.\d s, as if it was broken off; all 2\.0 s there are used", warning)
+        assert re.fullmatch(r"its header says 0\.\d s, as in an interrupted recording; all 2\.0 s .* used", warning)
         assert len(load_audio(tmp_path / name)) == 2 * RATE, "nothing is missing"
     samples, (warning,) = heard(caf[: len(caf) // 2])
     assert warning.startswith("cut short: ")
@@ -261,7 +261,7 @@ def test_a_few_samples_that_are_no_numbers_are_silent() -> None:
         sound = tone(1)
         sound[5000] = bad
         samples, (warning,) = heard(encoded(sound, subtype="FLOAT"))
-        assert warning == "damaged: 1 of its 16000 samples are no sound and are silent"
+        assert warning == "damaged: 1 of its 16000 samples are invalid and were silenced"
         assert samples[5000] == 0
         assert np.delete(samples - tone(1), 5000).any() == np.False_
 

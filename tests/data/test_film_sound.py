@@ -151,7 +151,7 @@ def test_formats_from_disk_and_through_a_pipe(
         found.append(all_of("-"))
     told = capfd.readouterr().err.splitlines()
     assert len(told) == (kind in ("m4a", "mp4", "mov", "3gp", "alac.caf"))
-    assert all("is put into a temporary file first" in line for line in told)
+    assert all("is copied to a temporary file first" in line for line in told)
     for samples, warnings in found:
         assert warnings == ()
         assert len(samples) / RATE == pytest.approx(SECONDS, abs=0.1)
@@ -190,7 +190,7 @@ def test_a_film_without_sound_is_one_line() -> None:
 
 def test_mp4_that_was_broken_off() -> None:
     whole = film("whole.mp4", "mp4", "aac", 48_000, seconds=20).read_bytes()
-    with pytest.raises(InputError, match=r"is broken: its index is missing, as in a recording that was broken off$"):
+    with pytest.raises(InputError, match=r"is broken: its index is missing, as in an interrupted recording$"):
         Recording(whole[: len(whole) // 2])
     fast = film("fast.mp4", "mp4", "aac", 48_000, seconds=20, options={"movflags": "faststart"}).read_bytes()
     samples, (warning,) = all_of(fast[: len(fast) // 2])

@@ -257,7 +257,7 @@ def test_undefined_scores_have_reasons(keys: Sequence[str], reason: str) -> None
     items, outputs = [Item("1", None, ("a",)), Item("2", None, ("b",))], [Generation("a"), Generation("c")]
     metrics = suite(*keys, "wer")
     found = report(metrics, items, outputs, metrics.statistics(items, outputs), seed=1, resamples=20)
-    assert found.undefined == list(keys)
+    assert found.undefined_keys == list(keys)
     assert found.remarks == {key: [reason] for key in keys}
     assert [found.as_json()["metrics"][key]["low"] for key in keys] == [None] * len(keys)
 
@@ -277,7 +277,7 @@ def test_a_diverged_models_likelihood(log_prob: float, undefined: tuple[str, ...
     statistics = metrics.statistics(items, outputs)
     found = report(metrics, items, outputs, statistics, seed=1, resamples=20)
     assert found.remarks == {key: [reason] for key in undefined}
-    assert tuple(found.undefined) == undefined
+    assert tuple(found.undefined_keys) == undefined
     json.dumps(found.as_json(), allow_nan=False)
     assert [interval_cell(found.metrics[key]) for key in undefined] == ["–"] * len(undefined)
     differences = compare(metrics.score, statistics, statistics, seed=1, resamples=20, trials=20)

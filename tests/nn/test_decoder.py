@@ -45,7 +45,7 @@ KINDS: dict[str, dict[str, Any]] = {
 
 def make(attended: bool = False, located: bool = False, **options: Any) -> RecurrentDecoder:
     torch.manual_seed(0)
-    attention = make_attention("additive", HIDDEN, CONTEXT, 4, located=located) if attended else None
+    attention = make_attention("additive", HIDDEN, CONTEXT, 4, location_aware=located) if attended else None
     return RecurrentDecoder(WORDS, EMBEDDING, HIDDEN, CONTEXT, attention, dropout=0.5, **options).eval()
 
 

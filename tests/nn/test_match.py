@@ -148,9 +148,9 @@ def trusting(name: str) -> MatchFunction:
 @pytest.mark.usefixtures("own")
 def test_a_users_own_by_reference_where_the_user_trusts_it() -> None:
     assert isinstance(trusting("own_match:Own"), Own)
-    with pytest.raises(UsageError, match="is no match function"):
+    with pytest.raises(UsageError, match="is not a match function"):
         trusting("own_match:VALUES")
-    with pytest.raises(UsageError, match="is no match function"):
+    with pytest.raises(UsageError, match="is not a match function"):
         trusting("os:system")
     with pytest.raises(PluginError, match="cannot import no_such_module"):
         trusting("no_such_module:Match")
@@ -167,9 +167,9 @@ def test_code_that_a_file_names_is_not_imported(name: str) -> None:
 
 def test_code_that_a_run_names_is_not_imported(tmp_path: Path) -> None:
     from condgen_cli.running.runner import load
-    from condgen_cli.zoo.sources import bundled
+    from condgen_cli.zoo.sources import bundled_source
 
-    zoo = bundled()
+    zoo = bundled_source()
     entry = next(entry for entry in zoo.manifest.entries if entry.id == "nmt-de-en")
     for file in entry.files:
         (tmp_path / file.path).symlink_to(zoo.places(file)[0].resolve())

@@ -9,14 +9,14 @@ from torch import nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from condgen_cli.errors import UsageError
-from condgen_cli.nn.recurrent import RecurrentState, StepwiseLinear, recurrent, run
+from condgen_cli.nn.recurrent import RecurrentState, StepwiseLinear, make_recurrent, run
 
 INPUTS, HIDDEN = 5, 6
 
 
 @pytest.mark.parametrize(("name", "cell"), [("lstm", nn.LSTMCell), ("gru", nn.GRUCell)])
 def test_a_step_is_that_of_pytorchs_cell(name: str, cell: type[nn.Module]) -> None:
-    layer = recurrent(name, INPUTS, HIDDEN)
+    layer = make_recurrent(name, INPUTS, HIDDEN)
     expected = cell(INPUTS, HIDDEN)
     for parameter in layer.parameters():
         nn.init.normal_(parameter)
@@ -34,7 +34,7 @@ def test_a_step_is_that_of_pytorchs_cell(name: str, cell: type[nn.Module]) -> No
 
 @pytest.mark.parametrize("name", ["lstm", "gru"])
 def test_a_fused_run_equals_repeated_steps(name: str) -> None:
-    layer = recurrent(name, INPUTS, HIDDEN)
+    layer = make_recurrent(name, INPUTS, HIDDEN)
     inputs, lengths = torch.randn(3, 4, INPUTS), [4, 2, 3]
     state = RecurrentState(*(torch.randn(3, HIDDEN) for _ in range(layer.STATES)))
     outputs, final = run(layer, inputs, torch.tensor(lengths), state)
@@ -82,4 +82,4 @@ def test_the_gradient_gathered_over_steps_is_the_sum_of_each_steps(bias: bool) -
 
 def test_another_cell_is_refused() -> None:
     with pytest.raises(UsageError, match="lstm or gru"):
-        recurrent("rnn", 2, 2)
+        make_recurrent("rnn", 2, 2)

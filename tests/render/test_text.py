@@ -342,7 +342,7 @@ def test_entropy_table_states_bits_cells_and_extras() -> None:
         "a dog", base.tokens, log_probs, 0.0, base.attention, extras={"gate": np.array([0.1, 0.2, 0.3], np.float32)}
     )
     lines = entropy_table(generation, width=100, color=False, strongest=2).splitlines()
-    assert lines[0] == "2 x 2 positions; attention to all alike would have 2.00 bits"
+    assert lines[0] == "2 x 2 positions; uniform attention would have 2.00 bits"
     assert lines[1].split() == ["step", "word", "probability", "bits", "gate", "strongest", "(row,", "column)"]
     assert lines[3].split() == ["1", "a", "0.500", "1.00", "0.100", "(0,", "0)", "0.500,", "(1,", "0)", "0.500"]
     assert lines[4].split()[:5] == ["2", "dog", "0.250", "2.00", "0.200"]

@@ -448,7 +448,7 @@ class TestFaults:
         run(toy, tmp_path / "run", "training.warmup=200", "training.epochs=6")
         err = capsys.readouterr().err
         assert "training on 5 batches of at most 4 an epoch, 30 steps in all" in err
-        assert "warning: warm-up of 200 steps would be more than half of the training: it takes 3" in err
+        assert "warning: a warm-up of 200 steps is more than half of the training, so it is shortened to 3" in err
         rates = [record["lr"] for record in records(tmp_path / "run") if "lr" in record]
         assert max(rates) == pytest.approx(0.01)
 

@@ -245,7 +245,7 @@ class TestOtherData:
         told: list[str] = []
         recipe = parse_recipe(text, "small.toml", ["data.dataset=msvd"], told.append)
         assert (recipe.init, recipe.training.lr_multipliers) == (None, {})
-        assert told == ["init=runs/before left out, no run on msvd: training begins with random weights"]
+        assert told == ["init=runs/before left out, since it was not trained on msvd: training starts from random weights"]
         run = Path("runs/before")
         run.mkdir(parents=True)
         (run / "recipe.json").write_text(recipe.to_json())

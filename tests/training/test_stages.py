@@ -109,9 +109,9 @@ class TestRecipe:
             (["stages.rewards.seed=1"], "small.toml has no stage 'rewards'", "did you mean: reward, words"),
             (["stages.1.training.epoch=1"], "small.toml: stages.words.training.epoch: unknown key", "did you mean: epochs"),
             (["training.epochs=0"], "small.toml: stages.words.training.epochs: input should be greater", None),
-            (["stages.1=3"], "stages.1 is no setting of a stage", "stages.words.training.epochs=3"),
-            (["stages.2.init='stage:reward'"], "stage:reward is no earlier stage", "earlier stages: words"),
-            (["stages.1.task=qa"], "stages of one recipe have one task", None),
+            (["stages.1=3"], "stages.1 is not a setting of a stage", "stages.words.training.epochs=3"),
+            (["stages.2.init='stage:reward'"], "stage:reward is not an earlier stage", "earlier stages: words"),
+            (["stages.1.task=qa"], "all stages of a recipe must have the same task", None),
         ],
     )
     def test_faults_are_told_with_the_stage(self, overrides: list[str], message: str, hint: str | None) -> None:
@@ -127,7 +127,7 @@ class TestRecipe:
             ('name = "whole"', 'name = "2"', "stage 2: its name has to be"),
             ("[[stages]]", "[[stagse]]", "cannot declare"),
             ("description", "descripton", "descripton: unknown key"),
-            ('"stage:words"', '"stage:reward"', "stage:reward is no earlier stage"),
+            ('"stage:words"', '"stage:reward"', "stage:reward is not an earlier stage"),
             ('description = "A', 'description = 3 # "A', "description: input should be a valid string"),
         ],
     )
@@ -238,7 +238,7 @@ def test_interrupted_a_run_goes_on(toy: ModuleType, train: Train, monkeypatch: p
 def test_one_stage_alone_and_what_was_made_from_it(train: Train) -> None:
     train()
     whole = weights(Path("runs/toy"))
-    assert "--force starts it anew" in train("--stage", "2", code=2)[1]
+    assert "--force starts it again" in train("--stage", "2", code=2)[1]
     told = train("--stage", "second", "--force", "training.epochs=1")[1]
     assert "stage 2 of 3, second" in told
     assert "third" not in told
@@ -254,7 +254,7 @@ def test_one_stage_alone_and_what_was_made_from_it(train: Train) -> None:
     assert weights(Path("runs/toy")) == whole
 
     told = train("-o", "new", "--stage", "3", code=3)[1]
-    assert "stage third begins with the model of stage second, which is not in new" in told
+    assert "stage third starts from the model of stage second, which is not in new" in told
     assert not Path("new").exists()
     train("-o", "new", "--stage", "3", "init=runs/toy/2-second")
     assert weights(Path("new")) == whole
@@ -284,7 +284,7 @@ def test_a_training_begins_with_a_model_a_recipe_or_a_run(train: Train) -> None:
     for name, message in (
         ("runs/none", "runs/none is not the folder of a training run"),
         ("satt", "no model, recipe or run is called 'satt'\nhint: models: sat; recipes: sat; runs: toy"),
-        ("ntm-copy-lstm", "the recipe ntm-copy-lstm has no model in the zoo, nor a run in runs/ntm-copy-lstm"),
+        ("ntm-copy-lstm", "the recipe ntm-copy-lstm has no model in the zoo and no run in runs/ntm-copy-lstm"),
         ("sat", "init: sat is a model for caption, not for count"),
     ):
         assert message in train("-o", "other", f"init={name}", code=2 if name == "sat" else 3)[1]

@@ -219,9 +219,11 @@ def test_what_is_left_of_a_damaged_recording_is_transcribed(transcribe: Transcri
     assert code == 0
     assert all(re.fullmatch(r"\S+: \S.*", line) for line in out.splitlines())
     broken, cut, crashed = err.splitlines()
-    assert re.fullmatch(r"warning: broken\.flac: damaged: \d+\.\d s of its sound can't be decoded and are silent", broken)
+    assert re.fullmatch(r"warning: broken\.flac: damaged: \d+\.\d s of its sound can't be decoded and were silenced", broken)
     assert re.fullmatch(r"warning: cut\.flac: cut short: \d+\.\d of 120\.0 s are there", cut)
-    assert crashed == "warning: crashed.wav: its header says 0.0 s, as if it was broken off; all 1.0 s there are used"
+    assert (
+        crashed == "warning: crashed.wav: its header says 0.0 s, as in an interrupted recording; all 1.0 s in the file are used"
+    )
     code, out, _ = transcribe("broken.flac", "cut.flac", "--format", "json")
     for row, line in zip(json.loads(out), (broken, cut), strict=True):
         assert row["output"]

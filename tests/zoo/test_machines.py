@@ -172,7 +172,7 @@ def test_a_process_that_holds_a_lock_and_does_nothing_is_not_waited_for(
 
     monkeypatch.setattr(locks, "STALLED_SECONDS", 0.3)
     monkeypatch.setattr(locks, "POLL_SECONDS", 0.05)
-    with FileLock(tmp_path / ".w.lock"), pytest.raises(CondgenError, match="another process downloads"):
+    with FileLock(tmp_path / ".w.lock"), pytest.raises(CondgenError, match="another process is downloading"):
         fetching.fetch(server.url("/w"), tmp_path / "w")
     assert "waiting for another process that downloads w" in capsys.readouterr().err
     assert server.requests == []
@@ -251,7 +251,7 @@ def test_the_last_copy_is_used_after_one_attempt(server: Server, remote: str, wa
         before = len(server.ranges("/zoo/manifest.json"))
         server.behaviours["/zoo/manifest.json"] = behaviour
         assert run(["--zoo", remote, "verify", "toy"]) == 0
-        assert capsys.readouterr().err.count("using the manifest as it was last seen") == 1
+        assert capsys.readouterr().err.count("using the copy of an earlier download") == 1
         assert len(server.ranges("/zoo/manifest.json")) == before + 1
     assert waits == []
 
@@ -281,7 +281,7 @@ def test_a_proxy_without_a_scheme(server: Server, monkeypatch: pytest.MonkeyPatc
         ("127.0.0.1:{free}", "cannot connect to the proxy 127.0.0.1:{free} (HTTP_PROXY)"),
         ("nowhere.invalid:3128", "cannot connect to the proxy nowhere.invalid:3128 (HTTP_PROXY)"),
         ("http://me:secret@{silent}", "asked through the proxy {silent} (HTTP_PROXY)"),
-        ("socks5://127.0.0.1:1", "HTTP_PROXY names a proxy of socks5"),
+        ("socks5://127.0.0.1:1", "HTTP_PROXY names a socks5 proxy"),
         ("http://127.0.0.1:port", "HTTP_PROXY is not the address of a proxy"),
         ("http://", "HTTP_PROXY is not the address of a proxy"),
     ],

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from condgen_cli.cli.app import run
 from condgen_cli.errors import IntegrityError
-from condgen_cli.files.names import contained, safe_path, safe_url
+from condgen_cli.files.names import check_contained, safe_path, safe_url
 from condgen_cli.zoo import parse_manifest
 from condgen_cli.zoo.manifest import SCHEMA
 from tests.zoo.conftest import file_entry, manifest, model_entry
@@ -101,9 +101,9 @@ def test_a_link_may_not_lead_out(tmp_path: Path) -> None:
     (tmp_path / "store" / "in").symlink_to(tmp_path / "store" / "target")
     (tmp_path / "store" / "out").symlink_to("../outside")
     (tmp_path / "alias").symlink_to(tmp_path / "store")
-    assert contained(tmp_path / "alias" / "in", tmp_path / "alias")
+    assert check_contained(tmp_path / "alias" / "in", tmp_path / "alias")
     with pytest.raises(IntegrityError, match="leads out"):
-        contained(tmp_path / "store" / "out", tmp_path / "store")
+        check_contained(tmp_path / "store" / "out", tmp_path / "store")
 
 
 def test_a_whole_entry_is_read() -> None:

@@ -11,7 +11,7 @@ import pytest
 from condgen_cli.cli.app import run
 from condgen_cli.errors import CondgenError
 from condgen_cli.zoo.catalogue import Zoo
-from condgen_cli.zoo.sources import Named, Source, bundled, local_source
+from condgen_cli.zoo.sources import Source, UnreadSource, bundled_source, local_source
 from condgen_cli.zoo.store import Store
 from tests.conftest import Condgen, MakePlugin
 from tests.zoo.conftest import Server, file_entry, manifest, model_entry, safetensors
@@ -50,7 +50,7 @@ def test_condgen_wins_over_plugins_wherever_they_keep_their_zoo(
 
     own = local_source(folder(tmp_path / "own", OURS), "bundled", "bundled")
     beside = local_source(folder(tmp_path / "zoo", entry), "evil (plugin evil)", "plugin")
-    zoo = Zoo([own, beside, Named("far (plugin evil)", "plugin", True, read)], Store(home))
+    zoo = Zoo([own, beside, UnreadSource("far (plugin evil)", "plugin", True, read)], Store(home))
     assert zoo.entry(name).id == "ours"
     assert zoo.source(zoo.entry(name)) is own
     assert capsys.readouterr().err == ""
@@ -123,7 +123,7 @@ def test_a_zoo_that_cannot_be_read_is_told_of_where_the_name_is_found_elsewhere(
     def read(offline: bool) -> Source:
         raise CondgenError("the server is gone")
 
-    zoo = Zoo([Named("mine", "user", True, read), bundled()], Store(home))
+    zoo = Zoo([UnreadSource("mine", "user", True, read), bundled_source()], Store(home))
     assert zoo.source(zoo.entry("sat")).origin == "bundled"
     assert zoo.entry("sat").id == "sat"
     assert capsys.readouterr().err == "warning: the server is gone; sat is the model of condgen\n"

@@ -14,7 +14,7 @@ from condgen_cli.training.library import find_recipe
 from condgen_cli.training.stages import parse_stages
 from condgen_cli.zoo.manifest import SCHEMA
 from condgen_cli.zoo.recipes import TrainingRecipe, parse_training_recipe
-from condgen_cli.zoo.sources import bundled
+from condgen_cli.zoo.sources import bundled_source
 from tests.zoo.conftest import Server, file_entry, manifest, model_entry
 
 ZOO = Path(__file__).parents[2] / "zoo"
@@ -116,7 +116,7 @@ def test_an_older_manifest_has_no_recipes(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "entry", [entry for entry in bundled().manifest.entries if entry.training.recipe], ids=lambda entry: entry.id
+    "entry", [entry for entry in bundled_source().manifest.entries if entry.training.recipe], ids=lambda entry: entry.id
 )
 def test_the_recipe_of_a_released_model_is_that_of_its_weights(entry: Any) -> None:
     assert entry.recipe is not None

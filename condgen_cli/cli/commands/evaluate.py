@@ -207,10 +207,10 @@ def _run(
 
 
 def _comparisons(suite: Suite, evaluations: Sequence[Evaluation], seed: int) -> list[Comparison]:
-    from condgen_cli.metrics.evaluation import compared
+    from condgen_cli.metrics.evaluation import compare_evaluations
 
     first, *others = evaluations
-    return [compared(suite, first, other, seed=seed) for other in others]
+    return [compare_evaluations(suite, first, other, seed=seed) for other in others]
 
 
 def _write_errors(path: Path, suite: Suite, evaluations: Iterable[Evaluation]) -> None:

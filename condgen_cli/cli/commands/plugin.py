@@ -193,9 +193,9 @@ def _name_conflict(name: str) -> str:
         for other in specs:
             if normalize_name(other) in (name, *(f"{name}{ending}" for ending in _TEMPLATE_ENDINGS)):
                 return f"there is something named {other} among the {kind.replace('_', ' ')} already"
-    from condgen_cli.zoo.sources import bundled
+    from condgen_cli.zoo.sources import bundled_source
 
-    if any(normalize_name(one) == name for entry in bundled().manifest.entries for one in entry.names):
+    if any(normalize_name(one) == name for entry in bundled_source().manifest.entries for one in entry.names):
         return "there is a model of that name already"
     return ""
 

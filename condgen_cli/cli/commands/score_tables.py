@@ -64,7 +64,7 @@ def print_undefined(reports: Iterable[Report]) -> None:
     from condgen_cli.metrics.report import UNDEFINED
     from condgen_cli.metrics.suite import remark_lines
 
-    reasons = {key: report.remarks[key] for report in reports for key in report.undefined}
+    reasons = {key: report.remarks[key] for report in reports for key in report.undefined_keys}
     for line in remark_lines(reasons):
         print(f"{UNDEFINED} {printable(line)}")
 
@@ -73,7 +73,7 @@ def warn_remarks(report: Report, name: str) -> None:
     """Warn of scores that mean little."""
     from condgen_cli.metrics.suite import remark_lines
 
-    remarks = {key: remark for key, remark in report.remarks.items() if key not in report.undefined}
+    remarks = {key: remark for key, remark in report.remarks.items() if key not in report.undefined_keys}
     for line in remark_lines(remarks):
         console.warn(f"{name}: {line}")
 

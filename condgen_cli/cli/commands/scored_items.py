@@ -24,8 +24,8 @@ MOST_WARNINGS = 5
 
 
 def items_json(suite: Suite, evaluations: Iterable[Evaluation], worst: int, weights: Weights | None) -> list[dict[str, Any]]:
-    """The JSON members that ``--worst`` and ``--alignments`` add to each result."""
-    from condgen_cli.metrics.evaluation import aligned, records, worst_rows
+    """The members that ``--worst`` and ``--alignments`` add to each result in JSON."""
+    from condgen_cli.metrics.evaluation import align_output, records, worst_rows
 
     details = []
     for evaluation in evaluations:
@@ -39,7 +39,8 @@ def items_json(suite: Suite, evaluations: Iterable[Evaluation], worst: int, weig
         if weights:
             chosen = rows or range(len(evaluation.items))
             detail["alignments"] = [
-                {"id": evaluation.items[row].id, **aligned(evaluation, row, weights, suite.words).as_json()} for row in chosen
+                {"id": evaluation.items[row].id, **align_output(evaluation, row, weights, suite.words).as_json()}
+                for row in chosen
             ]
         details.append(detail)
     return details
@@ -53,8 +54,8 @@ def print_items(
     worst: int,
     weights: Weights | None,
 ) -> None:
-    """Print the worst items with attention, and alignments: of these, or of all items without ``--worst``."""
-    from condgen_cli.metrics.evaluation import aligned, records, worst_rows
+    """The worst items with what the model looked at, and alignments: theirs, or all if none were asked for."""
+    from condgen_cli.metrics.evaluation import align_output, records, worst_rows
     from condgen_cli.metrics.report import UNDEFINED
 
     rows = worst_rows(suite, evaluation, worst)
@@ -71,10 +72,10 @@ def print_items(
             print(f"  reference: {printable(reference)}")
         _print_attention(replace(evaluation.generations[row], condition=conditions.get(item.id)))
         if weights:
-            print(aligned(evaluation, row, weights, suite.words).text(item.id))
+            print(align_output(evaluation, row, weights, suite.words).text(item.id))
     if weights and not rows:
         for row, item in enumerate(evaluation.items):
-            print(f"\n{aligned(evaluation, row, weights, suite.words).text(item.id)}")
+            print(f"\n{align_output(evaluation, row, weights, suite.words).text(item.id)}")
 
 
 def _print_attention(generation: Generation) -> None:
