@@ -14,7 +14,7 @@ from safetensors.numpy import save_file
 
 from condgen_cli.errors import IntegrityError
 from condgen_cli.files.weights import SCALE, load_weights, quantize_to_8_bits, read_weights
-from condgen_cli.zoo.publish import _smaller
+from condgen_cli.zoo.publish import _reduce_precision
 
 
 @given(
@@ -44,7 +44,7 @@ def test_a_published_file_loads_as_floats_of_the_same_shapes(bits: int, tmp_path
         "zero": np.zeros((40, 40), np.float32),
     }
     save_file(weights, tmp_path / "run.safetensors")
-    (tmp_path / "zoo.safetensors").write_bytes(_smaller(tmp_path / "run.safetensors", bits))
+    (tmp_path / "zoo.safetensors").write_bytes(_reduce_precision(tmp_path / "run.safetensors", bits))
     loaded = load_weights(tmp_path / "zoo.safetensors")
     assert loaded.keys() == weights.keys()
     for name, tensor in loaded.items():

@@ -127,7 +127,7 @@ def test_a_reply_is_drawn_for_its_dialogue_alone(trained: Trained, tmp_path: Pat
     once = ["chat", "-m", str(model), "--once", "red car"]
     for moot in (["--length-penalty", "1"], ["--beam", "2", "--temperature", "2"], ["--beam", "2", "--top-k", "2"]):
         assert app.run([*once, *moot]) == 2
-        assert f"error: {moot[-2]} is for" in capsys.readouterr().err
+        assert f"error: {moot[-2]} applies to" in capsys.readouterr().err
 
 
 def test_brackets_and_blank_lines_are_turns_and_nothing(

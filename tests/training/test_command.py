@@ -129,7 +129,7 @@ def test_what_fails_before_the_first_step_leaves_nothing_behind(capsys: pytest.C
     assert run(command) == 0
     err = capsys.readouterr().err
     assert "training on 8 pairs: 1 batch of at most 64 an epoch, 1 step in all" in err
-    assert "warm-up of 200 steps would be more than half" in err
+    assert "warm-up of 200 steps is more than half" in err
     Path("data/dev.de").write_text("")
     Path("data/dev.en").write_text("")
     assert run([*command, "-o", "other"]) == 2

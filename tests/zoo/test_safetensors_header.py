@@ -61,7 +61,7 @@ def test_a_file_of_the_library(tmp_path: Path) -> None:
         (pack({"a": SOUND}, b"\0" * 4), "ends at byte 8 of 4"),
         (pack({"a": SOUND}, b"\0" * 9), "end at byte 8 of 9"),
         (pack({"a": SOUND, "b": SOUND}), "overlaps"),
-        (pack(b'{"a": %b, "a": %b}' % ((json.dumps(SOUND).encode(),) * 2)), "twice"),
+        (pack(b'{"a": %b, "a": %b}' % ((json.dumps(SOUND).encode(),) * 2)), "repeated"),
         (pack({"__metadata__": {"a": 1}}, b""), "metadata"),
     ],
 )

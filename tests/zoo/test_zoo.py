@@ -187,7 +187,7 @@ def test_a_malformed_header_is_refused_although_the_hash_matches(server: Server,
     server.files["/zoo/files/w"] = bad
     server.files["/zoo/manifest.json"] = manifest(model_entry("toy", file_entry("model.safetensors", bad, "files/w")))
     assert run(["--zoo", remote, "pull", "toy"]) == 6
-    assert "not a sound safetensors file" in capsys.readouterr().err
+    assert "not a valid safetensors file" in capsys.readouterr().err
     assert blobs(home) == []
 
 
@@ -232,7 +232,7 @@ def test_a_remote_manifest_may_not_name_files_of_this_machine(server: Server, re
     secret = tmp_path / "secret"
     secret.write_bytes(b"secret")
     server.files["/zoo/manifest.json"] = manifest(model_entry("toy", file_entry("x", b"secret", secret.as_uri())))
-    with pytest.raises(IntegrityError, match="file of this machine"):
+    with pytest.raises(IntegrityError, match="file on this machine"):
         open_with(remote, home).entries()
 
 
