@@ -586,7 +586,7 @@ def test_a_stranger_s_plugin_is_installed_used_and_removed(virtualenv, tmp_path)
         "metrics": ["loudness"],
         "match_functions": ["shout-distance"],
         "recipes": ["shout-recipe"],
-        "experiments": ["shout-loudly"],
+        "comparisons": ["shout-loudly"],
         "inspectors": ["how-loud"],
         "manifests": ["shouts"],
         "commands": ["whisper"],
