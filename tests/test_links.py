@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 PAGES = sorted(
     page
-    for folder in (ROOT, *(ROOT / name for name in ("docs", "docs/experiments", "zoo/cards", "benchmarks", "examples")))
+    for folder in (ROOT, *(ROOT / name for name in ("docs", "docs/comparisons", "zoo/cards", "benchmarks", "examples")))
     for page in folder.glob("*.md")
 )
 LINK = re.compile(r"!?\[(?:[^\]\[]|\[[^\]]*\])*\]\(([^)\s]+)\)")
@@ -61,6 +61,6 @@ def test_a_link_that_leads_nowhere_is_found(tmp_path: Path) -> None:
 
 def test_results_lead_to_every_card_and_comparison() -> None:
     results = (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
-    pages = [*(ROOT / "zoo" / "cards").glob("*.md"), *(ROOT / "docs" / "experiments").glob("*.md")]
+    pages = [*(ROOT / "zoo" / "cards").glob("*.md"), *(ROOT / "docs" / "comparisons").glob("*.md")]
     linked = {(ROOT / "docs" / link).resolve() for link in LINK.findall(results)}
     assert [page.name for page in pages if page not in linked] == []
