@@ -46,10 +46,10 @@ class Decoded(SequenceModel):
     """A model whose memories are made by hand."""
 
     def collate(self, items: Sequence[Item]) -> None:
-        raise NotImplementedError
+        raise AssertionError("memories are made by hand")
 
     def encode(self, batch: None) -> Memory:
-        raise NotImplementedError
+        raise AssertionError("memories are made by hand")
 
 
 class Toy(Decoded):

@@ -93,7 +93,9 @@ class LetterToSound:
         }
 
     def __call__(self, word: str) -> list[Pronunciation]:
-        """Phones of each letter of a word in upper case; empty for other characters."""
+        """Phones of each letter of a word, whatever its case; empty for other characters."""
+        # letter by letter, since the word may get longer: ß in upper case is SS
+        word = "".join(letter.upper() if len(letter.upper()) == 1 else letter for letter in word)
         if word in self.dictionary:
             return self.alignment(word, self.dictionary[word][0])
         said: list[Pronunciation] = []

@@ -132,7 +132,7 @@ class Experiment(training.Experiment):
         self.scores: list[float] = []
 
     def batch(self, part: int, rng: np.random.Generator) -> Mapping[str, Tensor]:
-        raise NotImplementedError
+        raise AssertionError("batches are made by Batches")
 
     def batches(self, epoch: int) -> Batches:
         return Batches(self, epoch)
