@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -10,17 +10,16 @@ import torch
 from numpy.typing import NDArray
 from pydantic import Field
 
+from condgen_caption.captioner_training import CaptionerExperiment
 from condgen_caption.cnn import STAGES
 from condgen_caption.features import cached_maps
 from condgen_caption.model import VOCABULARY_FILE, CaptionConfig, CaptionModel, FeatureMaps
 from condgen_caption.objective import ObjectiveOptions, TrainingBatch, make_objective
 from condgen_cli import training
 from condgen_cli.data.text import WordVocabulary
-from condgen_cli.errors import UsageError
 from condgen_cli.model import Item
-from condgen_cli.training import Experiment, check
+from condgen_cli.training import check
 from condgen_cli.training.batches import teacher_forcing
-from condgen_cli.training.export import SavedVocabulary
 
 __all__ = ["CaptionExperiment"]
 
@@ -53,7 +52,7 @@ class PhotoObjectiveOptions(ObjectiveOptions):
     train_from: int = Field(len(STAGES) + 1, ge=1, le=len(STAGES) + 1)
 
 
-class CaptionExperiment(Experiment):
+class CaptionExperiment(CaptionerExperiment):
     """Trains models of photos, on photos with all their captions.
 
     ``init`` names the encoder's weights or an initial model. Outputs of the encoder's frozen stages are computed once and
@@ -62,7 +61,6 @@ class CaptionExperiment(Experiment):
 
     data_options = DataOptions
     objective_options = PhotoObjectiveOptions
-    dev_batch_size = 50
     unit = "photos"
 
     data: DataOptions
@@ -71,8 +69,7 @@ class CaptionExperiment(Experiment):
 
     def prepare(self) -> None:
         config = check(CaptionConfig, self.recipe.model.options, "model")
-        if not self.initial:
-            raise UsageError("recipe: init: missing; the encoder's weights come from it", "init = 'efficientnet-lite2'")
+        self.check_initial()
         train, dev = self.read("train"), self.read("dev")
         captions = (caption for item in train for caption in item.references)
         vocabulary = self.initial.vocabulary(
@@ -106,13 +103,6 @@ class CaptionExperiment(Experiment):
         captions = [caption for photo in photos for caption in self.captions[photo]]
         inputs, targets, lengths = teacher_forcing(captions, vocabulary.bos, vocabulary.eos, vocabulary.pad)
         return TrainingBatch(_as_tensor(maps), inputs, targets, lengths, torch.from_numpy(photos))
-
-    def vocabularies(self) -> Mapping[str, SavedVocabulary]:
-        return {VOCABULARY_FILE: self.model.vocabulary}
-
-    def weight_files(self) -> Mapping[str, str]:
-        """The encoder's weights have their own file, which models share."""
-        return {"encoder.safetensors": "encoder."}
 
     def _maps(self, items: Sequence[Item], cut: int, mirrored: bool, what: str) -> NDArray[np.float16]:
         return cached_maps(self.model.encoder, cut, self.model.config.image_size, items, mirrored, what)

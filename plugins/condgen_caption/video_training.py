@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from pydantic import Field
 
+from condgen_caption.captioner_training import CaptionerExperiment
 from condgen_caption.clips import MovingPhotos, PhotoClips
 from condgen_caption.features import FrameSource, cached_vectors
 from condgen_caption.model import VOCABULARY_FILE
@@ -22,11 +23,9 @@ from condgen_cli import training
 from condgen_cli.data.store import open_dataset
 from condgen_cli.data.text import WordVocabulary
 from condgen_cli.data.video import load_clip
-from condgen_cli.errors import UsageError
 from condgen_cli.model import Item
-from condgen_cli.training import Experiment, check
+from condgen_cli.training import check
 from condgen_cli.training.batches import batches_of_like_length, teacher_forcing
-from condgen_cli.training.export import SavedVocabulary
 from condgen_cli.training.splits import check_items
 
 __all__ = ["VideoExperiment"]
@@ -67,7 +66,7 @@ class _Video:
         return load_clip(self.item.condition, self.most).frames
 
 
-class VideoExperiment(Experiment):
+class VideoExperiment(CaptionerExperiment):
     """Trains models of clips, on clips with all their captions.
 
     ``init`` names the encoder's weights, or an initial model of photos or clips. The encoder is frozen, so each frame's vector
@@ -77,7 +76,6 @@ class VideoExperiment(Experiment):
 
     data_options = DataOptions
     objective_options = ObjectiveOptions
-    dev_batch_size = 50
     unit = "clips"
 
     data: DataOptions
@@ -86,8 +84,7 @@ class VideoExperiment(Experiment):
 
     def prepare(self) -> None:
         config = check(VideoConfig, self.recipe.model.options, "model")
-        if not self.initial:
-            raise UsageError("recipe: init: missing; the encoder's weights come from it", "init = 'efficientnet-lite2'")
+        self.check_initial()
         self.train = self._open("train", self.data.limit)
         dev = self._open("dev", self.data.dev_limit)
         files = self.initial.files
@@ -121,13 +118,6 @@ class VideoExperiment(Experiment):
         captions = [caption for some in part.captions for caption in some]
         inputs, targets, lengths = teacher_forcing(captions, vocabulary.bos, vocabulary.eos, vocabulary.pad)
         return TrainingBatch(self.vectors.of(part.items), inputs, targets, lengths, torch.from_numpy(part.places))
-
-    def vocabularies(self) -> Mapping[str, SavedVocabulary]:
-        return {VOCABULARY_FILE: self.model.vocabulary}
-
-    def weight_files(self) -> Mapping[str, str]:
-        """The encoder's weights have their own file, which models share."""
-        return {"encoder.safetensors": "encoder."}
 
     def _open(self, split: str, limit: int) -> Sequence[Item]:
         scenes = {"scenes": self.data.scenes} if self.data.scenes else {}
