@@ -10,12 +10,17 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from textwrap import dedent
 
+import hypothesis
 import pytest
 
 from condgen_cli.files import inputs
 
 Condgen = Callable[..., subprocess.CompletedProcess[str]]
 MakePlugin = Callable[..., None]
+
+# A busy machine may take a second for what takes a millisecond: speed is measured in benchmarks, not here.
+hypothesis.settings.register_profile("condgen", deadline=None)
+hypothesis.settings.load_profile("condgen")
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -537,7 +537,7 @@ _VALUES = st.one_of(
 
 
 @given(st.dictionaries(st.sampled_from(_KEYS), _VALUES))
-@settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow])
 def test_any_other_file_is_a_usage_error(values: dict[str, Any]) -> None:
     def toml(value: Any) -> str:
         if isinstance(value, dict):

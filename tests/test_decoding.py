@@ -96,7 +96,7 @@ def every_sequence(max_length: int, min_length: int = 1) -> Iterator[list[int]]:
             yield [*words, EOS]
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(seed=st.integers(0, 999), penalty=st.sampled_from([0.0, 0.7, 1.0]), items=st.integers(1, 3), minimum=st.integers(1, 2))
 def test_a_full_beam_finds_the_best_of_all_sequences(seed: int, penalty: float, items: int, minimum: int) -> None:
     model, memory = Toy(seed), toy_memory(items, seed)
@@ -116,7 +116,7 @@ def repeats(ids: Sequence[int], size: int) -> bool:
     return len(set(ngrams)) < len(ngrams)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(seed=st.integers(0, 999), items=st.integers(1, 3), size=st.integers(1, 3))
 def test_a_full_beam_finds_the_best_of_all_sequences_without_an_ngram_twice(seed: int, items: int, size: int) -> None:
     model, memory = Toy(seed), toy_memory(items, seed)
@@ -127,7 +127,7 @@ def test_a_full_beam_finds_the_best_of_all_sequences_without_an_ngram_twice(seed
         assert [hypothesis.ids for hypothesis in found] == [ids for _, ids in sorted(scored, reverse=True)[:3]]
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(seed=st.integers(0, 999), size=st.integers(1, 3))
 def test_samples_hold_no_ngram_twice(seed: int, size: int) -> None:
     decoding = Decoding("sample", nbest=4, max_length=9, no_repeat_ngram=size)
@@ -136,7 +136,7 @@ def test_samples_hold_no_ngram_twice(seed: int, size: int) -> None:
         assert not any(repeats(hypothesis.ids, size) for hypothesis in found)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(seed=st.integers(0, 999), size=st.integers(60, 300), beam=st.integers(1, 6))
 def test_a_beam_keeps_the_best_of_a_large_vocabulary(seed: int, size: int, beam: int) -> None:
     model, memory = Toy(seed, size), toy_memory(2, seed)
@@ -159,7 +159,7 @@ def test_a_beam_keeps_the_best_of_a_large_vocabulary(seed: int, size: int, beam:
         assert found.score == pytest.approx(score, abs=1e-4)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(seed=st.integers(0, 999), method=st.sampled_from(["greedy", "beam", "sample"]))
 def test_a_hypothesis_carries_the_log_probabilities_and_attention_of_its_own_path(seed: int, method: Any) -> None:
     model, memory = Toy(seed), toy_memory(3, seed)
@@ -219,7 +219,7 @@ def test_sampling_repeats_with_its_seed_and_differs_without() -> None:
     assert draw(1) != draw(2)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(seed=st.integers(0, 999), items=st.integers(1, 5), samples=st.integers(1, 3), data=st.data())
 def test_samples_depend_on_no_batch_and_no_other_sample(seed: int, items: int, samples: int, data: st.DataObject) -> None:
     model, memory, streams = Toy(seed), toy_memory(items, seed), keys(seed, items)
@@ -370,7 +370,7 @@ class Judged(Toy):
         return {"second": Second(9)}
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(seed=st.integers(0, 1000), items=st.integers(1, 3), penalty=st.sampled_from([0.0, 1.0]))
 def test_a_second_pass_ranks_what_the_first_one_found(seed: int, items: int, penalty: float) -> None:
     model, memory = Judged(seed), toy_memory(items)
@@ -431,7 +431,7 @@ def test_a_threshold_gives_up_what_is_far_behind() -> None:
     assert found(0.3) == [4, EOS]
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(seed=st.integers(0, 1000), items=st.integers(1, 3), size=st.integers(1, 3))
 def test_of_hypotheses_with_one_end_the_best_goes_on(seed: int, items: int, size: int) -> None:
     """A beam that holds everything gives, for each end, the best of the beginnings that could lead to it."""

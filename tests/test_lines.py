@@ -111,7 +111,7 @@ def test_bytes_that_are_not_utf_8_fail_alone(file: Path) -> None:
     ]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.text(st.characters(exclude_characters="\n", codec="utf-8"))), st.booleans(), st.integers(1, 9))
 def test_lines_are_those_written_whatever_the_blocks(texts: list[str], last_end: bool, block: int) -> None:
     data = "".join(text + "\r\n" for text in texts).encode()

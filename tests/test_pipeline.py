@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from condgen_cli.running.pipeline import batch_available, batched, restore_order, sorted_batches
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.lists(st.integers(0, 50)), st.integers(1, 5), st.integers(1, 4))
 def test_sorted_batches_can_be_put_back_in_order(values: list[int], size: int, batches: int) -> None:
     window = size * batches
@@ -55,7 +55,7 @@ def test_available_does_not_wait_for_a_full_list() -> None:
     assert list(lists) == []
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.lists(st.integers()), st.integers(1, 5))
 def test_available_gives_all_in_order(values: list[int], size: int) -> None:
     lists = list(batch_available(values, size))

@@ -95,7 +95,7 @@ def test_channels_in_opposite_phase_are_heard(shift: float) -> None:
     np.testing.assert_allclose(np.abs(samples), np.abs(speech) * (1 + abs(shift)) / 2, atol=1e-6)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.integers(2, 6), st.integers(0, 2**32 - 1))
 def test_no_channels_cancel(channels: int, seed: int) -> None:
     """The mix of any combination of a few sounds has a half of the loudest channel's level, divided by their number."""
@@ -365,7 +365,7 @@ def test_segments_come_while_the_recording_is_read() -> None:
     assert re.fullmatch(r"cut short: \d\d\.\d of 100\.0 s are there", *opened.warnings)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     parts=st.lists(st.tuples(st.floats(0.05, 12), st.sampled_from([0.0, 0.0005, 0.001, 0.2, 0.3])), min_size=1, max_size=8),
     longest=st.sampled_from([1.0, 3.3, 20.0]),

@@ -90,7 +90,7 @@ def test_punctuation_and_digits_stand_alone() -> None:
 
 
 @names
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(text=texts)
 def test_decode_restores_the_text(name: str, text: str) -> None:
     found = vocabulary(name)
@@ -98,7 +98,7 @@ def test_decode_restores_the_text(name: str, text: str) -> None:
 
 
 @names
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(text=texts)
 def test_pieces_are_those_of_encode_and_show_the_whole_text(name: str, text: str) -> None:
     found = vocabulary(name)
@@ -288,7 +288,7 @@ def test_a_file_that_is_no_such_vocabulary_is_refused(tmp_path: Path, change: Ca
         SubwordVocabulary.load(path)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     content=st.binary()
     | st.recursive(st.none() | st.text(), lambda inner: st.lists(inner) | st.dictionaries(st.just("model"), inner)).map(

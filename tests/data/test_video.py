@@ -151,7 +151,7 @@ def decoded(path: Path) -> list[tuple[float, float]]:
     return [(time - frames[0][0], float(pixels[36].mean()) / 255) for time, pixels in frames]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     kind=st.sampled_from(
         [(".mp4", "libx264"), (".mkv", "libx264"), (".webm", "libvpx"), (".avi", "mpeg4"), (".ts", "libx264")]

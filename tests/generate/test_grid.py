@@ -54,7 +54,7 @@ def by_cells(below: Tensor, memory: Tensor, weight: Tensor, bias: Tensor, height
     )  # type: ignore[return-value]
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(st.integers(1, 5), st.integers(1, 5), st.integers(1, 3), st.integers(1, 3), st.integers(0, 100))
 def test_wavefront_is_the_loop_over_cells(height: int, width: int, batch: int, size: int, seed: int) -> None:
     torch.manual_seed(seed)

@@ -64,7 +64,7 @@ def remember(memory: Memory, keys: torch.Tensor, tokens: torch.Tensor, mask: tor
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(lengths=st.lists(st.integers(1, 5), min_size=6, max_size=6))
 def test_teacher_forcing_equals_repeated_steps(kind: str, lengths: list[int]) -> None:
     decoder = make(**KINDS[kind])

@@ -68,7 +68,7 @@ def test_simple_addressing_is_the_softmax_of_scaled_cosines() -> None:
     torch.testing.assert_close(weights, torch.tensor([[[10.0, 0.0, -10.0]]]).softmax(-1))
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(slots=st.integers(3, 12), reach=st.integers(0, 1), seed=st.integers(0, 1000))
 def test_shift_is_a_circular_convolution(slots: int, reach: int, seed: int) -> None:
     weights, kernel = weightings(2, 3, slots, seed=seed), weightings(2, 3, 2 * reach + 1, seed=seed + 1)
@@ -85,7 +85,7 @@ def test_a_whole_shift_moves_a_weight_to_the_next_slot_and_around() -> None:
     assert shift(weights, back).tolist() == [[[0.0, 1.0, 0.0]]]
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(seed=st.integers(0, 1000), gate=st.floats(0, 1))
 def test_interpolation_goes_from_the_previous_to_the_content_weighting(seed: int, gate: float) -> None:
     content, previous = weightings(1, 2, 5, seed=seed), weightings(1, 2, 5, seed=seed + 1)

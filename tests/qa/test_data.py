@@ -59,7 +59,7 @@ WORDS = st.lists(st.sampled_from(["Mary", "is", "in", "the-room", "don't", "7", 
 STORIES = st.lists(st.lists(st.tuples(WORDS, st.none() | WORDS, st.randoms()), min_size=1, max_size=6), max_size=3)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(STORIES)
 def test_what_is_written_in_the_format_is_read_back(told: list[list[tuple[str, str | None, object]]]) -> None:
     lines, expected = [], []

@@ -70,7 +70,7 @@ def generations() -> dict[str, Generation]:
 # Light
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(1, 14), st.integers(1, 14), st.integers(40, 300), st.integers(40, 300), st.data())
 def test_light_falls_on_the_rectangle_of_its_cell(
     rows: int, columns: int, width: int, height: int, data: st.DataObject

@@ -68,7 +68,7 @@ def test_the_strongest_frame_is_a_picture_above_its_bars() -> None:
     assert "▀" not in attention_text(over([[1.0, 0.0]]), width=60, color=False)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(1, 70), st.integers(1, 6), st.integers(20, 140), st.booleans(), st.floats(0.01, 900))
 def test_no_line_is_wider_than_the_terminal(frames: int, words: int, width: int, color: bool, step: float) -> None:
     weights = np.random.default_rng(frames).dirichlet(np.ones(frames), words).tolist()

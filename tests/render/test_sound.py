@@ -91,7 +91,7 @@ def test_seconds_stand_at_their_columns_above_and_below_many_steps() -> None:
     assert len(rows) == 26 + 3
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     st.integers(1, 400),
     st.lists(st.text(max_size=6) | st.sampled_from(["▁the", "ing", "日本", "<eos>"]), min_size=1, max_size=30),
@@ -109,7 +109,7 @@ def test_no_line_is_wider_than_the_terminal(positions: int, steps: list[str], sa
 # The track
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.floats(0.01, 1.0), min_size=2, max_size=30), st.integers(1, 5))
 def test_a_louder_column_is_higher(amplitudes: list[float], size: int) -> None:
     found = drawn(over(bursts(amplitudes), len(amplitudes)))

@@ -108,7 +108,7 @@ def test_names_that_dont_fit_beside_each_other_are_written_downwards() -> None:
 SENTENCE = ["我", "昨天", "在", "图书馆", "Ein", "junger", "Mann", "，", "été", "的", "书", "machine"]
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.lists(st.sampled_from(SENTENCE), min_size=1, max_size=40), st.integers(30, 120))
 def test_each_source_token_has_one_column_below_its_name(source: list[str], width: int) -> None:
     steps = tuple(f"t{index}" for index in range(max(4, len(source))))
@@ -315,7 +315,7 @@ def aligned(positions: int) -> Generation:
     return Generation("x", ("",) * 4, np.zeros(4, np.float32), 0.0, {"a": AttentionMap(weights, axes)})
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(generations(), st.integers(20, 140), st.booleans())
 @example(aligned(10), 20, False)
 def test_no_line_is_wider_than_the_terminal(generation: Generation, width: int, color: bool) -> None:
@@ -349,7 +349,7 @@ def test_entropy_table_states_bits_cells_and_extras() -> None:
     assert lines[5].split()[:5] == ["3", "<end>", "1.000", "0.00", "0.300"]
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(generations())
 def test_entropy_table_takes_anything(generation: Generation) -> None:
     entropy_table(generation, width=80, color=False).encode()

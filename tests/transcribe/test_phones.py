@@ -143,7 +143,7 @@ def test_letters_alone_are_never_silent(scorer: PhoneScorer, vocabulary: Subword
     assert many == pytest.approx(likelihood(memory, "T" + 14 * " AE"), abs=1e-3)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(words=st.lists(st.sampled_from(sorted(SAID)), min_size=1, max_size=4), seed=st.integers(0, 99))
 def test_rows_of_several_inputs_change_places(
     scorer: PhoneScorer, vocabulary: SubwordVocabulary, words: list[str], seed: int

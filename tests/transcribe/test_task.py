@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -147,7 +147,6 @@ def test_without_attention_over_time_there_are_no_words() -> None:
     assert time_words(generation(["<eos>"], [[1.0]]), item()) == []
 
 
-@settings(deadline=None)
 @given(st.integers(1, 4), st.integers(1, 5), st.integers(0, 2**32 - 1), st.lists(st.integers(0, 2), min_size=4, max_size=4))
 def test_the_best_path_is_the_exhaustive_one(steps: int, positions: int, seed: int, least: list[int]) -> None:
     weights = np.random.default_rng(seed).random((steps, positions)) ** 4
@@ -174,7 +173,6 @@ def test_the_best_path_is_the_exhaustive_one(steps: int, positions: int, seed: i
 PIECES = st.lists(st.sampled_from(["▁", "▁the", "▁a", "s", "'", "<unk>", "x"]), max_size=40)
 
 
-@settings(deadline=None)
 @given(PIECES, st.integers(1, 60), st.integers(0, 2**32 - 1), st.floats(0, 30))
 def test_words_are_the_transcript_in_order(pieces: list[str], positions: int, seed: int, start: float) -> None:
     weights = np.random.default_rng(seed).dirichlet(np.full(positions, 0.1), len(pieces) + 1)
@@ -241,7 +239,6 @@ def test_words_without_times_make_no_subtitles() -> None:
 SAID = st.lists(st.tuples(st.text("AZ'<", min_size=1, max_size=50), st.floats(0, 2), st.floats(0, 2)), max_size=60)
 
 
-@settings(deadline=None)
 @given(st.lists(SAID, max_size=3))
 def test_cues_hold_every_word_once(parts: list[list[tuple[str, float, float]]]) -> None:
     now, made = 0.0, []

@@ -145,7 +145,7 @@ def test_no_words_or_too_many_are_refused() -> None:
         Lexicon(map(str, range(2**16)))
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.lists(st.lists(st.sampled_from(["A", "AB", "ABA", "B", "BB"]), min_size=1, max_size=5).map(" ".join), min_size=1))
 def test_every_history_leaves_a_distribution(texts: list[str]) -> None:
     model, lexicon = WordModel.count(texts, 1, 1)

@@ -92,7 +92,7 @@ def test_no_text_takes_quadratic_time(text: str) -> None:
     assert "".join("".join(parts).split()) == "".join(text.split())
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(
     st.lists(
         st.sampled_from(["Wort", "z. B.", "Ende.", "Nein!“", "字", "好。", "吗？”", "...", "\n\n", " ", "x" * 30]), max_size=300
