@@ -121,6 +121,8 @@ class Generation:
         seconds: wall-clock time in seconds: that of its batch, including reading the inputs, divided by the number of inputs.
         reference_log_probs: for each of the item's references (T,), natural log-probabilities of its tokens; empty unless
             requested.
+        references: for each of the item's references, its forced decoding: what the model attends to when it is made to write
+            it. Empty unless requested.
     """
 
     output: Any
@@ -136,6 +138,7 @@ class Generation:
     doubt: str = ""
     seconds: float = 0.0
     reference_log_probs: tuple[NDArray[np.float32], ...] = ()
+    references: tuple[Generation, ...] = ()
 
     @property
     def mean_log_prob(self) -> float | None:

@@ -106,7 +106,13 @@ def evaluate(
     keep_attention = keep_attention or suite.reads_attention
     started = time.perf_counter()
     request = Request(
-        decoding, batch_size, seed=seed, conditions=False, outputs=suite.reads_output, likelihoods=suite.reads_likelihood
+        decoding,
+        batch_size,
+        seed=seed,
+        conditions=False,
+        outputs=suite.reads_output,
+        likelihoods=suite.reads_likelihood,
+        references=suite.reads_references,
     )
     for result in runner.stream(items, request):
         if result.error is None and result.item is not None and result.generations:

@@ -68,6 +68,11 @@ class Suite:
         return any(metric.reads_likelihood for metric in self.metrics)
 
     @property
+    def reads_references(self) -> bool:
+        """Whether a metric reads the forced decoding of references."""
+        return any(metric.reads_references for metric in self.metrics)
+
+    @property
     def reads_output(self) -> bool:
         """Whether a metric reads the outputs; otherwise nothing need be decoded."""
         return any(metric.reads_output for metric in self.metrics)

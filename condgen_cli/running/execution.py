@@ -23,7 +23,7 @@ from condgen_cli.running.attention_maps import Positions, make_generation, row_p
 from condgen_cli.running.batches import Batch, Collator, make_failure
 from condgen_cli.running.decoding import Decoding, Hypothesis
 from condgen_cli.running.devices import move
-from condgen_cli.running.likelihood import reference_log_probs
+from condgen_cli.running.likelihood import force_references, reference_log_probs
 from condgen_cli.running.request import Request
 from condgen_cli.running.results import Result
 from condgen_cli.running.signs import repetition
@@ -108,16 +108,22 @@ class Execution:
         likelihoods: list[tuple[NDArray[np.float32], ...]] = [()] * len(batch.items)
         if self.request.likelihoods:
             likelihoods = reference_log_probs(model, memory, [item.references for item in batch.items])
+        references: list[tuple[Generation, ...]] = [()] * len(batch.items)
+        if self.request.references:
+            references = force_references(model, memory, [item.references for item in batch.items])
         if not self.request.outputs:
-            return [[Generation("", reference_log_probs=one)] for one in likelihoods]
+            return [
+                [Generation("", reference_log_probs=one, references=forced)]
+                for one, forced in zip(likelihoods, references, strict=True)
+            ]
         hypotheses = self._hypotheses(model, memory, [item.key for item in batch.items])
-        rows = zip(hypotheses, batch.items, row_positions(memory), batch.conditions, likelihoods, strict=True)
+        rows = zip(hypotheses, batch.items, row_positions(memory), batch.conditions, likelihoods, references, strict=True)
         return [
             [
-                replace(one, reference_log_probs=likelihood)
+                replace(one, reference_log_probs=likelihood, references=forced)
                 for one in self._make_generations(model, found, item, positions, condition)
             ]
-            for found, item, positions, condition, likelihood in rows
+            for found, item, positions, condition, likelihood, forced in rows
         ]
 
     def _hypotheses(self, model: SequenceModel, memory: Memory, keys: Sequence[int]) -> list[list[Hypothesis]]:

@@ -28,6 +28,7 @@ class Request:
         join_parts: whether the parts of an input are joined into one result; False: a result for each part.
         outputs: whether outputs are decoded; False: every output is empty.
         likelihoods: whether generations hold the log-probabilities of the items' references.
+        references: whether generations hold the forced decoding of the items' references.
     """
 
     decoding: Decoding | None = None
@@ -39,3 +40,4 @@ class Request:
     join_parts: bool = True
     outputs: bool = True
     likelihoods: bool = False
+    references: bool = False

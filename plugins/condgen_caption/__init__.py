@@ -123,7 +123,13 @@ def condgen_register_metrics() -> list[MetricSpec]:
             "condgen_caption.metrics:Grounding",
             "attention on the frames of the scene that a word describes, percent; and the value for uniform attention",
             text=False,
-        )
+        ),
+        MetricSpec(
+            ("pointing", "pointing_centre", "mass", "box_area"),
+            "condgen_caption.pointing:Pointing",
+            "a noun's map on the boxes of its class: strongest place, the photo's centre, weights, an even map; percent",
+            text=False,
+        ),
     ]
 
 

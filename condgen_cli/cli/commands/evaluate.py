@@ -63,6 +63,10 @@ def evaluate(
     split: SplitOpt = None,
     data_dir: DataDirOpt = None,
     limit: LimitOpt = None,
+    metric: Annotated[
+        list[str] | None,
+        typer.Option("--metric", metavar="NAME", help="A score to compute instead of the data set's; may be repeated."),
+    ] = None,
     beam: BeamOpt = None,
     no_repeat_ngram: NoRepeatNgramOpt = None,
     weight: WeightOpt = None,
@@ -97,7 +101,7 @@ def evaluate(
     spec = dataset_spec(dataset)
     part = split or spec.splits[-1]
     options = check_options(spec, parse_options(settings or ()))
-    suite = dataset_suite(spec, options, tokenize=tokenize or "")
+    suite = dataset_suite(spec, options, tokenize=tokenize or "", keys=metric or ())
 
     def items() -> Iterator[Item]:
         return islice(open_dataset(dataset, part, data_dir, options), limit)
