@@ -29,6 +29,9 @@ class Request:
         outputs: whether outputs are decoded; False: every output is empty.
         likelihoods: whether generations hold the log-probabilities of the items' references.
         references: whether generations hold the forced decoding of the items' references.
+        explain: methods of ``condgen_cli.explain`` whose maps generations hold; empty: the model's own attention.
+        contrast: another output, whose explanation is set against that of the output by every method; None: none.
+        curves: whether generations hold the curves that tell how faithful the maps of ``explain`` are.
     """
 
     decoding: Decoding | None = None
@@ -41,3 +44,6 @@ class Request:
     outputs: bool = True
     likelihoods: bool = False
     references: bool = False
+    explain: tuple[str, ...] = ()
+    contrast: str | None = None
+    curves: bool = False
