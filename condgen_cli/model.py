@@ -152,12 +152,12 @@ class Model(nn.Module, ABC):
         Empty: none can be hidden."""
         return ()
 
-    def occlude(self, item: Item, hidden: NDArray[np.bool_]) -> Item:
-        """The item with parts of its input hidden, to see how the output depends on them; of the same shape as before.
+    def occlude(self, item: Item, hidden: NDArray[np.bool_]) -> list[Item]:
+        """Copies of an item with parts of its input hidden, to see how the output depends on them.
 
         Args:
             item: the item.
-            hidden: (parts,), True for those to hide, the axes of ``parts`` flattened in order.
+            hidden: (copies, parts), True for the parts to hide, the axes of ``parts`` flattened in order.
         """
         raise TypeError(f"{type(self).__name__} has parts of inputs, but no method occlude")
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -123,7 +124,7 @@ class InputRemoval(Removal):
         axes: axes of its parts, ``model.parts(item)``.
         ids: (T,) the output's tokens, for a ``SequenceModel``.
         tokens: (T,) the output's tokens as texts, for a ``Predictor``.
-        device: device of the model.
+        move: moves a batch to the model's device.
     """
 
     model: Model
@@ -131,18 +132,17 @@ class InputRemoval(Removal):
     axes: tuple[Axis, ...]
     ids: Sequence[int]
     tokens: Sequence[str]
-    device: torch.device
+    move: Callable[[Any], Any]
 
     @torch.inference_mode()
     def log_probs(self, hidden: Batch, steps: int | None = None) -> NDArray[np.float64]:
-        parts = [self._log_probs(hidden[first : first + INPUTS], steps) for first in range(0, len(hidden), INPUTS)]
+        copies = self.model.occlude(self.item, hidden)
+        parts = [self._log_probs(copies[first : first + INPUTS], steps) for first in range(0, len(copies), INPUTS)]
         return np.concatenate(parts) if parts else np.zeros((0, len(self.tokens[:steps])))
 
-    def _log_probs(self, hidden: Batch, steps: int | None) -> NDArray[np.float64]:
-        from condgen_cli.running.devices import move
-
-        batch = move(self.model.collate([self.model.occlude(self.item, row) for row in hidden]), self.device)
+    def _log_probs(self, items: Sequence[Item], steps: int | None) -> NDArray[np.float64]:
+        batch = self.move(self.model.collate(items))
         if isinstance(self.model, Predictor):
-            return np.array(self.model.score(batch, [self.tokens] * len(hidden)), np.float64)[:, :steps]
+            return np.array(self.model.score(batch, [self.tokens] * len(items)), np.float64)[:, :steps]
         assert isinstance(self.model, SequenceModel)
         return token_log_probs(self.model, self.model.encode(batch), self.ids[:steps]).cpu().double().numpy()

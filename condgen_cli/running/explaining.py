@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from condgen_cli.explain import IN_NATS
 from condgen_cli.generation import AttentionMap, Axis, Generation
 from condgen_cli.item import Item
 from condgen_cli.model import Memory, Predictor, SequenceModel
+from condgen_cli.running.devices import move
 
 if TYPE_CHECKING:
     import torch
@@ -72,7 +74,7 @@ class Subject:
         axes = self.model.parts(self.item)
         if not axes:
             raise UsageError("the model can't hide parts of its input", "--explain attention")
-        return InputRemoval(self.model, self.item, axes, ids, tokens, self.device)
+        return InputRemoval(self.model, self.item, axes, ids, tokens, partial(move, device=self.device))
 
 
 def explain(

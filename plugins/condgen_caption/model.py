@@ -8,16 +8,19 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
 from condgen_caption.cnn import HEAD_CHANNELS, EfficientNetLite, normalise
+from condgen_caption.occlusion import hide_cells
 from condgen_cli.data.clip import ClipSource
 from condgen_cli.data.content import is_picture
 from condgen_cli.data.image import load_image, resize
@@ -32,6 +35,8 @@ from condgen_cli.training import check
 __all__ = ["CaptionConfig", "CaptionModel", "Captioner", "build", "build_encoder"]
 
 VOCABULARY_FILE = "vocabulary.json"
+CELL = 32
+"""Side in pixels of the cells that can be painted over."""
 
 
 class CaptionConfig(BaseModel):
@@ -139,6 +144,16 @@ class CaptionModel(Captioner):
     def condition(self, item: Item) -> Any:
         """The photo that attention maps are drawn on."""
         return _load_photo(item)
+
+    def parts(self, item: Item) -> tuple[Axis, ...]:
+        """Cells of a grid over the photo, of 32 pixels each."""
+        side = self.config.image_size // CELL
+        return Axis.numbered("row", "grid", side), Axis.numbered("column", "grid", side)
+
+    def occlude(self, item: Item, hidden: NDArray[np.bool_]) -> list[Item]:
+        """Copies of the photo with cells painted over."""
+        size = self.config.image_size
+        return [replace(item, condition=one) for one in hide_cells(_load_photo(item), size, size // CELL, hidden)]
 
     def encode(self, batch: Tensor | FeatureMaps) -> Memory:
         """A memory of the feature map's cells, row by row, from photos as bytes or cached maps."""
