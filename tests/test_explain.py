@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from condgen_cli.errors import UsageError
-from condgen_cli.explain.curves import measure
+from condgen_cli.explain.curves import Judge
 from condgen_cli.explain.gradient import gradient_norm, gradient_times_value, integrate_gradients
 from condgen_cli.explain.occlusion import occlude
 from condgen_cli.explain.removal import MemoryRemoval
@@ -153,7 +153,7 @@ def test_faithfulness_is_1_for_the_true_map_0_for_random_below_0_for_the_reverse
     metric = Faithfulness()
 
     def score(*maps: NDArray[np.float64]) -> dict[str, float]:
-        curves = [measure(one, map, seed) for seed, map in enumerate(maps)]
+        curves = [Judge(one, 3, seed).curves(map) for seed, map in enumerate(maps)]
         rows = metric.statistics([Item("", None)] * len(maps), [Generation("", curves={"m": each}) for each in curves])
         return {key: float(value) for key, value in metric.score(rows.sum(0), len(rows)).items()}
 
@@ -172,8 +172,8 @@ def test_eval_scores_maps_of_the_models_own_outputs() -> None:
     suite = Suite([Faithfulness()], Faithfulness.keys)
     one = {"cause": (5, 5, 5)}
 
-    def score(model: Known, method: str = "") -> dict[str, float]:
-        done = evaluate(runner(model), items, suite, explain=method)
+    def score(model: Known, *methods: str) -> dict[str, float]:
+        done = evaluate(runner(model), items, suite, explain=methods)
         assert {one.output for one in done.generations} == {"ab"}
         return {key: float(value) for key, value in suite.score(done.statistics.sum(0), len(items)).items()}
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -10,7 +9,7 @@ from numpy.typing import NDArray
 
 from condgen_cli.explain.removal import Removal
 
-__all__ = ["Curves", "Importances", "measure"]
+__all__ = ["Curves", "Importances", "Judge"]
 
 Importances = NDArray[np.float64]
 
@@ -41,41 +40,46 @@ class Curves(NamedTuple):
     empty: NDArray[np.float64]
 
 
-def measure(removal: Removal, importance: Importances, seed: int = 0) -> Curves:
-    """The curves of a map.
+class Judge:
+    """Measures curves of maps of one output; what they share, random orders and the ends, is computed once.
 
     What is left when the most important positions are removed first, and what is there when they are inserted first, are
     complements: so the sizes of what remains are the same in both, and in random order both areas are equal on average.
 
     Args:
-        removal: the model, its input and its output of T tokens.
-        importance: (T, positions), the higher the more important; equal importances are ordered at random.
+        removal: the model, its input and its output.
+        steps: number T of the output's tokens, at least one.
         seed: seed of the random orders.
-    Returns:
-        the curves of at most ``MOST_TOKENS`` tokens.
     """
-    generator = np.random.default_rng(seed)
-    steps, count = importance.shape
-    tokens = np.unique(np.linspace(0, steps - 1, min(steps, MOST_TOKENS)).round().astype(int))
-    ends = removal.log_probs(np.stack([np.zeros(count, bool), np.ones(count, bool)]))[:, tokens]
-    sizes = _sizes(count)
-    if not len(sizes):
-        return Curves(ends[0], ends[0], ends[0], ends[0], ends[1])
-    drawn = np.concatenate([_removed(generator.permutation(count), sizes) for _ in range(DRAWS)])
-    random = removal.log_probs(drawn)[:, tokens].mean(0)
-    areas = np.array([*_areas(removal, importance, tokens, sizes, generator)]).T
-    return Curves(areas[0], areas[1], random, *ends)
 
+    def __init__(self, removal: Removal, steps: int, seed: int = 0) -> None:
+        self.removal = removal
+        self.tokens = np.unique(np.linspace(0, steps - 1, min(steps, MOST_TOKENS)).round().astype(int))
+        self.sizes = _sizes(removal.count)
+        self._generator = np.random.default_rng(seed)
+        drawn = [_removed(self._generator.permutation(removal.count), self.sizes) for _ in range(DRAWS)]
+        ends = np.stack([np.zeros(removal.count, bool), np.ones(removal.count, bool)])
+        found = removal.log_probs(np.concatenate([ends, *drawn]))[:, self.tokens]
+        self._whole, self._empty = found[:2]
+        self._random = found[2:].mean(0) if self.sizes else self._whole
 
-def _areas(
-    removal: Removal, importance: Importances, tokens: NDArray[np.intp], sizes: list[int], generator: np.random.Generator
-) -> Iterator[tuple[float, float]]:
-    """For each token the areas below its deletion and its insertion curve."""
-    for token in tokens:
-        order = np.lexsort([generator.random(importance.shape[1]), -importance[token]])
-        hidden = np.concatenate([_removed(order, sizes), _removed(order[::-1], sizes)])
-        found = removal.log_probs(hidden, int(token) + 1)[:, -1]
-        yield float(found[: len(sizes)].mean()), float(found[len(sizes) :].mean())
+    def curves(self, importance: Importances) -> Curves:
+        """The curves of at most ``MOST_TOKENS`` tokens.
+
+        Args:
+            importance: (T, positions), the higher the more important; equal importances are ordered at random.
+        """
+        if not self.sizes:
+            return Curves(self._whole, self._whole, self._whole, self._whole, self._empty)
+        areas = np.array([self._areas(importance[token], int(token)) for token in self.tokens]).T
+        return Curves(areas[0], areas[1], self._random, self._whole, self._empty)
+
+    def _areas(self, importance: Importances, token: int) -> tuple[float, float]:
+        """The areas below the deletion and the insertion curve of a token, for importances (positions,)."""
+        order = np.lexsort([self._generator.random(len(importance)), -importance])
+        hidden = np.concatenate([_removed(order, self.sizes), _removed(order[::-1], self.sizes)])
+        found = self.removal.log_probs(hidden, token + 1)[:, -1]
+        return float(found[: len(self.sizes)].mean()), float(found[len(self.sizes) :].mean())
 
 
 def _sizes(count: int) -> list[int]:
