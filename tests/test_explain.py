@@ -18,7 +18,7 @@ from condgen_cli.explain.occlusion import occlude
 from condgen_cli.explain.removal import MemoryRemoval
 from condgen_cli.explain.windows import make_windows
 from condgen_cli.generation import Axis, Generation
-from condgen_cli.metrics.evaluation import evaluate
+from condgen_cli.metrics.evaluation import by_method, evaluate
 from condgen_cli.metrics.faithfulness import Faithfulness
 from condgen_cli.metrics.suite import Suite
 from condgen_cli.model import Item, Memory, Predictor, SequenceModel, Step
@@ -51,8 +51,8 @@ SIZE = 8
 
 
 class Known(SequenceModel):
-    """Writes ``ab``. The letter of step t depends on the position ``cause[t]`` of its memory alone: the larger the value there, the
-    more probable. A row holds ``SIZE`` positions, of which the item's number are real. Attention is on ``shown[t]``."""
+    """Writes ``ab``. The letter of step t depends on the position ``cause[t]`` of its memory alone: the larger the value there,
+    the more probable. A row holds ``SIZE`` positions, of which the item's number are real. Attention is on ``shown[t]``."""
 
     def __init__(self, cause: Sequence[int] = (2, 5, 5), shown: Sequence[int] = (2, 5, 5)) -> None:
         super().__init__()
@@ -181,6 +181,13 @@ def test_eval_scores_maps_of_the_models_own_outputs() -> None:
     assert score(Known(**one, shown=(1, 1, 1)))["faithfulness"] < 0.5
     assert score(Known(**one, shown=(1, 1, 1)), "occlusion")["faithfulness"] == pytest.approx(1)
     assert score(Known(**one, shown=(1, 1, 1)), "gradient")["faithfulness"] == pytest.approx(1)
+    both = evaluate(runner(Known(**one, shown=(1, 1, 1))), items, suite, explain=("attention", "gradient"), keep_attention=True)
+    apart = by_method(suite, both, ("attention", "gradient"))
+    assert [one.name for one in apart] == ["known by attention", "known by gradient"]
+    assert [tuple(one.generations[0].attention) for one in apart] == [("attention",), ("gradient",)]
+    values = [float(suite.score(one.statistics.sum(0), len(items))["faithfulness"]) for one in apart]
+    assert values[0] < 0.5
+    assert values[1] == pytest.approx(1)
 
 
 def test_maps_are_named_after_their_methods_and_hold_shares() -> None:

@@ -27,12 +27,13 @@ class Faithfulness(Metric):
     * ``faithfulness``: Σ (I − D) / Σ (W − E): 1 if one position alone matters and the map's strongest is that one, 0 for a map
       in random order, below 0 for one that calls important what isn't;
     * ``faithfulness_deletion``, ``faithfulness_insertion``: its parts, Σ (R − D) / Σ (W − E) and Σ (I − R) / Σ (W − E);
+    * ``faithfulness_nats``: mean of I − D over the tokens, in nats;
     * ``evidence``: mean of W − E, what the memory is worth to a token, in nats.
 
     Statistics: Σ (R − D), Σ (I − R), Σ (W − E), the number of tokens.
     """
 
-    keys = ("faithfulness", "faithfulness_deletion", "faithfulness_insertion", "evidence")
+    keys = ("faithfulness", "faithfulness_deletion", "faithfulness_insertion", "faithfulness_nats", "evidence")
     signature = "curves:log-prob,shares=11,tokens=12,draws=20"
     item_key = "faithfulness"
     reads_curves = True
@@ -53,8 +54,9 @@ class Faithfulness(Metric):
         deletion, insertion, whole, tokens = np.moveaxis(totals, -1, 0)
         # without evidence there is nothing to be faithful to
         worth = np.where(whole > 0, whole, np.nan)
-        evidence = np.divide(whole, tokens, out=np.full_like(whole, np.nan), where=tokens > 0)
-        found = ((deletion + insertion) / worth, deletion / worth, insertion / worth, evidence)
+        count = np.where(tokens > 0, tokens, np.nan)
+        both = deletion + insertion
+        found = (both / worth, deletion / worth, insertion / worth, both / count, whole / count)
         return dict(zip(self.keys, found, strict=True))
 
     def remarks(self, items: Sequence[Item], totals: NDArray[np.float64]) -> dict[str, str]:

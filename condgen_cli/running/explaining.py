@@ -169,8 +169,8 @@ def _importance(
 
 
 def _attention(subject: Subject, generation: Generation, ids: list[int]) -> tuple[Removal, Importances]:
-    """The model's own weights over the memory, or for a ``Predictor`` over the parts of the input, as importances; several heads
-    or hops are averaged."""
+    """The model's own weights over the memory, or for a ``Predictor`` over the parts of the input, as importances; several
+    heads or hops are averaged."""
     if not generation.attention:
         raise UsageError("the model has no attention", _HIDE_INPUT)
     removal: Removal
