@@ -9,7 +9,10 @@ from condgen_cli.errors import UsageError
 from condgen_cli.training import Experiment
 from condgen_cli.training.export import SavedVocabulary
 
-__all__ = ["CaptionerExperiment"]
+__all__ = ["APART", "CaptionerExperiment"]
+
+APART = ("classes.",)
+"""Weights that the encoder's package has and only some models use."""
 
 
 class CaptionerExperiment(Experiment):
@@ -32,5 +35,6 @@ class CaptionerExperiment(Experiment):
         return {VOCABULARY_FILE: self.model.vocabulary}
 
     def weight_files(self) -> Mapping[str, str]:
-        """The encoder's weights have their own file, which models share."""
-        return {"encoder.safetensors": "encoder."}
+        """The weights of the encoder, and of its classifier, have files of their own, which models share."""
+        classes = {} if self.model.classes is None else {"classes.safetensors": "classes."}
+        return {"encoder.safetensors": "encoder.", **classes}

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from pydantic import Field
 
-from condgen_caption.captioner_training import CaptionerExperiment
+from condgen_caption.captioner_training import APART, CaptionerExperiment
 from condgen_caption.cnn import STAGES
 from condgen_caption.features import cached_maps
 from condgen_caption.model import VOCABULARY_FILE, CaptionConfig, CaptionModel, FeatureMaps
@@ -80,7 +80,7 @@ class CaptionExperiment(CaptionerExperiment):
             VOCABULARY_FILE, WordVocabulary.load, lambda: WordVocabulary.build(captions, self.data.min_count)
         )
         self.model = CaptionModel(config, vocabulary)
-        self.initial.load_into(self.model, optional=("project.", "decoder."))
+        self.initial.load_into(self.model, optional=("project.", "project_classes.", "decoder."), apart=APART)
         cut = min(self.options.train_from, len(STAGES))
         self.maps = self._maps(train, cut, mirrored=False, what="training photos")
         self.mirrored = self._maps(train, cut, mirrored=True, what="mirrored photos") if self.data.mirror else None

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from pydantic import Field
 
-from condgen_caption.captioner_training import CaptionerExperiment
+from condgen_caption.captioner_training import APART, CaptionerExperiment
 from condgen_caption.clips import MovingPhotos, PhotoClips
 from condgen_caption.features import FrameSource, cached_vectors
 from condgen_caption.model import VOCABULARY_FILE
@@ -153,7 +153,8 @@ class VideoExperiment(CaptionerExperiment):
                     continue  # load_into below reports the mismatch
                 rows[: len(vocabulary)] = weights[name]
                 weights = {**weights, name: rows}
-        self.initial.load_into(self.model, optional=("project.", "decoder.", "recurrent.", "merge."), weights=weights)
+        optional = ("project.", "project_classes.", "decoder.", "recurrent.", "merge.")
+        self.initial.load_into(self.model, optional=optional, apart=APART, weights=weights)
 
     def captions(self, item: Item) -> list[list[int]]:
         """Token ids of an item's captions, longest first, as the decoder packs them."""
