@@ -17,6 +17,8 @@ DRAWS = 20
 """Number of random orders."""
 LEVELS = 11
 """Largest number of equal shares in which positions are removed; odd, so that no share is its own complement."""
+GROUP = 4
+"""Number of tokens whose curves are computed together, up to the last of them."""
 MOST_TOKENS = 12
 """Largest number of tokens of an output whose curves are computed, evenly chosen."""
 
@@ -71,15 +73,19 @@ class Judge:
         """
         if not self.sizes:
             return Curves(self._whole, self._whole, self._whole, self._whole, self._empty)
-        areas = np.array([self._areas(importance[token], int(token)) for token in self.tokens]).T
-        return Curves(areas[0], areas[1], self._random, self._whole, self._empty)
+        groups = np.array_split(self.tokens, -(-len(self.tokens) // GROUP))
+        areas = np.concatenate([self._areas(importance, tokens) for tokens in groups])
+        return Curves(areas[:, 0], areas[:, 1], self._random, self._whole, self._empty)
 
-    def _areas(self, importance: Importances, token: int) -> tuple[float, float]:
-        """The areas below the deletion and the insertion curve of a token, for importances (positions,)."""
-        order = np.lexsort([self._generator.random(len(importance)), -importance])
-        hidden = np.concatenate([_removed(order, self.sizes), _removed(order[::-1], self.sizes)])
-        found = self.removal.log_probs(hidden, token + 1)[:, -1]
-        return float(found[: len(self.sizes)].mean()), float(found[len(self.sizes) :].mean())
+    def _areas(self, importance: Importances, tokens: NDArray[np.intp]) -> NDArray[np.float64]:
+        """The areas (tokens, 2) below the deletion and the insertion curves of some tokens, in order."""
+        hidden = []
+        for token in tokens:
+            order = np.lexsort([self._generator.random(importance.shape[1]), -importance[token]])
+            hidden += [_removed(order, self.sizes), _removed(order[::-1], self.sizes)]
+        found = self.removal.log_probs(np.concatenate(hidden), int(tokens[-1]) + 1)
+        curves = found.reshape(len(tokens), 2, len(self.sizes), -1)
+        return np.stack([curves[row, :, :, token].mean(1) for row, token in enumerate(tokens)])
 
 
 def _sizes(count: int) -> list[int]:
