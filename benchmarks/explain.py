@@ -1,6 +1,7 @@
 """What explaining a caption costs beside the caption itself: ``python benchmarks/explain.py``.
 
-CPU seconds of a photo: read, encoded and decoded; and the same with the maps of a method. The difference is what the method costs.
+CPU seconds of a photo: read, encoded and decoded; and the same with the maps of a method. The difference is what the method
+costs.
 """
 
 from __future__ import annotations

@@ -31,8 +31,8 @@ def check_model(model: Any, items: Sequence[Item]) -> None:
     For a ``SequenceModel``: shapes are right; attention is a distribution over real positions; the axes match the number of
     positions; all state is in the state (repeating a step gives equal results); rows of state and memory can be selected and
     repeated; ``forward`` equals repeated ``step``; ``targets`` are ids of the vocabulary. For a ``Predictor``: each item has a
-    generation, the same alone as in a batch. For both: ``example`` is an item, and ``length`` an integer; if inputs have parts, a
-    copy without hidden ones is the input, and the model reads one whose parts are all hidden.
+    generation, the same alone as in a batch. For both: ``example`` is an item, and ``length`` an integer; if inputs have
+    parts, a copy without hidden ones is the input, and the model reads one whose parts are all hidden.
     """
     import torch
 
