@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from condgen_caption.boxes import Box
 from condgen_caption.nouns import find_mentions
 from condgen_cli.metrics import Metric
 from condgen_cli.render.pieces import joins_previous, words
@@ -16,10 +17,7 @@ if TYPE_CHECKING:
     from condgen_cli.generation import AttentionMap, Generation
     from condgen_cli.item import Item
 
-__all__ = ["Box", "Pointing", "coverage"]
-
-Box = tuple[str, float, float, float, float]
-"""Name of the class, left, top, width, height; the latter in shares of the photo's width and height."""
+__all__ = ["Pointing", "coverage"]
 
 
 class Pointing(Metric):
@@ -118,7 +116,7 @@ def coverage(boxes: Iterable[Box], height: int, width: int) -> NDArray[np.float6
     middle_x, middle_y = (xs[1:] + xs[:-1]) / 2, (ys[1:] + ys[:-1]) / 2
     area = np.outer(np.diff(ys), np.diff(xs))
     grid_y, grid_x = np.meshgrid(middle_y, middle_x, indexing="ij")
-    named = [("", left, top, right - left, bottom - top) for left, top, right, bottom in corners]
+    named = [Box("", left, top, right - left, bottom - top) for left, top, right, bottom in corners]
     area *= _inside(grid_x.ravel(), grid_y.ravel(), named).reshape(area.shape)
     cells = np.zeros((height, width))
     row, column = (middle_y * height).astype(int).clip(max=height - 1), (middle_x * width).astype(int).clip(max=width - 1)

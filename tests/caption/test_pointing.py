@@ -9,9 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from condgen_caption.boxes import Box
 from condgen_caption.model import CaptionConfig, CaptionModel
 from condgen_caption.nouns import find_mentions
-from condgen_caption.pointing import Box, Pointing, coverage
+from condgen_caption.pointing import Pointing, coverage
 from condgen_cli.data.text import WordVocabulary
 from condgen_cli.generation import AttentionMap, Axis, Generation
 from condgen_cli.item import Item
@@ -21,7 +22,7 @@ from condgen_cli.registry.plugins import manager
 from condgen_cli.running.decoding import force
 from condgen_cli.running.runner import Bundle, Runner
 
-RIGHT_HALF: Box = ("dog", 0.5, 0.0, 0.5, 1.0)
+RIGHT_HALF = Box("dog", 0.5, 0.0, 0.5, 1.0)
 
 
 def generation(tokens: tuple[str, ...], weights: object) -> Generation:
@@ -68,7 +69,7 @@ def test_strongest_cell_and_weights_in_the_boxes() -> None:
 
 
 def test_cells_that_a_box_covers_in_part_count_in_part_and_boxes_once() -> None:
-    boxes: tuple[Box, ...] = (("dog", 0.25, 0.0, 0.5, 0.5), ("dog", 0.25, 0.0, 0.5, 0.5))
+    boxes = (Box("dog", 0.25, 0.0, 0.5, 0.5),) * 2
     found = scores(boxes, generation(("dogs",), [[[0.8, 0.0], [0.2, 0.0]]]))
     assert found["mass"] == pytest.approx(40)
     assert found["box_area"] == pytest.approx(25)
@@ -103,7 +104,7 @@ def test_photos_without_boxes_and_captions_without_their_nouns_do_not_count() ->
     st.integers(1, 5),
 )
 def test_coverage_is_that_of_a_fine_raster(corners: list[tuple[float, ...]], height: int, width: int) -> None:
-    boxes = [("x", left, top, abs(right - left), abs(bottom - top)) for left, top, right, bottom in corners]
+    boxes = [Box("x", left, top, abs(right - left), abs(bottom - top)) for left, top, right, bottom in corners]
     fine = 60
     y, x = (np.arange(height * fine) + 0.5) / (height * fine), (np.arange(width * fine) + 0.5) / (width * fine)
     raster = np.zeros((len(y), len(x)), bool)
