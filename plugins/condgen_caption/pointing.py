@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from condgen_caption.coco import Box
+from condgen_caption.boxes import Box
 from condgen_caption.nouns import find_mentions
 from condgen_cli.metrics import Metric
 from condgen_cli.render.pieces import joins_previous, words
@@ -32,7 +32,7 @@ class Pointing(Metric):
     * ``box_area``: share of the photo that these boxes cover, percent: what an even map has in both, by chance.
 
     The map of a noun of several tokens is the mean of theirs. Only nouns in the model's vocabulary are forced, so others don't
-    count. The map is the first one on a grid. Photos without ``meta["boxes"]``, tuples of ``Box``, don't count.
+    count. The map is the first one on a grid. Photos without ``meta["boxes"]``, tuples like ``Box``, don't count.
 
     Statistics: sums over nouns of the four, and the number of nouns.
     """

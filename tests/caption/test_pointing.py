@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from condgen_caption.coco import Box
+from condgen_caption.boxes import Box
 from condgen_caption.model import CaptionConfig, CaptionModel
 from condgen_caption.nouns import find_mentions
 from condgen_caption.pointing import Pointing, coverage
@@ -61,7 +61,7 @@ def test_classes_name_themselves(name: str) -> None:
 def test_strongest_cell_and_weights_in_the_boxes() -> None:
     left = [[0.5, 0.1, 0.1, 0.0], [0.2, 0.1, 0.0, 0.0]]
     right = [[0.0, 0.1, 0.1, 0.0], [0.2, 0.1, 0.5, 0.0]]
-    found = scores((RIGHT_HALF, Box("cat", 0, 0, 1, 1)), generation(("a", "dog"), [left, right]))
+    found = scores((RIGHT_HALF, ("cat", 0, 0, 1, 1)), generation(("a", "dog"), [left, right]))
     assert found == pytest.approx({"pointing": 100, "pointing_centre": 100, "mass": 60, "box_area": 50})
     found = scores((RIGHT_HALF,), generation(("dog", "runs"), [left, right]))
     assert found["pointing"] == 0
@@ -69,7 +69,7 @@ def test_strongest_cell_and_weights_in_the_boxes() -> None:
 
 
 def test_cells_that_a_box_covers_in_part_count_in_part_and_boxes_once() -> None:
-    boxes = (Box("dog", 0.25, 0.0, 0.5, 0.5), Box("dog", 0.25, 0.0, 0.5, 0.5))
+    boxes = (Box("dog", 0.25, 0.0, 0.5, 0.5),) * 2
     found = scores(boxes, generation(("dogs",), [[[0.8, 0.0], [0.2, 0.0]]]))
     assert found["mass"] == pytest.approx(40)
     assert found["box_area"] == pytest.approx(25)
@@ -83,9 +83,7 @@ def test_equally_strong_cells_share_the_hit() -> None:
 
 def test_a_noun_of_several_tokens_has_the_mean_of_their_maps() -> None:
     maps = [[[0.9, 0.1]], [[0.3, 0.7]], [[0.2, 0.8]]]
-    assert scores((Box("fire hydrant", 0, 0, 0.5, 1),), generation(("fire", "hydrant", "red"), maps))["mass"] == pytest.approx(
-        60
-    )
+    assert scores((("fire hydrant", 0, 0, 0.5, 1),), generation(("fire", "hydrant", "red"), maps))["mass"] == pytest.approx(60)
     assert scores((RIGHT_HALF,), generation(("▁do", "gs", "▁run"), maps))["mass"] == pytest.approx(40)
 
 
