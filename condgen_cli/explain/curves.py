@@ -33,6 +33,8 @@ class Curves(NamedTuple):
         random: (n,) positions are removed in random order, mean of 20 orders.
         whole: (n,) log-probability with the whole memory.
         empty: (n,) log-probability with no position left.
+        span: (n,) the highest less the lowest log-probability with all positions, with none, and along the random orders: how
+            much the memory can do to the token.
     """
 
     deletion: NDArray[np.float64]
@@ -40,6 +42,7 @@ class Curves(NamedTuple):
     random: NDArray[np.float64]
     whole: NDArray[np.float64]
     empty: NDArray[np.float64]
+    span: NDArray[np.float64]
 
 
 class Judge:
@@ -63,6 +66,7 @@ class Judge:
         ends = np.stack([np.zeros(removal.count, bool), np.ones(removal.count, bool)])
         found = removal.log_probs(np.concatenate([ends, *drawn]))[:, self.tokens]
         self._whole, self._empty = found[:2]
+        self._span = found.max(0) - found.min(0)
         self._random = found[2:].mean(0) if self.sizes else self._whole
 
     def curves(self, importance: Importances) -> Curves:
@@ -72,10 +76,10 @@ class Judge:
             importance: (T, positions), the higher the more important; equal importances are ordered at random.
         """
         if not self.sizes:
-            return Curves(self._whole, self._whole, self._whole, self._whole, self._empty)
+            return Curves(self._whole, self._whole, self._whole, self._whole, self._empty, self._span)
         groups = np.array_split(self.tokens, -(-len(self.tokens) // GROUP))
         areas = np.concatenate([self._areas(importance, tokens) for tokens in groups])
-        return Curves(areas[:, 0], areas[:, 1], self._random, self._whole, self._empty)
+        return Curves(areas[:, 0], areas[:, 1], self._random, self._whole, self._empty, self._span)
 
     def _areas(self, importance: Importances, tokens: NDArray[np.intp]) -> NDArray[np.float64]:
         """The areas (tokens, 2) below the deletion and the insertion curves of some tokens, in order."""
