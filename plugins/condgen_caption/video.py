@@ -136,10 +136,10 @@ class VideoModel(Captioner):
         vectors = torch.where(real.unsqueeze(2), features.vectors.float(), 0.0)
         if self.decoder.attention is None:
             vector = self._add_context(
-                self.project_features(vectors.sum(1, keepdim=True) / counts.view(-1, 1, 1)), torch.ones_like(counts)
+                self.project(vectors.sum(1, keepdim=True) / counts.view(-1, 1, 1)), torch.ones_like(counts)
             )
             return Memory(vector, vector=vector.squeeze(1))
-        values = self._add_context(self.project_features(vectors), features.counts)
+        values = self._add_context(self.project(vectors), features.counts)
         vector = (values * real.unsqueeze(2)).sum(1) / counts.unsqueeze(1)
         return Memory(values, self.decoder.attention.keys(values), real, vector=vector)
 
