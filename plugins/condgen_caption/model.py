@@ -20,6 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
 from condgen_caption.cnn import HEAD_CHANNELS, EfficientNetLite, normalise
+from condgen_caption.confidence import caption_confidence
 from condgen_caption.occlusion import hide_cells
 from condgen_cli.data.clip import ClipSource
 from condgen_cli.data.content import is_picture
@@ -27,14 +28,17 @@ from condgen_cli.data.image import load_image, resize
 from condgen_cli.data.text import WordVocabulary
 from condgen_cli.errors import InputError, UsageError
 from condgen_cli.files.sources import Source
-from condgen_cli.generation import Axis
+from condgen_cli.generation import Axis, Generation
 from condgen_cli.model import Item, Memory
 from condgen_cli.nn import DecoderModel, RecurrentDecoder, make_attention
+from condgen_cli.running.decoding import Hypothesis
 from condgen_cli.training import check
 
 __all__ = ["CaptionConfig", "CaptionModel", "Captioner", "build", "build_encoder"]
 
 VOCABULARY_FILE = "vocabulary.json"
+UNSURE = 0.5
+"""Confidence below which the user is warned."""
 CELL = 32
 """Side in pixels of the cells that can be painted over."""
 
@@ -55,6 +59,7 @@ class CaptionConfig(BaseModel):
         feed: whether ``every`` step reads the vector or only the ``first``; ``nic`` only.
         dropout: dropout in the decoder.
         feature_dropout: dropout on projected feature vectors.
+        confidence: coefficients of ``condgen_caption.confidence``; None: captions have no confidence.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -72,6 +77,7 @@ class CaptionConfig(BaseModel):
     feed: Literal["every", "first"] = "every"
     dropout: float = Field(0.5, ge=0, lt=1)
     feature_dropout: float = Field(0.2, ge=0, lt=1)
+    confidence: tuple[float, float, float] | None = None
 
 
 class FeatureMaps(NamedTuple):
@@ -120,6 +126,16 @@ class Captioner(DecoderModel):
             config.feed,
             config.dropout,
         )
+
+    def finish(self, generation: Generation, hypothesis: Hypothesis, item: Item) -> Generation:
+        """The caption with its confidence."""
+        if self.config.confidence is None:
+            return generation
+        return replace(generation, confidence=caption_confidence(generation.log_probs, self.config.confidence))
+
+    def is_out_of_domain(self, item: Item, generation: Generation) -> bool:
+        """Whether what the caption names is more likely wrong than right."""
+        return generation.confidence is not None and generation.confidence < UNSURE
 
     @abstractmethod
     def recall(self, features: Any, cut: int) -> Memory:

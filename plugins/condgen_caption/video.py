@@ -115,7 +115,8 @@ class VideoModel(Captioner):
         return [replace(item, condition=one) for one in hide_frames(self.condition(item), hidden)]
 
     def finish(self, generation: Generation, hypothesis: Hypothesis, item: Item) -> Generation:
-        """The caption, with the warnings of a clip that was given decoded."""
+        """The caption with its confidence, and the warnings of a clip that was given decoded."""
+        generation = super().finish(generation, hypothesis, item)
         warnings = item.condition.warnings if isinstance(item.condition, Clip) else ()
         return replace(generation, warnings=(*warnings, *generation.warnings))
 
