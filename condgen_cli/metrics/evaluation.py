@@ -17,7 +17,7 @@ from condgen_cli.metrics.suite import Suite
 from condgen_cli.running.request import Request
 
 if TYPE_CHECKING:
-    from condgen_cli.model import Item
+    from condgen_cli.item import Item
     from condgen_cli.running.decoding import Decoding
     from condgen_cli.running.runner import Runner
 
