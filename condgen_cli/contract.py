@@ -137,6 +137,12 @@ class Contract(ABC):
         """A typical item, which ``condgen inspect`` runs to report shapes and operations; None: it reports none."""
         return None
 
+    def examples(self) -> Sequence[Item]:
+        """At least two items that differ in all sizes that inputs may differ in, the largest first, on which graphs for ONNX
+        Runtime are traced; by default ``example()`` twice, for models whose inputs all have one size."""
+        example = self.example()
+        return () if example is None else (example, example)
+
     def is_out_of_domain(self, item: Item, generation: Generation) -> bool:
         """Whether the item, or the best output for it, is clearly unlike the training data. The user is warned once in a
         run."""

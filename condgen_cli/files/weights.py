@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,15 @@ from condgen_cli.errors import IntegrityError
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["check_finite", "load_weights", "quantize_to_8_bits", "read_weights", "save_weights"]
+__all__ = [
+    "check_finite",
+    "load_arrays",
+    "load_weights",
+    "quantize_to_8_bits",
+    "read_arrays",
+    "read_weights",
+    "save_weights",
+]
 
 SCALE = ".scale"
 """Suffix of the name of a quantized matrix's scales, (rows,)."""
@@ -32,13 +40,22 @@ def read_weights(files: Mapping[str, Path], model: str) -> dict[str, Tensor]:
     Raises:
         IntegrityError: if a file can't be read or is damaged.
     """
+    return _read_all(files, model, load_weights)
+
+
+def read_arrays(files: Mapping[str, Path], model: str) -> dict[str, NDArray[Any]]:
+    """As ``read_weights``, but as NumPy arrays and without torch; floats have 32 bits."""
+    return _read_all(files, model, load_arrays)
+
+
+def _read_all(files: Mapping[str, Path], model: str, load: Callable[[Path], Mapping[str, Any]]) -> dict[str, Any]:
     from safetensors import SafetensorError
 
-    weights: dict[str, Tensor] = {}
+    weights: dict[str, Any] = {}
     for name, path in files.items():
         if name.endswith(".safetensors"):
             try:
-                weights |= load_weights(path)
+                weights |= load(path)
             except IntegrityError as error:
                 raise IntegrityError(f"the weights of {model} are damaged: {error.message}", error.hint) from None
             except (OSError, SafetensorError) as error:
@@ -63,6 +80,53 @@ def load_weights(path: Path) -> dict[str, Tensor]:
             weights[matrix] = _dequantize(weights[matrix], weights.pop(name), f"{path.name}: {matrix:.80}")
     check_finite(weights, path.name)
     return weights
+
+
+def load_arrays(path: Path) -> dict[str, NDArray[Any]]:
+    """As ``load_weights``, but as NumPy arrays and without torch; floats have 32 bits.
+
+    Raises:
+        OSError, safetensors.SafetensorError: if it can't be read.
+        IntegrityError: as ``load_weights``, and for kinds of numbers that NumPy lacks.
+    """
+    from safetensors.numpy import load_file
+
+    try:
+        found: dict[str, NDArray[Any]] = load_file(path)
+    except (KeyError, TypeError) as error:  # 16-bit brain floats and 8-bit floats
+        raise IntegrityError(f"{path.name} holds numbers of the kind {error}, which NumPy lacks", "--backend torch") from None
+    scales = {name: found[name] for name in found if name.endswith(SCALE)}
+    weights: dict[str, NDArray[Any]] = {}
+    for name, array in found.items():
+        matrix = name.removesuffix(SCALE)
+        if name in scales and matrix in found and found[matrix].dtype.kind != "f":
+            continue
+        scale = scales.get(name + SCALE)
+        if scale is not None and array.dtype.kind != "f":
+            _check_scale(array, scale, f"{path.name}: {name:.80}")
+            _check_finite_array(scale, name + SCALE, path.name)
+            # one pass over the matrix: conversion and product at once
+            array = np.multiply(array, scale.astype(np.float32).reshape(-1, *[1] * (array.ndim - 1)), dtype=np.float32)
+        else:
+            _check_finite_array(array, name, path.name)
+            array = array.astype(np.float32, copy=False) if array.dtype.kind == "f" else array
+        weights[name] = array
+    return weights
+
+
+def _check_finite_array(array: NDArray[Any], name: str, place: str) -> None:
+    with np.errstate(over="ignore"):
+        single = array.astype(np.float32, copy=False) if array.dtype.kind == "f" else None
+    if single is not None and not np.isfinite(single).all():
+        raise IntegrityError(f"{place}: {name:.80} holds a value that is no finite number", "train it again")
+
+
+def _check_scale(whole: NDArray[Any], scale: NDArray[Any], place: str) -> None:
+    if whole.dtype != np.int8 or whole.ndim < 2:
+        raise IntegrityError(f"{place} has a scale, but is not a matrix of 8 bits")
+    if scale.dtype.kind != "f" or scale.shape != whole.shape[:1]:
+        found = "x".join(map(str, scale.shape)) or "a single number"
+        raise IntegrityError(f"{place} has {len(whole)} rows, but its scale is {found} of {scale.dtype}")
 
 
 def _dequantize(whole: Tensor, scale: Tensor, place: str) -> Tensor:

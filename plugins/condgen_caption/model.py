@@ -18,20 +18,14 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
 from condgen_caption.cnn import HEAD_CHANNELS, EfficientNetLite, normalise
-from condgen_cli.data.clip import ClipSource
-from condgen_cli.data.content import is_picture
-from condgen_cli.data.image import load_image, resize
+from condgen_caption.photos import VOCABULARY_FILE, grid_axes, load_photo, load_photos
 from condgen_cli.data.text import WordVocabulary
-from condgen_cli.errors import InputError, UsageError
-from condgen_cli.files.sources import Source
-from condgen_cli.generation import Axis
+from condgen_cli.errors import UsageError
 from condgen_cli.model import Item, Memory
 from condgen_cli.nn import DecoderModel, RecurrentDecoder, make_attention
 from condgen_cli.training import check
 
 __all__ = ["CaptionConfig", "CaptionModel", "Captioner", "build", "build_encoder"]
-
-VOCABULARY_FILE = "vocabulary.json"
 
 
 class CaptionConfig(BaseModel):
@@ -134,11 +128,11 @@ class CaptionModel(Captioner):
         if kept:
             maps = torch.from_numpy(np.stack([one.maps for one in kept]))
             return FeatureMaps(maps.permute(0, 3, 1, 2), kept[0].stage)
-        return torch.stack([torch.as_tensor(resize(_load_photo(item), self.config.image_size)) for item in items])
+        return torch.from_numpy(load_photos(items, self.config.image_size))
 
     def condition(self, item: Item) -> Any:
         """The photo that attention maps are drawn on."""
-        return _load_photo(item)
+        return load_photo(item)
 
     def encode(self, batch: Tensor | FeatureMaps) -> Memory:
         """A memory of the feature map's cells, row by row, from photos as bytes or cached maps."""
@@ -159,16 +153,8 @@ class CaptionModel(Captioner):
             vector = self.project(cells.mean(1))
             return Memory(vector.unsqueeze(1), vector=vector)
         values = self.project(cells)
-        axes = (Axis.numbered("row", "grid", height), Axis.numbered("column", "grid", width))
         vector = values.mean(1)
-        return Memory(values, self.decoder.attention.keys(values), axes=[axes] * batch, vector=vector)
-
-
-def _load_photo(item: Item) -> Image.Image:
-    # of an animated picture, the first frame is used
-    if isinstance(item.condition, ClipSource) and not (isinstance(item.condition, Source) and is_picture(item.condition)):
-        raise InputError(f"{item.source or item.id} is a video, and this model describes photos", "--model sat-video")
-    return load_image(item.condition)
+        return Memory(values, self.decoder.attention.keys(values), axes=[grid_axes(height, width)] * batch, vector=vector)
 
 
 def build(config: Mapping[str, Any], files: Mapping[str, Path]) -> CaptionModel:
