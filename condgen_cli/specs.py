@@ -182,7 +182,7 @@ class TaskSpec(NamedTuple):
     def option_names(self) -> tuple[str, ...]:
         """The common options of the command, groups resolved, in the order of the help page."""
         own = [name for group in self.options for name in OPTION_GROUPS.get(group, (group,))]
-        return tuple(dict.fromkeys(["model", *own, "output", "format", "device", "batch_size"]))
+        return tuple(dict.fromkeys(["model", *own, "output", "format", "device", "backend", "batch_size"]))
 
 
 class ModelSpec(NamedTuple):

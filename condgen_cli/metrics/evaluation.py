@@ -64,9 +64,9 @@ class Evaluation:
 
 def searches(runner: Runner, suite: Suite) -> bool:
     """Whether outputs are decoded for the suite: the model writes tokens, and a metric reads the output."""
-    from condgen_cli.model import SequenceModel
+    from condgen_cli.contract import SequenceContract
 
-    return suite.reads_output and isinstance(runner.model, SequenceModel)
+    return suite.reads_output and isinstance(runner.model, SequenceContract)
 
 
 def decoding_of(decoding: Decoding) -> dict[str, Any]:

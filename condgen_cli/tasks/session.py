@@ -138,7 +138,7 @@ def _load(spec: TaskSpec, options: TaskOptions) -> tuple[Runner, Decoding]:
     if model.task != spec.name:
         raise UsageError(f"{options.model} is a model for {model.task}, not for {spec.name}", "condgen list")
     check_method(options, model.decoding.method == "sample")
-    runner = load(options.model, options.device)
+    runner = load(options.model, options.device, options.backend)
     check_outputs(options, ())  # the model's own files are inputs as well
     return runner, _decoding(runner, options, weights)
 

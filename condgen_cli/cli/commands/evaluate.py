@@ -24,6 +24,7 @@ from condgen_cli.cli.commands.scored_items import MOST_WARNINGS, items_json, pri
 from condgen_cli.errors import InputError, PartialFailure, UsageError
 from condgen_cli.files import OutputFile, check_output
 from condgen_cli.options import (
+    BackendOpt,
     BatchSizeOpt,
     BeamOpt,
     DataDirOpt,
@@ -69,6 +70,7 @@ def evaluate(
     tokenize: TokenizeOpt = None,
     batch_size: BatchSizeOpt = 16,
     device: DeviceOpt = Device.auto,
+    backend: BackendOpt = None,
     seed: SeedOpt = 12345,
     ci: IntervalsOpt = True,
     paired: Annotated[
@@ -108,7 +110,7 @@ def evaluate(
         raise InputError(f"split {part} of data set {dataset} has no items")
     if errors:
         check_output(errors)
-    runners = _runners(models, device, spec)
+    runners = _runners(models, device, backend, spec)
     if errors:
         check_output(errors)  # again: it may be a model's file
     decodings = [_decoding(runner, suite, beam, no_repeat_ngram, scorers) for runner in runners]
@@ -148,10 +150,10 @@ def _size(items: Iterable[Item], limit: int | None) -> int | None:
     return len(items) if limit is None else min(len(items), limit)
 
 
-def _runners(models: Sequence[str], device: Device, dataset: DatasetSpec) -> list[Runner]:
+def _runners(models: Sequence[str], device: Device, backend: str | None, dataset: DatasetSpec) -> list[Runner]:
     from condgen_cli.running.runner import load
 
-    runners = [load(model, device.value) for model in models]
+    runners = [load(model, device.value, backend) for model in models]
     for runner in runners:
         if runner.task != dataset.task:
             raise UsageError(f"data set {dataset.name} is for {dataset.task}, model {runner.name} for {runner.task}")
