@@ -108,8 +108,8 @@ class Vocabulary(Tokens, Protocol):
 
 
 class Contract(ABC):
-    """The interface of all models, however they are computed. Models in torch derive from ``condgen_cli.model.SequenceModel`` or
-    ``Predictor``.
+    """The interface of all models, however they are computed. Models in torch derive from ``SequenceModel`` or ``Predictor`` of
+    ``condgen_cli.model``.
 
     Attributes:
         vocabulary: the output tokens, which ``condgen inspect`` lists; None if there are none.
@@ -225,4 +225,3 @@ class PredictorContract(Contract):
     @abstractmethod
     def predict(self, batch: Any) -> list[Generation]:
         """A generation for each item of what ``collate`` returned."""
-

@@ -31,8 +31,8 @@ class Model(nn.Module, Contract):
 
 
 class SequenceModel(Model, SequenceContract):
-    """A model in torch that encodes an item into a memory and generates its output token by token: derive from it, and implement
-    ``collate``, ``encode``, ``start`` and ``step`` (see ``condgen_cli.contract.SequenceContract``)."""
+    """A model in torch that encodes an item into a memory and generates its output token by token: derive from it, and
+    implement ``collate``, ``encode``, ``start`` and ``step`` (see ``condgen_cli.contract.SequenceContract``)."""
 
     # nn.Module's own would come first
     forward = SequenceContract.forward

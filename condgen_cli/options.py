@@ -111,7 +111,7 @@ BackendOpt = Annotated[
     Backend | None,
     typer.Option(
         "--backend",
-        help="What computes: onnx (on a CPU, without torch), torch, or auto: onnx where it can.  [default: $CONDGEN_BACKEND, or auto]",
+        help="What computes: torch, onnx (on a CPU), or auto: onnx where it can.  [default: $CONDGEN_BACKEND, or auto]",
     ),
 ]
 SeedOpt = Annotated[

@@ -199,8 +199,8 @@ class ModelSpec(NamedTuple):
             ``data.more``: groups of key paths, such as ``(("data.text", "data.text_parts"),)``. If the user chooses another
             data set, a group is dropped unless the user sets its first key.
         graphs: ``(config: Mapping, files: Mapping[str, Path], graphs: condgen_cli.running.backends.onnx.Graphs) ->
-            condgen_cli.contract.Contract``: the model as ONNX Runtime computes it, in a module that imports no torch. Empty: the
-            model runs in torch only.
+            condgen_cli.contract.Contract``: the model as ONNX Runtime computes it, in a module that imports no torch. Empty:
+            the model runs in torch only.
     """
 
     name: str

@@ -137,4 +137,5 @@ class NumpyOperations(Operations):
         return nullcontext()
 
     def flush_denormals(self) -> AbstractContextManager[Any]:
-        return nullcontext()  # the sessions of ONNX Runtime do so themselves
+        # NumPy can't, and ONNX Runtime would for the rest of the process
+        return nullcontext()

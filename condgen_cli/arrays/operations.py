@@ -140,4 +140,5 @@ class Operations(ABC):
 
     @abstractmethod
     def flush_denormals(self) -> AbstractContextManager[Any]:
-        """A block in which denormal numbers are zero, since a CPU takes several times as long for them."""
+        """A block in which denormal numbers are zero where the library can do so, since a CPU takes several times as long for
+        them."""

@@ -53,8 +53,8 @@ def compare(bundle: Bundle, model: Contract, graphs: Contract, items: Sequence[I
         items: inputs.
         batch_size: number of items in a batch.
     Raises:
-        CondgenError: if an output differs, a log-probability or an attention weight differs by more than ``TOLERANCE``, or an item
-            fails.
+        CondgenError: if an output differs, a log-probability or an attention weight differs by more than ``TOLERANCE``, or an
+            item fails.
     """
     runners = (Runner(model, bundle, torch.device("cpu")), Runner(graphs, bundle, None))
     decoding = runners[0].decoding
@@ -81,10 +81,12 @@ def _add(done: Difference, first: Result, second: Result) -> Difference:
 
 
 def _add_outputs(done: Difference, one: Generation, other: Generation, source: str) -> Difference:
-    if (one.tokens, str(one.output), list(one.attention)) != (other.tokens, str(other.output), list(other.attention)):
-        raise CondgenError(f"{source:.80}: the output is {str(one.output)!r:.200} in torch, {str(other.output)!r:.200} by graphs")
+    texts = str(one.output), str(other.output)
+    if texts[0] != texts[1] or one.tokens != other.tokens or list(one.attention) != list(other.attention):
+        raise CondgenError(f"{source:.80}: the output is {texts[0]!r:.200} in torch, {texts[1]!r:.200} by graphs")
     log_prob = _largest(one.log_probs, other.log_probs)
-    attention = max((_largest(one.attention[name].weights, other.attention[name].weights) for name in one.attention), default=0.0)
+    maps = [(one.attention[name].weights, other.attention[name].weights) for name in one.attention]
+    attention = max((_largest(*pair) for pair in maps), default=0.0)
     if not max(log_prob, attention) <= TOLERANCE:
         raise CondgenError(f"{source:.80}: log-probabilities differ by {log_prob:.1e}, attention by {attention:.1e}")
     return replace(

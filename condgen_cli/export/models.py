@@ -10,11 +10,12 @@ from typing import Any
 
 from condgen_cli.contract import Contract
 from condgen_cli.data.store import dataset_spec, open_dataset
-from condgen_cli.errors import CondgenError
+from condgen_cli.errors import CondgenError, UsageError
 from condgen_cli.export.comparison import Difference, compare
 from condgen_cli.export.pieces import make_graphs
 from condgen_cli.files.weights import read_arrays
 from condgen_cli.item import Item
+from condgen_cli.model import SequenceModel
 from condgen_cli.running.backends.building import call_builder, find_spec
 from condgen_cli.running.backends.onnx import SUFFIX
 from condgen_cli.running.backends.sessions import open_session
@@ -42,11 +43,11 @@ def compared_graphs(bundle: Bundle, items: Sequence[Item]) -> tuple[dict[str, by
         CondgenError: if the graphs can't be made, or compute something else than the model.
     """
     model = build_model(bundle)
-    graphs = make_graphs(model)
+    if not isinstance(model, SequenceModel):
+        raise UsageError(f"{bundle.name} writes no tokens: only models that do have graphs")
     weights = read_arrays(bundle.files, bundle.name)
-    sessions = {
-        name: open_session(Path(f"{name}{SUFFIX}"), weights, content=content) for name, content in graphs.items()
-    }
+    graphs = make_graphs(model, {name: array.dtype for name, array in weights.items()})
+    sessions = {name: open_session(Path(f"{name}{SUFFIX}"), weights, content=content) for name, content in graphs.items()}
     computed: Contract = call_builder(find_spec(bundle).graphs, bundle, sessions)
     difference = compare(bundle, model, computed, [*items, *model.examples()])
     return {f"{name}{SUFFIX}": content for name, content in graphs.items()}, difference

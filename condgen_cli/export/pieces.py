@@ -19,26 +19,31 @@ __all__ = ["make_graphs"]
 Arrays = Mapping[str, Tensor]
 
 
-def make_graphs(model: SequenceModel) -> dict[str, bytes]:
+def make_graphs(model: SequenceModel, stored: Mapping[str, Any]) -> dict[str, bytes]:
     """The graphs of a model by name, as ``condgen_cli.running.backends.onnx.GraphModel`` runs them.
 
     The model is traced on its examples; an axis is as long as it is there if it has the same length for one example and for all
     of them, for one hypothesis and for several, after one step and after two. Otherwise its length is free.
 
+    Args:
+        model: the model, on the CPU.
+        stored: see ``condgen_cli.export.tracing.trace``.
     Raises:
         UsageError: if the model has no examples.
         CondgenError: if it can't be traced.
     """
     examples = list(model.examples())
     if len(examples) < 2:
-        raise UsageError(f"{type(model).__name__} has no examples to trace", "let its examples() return two that differ in size")
+        raise UsageError(
+            f"{type(model).__name__} has no examples to trace", "let its examples() return two that differ in size"
+        )
     with torch.no_grad():
         several, one = _Run(model, model.collate(examples), 2), _Run(model, model.collate(examples[-1:]), 3)
         again = _Run(model, model.collate(examples), 2, steps=2)
     return {
-        "encode": trace(model, several.encode, several.batch, _free(several.batch, one.batch), "encode"),
-        "start": trace(model, several.start, several.memory, _free(several.memory, one.memory), "start"),
-        "step": trace(model, several.step, several.inputs, _free(several.inputs, one.inputs, again.inputs), "step"),
+        "encode": trace(model, several.encode, several.batch, _free(several.batch, one.batch), "encode", stored),
+        "start": trace(model, several.start, several.memory, _free(several.memory, one.memory), "start", stored),
+        "step": trace(model, several.step, several.inputs, _free(several.inputs, one.inputs, again.inputs), "step", stored),
     }
 
 

@@ -1,8 +1,8 @@
 """Checking an ONNX graph before a library reads it.
 
-A graph is a protobuf message, ``ModelProto`` of https://github.com/onnx/onnx/blob/main/onnx/onnx.proto. Only the fields, operators
-and sizes that graphs of models need are allowed. Weights are not in the graph: an initializer says their name, kind and shape,
-and that they are external data, at a fixed place that is no file; whoever runs the graph hands them over. The message is read
+A graph is a protobuf message, a ``ModelProto`` of https://github.com/onnx/onnx/blob/main/onnx/onnx.proto. Only the fields,
+operators and sizes that graphs of models need are allowed. Weights are not in the graph: an initializer says their name, kind
+and shape, and that they are external data, at a fixed place that is no file; whoever runs the graph hands them over. It is read
 here by hand, since importing the library ``onnx`` takes longer than translating a sentence.
 """
 
@@ -30,21 +30,20 @@ DEEPEST = 8
 """Deepest nesting of graphs within attributes."""
 LONGEST_NAME = 300
 
-OPERATORS = frozenset(
-    """
-    Abs Add And ArgMax ArgMin AveragePool BatchNormalization Cast CastLike Ceil Clip Concat Constant ConstantOfShape Conv Cos CumSum
-    DequantizeLinear Div DynamicQuantizeLinear Einsum Elu Equal Erf Exp Expand Flatten Floor GRU Gather GatherElements GatherND
-    Gelu Gemm GlobalAveragePool Greater GreaterOrEqual HardSigmoid HardSwish Identity InstanceNormalization IsInf IsNaN LSTM
-    LayerNormalization LeakyRelu Less LessOrEqual Log LogSoftmax MatMul MatMulInteger Max MaxPool Mean Min Mod Mul Neg NonZero Not
-    OneHot Or PRelu Pad Pow QuantizeLinear RNN Range Reciprocal ReduceL2 ReduceLogSumExp ReduceMax ReduceMean ReduceMin ReduceProd
-    ReduceSum ReduceSumSquare Relu Reshape Round Scan ScatterElements ScatterND Selu Shape Sigmoid Sign Sin Size Slice Softmax
-    Softplus Split Sqrt Squeeze Sub Sum Tanh Tile TopK Transpose Trilu Unsqueeze Where Xor
-    """.split()
-)
-"""The standard operators that a graph may use: those that compute an array from arrays. There is none that draws random numbers,
-reads files, or could run for ever."""
+_OPERATORS = """
+Abs Add And ArgMax ArgMin AveragePool BatchNormalization Cast CastLike Ceil Clip Concat Constant ConstantOfShape Conv Cos CumSum
+DequantizeLinear Div DynamicQuantizeLinear Einsum Elu Equal Erf Exp Expand Flatten Floor GRU Gather GatherElements GatherND
+Gemm GlobalAveragePool Greater GreaterOrEqual HardSigmoid HardSwish Identity InstanceNormalization IsInf IsNaN LSTM
+LayerNormalization LeakyRelu Less LessOrEqual Log LogSoftmax MatMul MatMulInteger Max MaxPool Mean Min Mod Mul Neg NonZero Not
+OneHot Or PRelu Pad Pow QuantizeLinear RNN Range Reciprocal ReduceL2 ReduceLogSumExp ReduceMax ReduceMean ReduceMin ReduceProd
+ReduceSum ReduceSumSquare Relu Reshape Round Scan ScatterElements ScatterND Selu Shape Sigmoid Sign Sin Size Slice Softmax
+Softplus Split Sqrt Squeeze Sub Sum Tanh Tile TopK Transpose Trilu Unsqueeze Where Xor
+"""
+OPERATORS = frozenset(_OPERATORS.split())
+"""The standard operators that a graph may use: those that compute an array from arrays. There is none that draws random
+numbers, reads files, or could run for ever."""
 
-FLOATS = {1: "float32", 6: "int32", 7: "int64", 9: "bool"}
+KINDS = {1: "float32", 3: "int8", 6: "int32", 7: "int64", 9: "bool", 10: "float16"}
 """Kinds of number, by the protobuf's numbers."""
 
 
@@ -203,7 +202,8 @@ class _Reader:
         """Names of a graph's inputs and outputs."""
         if depth > DEEPEST:
             raise _ForbiddenError("its graphs are nested too deeply")
-        inputs, outputs = [], []
+        inputs: list[str] = []
+        outputs: list[str] = []
         for name, value in _fields(message, _GRAPH, "graph"):
             if name == "node":
                 self._node(_bytes(value), depth)
@@ -251,7 +251,7 @@ class _Reader:
             elif name == "external":
                 entries.append(dict(_fields(_bytes(value), _ENTRY, "external data")))
         elements = math.prod(shape)
-        if kind not in FLOATS:
+        if kind not in KINDS:
             raise _ForbiddenError(f"the tensor {label!r} is of a kind of number that no model needs")
         if location == 0 and not entries:
             self.elements += elements
@@ -263,7 +263,7 @@ class _Reader:
             raise _ForbiddenError(f"the tensor {label!r} refers to a file")
         if not label or label in self.weights or self.elements > MOST_CONSTANTS:
             raise _ForbiddenError(f"the weight {label!r} has no name, is there twice, or is too large")
-        self.weights[label] = Weight(FLOATS[kind], tuple(shape))
+        self.weights[label] = Weight(KINDS[kind], tuple(shape))
 
 
 def _numbers(value: Value) -> list[int]:

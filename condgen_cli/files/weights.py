@@ -44,7 +44,10 @@ def read_weights(files: Mapping[str, Path], model: str) -> dict[str, Tensor]:
 
 
 def read_arrays(files: Mapping[str, Path], model: str) -> dict[str, NDArray[Any]]:
-    """As ``read_weights``, but as NumPy arrays and without torch; floats have 32 bits."""
+    """The arrays of a model's weight files as they are stored, without torch: quantized matrices beside their scales.
+
+    Arguments and errors are those of ``read_weights``.
+    """
     return _read_all(files, model, load_arrays)
 
 
@@ -83,50 +86,22 @@ def load_weights(path: Path) -> dict[str, Tensor]:
 
 
 def load_arrays(path: Path) -> dict[str, NDArray[Any]]:
-    """As ``load_weights``, but as NumPy arrays and without torch; floats have 32 bits.
+    """The arrays of a safetensors file as they are stored.
 
     Raises:
         OSError, safetensors.SafetensorError: if it can't be read.
-        IntegrityError: as ``load_weights``, and for kinds of numbers that NumPy lacks.
+        IntegrityError: if a float is infinite or NaN, or of a kind that NumPy lacks.
     """
     from safetensors.numpy import load_file
 
     try:
-        found: dict[str, NDArray[Any]] = load_file(path)
+        weights: dict[str, NDArray[Any]] = load_file(path)
     except (KeyError, TypeError) as error:  # 16-bit brain floats and 8-bit floats
         raise IntegrityError(f"{path.name} holds numbers of the kind {error}, which NumPy lacks", "--backend torch") from None
-    scales = {name: found[name] for name in found if name.endswith(SCALE)}
-    weights: dict[str, NDArray[Any]] = {}
-    for name, array in found.items():
-        matrix = name.removesuffix(SCALE)
-        if name in scales and matrix in found and found[matrix].dtype.kind != "f":
-            continue
-        scale = scales.get(name + SCALE)
-        if scale is not None and array.dtype.kind != "f":
-            _check_scale(array, scale, f"{path.name}: {name:.80}")
-            _check_finite_array(scale, name + SCALE, path.name)
-            # one pass over the matrix: conversion and product at once
-            array = np.multiply(array, scale.astype(np.float32).reshape(-1, *[1] * (array.ndim - 1)), dtype=np.float32)
-        else:
-            _check_finite_array(array, name, path.name)
-            array = array.astype(np.float32, copy=False) if array.dtype.kind == "f" else array
-        weights[name] = array
+    for name, array in weights.items():
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            raise IntegrityError(f"{path.name}: {name:.80} holds a value that is no finite number", "train it again")
     return weights
-
-
-def _check_finite_array(array: NDArray[Any], name: str, place: str) -> None:
-    with np.errstate(over="ignore"):
-        single = array.astype(np.float32, copy=False) if array.dtype.kind == "f" else None
-    if single is not None and not np.isfinite(single).all():
-        raise IntegrityError(f"{place}: {name:.80} holds a value that is no finite number", "train it again")
-
-
-def _check_scale(whole: NDArray[Any], scale: NDArray[Any], place: str) -> None:
-    if whole.dtype != np.int8 or whole.ndim < 2:
-        raise IntegrityError(f"{place} has a scale, but is not a matrix of 8 bits")
-    if scale.dtype.kind != "f" or scale.shape != whole.shape[:1]:
-        found = "x".join(map(str, scale.shape)) or "a single number"
-        raise IntegrityError(f"{place} has {len(whole)} rows, but its scale is {found} of {scale.dtype}")
 
 
 def _dequantize(whole: Tensor, scale: Tensor, place: str) -> Tensor:

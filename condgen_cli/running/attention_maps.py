@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from condgen_cli.generation import AttentionMap, Axis, Generation
 from condgen_cli.arrays import arrays_of
 from condgen_cli.contract import Memory, Vocabulary
+from condgen_cli.generation import AttentionMap, Axis, Generation
 from condgen_cli.running.decoding import Hypothesis
 
 __all__ = ["Positions", "make_generation", "row_positions"]

@@ -145,9 +145,9 @@ def decode(
         model: the model.
         memory: the encoded inputs.
         decoding: the settings.
-        keys: for sampling, the key of each row's random stream (``condgen_cli.running.randomness``); None: keys are
-            drawn from the generator of the memory's library. With the same key a row gets the same samples in any batch, up to rounding of the probabilities; the first of
-            several samples equals a single sample.
+        keys: for sampling, the key of each row's random stream (``condgen_cli.running.randomness``); None: keys are drawn from
+            the generator of the memory's library. With the same key a row gets the same samples in any batch, up to rounding of
+            the probabilities; the first of several samples equals a single sample.
         scorers: further scorers with their weights; None: those of the model, with the weights of ``decoding``.
     Returns:
         for each memory row, its hypotheses, best first.
@@ -233,7 +233,9 @@ def force(model: SequenceContract, memory: Memory, ids: Sequence[Sequence[int]])
     ]
 
 
-def _rescore(model: SequenceContract, memory: Memory, found: list[list[Hypothesis]], decoding: Decoding) -> list[list[Hypothesis]]:
+def _rescore(
+    model: SequenceContract, memory: Memory, found: list[list[Hypothesis]], decoding: Decoding
+) -> list[list[Hypothesis]]:
     """The second pass: add the model's log-probability to the scores of the first pass; returns the best of each input."""
     width = max(map(len, found))
     rows = [(hypotheses * width)[:width] for hypotheses in found]  # inputs with fewer hypotheses are filled up with copies
@@ -256,7 +258,12 @@ class _Scoring:
     """
 
     def __init__(
-        self, model: SequenceContract, scorers: Sequence[tuple[Scorer, float]], decoding: Decoding, ops: Operations, own: bool = True
+        self,
+        model: SequenceContract,
+        scorers: Sequence[tuple[Scorer, float]],
+        decoding: Decoding,
+        ops: Operations,
+        own: bool = True,
     ) -> None:
         self.ops = ops
         self.model = model
@@ -483,7 +490,7 @@ def _best_candidates(ops: Operations, logits: Array, added: Array, number: int) 
     Returns:
         scores, row indices of ``logits``, and tokens, (inputs, number) each, best first; fewer if there are fewer tokens.
     """
-    count, width, size = *added.shape, logits.shape[1]
+    (count, width), size = added.shape, logits.shape[1]
     peaks = ops.block_maxima(logits, BLOCK)
     blocks = peaks.shape[1]
     peaks = (peaks.reshape(count, width, blocks) + added[:, :, None]).reshape(count, width * blocks)

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from condgen_cli.contract import Memory, PredictorContract, SequenceContract
 from condgen_cli.errors import CondgenError
 from condgen_cli.files.sources import Failure
 from condgen_cli.generation import Generation
 from condgen_cli.item import Content, Item
-from condgen_cli.contract import Memory, PredictorContract, SequenceContract
 from condgen_cli.registry.guard import divert_stdout
 from condgen_cli.running import decoding as decoders
 from condgen_cli.running.attention_maps import Positions, make_generation, row_positions

@@ -18,8 +18,8 @@ from condgen_cli.files.sources import Failure
 from condgen_cli.generation import Generation
 from condgen_cli.inputs.reading import read_inputs, read_items
 from condgen_cli.item import Item
-from condgen_cli.running.batches import Batch, Collator, is_part, windows
 from condgen_cli.running.backends import Backend, choose_backend
+from condgen_cli.running.batches import Batch, Collator, is_part, windows
 from condgen_cli.running.bundle import (
     Bundle,
     Description,
@@ -66,8 +66,8 @@ def load(name: str | os.PathLike[str], device: str = "auto", backend: str | None
     Args:
         name: id or alias of a zoo model, or the folder of a training run.
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
-        backend: ``torch``; ``onnx``, which is faster on a CPU and needs no torch; or ``auto``: ``onnx`` on a CPU if the model has
-            graphs. None: what ``CONDGEN_BACKEND`` says, else ``auto``.
+        backend: ``torch``; ``onnx``, which is faster on a CPU and needs no torch; or ``auto``: ``onnx`` on a CPU if the model
+            has graphs. None: what ``CONDGEN_BACKEND`` says, else ``auto``.
     Raises:
         UsageError: if the device isn't there, or the backend can't run the model.
         NotFoundError: if there is no such model.

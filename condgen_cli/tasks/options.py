@@ -56,9 +56,9 @@ WRITING = (*DRAWING, *SEARCHING, "sample", "nbest", "no_repeat_ngram", "max_leng
 class TaskOptions:
     """The common options of a task's command. Each field declares the name, help and default of one option.
 
-    None means: for ``backend``, what ``CONDGEN_BACKEND`` says; for ``model``, the task's default; for ``format`` (which may be one of the task's own formats), by the suffix of
-    ``output``; otherwise the model's own setting. An option without effect is refused, except ``seed``, which is harmless
-    without sampling.
+    None means: for ``model``, the task's default; for ``backend``, what ``CONDGEN_BACKEND`` says; for ``format`` (which may be
+    one of the task's own formats), by the suffix of ``output``; otherwise the model's own setting. An option without effect is
+    refused, except ``seed``, which is harmless without sampling.
     """
 
     model: ModelOpt = None

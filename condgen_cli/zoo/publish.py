@@ -69,8 +69,8 @@ def publish(
     entry are kept unless ``metadata`` replaces them. Entries share files with the same hash; files that no entry uses any more
     are deleted.
 
-    If the architecture can be run by graphs, these are made of the weights as they are published, compared with the model on dev
-    items of its data, and go to ``zoo/graphs``.
+    If the architecture can be run by graphs, these are made of the weights as they are published, compared with the model on
+    dev items of its data, and go to ``zoo/graphs``.
 
     The run's recipe goes to ``zoo/recipes``. If the run started from other runs, or from the published model of this name,
     their stages are put before its own.

@@ -25,7 +25,7 @@ from condgen_cli.model import Item, Memory
 from condgen_cli.nn import DecoderModel, RecurrentDecoder, make_attention
 from condgen_cli.training import check
 
-__all__ = ["CaptionConfig", "CaptionModel", "Captioner", "build", "build_encoder"]
+__all__ = ["VOCABULARY_FILE", "CaptionConfig", "CaptionModel", "Captioner", "build", "build_encoder"]
 
 
 class CaptionConfig(BaseModel):

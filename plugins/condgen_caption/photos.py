@@ -60,7 +60,7 @@ class PhotoGraphs(GraphModel):
         super().__init__(graphs)
         self.vocabulary = vocabulary
         (self._pixels,) = graphs["encode"].graph.inputs
-        self.image_size = int(graphs["encode"].shape(self._pixels)[-1])
+        self.image_size = int(graphs["encode"].shape(self._pixels)[-1] or 0)
 
     def example(self) -> Item:
         """A grey photo."""

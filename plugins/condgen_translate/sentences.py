@@ -1,4 +1,4 @@
-"""What all computations of a translation model share, in torch or by graphs: options, reading sentences, writing translations."""
+"""What a translation model is besides its layers: options, reading sentences, writing translations."""
 
 from __future__ import annotations
 
@@ -194,7 +194,9 @@ class TranslateGraphs(Translator, GraphModel):
         self.copies_unknown = config.kind == "attention"
 
 
-def read_files(config: Mapping[str, Any], files: Mapping[str, Path]) -> tuple[TranslateConfig, SubwordVocabulary, SubwordVocabulary]:
+def read_files(
+    config: Mapping[str, Any], files: Mapping[str, Path]
+) -> tuple[TranslateConfig, SubwordVocabulary, SubwordVocabulary]:
     """The options of a manifest entry or a run, and the vocabularies of source and target.
 
     Raises:

@@ -46,10 +46,10 @@ from condgen_cli.terminal import console
 from condgen_cli.terminal.printable import printable
 
 if TYPE_CHECKING:
+    from condgen_cli.item import Item
     from condgen_cli.metrics.evaluation import Comparison, Evaluation
     from condgen_cli.metrics.report import Report
     from condgen_cli.metrics.suite import Suite
-    from condgen_cli.item import Item
     from condgen_cli.running.decoding import Decoding
     from condgen_cli.running.runner import Runner
     from condgen_cli.zoo.manifest import Reference

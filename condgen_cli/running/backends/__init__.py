@@ -81,8 +81,10 @@ def _obstacle(bundle: Bundle, device: str) -> tuple[str, str]:
 
 def _may_have_gpu() -> bool:
     """Whether torch could find a GPU, told without importing it: that would take longer than running most models."""
-    if importlib.util.find_spec("torch") is None:
-        return False
+    return _has_gpu_driver() and importlib.util.find_spec("torch") is not None
+
+
+def _has_gpu_driver() -> bool:
     if sys.platform == "darwin":
         return os.uname().machine == "arm64"
     if sys.platform == "win32":

@@ -34,9 +34,7 @@ def find_spec(bundle: Bundle) -> ModelSpec:
     return spec
 
 
-def call_builder(
-    reference: str, bundle: Bundle, *arguments: Any, within: AbstractContextManager[Any] | None = None
-) -> Any:
+def call_builder(reference: str, bundle: Bundle, *arguments: Any, within: AbstractContextManager[Any] | None = None) -> Any:
     """What a plugin's function makes of a bundle.
 
     Args:

@@ -77,19 +77,20 @@ def build_graph_model(bundle: Bundle) -> Contract:
         IntegrityError: if its weights or graphs are damaged, don't fit one another, or hold what isn't allowed.
         PluginError: if its plugin can't build it.
     """
+    spec = find_spec(bundle)
     weights = read_arrays(bundle.files, bundle.name)
     graphs = {
         name.removesuffix(SUFFIX): open_session(path, weights, 1 if name.removesuffix(SUFFIX) in ONE_THREAD else None)
         for name, path in bundle.files.items()
         if name.endswith(SUFFIX)
     }
-    model: Contract = call_builder(find_spec(bundle).graphs, bundle, graphs)
+    model: Contract = call_builder(spec.graphs, bundle, graphs)
     return model
 
 
 def _memory(found: Mapping[str, Array]) -> Memory:
-    own = {name: found.get(f"memory.{name}") for name in ("values", "keys", "mask", "vector")}
-    return Memory(**own, auxiliary=_below(found, "memory.auxiliary."))
+    keys, mask, vector = (found.get(f"memory.{name}") for name in ("keys", "mask", "vector"))
+    return Memory(found["memory.values"], keys, mask, auxiliary=_below(found, "memory.auxiliary."), vector=vector)
 
 
 def _below(found: Mapping[str, Array], prefix: str) -> dict[str, Array]:

@@ -43,7 +43,8 @@ class GraphSession:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads or _thread_count()
         options.inter_op_num_threads = 1
-        options.add_session_config_entry("session.set_denormal_as_zero", "1")
+        # weights of 8 bits become floats once, as the session is opened
+        options.add_session_config_entry("session.disable_quant_qdq", "1")
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         # ONNX Runtime reads the arrays where they lie: they must live as long as the session
         self._weights = [_matching(name, label, wanted, weights) for label, wanted in graph.weights.items()]
