@@ -7,13 +7,14 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
-from condgen_cli.contract import Contract
+from condgen_cli.contract import SequenceContract
 from condgen_cli.errors import CondgenError
 from condgen_cli.generation import Generation
 from condgen_cli.item import Item
 from condgen_cli.running.bundle import Bundle
-from condgen_cli.running.decoding import Decoding
+from condgen_cli.running.decoding import Decoding, decode, force
 from condgen_cli.running.request import Request
 from condgen_cli.running.results import Result
 from condgen_cli.running.runner import Runner
@@ -22,6 +23,8 @@ __all__ = ["TOLERANCE", "Difference", "compare"]
 
 TOLERANCE = 1e-4
 """Largest difference of a log-probability, in nats, or of an attention weight."""
+
+Pair = tuple[NDArray[np.float32], NDArray[np.float32]]
 
 
 @dataclass(frozen=True)
@@ -43,8 +46,11 @@ class Difference:
         return f"{compared}; log-probabilities within {self.log_prob:.0e}, attention within {self.attention:.0e}"
 
 
-def compare(bundle: Bundle, model: Contract, graphs: Contract, items: Sequence[Item], batch_size: int = 16) -> Difference:
-    """Compare a model in torch with its graphs, on all hypotheses of its own search, or its own samples.
+def compare(
+    bundle: Bundle, model: SequenceContract, graphs: SequenceContract, items: Sequence[Item], batch_size: int = 16
+) -> Difference:
+    """Compare a model in torch with its graphs: all hypotheses of its own search. Of a model that draws its outputs, the
+    probabilities of outputs that torch has drawn: where two tokens meet, a draw may fall on either side.
 
     Args:
         bundle: the bundle of both.
@@ -58,11 +64,29 @@ def compare(bundle: Bundle, model: Contract, graphs: Contract, items: Sequence[I
     """
     runners = (Runner(model, bundle, torch.device("cpu")), Runner(graphs, bundle, None))
     decoding = runners[0].decoding
-    request = Request(_all_hypotheses(decoding), batch_size, conditions=False, join_parts=False)
     done = Difference()
+    if decoding.method == "sample":
+        for start in range(0, len(items), batch_size):
+            done = _add_samples(done, model, graphs, items[start : start + batch_size], decoding)
+        return done
+    request = Request(_all_hypotheses(decoding), batch_size, conditions=False, join_parts=False)
     for first, second in zip(*(runner.stream(items, request) for runner in runners), strict=True):
         done = _add(done, first, second)
     return done
+
+
+def _add_samples(
+    done: Difference, model: SequenceContract, graphs: SequenceContract, items: Sequence[Item], decoding: Decoding
+) -> Difference:
+    with torch.inference_mode():
+        memory = model.encode(model.collate(items))
+        drawn = [row[0].ids for row in decode(model, memory, decoding, list(range(len(items))))]
+        wanted = force(model, memory, drawn)
+    found = force(graphs, graphs.encode(graphs.collate(items)), drawn)
+    for item, one, other in zip(items, wanted, found, strict=True):
+        pairs = [(one.attention[name], other.attention[name]) for name in one.attention]
+        done = _add_numbers(done, (one.log_probs, other.log_probs), pairs, item.id)
+    return replace(done, items=done.items + len(items))
 
 
 def _all_hypotheses(decoding: Decoding) -> Decoding:
@@ -84,9 +108,12 @@ def _add_outputs(done: Difference, one: Generation, other: Generation, source: s
     texts = str(one.output), str(other.output)
     if texts[0] != texts[1] or one.tokens != other.tokens or list(one.attention) != list(other.attention):
         raise CondgenError(f"{source:.80}: the output is {texts[0]!r:.200} in torch, {texts[1]!r:.200} by graphs")
-    log_prob = _largest(one.log_probs, other.log_probs)
     maps = [(one.attention[name].weights, other.attention[name].weights) for name in one.attention]
-    attention = max((_largest(*pair) for pair in maps), default=0.0)
+    return _add_numbers(done, (one.log_probs, other.log_probs), maps, source)
+
+
+def _add_numbers(done: Difference, log_probs: Pair, maps: Sequence[Pair], source: str) -> Difference:
+    log_prob, attention = _largest(*log_probs), max((_largest(*pair) for pair in maps), default=0.0)
     if not max(log_prob, attention) <= TOLERANCE:
         raise CondgenError(f"{source:.80}: log-probabilities differ by {log_prob:.1e}, attention by {attention:.1e}")
     return replace(
@@ -94,7 +121,7 @@ def _add_outputs(done: Difference, one: Generation, other: Generation, source: s
     )
 
 
-def _largest(one: np.ndarray, other: np.ndarray) -> float:
+def _largest(one: NDArray[np.float32], other: NDArray[np.float32]) -> float:
     """Largest difference of two arrays; NaN if their shapes differ."""
     if np.shape(one) != np.shape(other):
         return float("nan")

@@ -8,7 +8,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from condgen_cli.contract import Contract
+from condgen_cli.contract import SequenceContract
 from condgen_cli.data.store import dataset_spec, open_dataset
 from condgen_cli.errors import CondgenError, UsageError
 from condgen_cli.export.comparison import Difference, compare
@@ -48,7 +48,7 @@ def compared_graphs(bundle: Bundle, items: Sequence[Item]) -> tuple[dict[str, by
     weights = read_arrays(bundle.files, bundle.name)
     graphs = make_graphs(model, {name: array.dtype for name, array in weights.items()})
     sessions = {name: open_session(Path(f"{name}{SUFFIX}"), weights, content=content) for name, content in graphs.items()}
-    computed: Contract = call_builder(find_spec(bundle).graphs, bundle, sessions)
+    computed: SequenceContract = call_builder(find_spec(bundle).graphs, bundle, sessions)
     difference = compare(bundle, model, computed, [*items, *model.examples()])
     return {f"{name}{SUFFIX}": content for name, content in graphs.items()}, difference
 

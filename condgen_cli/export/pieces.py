@@ -12,7 +12,7 @@ from condgen_cli.contract import Memory, Step
 from condgen_cli.errors import UsageError
 from condgen_cli.export.tracing import trace
 from condgen_cli.model import SequenceModel
-from condgen_cli.running.backends.structures import flatten, rebuild
+from condgen_cli.running.backends.structures import flatten, memory_arrays, rebuild
 
 __all__ = ["make_graphs"]
 
@@ -67,11 +67,11 @@ class _Run:
             found = model.step(token, self._state, self._memory)
             self._state, token = found.state, found.logits.argmax(1)
         self.batch = flatten(batch, "batch")
-        self.memory = flatten(self._memory, "memory")
+        self.memory = memory_arrays(self._memory)
         self.inputs = {"token": token, **flatten(self._state, "state"), **self.memory}
 
     def encode(self, arrays: Arrays) -> Arrays:
-        return flatten(self.model.encode(rebuild(self._batch, arrays, "batch")), "memory")
+        return memory_arrays(self.model.encode(rebuild(self._batch, arrays, "batch")))
 
     def start(self, arrays: Arrays) -> Arrays:
         return flatten(self.model.start(rebuild(self._memory, arrays, "memory")), "state")

@@ -13,7 +13,7 @@ from condgen_cli.files.weights import read_arrays
 from condgen_cli.generation import Axis
 from condgen_cli.running.backends.building import call_builder, find_spec
 from condgen_cli.running.backends.sessions import GraphSession, open_session
-from condgen_cli.running.backends.structures import flatten
+from condgen_cli.running.backends.structures import flatten, memory_arrays
 from condgen_cli.running.bundle import Bundle
 
 __all__ = ["GraphModel", "Graphs", "build_graph_model"]
@@ -56,11 +56,11 @@ class GraphModel(SequenceContract):
         return replace(memory, axes=self.axes(batch, memory))
 
     def start(self, memory: Memory, rows_per_item: int = 1) -> tuple[Array, ...]:
-        state = tuple(self.graphs["start"](flatten(memory, "memory")).values())
+        state = tuple(self.graphs["start"](memory_arrays(memory)).values())
         return state if rows_per_item == 1 else tuple(repeat_rows(part, rows_per_item) for part in state)
 
     def step(self, token: Array, state: tuple[Array, ...], memory: Memory) -> Step:
-        inputs = {"token": token, **dict(zip(self._states, state, strict=True)), **flatten(memory, "memory")}
+        inputs = {"token": token, **dict(zip(self._states, state, strict=True)), **memory_arrays(memory)}
         found = self.graphs["step"](inputs)
         return Step(
             found["logits"],

@@ -11,19 +11,29 @@ from dataclasses import fields, is_dataclass, replace
 from typing import Any
 
 from condgen_cli.arrays import Array, same_kind
+from condgen_cli.contract import Memory
 from condgen_cli.running.randomness import ConvertibleArray
 
-__all__ = ["flatten", "rebuild"]
+__all__ = ["flatten", "memory_arrays", "rebuild"]
 
 
 def flatten(value: Any, name: str) -> dict[str, Array]:
     """The arrays of a structure by name; that of an array itself is ``name``."""
+    if value is None or isinstance(value, str | int | float):  # asked first, as the next question takes longer
+        return {}
     if isinstance(value, ConvertibleArray):
         return {name: value}
     found: dict[str, Array] = {}
     for key, part in _parts(value):
         found |= flatten(part, f"{name}.{key}")
     return found
+
+
+def memory_arrays(memory: Memory) -> dict[str, Array]:
+    """The arrays of a memory by name, as ``flatten(memory, "memory")`` gives them, without a look at its labels."""
+    own = {"values": memory.values, "keys": memory.keys, "mask": memory.mask, "vector": memory.vector}
+    named = {f"memory.{name}": array for name, array in own.items() if array is not None}
+    return named | {f"memory.auxiliary.{name}": array for name, array in memory.auxiliary.items()}
 
 
 def rebuild(value: Any, arrays: Mapping[str, Array], name: str) -> Any:
