@@ -21,6 +21,8 @@ from condgen_cli.running.runner import Runner
 
 __all__ = ["TOLERANCE", "Difference", "compare"]
 
+LONGEST = 100
+"""Number of tokens up to which outputs are drawn: a stream has no end of its own."""
 TOLERANCE = 1e-4
 """Largest difference of a log-probability, in nats, or of an attention weight."""
 
@@ -66,6 +68,7 @@ def compare(
     decoding = runners[0].decoding
     done = Difference()
     if decoding.method == "sample":
+        decoding = replace(decoding, max_length=min(decoding.max_length, LONGEST), min_length=1)
         for start in range(0, len(items), batch_size):
             done = _add_samples(done, model, graphs, items[start : start + batch_size], decoding)
         return done
