@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from math import prod
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from condgen_cli.explain.curves import Curves
 
 __all__ = ["KINDS", "MAX_JOINED", "AttentionMap", "Axis", "Generation", "join"]
 
@@ -118,9 +121,13 @@ class Generation:
         warnings: warnings for the user about the input, one line each.
         doubt: why the output is unreliable, such as ``a guess: the story never mentions Bob``; empty: no reason known. It is
             printed after the output in text, and among the warnings in JSON.
+        confidence: probability, from 0 to 1, that the output is right in the sense of the model's card; None: unknown.
         seconds: wall-clock time in seconds: that of its batch, including reading the inputs, divided by the number of inputs.
         reference_log_probs: for each of the item's references (T,), natural log-probabilities of its tokens; empty unless
             requested.
+        references: for each of the item's references, its forced decoding: what the model attends to when it is made to write
+            it. Empty unless requested.
+        curves: by method of explanation, how faithful its map is. Empty unless requested.
     """
 
     output: Any
@@ -134,8 +141,11 @@ class Generation:
     details: Mapping[str, Sequence[Any]] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     doubt: str = ""
+    confidence: float | None = None
     seconds: float = 0.0
     reference_log_probs: tuple[NDArray[np.float32], ...] = ()
+    references: tuple[Generation, ...] = ()
+    curves: Mapping[str, Curves] = field(default_factory=dict)
 
     @property
     def mean_log_prob(self) -> float | None:

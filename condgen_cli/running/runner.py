@@ -150,6 +150,8 @@ class Runner:
             UsageError: if an output is forced that the model can't write.
         """
         request = request or Request()
+        if self.device is None and (request.explain or request.curves):
+            raise UsageError("only torch explains what an output depends on", f"load({self.name!r}, backend='torch')")
         decoding = request.decoding or self.decoding
         if decoding.method == "sample":
             items = assign_keys(items, request.seed)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from condgen_cli.errors import CondgenError, UsageError
 from condgen_cli.files.sources import Failure
-from condgen_cli.options import parse_weights
+from condgen_cli.options import parse_methods, parse_weights
 from condgen_cli.registry.plugins import manager
 from condgen_cli.specs import look_up
 from condgen_cli.tasks.options import DRAWING, TaskOptions, check_method, check_options, check_outputs, complete
@@ -124,11 +124,13 @@ class Session:
             conditions=options.show_attention or options.save_attention is not None,
             live=self._live,
             join_parts=False,
+            explain=parse_methods(options.explain),
         )
         return runner.stream(items, request)
 
 
 def _load(spec: TaskSpec, options: TaskOptions) -> tuple[Runner, Decoding]:
+    from condgen_cli.running.backends import require_torch
     from condgen_cli.running.runner import describe, load
 
     if not options.model:
@@ -138,7 +140,8 @@ def _load(spec: TaskSpec, options: TaskOptions) -> tuple[Runner, Decoding]:
     if model.task != spec.name:
         raise UsageError(f"{options.model} is a model for {model.task}, not for {spec.name}", "condgen list")
     check_method(options, model.decoding.method == "sample")
-    runner = load(options.model, options.device, options.backend)
+    backend = require_torch(options.backend, "--explain") if options.explain else options.backend
+    runner = load(options.model, options.device, backend)
     check_outputs(options, ())  # the model's own files are inputs as well
     return runner, _decoding(runner, options, weights)
 

@@ -127,6 +127,7 @@ def condgen_register_datasets() -> list[DatasetSpec]:
             licence="captions and boxes CC BY 4.0; photos remain their owners'",
             homepage="https://cocodataset.org",
             archives=_COCO_FILES,
+            metrics=(*_METRICS, "things", "things_named"),
         ),
         DatasetSpec(
             name="flickr8k-clips",
@@ -173,7 +174,18 @@ def condgen_register_metrics() -> list[MetricSpec]:
             "condgen_caption.metrics:Grounding",
             "attention on the frames of the scene that a word describes, percent; and the value for uniform attention",
             text=False,
-        )
+        ),
+        MetricSpec(
+            ("pointing", "pointing_centre", "mass", "box_area"),
+            "condgen_caption.pointing:Pointing",
+            "a noun's map on the boxes of its class: strongest place, the photo's centre, weights, an even map; percent",
+            text=False,
+        ),
+        MetricSpec(
+            ("things", "things_named"),
+            "condgen_caption.rightness:Rightness",
+            "kinds of things that captions name and a reference names too, percent; and how many a caption names",
+        ),
     ]
 
 

@@ -8,13 +8,14 @@ from typing import NamedTuple, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from condgen_caption.boxes import Box
 from condgen_caption.data import photos_by_stem
 from condgen_cli.data.archives import Member, Tree, open_tree
 from condgen_cli.data.splits import hash_text
 from condgen_cli.errors import IntegrityError, NotFoundError
 from condgen_cli.model import Item
 
-__all__ = ["Box", "coco"]
+__all__ = ["coco"]
 
 PULL = "condgen data pull coco --set subset=2017, or name its folder with --data-dir"
 YEARS = ("2017", "2014")
@@ -22,21 +23,6 @@ KARPATHY = "dataset_coco.json"
 """The split of Karpathy & Fei-Fei 2015, in the file of its authors."""
 
 _KARPATHY_SPLITS = {"train": ("train", "restval"), "dev": ("val",), "test": ("test",)}
-
-
-class Box(NamedTuple):
-    """A box around a thing of a photo.
-
-    Args:
-        name: name of the thing's class, one of COCO's 80.
-        left, top, width, height: the box, in fractions of the photo's width and height.
-    """
-
-    name: str
-    left: float
-    top: float
-    width: float
-    height: float
 
 
 class _Image(BaseModel):

@@ -8,24 +8,31 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
 from condgen_caption.cnn import HEAD_CHANNELS, EfficientNetLite, normalise
-from condgen_caption.photos import VOCABULARY_FILE, grid_axes, load_photo, load_photos
+from condgen_caption.occlusion import hide_cells
+from condgen_caption.photos import VOCABULARY_FILE, CaptionWriter, grid_axes, load_photo, load_photos
 from condgen_cli.data.text import WordVocabulary
 from condgen_cli.errors import UsageError
+from condgen_cli.generation import Axis
 from condgen_cli.model import Item, Memory
 from condgen_cli.nn import DecoderModel, RecurrentDecoder, make_attention
 from condgen_cli.training import check
 
 __all__ = ["VOCABULARY_FILE", "CaptionConfig", "CaptionModel", "Captioner", "build", "build_encoder"]
+
+CELL = 32
+"""Side in pixels of the cells that can be painted over."""
 
 
 class CaptionConfig(BaseModel):
@@ -44,6 +51,7 @@ class CaptionConfig(BaseModel):
         feed: whether ``every`` step reads the vector or only the ``first``; ``nic`` only.
         dropout: dropout in the decoder.
         feature_dropout: dropout on projected feature vectors.
+        confidence: coefficients of ``condgen_caption.confidence``; None: captions have no confidence.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -61,6 +69,7 @@ class CaptionConfig(BaseModel):
     feed: Literal["every", "first"] = "every"
     dropout: float = Field(0.5, ge=0, lt=1)
     feature_dropout: float = Field(0.2, ge=0, lt=1)
+    confidence: tuple[float, float, float] | None = None
 
 
 class FeatureMaps(NamedTuple):
@@ -75,7 +84,7 @@ class FeatureMaps(NamedTuple):
     stage: int
 
 
-class Captioner(DecoderModel):
+class Captioner(CaptionWriter, DecoderModel):
     """Base of the models of photos and of clips: an image encoder, a projection of its vectors, a decoder.
 
     Args:
@@ -110,6 +119,11 @@ class Captioner(DecoderModel):
             config.dropout,
         )
 
+    @property
+    def coefficients(self) -> tuple[float, ...] | None:
+        """Coefficients of the confidence."""
+        return self.config.confidence
+
     @abstractmethod
     def recall(self, features: Any, cut: int) -> Memory:
         """The memory of cached features, which are the input of encoder stage ``cut``."""
@@ -133,6 +147,16 @@ class CaptionModel(Captioner):
     def condition(self, item: Item) -> Any:
         """The photo that attention maps are drawn on."""
         return load_photo(item)
+
+    def parts(self, item: Item) -> tuple[Axis, ...]:
+        """Cells of a grid over the photo, of 32 pixels each."""
+        side = self.config.image_size // CELL
+        return Axis.numbered("row", "grid", side), Axis.numbered("column", "grid", side)
+
+    def occlude(self, item: Item, hidden: NDArray[np.bool_]) -> list[Item]:
+        """Copies of the photo with cells painted over."""
+        size = self.config.image_size
+        return [replace(item, condition=one) for one in hide_cells(load_photo(item), size, size // CELL, hidden)]
 
     def encode(self, batch: Tensor | FeatureMaps) -> Memory:
         """A memory of the feature map's cells, row by row, from photos as bytes or cached maps."""

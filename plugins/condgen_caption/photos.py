@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,20 +13,23 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from condgen_cli.contract import Memory
+from condgen_cli.contract import Memory, SequenceContract
 from condgen_cli.data.clip import ClipSource
 from condgen_cli.data.content import is_picture
 from condgen_cli.data.image import load_image, resize
 from condgen_cli.data.text import WordVocabulary
 from condgen_cli.errors import InputError
 from condgen_cli.files.sources import Source
-from condgen_cli.generation import Axis
+from condgen_cli.generation import Axis, Generation
 from condgen_cli.item import Item
 from condgen_cli.running.backends.onnx import GraphModel, Graphs
+from condgen_cli.running.decoding import Hypothesis
 
-__all__ = ["VOCABULARY_FILE", "PhotoGraphs", "build_graphs", "grid_axes", "load_photo", "load_photos"]
+__all__ = ["VOCABULARY_FILE", "CaptionWriter", "PhotoGraphs", "build_graphs", "grid_axes", "load_photo", "load_photos"]
 
 VOCABULARY_FILE = "vocabulary.json"
+UNSURE = 0.5
+"""Confidence below which the user is warned."""
 
 
 def load_photo(item: Item) -> Image.Image:
@@ -48,16 +53,41 @@ def grid_axes(height: int, width: int) -> tuple[Axis, Axis]:
     return Axis.numbered("row", "grid", height), Axis.numbered("column", "grid", width)
 
 
-class PhotoGraphs(GraphModel):
+class CaptionWriter(SequenceContract):
+    """What captions have, whatever computes them: a confidence, if the model was calibrated."""
+
+    @property
+    @abstractmethod
+    def coefficients(self) -> Sequence[float] | None:
+        """Coefficients of ``condgen_caption.confidence``; None: captions have no confidence."""
+
+    def finish(self, generation: Generation, hypothesis: Hypothesis, item: Item) -> Generation:
+        """The caption with its confidence."""
+        if self.coefficients is None:
+            return generation
+        from condgen_caption.confidence import caption_confidence
+
+        return replace(generation, confidence=caption_confidence(generation.log_probs, self.coefficients))
+
+    def is_out_of_domain(self, item: Item, generation: Generation) -> bool:
+        """Whether what the caption names is more likely wrong than right."""
+        return generation.confidence is not None and generation.confidence < UNSURE
+
+
+class PhotoGraphs(CaptionWriter, GraphModel):
     """A captioning model of photos that ONNX Runtime computes: from bytes (batch, 3, size, size), as its graph says.
 
     Args:
         vocabulary: words of the captions.
+        coefficients: those of the confidence; None: captions have none.
         graphs: the graphs.
     """
 
-    def __init__(self, vocabulary: WordVocabulary, graphs: Graphs) -> None:
+    coefficients: Sequence[float] | None = None
+
+    def __init__(self, vocabulary: WordVocabulary, coefficients: Sequence[float] | None, graphs: Graphs) -> None:
         super().__init__(graphs)
+        self.coefficients = coefficients
         self.vocabulary = vocabulary
         (self._pixels,) = graphs["encode"].graph.inputs
         self.image_size = int(graphs["encode"].shape(self._pixels)[-1] or 0)
@@ -82,4 +112,4 @@ class PhotoGraphs(GraphModel):
 
 def build_graphs(config: Mapping[str, Any], files: Mapping[str, Path], graphs: Graphs) -> PhotoGraphs:
     """The model of a manifest entry that has graphs."""
-    return PhotoGraphs(WordVocabulary.load(files[VOCABULARY_FILE]), graphs)
+    return PhotoGraphs(WordVocabulary.load(files[VOCABULARY_FILE]), config.get("confidence"), graphs)

@@ -15,9 +15,8 @@ from pydantic import Field
 from condgen_caption.captioner_training import CaptionerExperiment
 from condgen_caption.cnn import STAGES
 from condgen_caption.features import cached_maps
-from condgen_caption.model import VOCABULARY_FILE, CaptionConfig, CaptionModel, FeatureMaps
+from condgen_caption.model import CaptionConfig, CaptionModel, FeatureMaps
 from condgen_caption.objective import ObjectiveOptions, TrainingBatch, make_objective
-from condgen_cli.data.text import WordVocabulary
 from condgen_cli.model import Item
 from condgen_cli.training import check
 from condgen_cli.training.batches import batches_of_like_length, teacher_forcing
@@ -33,7 +32,7 @@ class DataOptions(MixtureOptions):
     """``[data]``.
 
     Args:
-        min_count: minimum count of a word in the training captions; rarer words are unknown.
+        min_count: minimum count of a word in the training captions; rarer words are unknown, unless the initial model has them.
         max_length: length in tokens to which training captions are truncated.
         mirror: whether photos are mirrored half of the time, unless a caption mentions left or right.
     """
@@ -75,12 +74,9 @@ class CaptionExperiment(CaptionerExperiment):
         sources = self.data.sources
         splits = [self.read("train", source) for source in sources]
         train = [item for split in splits for item in split]
-        captions = (caption for item in train for caption in item.references)
-        vocabulary = self.initial.vocabulary(
-            VOCABULARY_FILE, WordVocabulary.load, lambda: WordVocabulary.build(captions, self.data.min_count)
-        )
-        self.model = CaptionModel(config, vocabulary)
-        self.initial.load_into(self.model, optional=("project.", "decoder."))
+        captions = [caption for item in train for caption in item.references]
+        self.model = CaptionModel(config, self.make_vocabulary(captions, self.data.min_count))
+        self.load_initial(optional=("project.", "decoder."))
         cut = min(self.options.train_from, len(STAGES))
         self.maps = self._maps(train, cut, mirrored=False, what="training photos")
         self.mirrored = self._maps(train, cut, mirrored=True, what="mirrored photos") if self.data.mirror else None

@@ -11,13 +11,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 from pydantic import Field
 from torch import Tensor, nn
 
 from condgen_caption.cnn import frame_vectors
 from condgen_caption.model import VOCABULARY_FILE, CaptionConfig, Captioner
+from condgen_caption.occlusion import hide_frames
 from condgen_cli.data.image import resize
 from condgen_cli.data.text import WordVocabulary
 from condgen_cli.data.video import Clip, load_clip
@@ -103,8 +106,17 @@ class VideoModel(Captioner):
         """The frames that attention maps are drawn on."""
         return load_clip(item.condition, self.config.frames)
 
+    def parts(self, item: Item) -> tuple[Axis, ...]:
+        """The frames that are read."""
+        return (Axis("frame", "frames", self.condition(item).times),)
+
+    def occlude(self, item: Item, hidden: NDArray[np.bool_]) -> list[Item]:
+        """Copies of the clip with frames painted over."""
+        return [replace(item, condition=one) for one in hide_frames(self.condition(item), hidden)]
+
     def finish(self, generation: Generation, hypothesis: Hypothesis, item: Item) -> Generation:
-        """The caption, with the warnings of a clip that was given decoded."""
+        """The caption with its confidence, and the warnings of a clip that was given decoded."""
+        generation = super().finish(generation, hypothesis, item)
         warnings = item.condition.warnings if isinstance(item.condition, Clip) else ()
         return replace(generation, warnings=(*warnings, *generation.warnings))
 

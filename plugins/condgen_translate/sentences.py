@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from condgen_cli.arrays import Array
@@ -145,6 +147,17 @@ class Translator(SequenceContract):
             tokens[row, : lengths[row]] = [*(piece.id for piece in found), self.source.eos]
         end = self.source.token(self.source.eos)
         return Sentences(tokens, lengths, [(*(piece.text for piece in row), end) for row in pieces])
+
+    def parts(self, item: Item) -> tuple[Axis, ...]:
+        """The source's subwords; none if there is but one."""
+        pieces = tuple(piece.text for piece in self.pieces(item.condition))
+        return (Axis("source", "tokens", pieces),) if len(pieces) > 1 else ()
+
+    def occlude(self, item: Item, hidden: NDArray[np.bool_]) -> list[Item]:
+        """Copies of the source without the hidden subwords."""
+        pieces = np.array([piece.text for piece in self.pieces(item.condition)], dtype=object)
+        texts = ["".join(pieces[~row]).replace(BLANK, " ").strip() for row in hidden]
+        return [replace(item, condition=text) for text in texts]
 
     def axes(self, batch: Sentences, memory: Memory) -> list[tuple[Axis, ...]]:
         """The source tokens; a memory of a single vector has none."""

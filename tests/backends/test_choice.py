@@ -107,7 +107,7 @@ def test_readme_lists_what_is_needed() -> None:
 COMMANDS: dict[str, list[str]] = {
     "translate": ["translate", "你好。", "--nbest", "2"],
     "caption": ["caption", "PHOTO"],
-    "generate": ["generate", "-m", "poem", "春", "--beam", "3"],
+    "generate": ["generate", "-m", "poem", "春", "--temperature", "0.01"],
 }
 
 

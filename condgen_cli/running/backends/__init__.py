@@ -14,7 +14,7 @@ from condgen_cli.errors import UsageError
 if TYPE_CHECKING:
     from condgen_cli.running.bundle import Bundle
 
-__all__ = ["GRAPHS", "Backend", "choose_backend", "default_backend"]
+__all__ = ["GRAPHS", "Backend", "choose_backend", "default_backend", "require_torch"]
 
 GRAPHS = (".onnx",)
 """Suffixes of the files that hold graphs."""
@@ -60,6 +60,20 @@ def choose_backend(bundle: Bundle, backend: str | None, device: str) -> Backend:
         raise UsageError(f"{bundle.name} can't be run by ONNX Runtime: {reason}", hint)
     # on a machine with a GPU, torch decides whether it can use it
     return Backend.torch if reason or (wanted is Backend.auto and device == "auto" and _may_have_gpu()) else Backend.onnx
+
+
+def require_torch(backend: str | None, purpose: str) -> Backend:
+    """The backend for what only torch does.
+
+    Args:
+        backend: as for ``choose_backend``.
+        purpose: what it is, such as ``--explain``, for the error.
+    Raises:
+        UsageError: if ``onnx`` is asked for.
+    """
+    if (default_backend() if backend is None else backend) == Backend.onnx:
+        raise UsageError(f"{purpose} needs torch", "--backend torch")
+    return Backend.torch
 
 
 def _obstacle(bundle: Bundle, device: str) -> tuple[str, str]:
