@@ -84,6 +84,7 @@ class PhotoGraphs(CaptionWriter, GraphModel):
     """
 
     coefficients: Sequence[float] | None = None
+    rows_at_once = 1
 
     def __init__(self, vocabulary: WordVocabulary, coefficients: Sequence[float] | None, graphs: Graphs) -> None:
         super().__init__(graphs)
