@@ -37,7 +37,7 @@ def main() -> None:
     metric = Blandness()
     print(f"{'':<14}{'':<26}" + "".join(f"{key:>16}" for key in metric.keys))
     for name in options.model:
-        runner = load(name, "cpu")
+        runner = load(name, "cpu", "torch")
         for label, settings in DECODINGS.items():
             results = runner.stream(items, Request(Decoding(**{"max_length": 40, **settings}), 64, conditions=False))
             replies = [result.generations[0] for result in results]

@@ -31,11 +31,16 @@ def write_photos(folder: Path, count: int) -> list[Path]:
 
 def cpu_seconds_of_process(command: Sequence[str], environment: Mapping[str, str]) -> float:
     """User and system seconds of a process from start to end, its threads and children included."""
+    return usage_of_process(command, environment)[0]
+
+
+def usage_of_process(command: Sequence[str], environment: Mapping[str, str]) -> tuple[float, float]:
+    """User and system seconds of a process from start to end, its threads and children included, and its peak memory in MB."""
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, env=os.environ | environment)
     _, status, usage = os.wait4(process.pid, 0)
     if status:
         sys.exit(f"failed: {' '.join(command)}")
-    return usage.ru_utime + usage.ru_stime
+    return usage.ru_utime + usage.ru_stime, usage.ru_maxrss / (1024 if sys.platform == "linux" else 1 << 20)
 
 
 def cpu_seconds() -> float:

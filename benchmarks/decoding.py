@@ -54,7 +54,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
     torch.set_num_threads(1)
-    model = load(options.model, "cpu").model
+    model = load(options.model, "cpu", "torch").model
     with TemporaryDirectory() as folder:
         photos = write_photos(Path(folder), options.photos)
         memory = model.encode(model.collate([Item(str(photo), photo) for photo in photos]))

@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from common import cpu_seconds, medians
 from torch import Tensor
 
-from condgen_cli.nn.denormals import flush_denormals
+from condgen_cli.arrays.denormals import flush_denormals
 from condgen_cli.running.decoding import Decoding, decode
 from condgen_cli.running.randomness import stream_key
 from condgen_generate.image_model import ImageConfig, ImageModel

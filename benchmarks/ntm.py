@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from common import cpu_seconds, medians
 from torch import Tensor, nn
 
-from condgen_cli.nn.denormals import flush_denormals
+from condgen_cli.arrays.denormals import flush_denormals
 from condgen_ntm.bit_tasks import TASKS
 from condgen_ntm.model import NtmConfig, NtmModel
 from condgen_ntm.objective import Objective

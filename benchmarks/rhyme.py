@@ -35,7 +35,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     torch.manual_seed(options.seed)
-    model = load(options.model, "cpu").model
+    model = load(options.model, "cpu", "torch").model
     real = [item.references[0] for item in open_dataset("chinese-poetry", "test", options.data_dir)]
     draw = random.Random(options.seed)
     kinds = {

@@ -36,7 +36,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=int, nargs="+", default=[6, 60])
     options = parser.parse_args()
     torch.set_num_threads(1)
-    runner = load(options.model, "cpu")
+    runner = load(options.model, "cpu", "torch")
     model, stages = runner.model, defaultdict[str, float](float)
     model.collate = timed(model.collate, "decode, resize", stages)
     model.encode = timed(model.encode, "encoder", stages)

@@ -16,6 +16,7 @@ import typer
 
 from condgen_cli.errors import UsageError
 from condgen_cli.explain import METHODS
+from condgen_cli.running.backends import Backend
 from condgen_cli.running.limits import (
     LARGEST_BATCH,
     LARGEST_PENALTY,
@@ -28,6 +29,7 @@ from condgen_cli.running.limits import (
 from condgen_cli.specs import look_up
 
 __all__ = [
+    "BackendOpt",
     "BatchSizeOpt",
     "BeamOpt",
     "DataDirOpt",
@@ -109,6 +111,13 @@ ModelOpt = Annotated[
     str | None, typer.Option("--model", "-m", metavar="NAME", help="A model of the zoo, or a training run's folder.")
 ]
 DeviceOpt = Annotated[Device, typer.Option("--device", help="Device to compute on.")]
+BackendOpt = Annotated[
+    Backend | None,
+    typer.Option(
+        "--backend",
+        help="What computes: torch, onnx (on a CPU), or auto: onnx where it can.  [default: $CONDGEN_BACKEND, or auto]",
+    ),
+]
 SeedOpt = Annotated[
     int,
     typer.Option("--seed", min=0, max=LARGEST_SEED, metavar="N", help="Random seed."),

@@ -182,7 +182,7 @@ class TaskSpec(NamedTuple):
     def option_names(self) -> tuple[str, ...]:
         """The common options of the command, groups resolved, in the order of the help page."""
         own = [name for group in self.options for name in OPTION_GROUPS.get(group, (group,))]
-        return tuple(dict.fromkeys(["model", *own, "output", "format", "device", "batch_size"]))
+        return tuple(dict.fromkeys(["model", *own, "output", "format", "device", "backend", "batch_size"]))
 
 
 class ModelSpec(NamedTuple):
@@ -198,6 +198,9 @@ class ModelSpec(NamedTuple):
         own_data: settings of its recipes that apply only to the recipe's own data set, besides ``data.options`` and
             ``data.more``: groups of key paths, such as ``(("data.text", "data.text_parts"),)``. If the user chooses another
             data set, a group is dropped unless the user sets its first key.
+        graphs: ``(config: Mapping, files: Mapping[str, Path], graphs: condgen_cli.running.backends.onnx.Graphs) ->
+            condgen_cli.contract.Contract``: the model as ONNX Runtime computes it, in a module that imports no torch. Empty:
+            the model runs in torch only.
     """
 
     name: str
@@ -206,6 +209,7 @@ class ModelSpec(NamedTuple):
     experiment: str = ""
     help: str = ""
     own_data: tuple[tuple[str, ...], ...] = ()
+    graphs: str = ""
 
 
 class Option(NamedTuple):

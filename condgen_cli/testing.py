@@ -13,7 +13,7 @@ from condgen_cli.cli.doctor import plugin_problems
 from condgen_cli.registry.entry_points import EntryPoint
 
 if TYPE_CHECKING:
-    from condgen_cli.model import Item
+    from condgen_cli.item import Item
 
 __all__ = ["check_match_function", "check_model", "check_plugin"]
 
@@ -75,7 +75,7 @@ def check_match_function(build: Callable[[int, int, int], Any]) -> None:
 
 
 def _check_descriptions(model: Any, items: Sequence[Item]) -> None:
-    from condgen_cli.model import Item
+    from condgen_cli.item import Item
 
     example = model.example()
     assert example is None or isinstance(example, Item), f"example() gives a {type(example).__name__}, not an Item"

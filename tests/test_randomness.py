@@ -12,10 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from condgen_cli.arrays import arrays_of
 from condgen_cli.errors import InputError
 from condgen_cli.files.sources import Failure, Source
 from condgen_cli.item import Item
-from condgen_cli.running.randomness import Uniforms, assign_keys, fresh_keys, item_key, stream_key
+from condgen_cli.running.randomness import Uniforms, assign_keys, item_key, stream_key
 
 
 @dataclass(frozen=True)
@@ -106,9 +107,10 @@ def test_a_file_is_told_by_what_it_holds(tmp_path: Path) -> None:
     assert missing[0] != missing[1]
 
 
-def test_fresh_keys_follow_torch_and_differ() -> None:
+def test_random_keys_follow_torch_and_differ() -> None:
+    operations = arrays_of(torch.zeros(1))
     torch.manual_seed(1)
-    first = fresh_keys(3)
+    first = operations.random_keys(3)
     torch.manual_seed(1)
-    assert first == fresh_keys(3)
+    assert first == operations.random_keys(3)
     assert len(set(first)) == 3

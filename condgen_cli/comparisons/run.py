@@ -229,7 +229,7 @@ def _score(run: Run, scoring: Scoring, data_dir: Path | None, device: str) -> di
     from condgen_cli.metrics.suite import dataset_suite, remark_lines
     from condgen_cli.running.runner import load
 
-    runner = load(run.folder, device)
+    runner = load(run.folder, device, "torch")
     suite = dataset_suite(dataset_spec(scoring.dataset), scoring.options, keys=scoring.metrics)
     with console.progress(scoring.limit, run.folder.name) as advance:
         done = evaluate(runner, scoring.items(data_dir), suite, seed=_SEED, advance=advance)

@@ -21,7 +21,7 @@ from condgen_cli.specs import Archive, DatasetSpec, look_up, resolve
 from condgen_cli.terminal.suggestions import suggestion
 
 if TYPE_CHECKING:
-    from condgen_cli.model import Item
+    from condgen_cli.item import Item
 
 __all__ = [
     "check_options",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -204,22 +204,25 @@ def _read_document(document: Any, content: str) -> Tokenizer:
         raise ValueError(f"it must begin with the tokens {' '.join(SPECIALS)}")
     # checked here, since the library panics at some invalid merges
     merges = model.get("merges")
-    if not isinstance(merges, list) or not all(_is_merge(merge, ids) for merge in merges):
+    parts = {token for token in ids if token not in SPECIALS and token}
+    if not isinstance(merges, list) or not all(_is_merge(merge, ids, parts) for merge in merges):
         raise ValueError("its merges must be pairs of tokens that give a token")
     try:
         tokenizer = Tokenizer.from_str(content)
     except Exception as error:  # the library raises no class of its own
         raise ValueError(str(error)) from None
     # as this version of the library writes it, so that files of other versions can be compared
-    found = json.loads(tokenizer.to_str())
-    found["model"].update(vocab={}, merges=[])
+    settings = json.dumps({**document, "model": {**model, "vocab": {}, "merges": []}})
+    found = json.loads(Tokenizer.from_str(settings).to_str())
     known = [json.loads(_tokenizer(BPE(unk_token=SPECIALS[_UNK]), spaced).to_str()) for spaced in (False, True)]
     if found not in known:
         raise ValueError("its settings aren't the ones that condgen trains with")
     return tokenizer
 
 
-def _is_merge(merge: Any, ids: Mapping[str, int]) -> bool:
-    if not isinstance(merge, list) or len(merge) != 2 or not all(isinstance(part, str) and part for part in merge):
+def _is_merge(merge: Any, ids: Mapping[str, int], parts: Set[str]) -> bool:
+    """Whether a merge is a pair of ``parts``, tokens that may be merged, that gives a token. Called for each of thousands."""
+    if not isinstance(merge, list) or len(merge) != 2:
         return False
-    return "".join(merge) in ids and all(part in ids and part not in SPECIALS for part in merge)
+    left, right = merge
+    return isinstance(left, str) and isinstance(right, str) and left in parts and right in parts and left + right in ids

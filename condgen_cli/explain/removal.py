@@ -12,9 +12,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from condgen_cli.contract import Contract, Memory, PredictorContract, SequenceContract
 from condgen_cli.generation import Axis
 from condgen_cli.item import Item
-from condgen_cli.model import Memory, Model, Predictor, SequenceModel
 
 __all__ = ["Batch", "InputRemoval", "MemoryRemoval", "Removal", "hide", "mean_position", "token_log_probs"]
 
@@ -64,7 +64,7 @@ class MemoryRemoval(Removal):
         axes: axes of the real positions.
     """
 
-    model: SequenceModel
+    model: SequenceContract
     memory: Memory
     ids: Sequence[int]
     axes: tuple[Axis, ...]
@@ -105,7 +105,7 @@ def hide(memory: Memory, hidden: Tensor) -> Memory:
     return replace(rest, values=replaced(memory.values), keys=None if memory.keys is None else replaced(memory.keys))
 
 
-def token_log_probs(model: SequenceModel, memory: Memory, ids: Sequence[int]) -> Tensor:
+def token_log_probs(model: SequenceContract, memory: Memory, ids: Sequence[int]) -> Tensor:
     """Natural log-probabilities (rows, T) of tokens ``ids`` (T,), at least one, for each row of the memory, by teacher
     forcing."""
     wanted = torch.tensor(list(ids), device=memory.values.device).expand(len(memory), -1)
@@ -122,12 +122,12 @@ class InputRemoval(Removal):
         model: the model, in evaluation mode.
         item: the input.
         axes: axes of its parts, ``model.parts(item)``.
-        ids: (T,) the output's tokens, for a ``SequenceModel``.
-        tokens: (T,) the output's tokens as texts, for a ``Predictor``.
+        ids: (T,) the output's tokens, for a ``SequenceContract``.
+        tokens: (T,) the output's tokens as texts, for a ``PredictorContract``.
         move: moves a batch to the model's device.
     """
 
-    model: Model
+    model: Contract
     item: Item
     axes: tuple[Axis, ...]
     ids: Sequence[int]
@@ -142,7 +142,7 @@ class InputRemoval(Removal):
 
     def _log_probs(self, items: Sequence[Item], steps: int | None) -> NDArray[np.float64]:
         batch = self.move(self.model.collate(items))
-        if isinstance(self.model, Predictor):
+        if isinstance(self.model, PredictorContract):
             return np.array(self.model.score(batch, [self.tokens] * len(items)), np.float64)[:, :steps]
-        assert isinstance(self.model, SequenceModel)
+        assert isinstance(self.model, SequenceContract)
         return token_log_probs(self.model, self.model.encode(batch), self.ids[:steps]).cpu().double().numpy()

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urljoin, urlsplit
-from urllib.request import url2pathname
 
 from condgen_cli import __version__, settings
 from condgen_cli.errors import CondgenError, InputError, NetworkError, NotFoundError, reason_of
@@ -120,6 +119,8 @@ def silence(url: str) -> Interrupted:
 
 
 def _open_file(url: str, offset: int, waiting: Waiting) -> Body:
+    from urllib.request import url2pathname  # brings a client for HTTP and parsers of mail
+
     file = Path(url2pathname(urlsplit(url).path)).open("rb")  # noqa: SIM115
     total = os.fstat(file.fileno()).st_size
     offset = offset if offset <= total else 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,15 @@ from condgen_cli.errors import IntegrityError
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["check_finite", "load_weights", "quantize_to_8_bits", "read_weights", "save_weights"]
+__all__ = [
+    "check_finite",
+    "load_arrays",
+    "load_weights",
+    "quantize_to_8_bits",
+    "read_arrays",
+    "read_weights",
+    "save_weights",
+]
 
 SCALE = ".scale"
 """Suffix of the name of a quantized matrix's scales, (rows,)."""
@@ -32,13 +40,25 @@ def read_weights(files: Mapping[str, Path], model: str) -> dict[str, Tensor]:
     Raises:
         IntegrityError: if a file can't be read or is damaged.
     """
+    return _read_all(files, model, load_weights)
+
+
+def read_arrays(files: Mapping[str, Path], model: str) -> dict[str, NDArray[Any]]:
+    """The arrays of a model's weight files as they are stored, without torch: quantized matrices beside their scales.
+
+    Arguments and errors are those of ``read_weights``.
+    """
+    return _read_all(files, model, load_arrays)
+
+
+def _read_all(files: Mapping[str, Path], model: str, load: Callable[[Path], Mapping[str, Any]]) -> dict[str, Any]:
     from safetensors import SafetensorError
 
-    weights: dict[str, Tensor] = {}
+    weights: dict[str, Any] = {}
     for name, path in files.items():
         if name.endswith(".safetensors"):
             try:
-                weights |= load_weights(path)
+                weights |= load(path)
             except IntegrityError as error:
                 raise IntegrityError(f"the weights of {model} are damaged: {error.message}", error.hint) from None
             except (OSError, SafetensorError) as error:
@@ -62,6 +82,25 @@ def load_weights(path: Path) -> dict[str, Tensor]:
         if matrix in weights and not weights[matrix].is_floating_point():
             weights[matrix] = _dequantize(weights[matrix], weights.pop(name), f"{path.name}: {matrix:.80}")
     check_finite(weights, path.name)
+    return weights
+
+
+def load_arrays(path: Path) -> dict[str, NDArray[Any]]:
+    """The arrays of a safetensors file as they are stored.
+
+    Raises:
+        OSError, safetensors.SafetensorError: if it can't be read.
+        IntegrityError: if a float is infinite or NaN, or of a kind that NumPy lacks.
+    """
+    from safetensors.numpy import load_file
+
+    try:
+        weights: dict[str, NDArray[Any]] = load_file(path)
+    except (KeyError, TypeError) as error:  # 16-bit brain floats and 8-bit floats
+        raise IntegrityError(f"{path.name} holds numbers of the kind {error}, which NumPy lacks", "--backend torch") from None
+    for name, array in weights.items():
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            raise IntegrityError(f"{path.name}: {name:.80} holds a value that is no finite number", "train it again")
     return weights
 
 

@@ -19,7 +19,7 @@ from condgen_cli.metrics import Metric
 from condgen_cli.metrics.words import NO_TEXT, hold_text
 
 if TYPE_CHECKING:
-    from condgen_cli.model import Item
+    from condgen_cli.item import Item
 
 __all__ = ["CaptionBleu", "Cider", "RougeL"]
 

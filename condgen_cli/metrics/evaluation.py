@@ -17,7 +17,7 @@ from condgen_cli.metrics.suite import Suite
 from condgen_cli.running.request import Request
 
 if TYPE_CHECKING:
-    from condgen_cli.model import Item
+    from condgen_cli.item import Item
     from condgen_cli.running.decoding import Decoding
     from condgen_cli.running.runner import Runner
 
@@ -65,9 +65,9 @@ class Evaluation:
 
 def searches(runner: Runner, suite: Suite) -> bool:
     """Whether outputs are decoded for the suite: the model writes tokens, and a metric reads the output."""
-    from condgen_cli.model import SequenceModel
+    from condgen_cli.contract import SequenceContract
 
-    return suite.reads_output and isinstance(runner.model, SequenceModel)
+    return suite.reads_output and isinstance(runner.model, SequenceContract)
 
 
 def decoding_of(decoding: Decoding) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from condgen_cli.generation import Generation
 from condgen_cli.metrics import Metric
 
 if TYPE_CHECKING:
-    from condgen_cli.model import Item
+    from condgen_cli.item import Item
 
 __all__ = ["Likelihood"]
 

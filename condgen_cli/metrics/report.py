@@ -17,7 +17,7 @@ from condgen_cli.metrics.suite import Suite
 
 if TYPE_CHECKING:
     from condgen_cli.generation import Generation
-    from condgen_cli.model import Item
+    from condgen_cli.item import Item
 
 __all__ = ["UNDEFINED", "Report", "Setup", "difference_cells", "interval_cell", "interval_range", "report"]
 

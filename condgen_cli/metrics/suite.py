@@ -16,7 +16,7 @@ from condgen_cli.registry.guard import divert_stdout
 from condgen_cli.specs import DatasetSpec, MetricSpec, look_up, resolve
 
 if TYPE_CHECKING:
-    from condgen_cli.model import Item
+    from condgen_cli.item import Item
 
 __all__ = ["Suite", "build_suite", "dataset_suite", "remark_lines"]
 

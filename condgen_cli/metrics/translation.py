@@ -15,7 +15,7 @@ from condgen_cli.metrics import Metric
 from condgen_cli.metrics.words import NO_TEXT, hold_text, is_installed, missing_tokenizer, tokenizers_for
 
 if TYPE_CHECKING:
-    from condgen_cli.model import Item
+    from condgen_cli.item import Item
 
 __all__ = ["SacreBleu", "bleu", "chrf"]
 

@@ -82,8 +82,8 @@ class Cache(nn.Module):
         """
         keys, tokens, mask = (memory.auxiliary[name] for name in CACHE)
         padded = features.new_zeros(count, features.shape[1]).index_copy(0, kept, features)
-        scores = self.sharpness.exp() * (padded.view(len(keys), -1, features.shape[1]) @ keys.transpose(1, 2))
+        scores = self.sharpness.exp() * (padded.view(keys.shape[0], -1, features.shape[1]) @ keys.transpose(1, 2))
         empty = ~mask.unsqueeze(1)
         weights = scores.masked_fill(empty, torch.finfo(scores.dtype).min).softmax(2).masked_fill(empty, 0.0)
         shares = self.gate(features).sigmoid() * weights.flatten(0, 1).index_select(0, kept)
-        return Cached(tokens.index_select(0, kept // (count // len(keys))), shares)
+        return Cached(tokens.index_select(0, kept // (count // keys.shape[0])), shares)

@@ -155,14 +155,14 @@ class RecurrentDecoder(nn.Module):
     def start(self, memory: Memory, rows_per_item: int = 1) -> DecoderState:
         """The state before the first token, from ``memory.vector`` (batch, context_size), with rows for each input."""
         vector = _vector(memory)
-        zeros = vector.new_zeros(len(vector), self.rnn.hidden_size)
+        zeros = vector.new_zeros(vector.shape[0], self.rnn.hidden_size)
         if self.initial is not None:
             parts = RecurrentState(*self.initial(vector).tanh().chunk(self.rnn.STATES, 1))
         else:
             assert self.first is not None
             blank = RecurrentState(*[zeros] * self.rnn.STATES)
             parts = self.rnn.advance(F.linear(self.first(vector), self.rnn.weight_ih_l0), self.rnn.recur(zeros), blank)
-        fed = vector.new_zeros(len(vector), self.embedding_size) if self.input_feeding else None
+        fed = vector.new_zeros(vector.shape[0], self.embedding_size) if self.input_feeding else None
         attended = None
         if self.attention is not None and self.attention.location_aware:
             # uniform weights
@@ -178,14 +178,14 @@ class RecurrentDecoder(nn.Module):
         products = _Products(partial(F.linear, weight=from_memory), self.rnn.recur, self.readout)
         gates = F.linear(embedded, from_token)
         if self.vector_size:
-            gates = gates + self._from_vector(memory, len(token))
+            gates = gates + self._from_vector(memory, token.shape[0])
         state, context, weights, beta = self._advance(gates, products, state, memory)
         features = self._features(state.hidden, context, embedded, products.readout)
         if self.input_feeding:
             state = state._replace(fed=features)
         attention = {} if weights is None else {"attention": weights}
         extras = {} if beta is None else {"gate": beta.squeeze(1)}
-        cached = self._look_up_cache(features, torch.arange(len(token), device=token.device), len(token), memory)
+        cached = self._look_up_cache(features, torch.arange(token.shape[0], device=token.device), token.shape[0], memory)
         if cached is not None:
             extras |= {"cache": cached.shares.sum(1), "cache_shares": cached.shares}
         return Step(self.logits(features, cached), state, attention, extras)
@@ -239,7 +239,7 @@ class RecurrentDecoder(nn.Module):
         """The vector's part of the gates (rows, gates), the same in every step."""
         vector = _vector(memory)
         gates = F.linear(vector, self._input_weights()[2])
-        return gates.repeat_interleave(rows // len(vector), 0)
+        return gates.repeat_interleave(rows // vector.shape[0], 0)
 
     def _advance(
         self, gates: Tensor, products: _Products, state: DecoderState, memory: Memory
@@ -266,7 +266,7 @@ class RecurrentDecoder(nn.Module):
             if not self.feeds_every_step:
                 return None, None, None
             vector = _vector(memory)
-            return vector.repeat_interleave(len(query) // len(vector), 0), None, None
+            return vector.repeat_interleave(query.shape[0] // vector.shape[0], 0), None, None
         assert memory.keys is not None
         context, weights = self.attention(query, memory.values, memory.keys, memory.mask, previous)
         if self.gate is None:

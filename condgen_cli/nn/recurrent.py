@@ -170,7 +170,7 @@ def _direction(rnn: nn.LSTM | nn.GRU, inputs: Tensor, state: RecurrentState | No
     names = ["weight_ih", "weight_hh", *(["bias_ih", "bias_hh"] if rnn.bias else [])]
     weights = [getattr(rnn, f"{name}_{suffix}") for name in names]
     parts = [] if state is None else [part.unsqueeze(0) for part in state if part is not None]
-    parts = parts or [inputs.new_zeros(1, len(inputs), rnn.hidden_size)] * (2 if isinstance(rnn, nn.LSTM) else 1)
+    parts = parts or [inputs.new_zeros(1, inputs.shape[0], rnn.hidden_size)] * (2 if isinstance(rnn, nn.LSTM) else 1)
     options = (weights, rnn.bias, 1, 0.0, rnn.training, False, True)
     if isinstance(rnn, nn.LSTM):
         return torch.lstm(inputs, parts, *options)[0]

@@ -15,6 +15,7 @@ SECTIONS: dict[str, tuple[CommandSpec, ...]] = {
         ),
         CommandSpec("pull", "Download models, verified.", "condgen_cli.cli.commands.zoo:pull"),
         CommandSpec("verify", "Check stored models against the manifest.", "condgen_cli.cli.commands.zoo:verify"),
+        CommandSpec("export", "Write a model as ONNX, for use anywhere.", "condgen_cli.cli.commands.export:export"),
         CommandSpec("rm", "Remove downloaded models.", "condgen_cli.cli.commands.zoo:rm"),
     ),
     "Evaluation": (

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from condgen_cli.arrays import arrays_of
+from condgen_cli.contract import Memory, Vocabulary
 from condgen_cli.generation import AttentionMap, Axis, Generation
-from condgen_cli.model import Memory, Vocabulary
 from condgen_cli.running.decoding import Hypothesis
 
 __all__ = ["Positions", "make_generation", "row_positions"]
@@ -44,7 +45,7 @@ class Positions:
 
 def row_positions(memory: Memory) -> Iterator[Positions]:
     """The positions of each row of a memory."""
-    masks = None if memory.mask is None else memory.mask.cpu().numpy()
+    masks = None if memory.mask is None else arrays_of(memory.mask).to_numpy(memory.mask)
     for row in range(len(memory)):
         axes = tuple(memory.axes[row]) if memory.axes else ()
         yield Positions(axes, memory.values.shape[1], None if masks is None else masks[row])

@@ -7,11 +7,11 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
+from condgen_cli.contract import Contract
 from condgen_cli.errors import CondgenError, InputError
 from condgen_cli.files.sources import Failure
 from condgen_cli.inputs.reading import add_location
 from condgen_cli.item import Item
-from condgen_cli.model import Model
 from condgen_cli.registry.plugins import failed_plugin
 from condgen_cli.settings import debugging
 
@@ -50,7 +50,7 @@ class Collator:
         forced: whether an output is forced, which is refused for inputs in several parts.
     """
 
-    model: Model
+    model: Contract
     conditions: bool
     forced: bool
 

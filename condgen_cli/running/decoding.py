@@ -1,7 +1,7 @@
 """Decoding: greedy, beam search and sampling, one implementation for every sequence model.
 
 The rows of one input are adjacent, so that the decoder reads each memory row for all of them at once (see
-``model.SequenceModel``). Finished inputs leave the batch.
+``model.SequenceContract``). Finished inputs leave the batch.
 """
 
 from __future__ import annotations
@@ -12,16 +12,13 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Protocol
 
 import numpy as np
-import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
-from torch import Tensor
 
+from condgen_cli.arrays import Array, Operations, arrays_of, select_rows
+from condgen_cli.contract import Contract, Memory, SequenceContract, Step
 from condgen_cli.errors import UsageError
-from condgen_cli.model import Memory, Model, SequenceModel, Step, select_state
-from condgen_cli.nn.denormals import flush_denormals
 from condgen_cli.running.limits import LARGEST_PENALTY, LONGEST_OUTPUT, MOST_SAMPLES, TEMPERATURES, WIDEST_BEAM
-from condgen_cli.running.randomness import Uniforms, fresh_keys
+from condgen_cli.running.randomness import Uniforms
 
 __all__ = ["Decoding", "Hypothesis", "Scorer", "decode", "force", "reweight"]
 
@@ -131,13 +128,12 @@ class Scorer(Protocol):
     """A further scorer of hypotheses, such as a language model. Rows of its state are selected as those of a model's state."""
 
     def start(self, memory: Memory, rows_per_item: int = 1) -> Any: ...
-    def score(self, token: Tensor, state: Any, memory: Memory) -> tuple[Tensor, Any]:
+    def score(self, token: Array, state: Any, memory: Memory) -> tuple[Array, Any]:
         """Log-probabilities (rows, vocabulary) of the next token after ``token`` (rows,), and the next state."""
 
 
-@torch.inference_mode()
 def decode(
-    model: SequenceModel,
+    model: SequenceContract,
     memory: Memory,
     decoding: Decoding,
     keys: Sequence[int] | None = None,
@@ -149,9 +145,9 @@ def decode(
         model: the model.
         memory: the encoded inputs.
         decoding: the settings.
-        keys: for sampling, the key of each row's random stream (``condgen_cli.running.randomness``); None: torch's generator is
-            used. With the same key a row gets the same samples in any batch, up to rounding of the probabilities; the first of
-            several samples equals a single sample.
+        keys: for sampling, the key of each row's random stream (``condgen_cli.running.randomness``); None: keys are drawn from
+            the generator of the memory's library. With the same key a row gets the same samples in any batch, up to rounding of
+            the probabilities; the first of several samples equals a single sample.
         scorers: further scorers with their weights; None: those of the model, with the weights of ``decoding``.
     Returns:
         for each memory row, its hypotheses, best first.
@@ -160,29 +156,41 @@ def decode(
     """
     if not len(memory):
         return []
+    ops = arrays_of(memory.values)
+    with ops.inference(), ops.flush_denormals():
+        return _decode(model, memory, decoding, ops, keys, scorers)
+
+
+def _decode(
+    model: SequenceContract,
+    memory: Memory,
+    decoding: Decoding,
+    ops: Operations,
+    keys: Sequence[int] | None,
+    scorers: Sequence[tuple[Scorer, float]] | None,
+) -> list[list[Hypothesis]]:
     if decoding.method == "beam" and decoding.beam >= WIDE and len(memory) > 1:
-        each = torch.arange(len(memory), device=memory.values.device).unsqueeze(1)
-        return [found for row in each for found in decode(model, memory.select(row), decoding, None, scorers)]
+        rows = (ops.integers([row]) for row in range(len(memory)))
+        return [found for row in rows for found in _decode(model, memory.select(row), decoding, ops, None, scorers)]
     if scorers is None:
         scorers = _select_scorers(model.scorers(), decoding.weights)
     second_pass = decoding.second_pass and decoding.method != "sample" and bool(scorers)
-    scoring = _Scoring(model, scorers, decoding, own=not second_pass)
-    with flush_denormals():
-        if decoding.method == "sample":
-            return _sample(scoring, memory, decoding, fresh_keys(len(memory)) if keys is None else keys)
-        if not second_pass:
-            return _beam_search(scoring, memory, decoding)
-        found = _beam_search(scoring, memory, replace(decoding, nbest=min(decoding.beam, max(SECOND, decoding.nbest))))
-        return _rescore(model, memory, found, decoding)
+    scoring = _Scoring(model, scorers, decoding, ops, own=not second_pass)
+    if decoding.method == "sample":
+        return _sample(scoring, memory, decoding, ops.random_keys(len(memory)) if keys is None else keys)
+    if not second_pass:
+        return _beam_search(scoring, memory, decoding)
+    found = _beam_search(scoring, memory, replace(decoding, nbest=min(decoding.beam, max(SECOND, decoding.nbest))))
+    return _rescore(model, memory, found, decoding)
 
 
-def reweight(decoding: Decoding, model: Model, weights: Mapping[str, float]) -> Decoding:
+def reweight(decoding: Decoding, model: Contract, weights: Mapping[str, float]) -> Decoding:
     """Change the weights of some of the model's scorers.
 
     Raises:
         UsageError: if the model lacks one, or a weight is negative.
     """
-    _check_names(weights, model.scorers() if isinstance(model, SequenceModel) else {})
+    _check_names(weights, model.scorers() if isinstance(model, SequenceContract) else {})
     return replace(decoding, weights={**decoding.weights, **weights})
 
 
@@ -197,8 +205,7 @@ def _select_scorers(scorers: Mapping[str, Scorer], weights: Mapping[str, float])
     return [(scorers[name], weight) for name, weight in weights.items() if weight]
 
 
-@torch.inference_mode()
-def force(model: SequenceModel, memory: Memory, ids: Sequence[Sequence[int]]) -> list[Hypothesis]:
+def force(model: SequenceContract, memory: Memory, ids: Sequence[Sequence[int]]) -> list[Hypothesis]:
     """Forced decoding: the attention and log-probabilities of given outputs.
 
     Args:
@@ -206,29 +213,29 @@ def force(model: SequenceModel, memory: Memory, ids: Sequence[Sequence[int]]) ->
         memory: the encoded inputs.
         ids: token ids of the outputs, the same number for each memory row, grouped by row.
     """
-    vocabulary = model.vocabulary
-    device = memory.values.device
+    vocabulary, ops = model.vocabulary, arrays_of(memory.values)
     longest = max(map(len, ids), default=0)
-    targets = torch.full((len(ids), longest), vocabulary.pad, device=device)
-    for row, sequence in enumerate(ids):
-        targets[row, : len(sequence)] = torch.tensor(list(sequence), device=device)
-    state = model.start(memory, len(ids) // len(memory))
-    token = torch.full((len(ids),), vocabulary.bos, device=device)
-    same, log_prob, trace = torch.arange(len(ids), device=device), torch.zeros(len(ids), device=device), _Trace()
-    chosen: list[Tensor] = []
-    for position in range(longest):
-        step = model.step(token, state, memory)
-        trace.append(same, token, log_prob, step)
-        state, token = step.state, targets[:, position]
-        log_prob = step.logits.log_softmax(-1).gather(1, token.unsqueeze(1)).squeeze(1)
-        chosen.append(log_prob)
+    targets = ops.integers([[*sequence, *[vocabulary.pad] * (longest - len(sequence))] for sequence in ids])
+    token = ops.filled((len(ids),), vocabulary.bos)
+    same, log_prob, trace = ops.arange(0, len(ids)), ops.filled((len(ids),), 0.0), _Trace(ops)
+    chosen: list[Array] = []
+    with ops.inference():
+        state = model.start(memory, len(ids) // len(memory))
+        for position in range(longest):
+            step = model.step(token, state, memory)
+            trace.append(same, token, log_prob, step)
+            state, token = step.state, targets[:, position]
+            log_prob = ops.gather(ops.log_softmax(step.logits), token[:, None])[:, 0]
+            chosen.append(log_prob)
     return [
         trace.hypothesis(len(sequence) - 1, row, sequence[-1], float(chosen[len(sequence) - 1][row]))
         for row, sequence in enumerate(ids)
     ]
 
 
-def _rescore(model: SequenceModel, memory: Memory, found: list[list[Hypothesis]], decoding: Decoding) -> list[list[Hypothesis]]:
+def _rescore(
+    model: SequenceContract, memory: Memory, found: list[list[Hypothesis]], decoding: Decoding
+) -> list[list[Hypothesis]]:
     """The second pass: add the model's log-probability to the scores of the first pass; returns the best of each input."""
     width = max(map(len, found))
     rows = [(hypotheses * width)[:width] for hypotheses in found]  # inputs with fewer hypotheses are filled up with copies
@@ -251,8 +258,14 @@ class _Scoring:
     """
 
     def __init__(
-        self, model: SequenceModel, scorers: Sequence[tuple[Scorer, float]], decoding: Decoding, own: bool = True
+        self,
+        model: SequenceContract,
+        scorers: Sequence[tuple[Scorer, float]],
+        decoding: Decoding,
+        ops: Operations,
+        own: bool = True,
     ) -> None:
+        self.ops = ops
         self.model = model
         self.own = own
         self.scorers = scorers
@@ -267,18 +280,18 @@ class _Scoring:
         own = self.model.start(memory, rows_per_item) if self.own else None
         states = [own, *(scorer.start(memory, rows_per_item) for scorer, _ in self.scorers)]
         if self.looks_back:
-            states.append(torch.zeros(len(memory) * rows_per_item, 0, dtype=torch.long, device=memory.values.device))
+            states.append(self.ops.filled((len(memory) * rows_per_item, 0), 0))
         return states
 
-    def step(self, token: Tensor, states: list[Any], memory: Memory, can_end: bool) -> _Scored:
+    def step(self, token: Array, states: list[Any], memory: Memory, can_end: bool) -> _Scored:
         """Score every next token."""
         if self.own:
             step = self.model.step(token, states[0], memory)
-            logits = step.logits.float()
-            norm = logits.logsumexp(1)
+            logits = self.ops.to_float(step.logits)
+            norm = self.ops.log_sum_exp(logits)
         else:
-            logits = memory.values.new_zeros(len(token), len(self.model.vocabulary), dtype=torch.float32)
-            norm = logits.new_zeros(len(token))
+            logits = self.ops.filled((len(token), len(self.model.vocabulary)), 0.0)
+            norm = self.ops.filled((len(token),), 0.0)
             step = Step(logits, None)
         total, next_states = logits, [step.state]
         for (scorer, weight), state in zip(self.scorers, states[1:], strict=False):
@@ -286,41 +299,41 @@ class _Scoring:
             total = total + weight * added
             next_states.append(state)
         # in place: without scorers this is also ``logits``, whose forbidden tokens are never used again
-        total[:, self.never if can_end else [*self.never, self.eos]] = -torch.inf
+        total[:, self.never if can_end else [*self.never, self.eos]] = -math.inf
         if self.looks_back:
-            next_states.append(torch.cat([states[-1], token.unsqueeze(1)], 1))
+            next_states.append(self.ops.concatenate([states[-1], token[:, None]], 1))
         if self.no_repeat_ngram:
             written = next_states[-1]
-            rows, tokens = _repeated_ngrams(written, self.no_repeat_ngram)
+            rows, tokens = _repeated_ngrams(self.ops, written, self.no_repeat_ngram)
             ended = tokens == self.eos  # finished rows repeat the end token
-            _forbid_tokens(total, rows[~ended], tokens[~ended])
+            _forbid_tokens(self.ops, total, rows[~ended], tokens[~ended])
         return _Scored(total, logits, norm, next_states, step)
 
     def only_end(self, scored: _Scored) -> _Scored:
         """The scores with all tokens but the end token forbidden."""
-        ended = torch.full_like(scored.total, -torch.inf)
+        ended = self.ops.filled_like(scored.total, -math.inf)
         ended[:, self.eos] = scored.total[:, self.eos]
         return replace(scored, total=ended)
 
 
-def _repeated_ngrams(written: Tensor, size: int) -> tuple[Tensor, Tensor]:
+def _repeated_ngrams(ops: Operations, written: Array, size: int) -> tuple[Array, Array]:
     """Tokens that would repeat an n-gram of this size: indices of rows of ``written`` (rows, steps), and for each a token."""
-    if written.shape[1] < size:
-        nothing = written.new_zeros(0)
-        return nothing, nothing
-    ngrams = written.unfold(1, size, 1)
-    same = (ngrams[:, :, :-1] == written[:, None, written.shape[1] - size + 1 :]).all(2)
-    rows, places = same.nonzero(as_tuple=True)
+    steps = written.shape[1]
+    if steps < size:
+        return ops.filled((0,), 0), ops.filled((0,), 0)
+    ngrams = written[:, ops.arange(0, steps - size + 1)[:, None] + ops.arange(0, size)]
+    same = (ngrams[:, :, :-1] == written[:, None, steps - size + 1 :]).all(2)
+    rows, places = ops.nonzero(same).T
     return rows, ngrams[rows, places, -1]
 
 
-def _forbid_tokens(total: Tensor, rows: Tensor, tokens: Tensor) -> None:
+def _forbid_tokens(ops: Operations, total: Array, rows: Array, tokens: Array) -> None:
     """Forbid tokens in rows of the scores (rows, vocabulary), in place, except in rows that would have no token left."""
     if not len(rows):
         return
-    best, before = total.amax(1), total[rows, tokens]
-    total[rows, tokens] = -torch.inf
-    stuck = (~(total.amax(1) > best - HOPELESS))[rows]
+    best, before = ops.maximum(total), total[rows, tokens]
+    total[rows, tokens] = -math.inf
+    stuck = (~(ops.maximum(total) > best - HOPELESS))[rows]
     total[rows[stuck], tokens[stuck]] = before[stuck]
 
 
@@ -336,13 +349,13 @@ class _Scored:
         step: the model's step.
     """
 
-    total: Tensor
-    logits: Tensor
-    norm: Tensor
+    total: Array
+    logits: Array
+    norm: Array
     states: list[Any]
     step: Step
 
-    def log_prob(self, rows: Tensor, tokens: Tensor) -> Tensor:
+    def log_prob(self, rows: Array, tokens: Array) -> Array:
         """The model's log-probabilities of tokens, one for each index of a row."""
         return self.logits[rows, tokens] - self.norm[rows]
 
@@ -350,10 +363,11 @@ class _Scored:
 class _Trace:
     """The rows of every step with back-pointers, from which sequences are reconstructed."""
 
-    def __init__(self) -> None:
+    def __init__(self, ops: Operations) -> None:
+        self.ops = ops
         self.steps: list[tuple[Any, ...]] = []
 
-    def append(self, origin: Tensor, token: Tensor, log_prob: Tensor, step: Step) -> None:
+    def append(self, origin: Array, token: Array, log_prob: Array, step: Step) -> None:
         """Add a step.
 
         Args:
@@ -363,11 +377,11 @@ class _Trace:
             step: result of the step.
         """
 
-        def arrays(tensors: Mapping[str, Tensor]) -> dict[str, NDArray[np.float32]]:
-            return {name: tensor.float().cpu().numpy() for name, tensor in tensors.items()}
+        def convert(arrays: Mapping[str, Array]) -> dict[str, NDArray[np.float32]]:
+            return {name: self.ops.to_numpy(self.ops.to_float(array)) for name, array in arrays.items()}
 
-        read = (origin.cpu().numpy(), token.cpu().numpy(), log_prob.float().cpu().numpy())
-        self.steps.append((*read, arrays(step.attention), arrays(step.extras)))
+        read = (self.ops.to_numpy(array) for array in (origin, token, log_prob))
+        self.steps.append((*read, convert(step.attention), convert(step.extras)))
 
     def hypothesis(self, last: int, row: int, token: int, log_prob: float) -> Hypothesis:
         """The sequence that ends with ``token``, written at row ``row`` of step ``last``; its score is its log-probability."""
@@ -422,13 +436,13 @@ def _beam_search(scoring: _Scoring, memory: Memory, decoding: Decoding) -> list[
     best other candidates. An input is done when no unfinished hypothesis can beat its ``nbest`` best finished ones.
     """
     beam = 1 if decoding.method == "greedy" else decoding.beam
-    device = memory.values.device
+    ops = scoring.ops
     finished: list[list[_Finished]] = [[] for _ in range(len(memory))]
     alive = list(range(len(memory)))  # memory rows of the inputs that are still being decoded
-    token = torch.full((len(memory),), scoring.bos, device=device)
-    origin, log_prob = torch.arange(len(memory), device=device), torch.zeros(len(memory), device=device)
-    scores = torch.zeros(len(memory), 1, device=device)
-    states, trace = scoring.start(memory), _Trace()
+    token = ops.filled((len(memory),), scoring.bos)
+    origin, log_prob = ops.arange(0, len(memory)), ops.filled((len(memory),), 0.0)
+    scores = ops.filled((len(memory), 1), 0.0)
+    states, trace = scoring.start(memory), _Trace(ops)
     for position in range(decoding.max_length + 1):
         scored = scoring.step(token, states, memory, position >= decoding.min_length)
         trace.append(origin, token, log_prob, scored.step)
@@ -436,17 +450,17 @@ def _beam_search(scoring: _Scoring, memory: Memory, decoding: Decoding) -> list[
             scored = scoring.only_end(scored)
         # twice as many candidates as the beam suffice even if all the best ones end
         number = beam * (4 if decoding.recombine else 2)
-        best, row, chosen = _best_candidates(scored.total, scores - scored.norm.view(scores.shape), number)
+        best, row, chosen = _best_candidates(ops, scored.total, scores - scored.norm.reshape(scores.shape), number)
         if decoding.recombine:
-            best = best.masked_fill(_find_duplicates(scored.states[-1][row], chosen, decoding.recombine), -torch.inf)
+            best = ops.replace(best, _find_duplicates(ops, scored.states[-1][row], chosen, decoding.recombine), -math.inf)
         ends = chosen == scoring.eos
         ended = scored.log_prob(row, chosen).tolist() if ends.any() else []
-        for item, rank in (ends & best.isfinite()).nonzero().tolist():
+        for item, rank in ops.nonzero(ends & ops.is_finite(best)).tolist():
             if rank < beam:
                 score = float(best[item, rank]) / (position + 1) ** decoding.length_penalty
                 end = _Finished(score, position, int(row[item, rank]), scoring.eos, ended[item][rank])
                 finished[alive[item]].append(end)
-        scores, keep = best.masked_fill(ends, -torch.inf).topk(min(beam, best.shape[1]), 1)
+        scores, keep = ops.largest(ops.replace(best, ends, -math.inf), min(beam, best.shape[1]))
         if decoding.threshold:
             width = int((scores >= scores[:, :1] - decoding.threshold).sum(1).max())
             scores, keep = scores[:, :width], keep[:, :width]
@@ -454,17 +468,17 @@ def _beam_search(scoring: _Scoring, memory: Memory, decoding: Decoding) -> list[
         going = [item for item, head in enumerate(heads) if _is_open(finished[alive[item]], head, position, beam, decoding)]
         if not going:
             break
-        items = torch.tensor(going, device=device)
+        items = ops.integers(going)
         scores, keep = scores[items], keep[items]
-        origin, token = row[items].gather(1, keep).flatten(), chosen[items].gather(1, keep).flatten()
+        origin, token = (ops.gather(found[items], keep).reshape(-1) for found in (row, chosen))
         log_prob = scored.log_prob(origin, token)
-        states = [select_state(state, origin) for state in scored.states]
+        states = [select_rows(state, origin) for state in scored.states]
         if len(going) < len(alive):
             memory, alive = memory.select(items), [alive[item] for item in going]
     return _rank(trace, finished, decoding)
 
 
-def _best_candidates(logits: Tensor, added: Tensor, number: int) -> tuple[Tensor, Tensor, Tensor]:
+def _best_candidates(ops: Operations, logits: Array, added: Array, number: int) -> tuple[Array, Array, Array]:
     """The best next tokens of each input, over all its rows.
 
     Only the ``number`` blocks of the vocabulary with the highest maxima are searched, since they contain the best tokens.
@@ -476,21 +490,22 @@ def _best_candidates(logits: Tensor, added: Tensor, number: int) -> tuple[Tensor
     Returns:
         scores, row indices of ``logits``, and tokens, (inputs, number) each, best first; fewer if there are fewer tokens.
     """
-    count, width, size = *added.shape, logits.shape[1]
-    peaks = F.max_pool1d(logits, BLOCK, ceil_mode=True)
+    (count, width), size = added.shape, logits.shape[1]
+    peaks = ops.block_maxima(logits, BLOCK)
     blocks = peaks.shape[1]
-    peaks = (peaks.view(count, width, blocks) + added.unsqueeze(2)).flatten(1)
-    block = peaks.topk(min(number, width * blocks), 1, sorted=False).indices
-    first = torch.arange(0, count * width, width, device=logits.device).unsqueeze(1)
+    peaks = (peaks.reshape(count, width, blocks) + added[:, :, None]).reshape(count, width * blocks)
+    _, block = ops.largest(peaks, min(number, width * blocks), ordered=False)
+    first = ops.arange(0, count * width, width)[:, None]
     row = first + block // blocks
-    token = (block % blocks).unsqueeze(2) * BLOCK + torch.arange(BLOCK, device=logits.device)
-    beyond, token = token >= size, token.clamp(max=size - 1)
-    scores = logits[row.unsqueeze(2), token] + added.gather(1, block // blocks).unsqueeze(2)
-    best, place = scores.masked_fill(beyond, -torch.inf).flatten(1).topk(min(number, width * size), 1)
-    return best, row.gather(1, place // BLOCK), token.flatten(1).gather(1, place)
+    token = (block % blocks)[:, :, None] * BLOCK + ops.arange(0, BLOCK)
+    beyond, token = token >= size, ops.at_most(token, size - 1)
+    scores = logits[row[:, :, None], token] + ops.gather(added, block // blocks)[:, :, None]
+    scores = ops.replace(scores, beyond, -math.inf).reshape(count, -1)
+    best, place = ops.largest(scores, min(number, width * size))
+    return best, ops.gather(row, place // BLOCK), ops.gather(token.reshape(count, -1), place)
 
 
-def _find_duplicates(written: Tensor, chosen: Tensor, size: int) -> Tensor:
+def _find_duplicates(ops: Operations, written: Array, chosen: Array, size: int) -> Array:
     """Mark candidates that share their last tokens with a better one, for hypothesis recombination.
 
     Args:
@@ -498,14 +513,14 @@ def _find_duplicates(written: Tensor, chosen: Tensor, size: int) -> Tensor:
         chosen: (inputs, number) next tokens.
         size: number of last tokens that are compared.
     """
-    ends = torch.cat([written[:, :, max(0, written.shape[2] - size + 1) :], chosen.unsqueeze(2)], 2)
+    ends = ops.concatenate([written[:, :, max(0, written.shape[2] - size + 1) :], chosen[:, :, None]], 2)
     again = []
     for candidates in ends.tolist():
         seen: set[tuple[int, ...]] = set()
         for candidate in map(tuple, candidates):
             again.append(candidate in seen)
             seen.add(candidate)
-    return torch.tensor(again, device=chosen.device).view(chosen.shape)
+    return ops.booleans(again).reshape(chosen.shape)
 
 
 def _is_open(finished: list[_Finished], best_alive: float, position: int, beam: int, decoding: Decoding) -> bool:
@@ -524,59 +539,47 @@ def _is_open(finished: list[_Finished], best_alive: float, position: int, beam: 
 
 def _sample(scoring: _Scoring, memory: Memory, decoding: Decoding, keys: Sequence[int]) -> list[list[Hypothesis]]:
     """Sample ``nbest`` sequences for each input; the best score comes first."""
-    count, device = decoding.nbest, memory.values.device
+    count, ops = decoding.nbest, scoring.ops
     finished: list[list[_Finished]] = [[] for _ in range(len(memory))]
     alive = list(range(len(memory)))
-    token = torch.full((len(memory) * count,), scoring.bos, device=device)
-    origin, log_prob = torch.arange(len(token), device=device), torch.zeros(len(token), device=device)
-    scores, done = torch.zeros(len(token), device=device), torch.zeros(len(token), dtype=torch.bool, device=device)
-    states, trace, uniforms = scoring.start(memory, count), _Trace(), Uniforms(keys, count)
+    token = ops.filled((len(memory) * count,), scoring.bos)
+    origin, log_prob = ops.arange(0, len(token)), ops.filled((len(token),), 0.0)
+    scores, done = ops.filled((len(token),), 0.0), ops.filled((len(token),), False)
+    states, trace, uniforms = scoring.start(memory, count), _Trace(ops), Uniforms(keys, count)
     for position in range(decoding.max_length + 1):
         scored = scoring.step(token, states, memory, position >= decoding.min_length)
         trace.append(origin, token, log_prob, scored.step)
         if position == decoding.max_length:
             scored = scoring.only_end(scored)
-        token = _draw_tokens(_truncate(scored.total / decoding.temperature, decoding), uniforms.draw())
-        log_prob = scored.log_prob(torch.arange(len(token), device=device), token)
-        scores = scores + scored.total.gather(1, token.unsqueeze(1)).squeeze(1) - scored.norm
+        token = ops.invert_distribution(_truncate(ops, scored.total / decoding.temperature, decoding), uniforms.draw())
+        log_prob = scored.log_prob(ops.arange(0, len(token)), token)
+        scores = scores + ops.gather(scored.total, token[:, None])[:, 0] - scored.norm
         ends = (token == scoring.eos) & ~done
-        for row in ends.nonzero().squeeze(1).tolist():
+        for (row,) in ops.nonzero(ends).tolist():
             score = float(scores[row]) / (position + 1) ** decoding.length_penalty
             finished[alive[row // count]].append(_Finished(score, position, row, scoring.eos, float(log_prob[row])))
         done = done | ends
-        going = (~done.view(-1, count)).any(1).nonzero().squeeze(1)
+        going = ops.nonzero((~done.reshape(-1, count)).any(1))[:, 0]
         if not len(going):
             break
-        origin = (going.unsqueeze(1) * count + torch.arange(count, device=device)).flatten()
+        origin = (going[:, None] * count + ops.arange(0, count)).reshape(-1)
         token, log_prob, scores, done = token[origin], log_prob[origin], scores[origin], done[origin]
-        states = [select_state(state, origin) for state in scored.states]
+        states = [select_rows(state, origin) for state in scored.states]
         if len(going) < len(alive):
             memory, alive = memory.select(going), [alive[item] for item in going.tolist()]
             uniforms.keep(origin.tolist())
     return _rank(trace, finished, decoding)
 
 
-def _draw_tokens(probabilities: Tensor, numbers: NDArray[np.float64]) -> Tensor:
-    """Sample a token for each row (rows,) by inverting the cumulative distribution of the probabilities (rows, vocabulary) at
-    the row's number (rows,)."""
-    exact = torch.float32 if probabilities.device.type == "mps" else torch.float64
-    sums = probabilities.to(exact).cumsum(1)
-    total = sums[:, -1:]
-    wanted = torch.from_numpy(numbers).to(exact).to(total.device).unsqueeze(1) * total
-    # a number just below 1 may be rounded to the total, which no cumulative sum exceeds
-    wanted = wanted.minimum(torch.nextafter(total, torch.zeros_like(total)))
-    return torch.searchsorted(sums, wanted, right=True).squeeze(1)
-
-
-def _truncate(logits: Tensor, decoding: Decoding) -> Tensor:
+def _truncate(ops: Operations, logits: Array, decoding: Decoding) -> Array:
     """Probabilities (rows, vocabulary) after top-k, then top-p (Holtzman et al. 2020), not normalised; the most likely
     token always stays."""
     if decoding.top_k and decoding.top_k < logits.shape[1]:
-        smallest = logits.topk(decoding.top_k, 1).values[:, -1:]
-        logits = logits.masked_fill(logits < smallest, -torch.inf)
-    probabilities = logits.softmax(1)
+        smallest = ops.largest(logits, decoding.top_k)[0][:, -1:]
+        logits = ops.replace(logits, logits < smallest, -math.inf)
+    probabilities = ops.softmax(logits)
     if decoding.top_p < 1:
-        ordered, index = probabilities.sort(1, descending=True)
-        ordered = ordered.masked_fill(ordered.cumsum(1) - ordered >= decoding.top_p, 0.0)
-        probabilities = torch.zeros_like(probabilities).scatter_(1, index, ordered)
+        ordered, index = ops.sort(probabilities)
+        ordered = ops.replace(ordered, ops.running_sum(ordered) - ordered >= decoding.top_p, 0.0)
+        probabilities = ops.unsort(ordered, index)
     return probabilities

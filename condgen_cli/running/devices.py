@@ -1,16 +1,18 @@
-"""Choosing the device of a model, and moving batches to it."""
+"""Choosing the device of a model, and moving batches to it. Torch is imported only where it is needed."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Protocol, runtime_checkable
+from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
-import torch
-
+from condgen_cli.arrays import same_kind
 from condgen_cli.errors import UsageError
-from condgen_cli.model import same_kind
 
-__all__ = ["Movable", "find_device", "move"]
+if TYPE_CHECKING:
+    import torch
+
+__all__ = ["Movable", "find_device", "inference", "move"]
 
 
 @runtime_checkable
@@ -26,6 +28,8 @@ def find_device(name: str) -> torch.device:
     Raises:
         UsageError: if it isn't available.
     """
+    import torch
+
     has = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if name == "auto":
         name = next(device for device in ("cuda", "mps", "cpu") if has[device])
@@ -34,9 +38,19 @@ def find_device(name: str) -> torch.device:
     return torch.device(name)
 
 
-def move(inputs: Any, device: torch.device) -> Any:
-    """A collated batch on the device: all ``Movable`` parts, also within mappings, lists and tuples; other parts unchanged."""
-    if device.type == "cpu":
+def inference(device: torch.device | None) -> AbstractContextManager[Any]:
+    """A block in which torch records no gradients; for None, the device of ONNX Runtime, nothing is to be done."""
+    if device is None:
+        return nullcontext()
+    import torch
+
+    return torch.inference_mode()
+
+
+def move(inputs: Any, device: torch.device | None) -> Any:
+    """A collated batch on the device: all ``Movable`` parts, also within mappings, lists and tuples; other parts unchanged.
+    None is the device of ONNX Runtime."""
+    if device is None or device.type == "cpu":
         return inputs
     if isinstance(inputs, Movable):
         return inputs.to(device, non_blocking=True)

@@ -6,28 +6,31 @@ import math
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
+from condgen_cli.arrays import arrays_of
+from condgen_cli.contract import Memory, PredictorContract, SequenceContract
 from condgen_cli.errors import CondgenError
 from condgen_cli.files.sources import Failure
 from condgen_cli.generation import Generation
 from condgen_cli.item import Content, Item
-from condgen_cli.model import Memory, Predictor, SequenceModel
 from condgen_cli.registry.guard import divert_stdout
 from condgen_cli.running import decoding as decoders
 from condgen_cli.running.attention_maps import Positions, make_generation, row_positions
 from condgen_cli.running.batches import Batch, Collator, make_failure
 from condgen_cli.running.decoding import Decoding, Hypothesis
-from condgen_cli.running.devices import move
+from condgen_cli.running.devices import inference, move
 from condgen_cli.running.explaining import Subject, explain
 from condgen_cli.running.likelihood import force_references, reference_log_probs
 from condgen_cli.running.request import Request
 from condgen_cli.running.results import Result
 from condgen_cli.running.signs import repetition
+
+if TYPE_CHECKING:
+    import torch
 
 __all__ = ["Execution"]
 
@@ -38,7 +41,7 @@ class Execution:
 
     Args:
         model: on ``device``, in evaluation mode.
-        device: device that batches are moved to.
+        device: device that batches are moved to; None: the model runs in ONNX Runtime.
         collator: makes batches of single items when a whole batch fails.
         request: the contents of results.
         decoding: the decoding settings.
@@ -47,8 +50,8 @@ class Execution:
         warned: whether the user was already warned of an input unlike the training data.
     """
 
-    model: SequenceModel | Predictor
-    device: torch.device
+    model: SequenceContract | PredictorContract
+    device: torch.device | None
     collator: Collator
     request: Request
     decoding: Decoding
@@ -94,13 +97,16 @@ class Execution:
         self.warned = True
         return (f"this is unlike what {self.purpose}" if self.purpose else "this is unlike what the model was trained on",)
 
-    @torch.inference_mode()
     def _generations(self, batch: Batch) -> list[list[Generation]]:
         """The generations of each item of the batch, best first."""
         if not batch.items:
             return []
+        with inference(self.device):
+            return self._run(batch)
+
+    def _run(self, batch: Batch) -> list[list[Generation]]:
         inputs = move(batch.inputs, self.device)
-        if isinstance(self.model, Predictor):
+        if isinstance(self.model, PredictorContract):
             found = self.model.predict(inputs)
             rows = zip(found, batch.items, batch.conditions, strict=True)
             return [
@@ -109,7 +115,7 @@ class Execution:
             ]
         return self._decode(self.model, self.model.encode(inputs), batch)
 
-    def _decode(self, model: SequenceModel, memory: Memory, batch: Batch) -> list[list[Generation]]:
+    def _decode(self, model: SequenceContract, memory: Memory, batch: Batch) -> list[list[Generation]]:
         likelihoods: list[tuple[NDArray[np.float32], ...]] = [()] * len(batch.items)
         if self.request.likelihoods:
             likelihoods = reference_log_probs(model, memory, [item.references for item in batch.items])
@@ -136,13 +142,13 @@ class Execution:
             for found, subject, positions, condition, likelihood, forced in rows
         ]
 
-    def _hypotheses(self, model: SequenceModel, memory: Memory, keys: Sequence[int]) -> list[list[Hypothesis]]:
+    def _hypotheses(self, model: SequenceContract, memory: Memory, keys: Sequence[int]) -> list[list[Hypothesis]]:
         if self.forced is None:
             return decoders.decode(model, memory, self.decoding, keys)
         return [[one] for one in decoders.force(model, memory, [self.forced] * len(memory))]
 
     def _make_generations(
-        self, model: SequenceModel, found: Sequence[Hypothesis], subject: Subject, positions: Positions, condition: Any
+        self, model: SequenceContract, found: Sequence[Hypothesis], subject: Subject, positions: Positions, condition: Any
     ) -> list[Generation]:
         """The generations of an item's hypotheses."""
         item = subject.item
@@ -156,12 +162,13 @@ class Execution:
             generations.append(self._explain(subject, one, hypothesis.ids))
         return generations
 
-    def _subjects(self, model: SequenceModel, memory: Memory, batch: Batch) -> list[Subject]:
+    def _subjects(self, model: SequenceContract, memory: Memory, batch: Batch) -> list[Subject]:
         """What is explained, for each item; without the memory's row if nothing is."""
         subjects = [Subject(model, item, self.device) for item in batch.items]
         if not self.request.explain:
             return subjects
-        rows = torch.split(torch.arange(len(memory), device=memory.values.device), 1)
+        operations = arrays_of(memory.values)
+        rows = [operations.integers([row]) for row in range(len(memory))]
         axes = [positions.axes for positions in row_positions(memory)]
         return [replace(one, memory=memory.select(row), axes=own) for one, row, own in zip(subjects, rows, axes, strict=True)]
 
@@ -173,7 +180,7 @@ class Execution:
             subject, generation, ids, request.explain, contrast=request.contrast, curves=request.curves, seed=request.seed
         )
 
-    def _repetition_warning(self, model: SequenceModel, generation: Generation, item: Item) -> tuple[str, ...]:
+    def _repetition_warning(self, model: SequenceContract, generation: Generation, item: Item) -> tuple[str, ...]:
         """A warning if an output loops, though its input doesn't."""
         if self.forced is not None or model.repeats:
             return ()

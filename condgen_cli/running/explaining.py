@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from condgen_cli.contract import Memory, PredictorContract, SequenceContract
 from condgen_cli.errors import UsageError
 from condgen_cli.explain import IN_NATS
 from condgen_cli.generation import AttentionMap, Axis, Generation
 from condgen_cli.item import Item
-from condgen_cli.model import Memory, Predictor, SequenceModel
 from condgen_cli.running.devices import move
 
 if TYPE_CHECKING:
@@ -42,9 +42,9 @@ class Subject:
         axes: axes of the memory's real positions.
     """
 
-    model: SequenceModel | Predictor
+    model: SequenceContract | PredictorContract
     item: Item
-    device: torch.device
+    device: torch.device | None
     memory: Memory | None = None
     axes: tuple[Axis, ...] = ()
 
@@ -56,7 +56,7 @@ class Subject:
         """
         from condgen_cli.explain.removal import MemoryRemoval
 
-        if self.memory is None or not isinstance(self.model, SequenceModel):
+        if self.memory is None or not isinstance(self.model, SequenceContract):
             raise UsageError("the model has no memory of its own that could be occluded", _HIDE_INPUT)
         found = MemoryRemoval(self.model, self.memory, ids, self.axes)
         if not self.axes or found.count < 2:
@@ -95,7 +95,7 @@ def explain(
     Args:
         subject: the model and the input.
         generation: the output, with the model's own maps.
-        ids: the output's token ids, for a ``SequenceModel``.
+        ids: the output's token ids, for a ``SequenceContract``.
         methods: names of ``condgen_cli.explain.METHODS``.
         contrast: another output; the maps then have two steps, what speaks for each output against the other.
         curves: whether ``Generation.curves`` is measured.
@@ -136,9 +136,9 @@ def explain(
     return replace(generation, attention=maps, extras={**generation.extras, **extras}, curves=measured)
 
 
-def _contrast(model: SequenceModel | Predictor, text: str) -> tuple[list[int], tuple[str, ...]]:
+def _contrast(model: SequenceContract | PredictorContract, text: str) -> tuple[list[int], tuple[str, ...]]:
     """Token ids and texts of another output."""
-    if isinstance(model, Predictor):
+    if isinstance(model, PredictorContract):
         return [], tuple(text.split())
     ids = model.targets(text)
     return ids, tuple(model.vocabulary.token(index) for index in ids)
@@ -174,7 +174,7 @@ def _attention(subject: Subject, generation: Generation, ids: list[int]) -> tupl
     if not generation.attention:
         raise UsageError("the model has no attention", _HIDE_INPUT)
     removal: Removal
-    if isinstance(subject.model, Predictor):
+    if isinstance(subject.model, PredictorContract):
         removal = subject.input_removal(ids, generation.tokens)
     else:
         removal = subject.memory_removal(ids)

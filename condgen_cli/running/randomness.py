@@ -11,24 +11,29 @@ import hashlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass, replace
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from PIL import Image
-from torch import Tensor
 
 from condgen_cli.errors import CondgenError
 from condgen_cli.files.sources import Failure
 from condgen_cli.item import Content, Item
 
-__all__ = ["Uniforms", "assign_keys", "fresh_keys", "item_key", "stream_key"]
+__all__ = ["Uniforms", "assign_keys", "item_key", "stream_key"]
 
 BLOCK = 64
 """Numbers drawn from a stream at a time."""
 ENDS = 1 << 20
 """Bytes at the beginning and end of a file that identify it."""
+
+
+@runtime_checkable
+class ConvertibleArray(Protocol):
+    """An array that NumPy reads, of its own or of torch."""
+
+    def __array__(self) -> NDArray[Any]: ...
 
 
 def stream_key(seed: int, content: Any, occurrence: int = 0) -> int:
@@ -65,12 +70,6 @@ def assign_keys(items: Iterable[Item | Failure], seed: int) -> Iterator[Item | F
         short = int.from_bytes(digest[:8], "big")
         yield replace(item, key=_key(seed, digest, seen[short]))
         seen[short] += 1
-
-
-def fresh_keys(count: int) -> list[int]:
-    """Keys drawn from torch's generator, as needed in training: the samples then depend on that generator's state."""
-    drawn: list[int] = torch.randint(2**63 - 1, (count,)).tolist()
-    return drawn
 
 
 class Uniforms:
@@ -136,8 +135,8 @@ def _serialize(value: Any) -> Iterator[bytes]:
     Raises:
         TypeError: if the value has an unsupported type.
     """
-    if isinstance(value, np.ndarray | np.generic | Tensor):
-        array = np.ascontiguousarray(value.cpu().numpy() if isinstance(value, Tensor) else value)
+    if isinstance(value, ConvertibleArray):
+        array = np.ascontiguousarray(value)
         yield _frame(f"{array.dtype.str}{array.shape}", array.tobytes())
     elif value is None or isinstance(value, bool | int | float | str):
         yield _frame(type(value).__name__, repr(value).encode())

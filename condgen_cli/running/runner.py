@@ -11,16 +11,15 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-import torch
-
+from condgen_cli.contract import SequenceContract
 from condgen_cli.errors import InputError, UsageError
 from condgen_cli.files.inputs import protect
 from condgen_cli.files.sources import Failure
 from condgen_cli.generation import Generation
 from condgen_cli.inputs.reading import read_inputs, read_items
-from condgen_cli.model import Item, SequenceModel
+from condgen_cli.item import Item
+from condgen_cli.running.backends import Backend, choose_backend
 from condgen_cli.running.batches import Batch, Collator, is_part, windows
-from condgen_cli.running.building import build_model
 from condgen_cli.running.bundle import (
     Bundle,
     Description,
@@ -36,6 +35,8 @@ from condgen_cli.running.request import Request
 from condgen_cli.running.results import Result, group_by_input, join_parts
 
 if TYPE_CHECKING:
+    import torch
+
     from condgen_cli.zoo import Entry
 
 __all__ = [
@@ -59,22 +60,33 @@ WINDOW = 16
 """Number of batches whose items are sorted by length together, if the model has ``length``."""
 
 
-def load(name: str | os.PathLike[str], device: str = "auto") -> Runner:
+def load(name: str | os.PathLike[str], device: str = "auto", backend: str | None = None) -> Runner:
     """Load a model with its weights.
 
     Args:
         name: id or alias of a zoo model, or the folder of a training run.
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
+        backend: ``torch``; ``onnx``, which is faster on a CPU and needs no torch; or ``auto``: ``onnx`` on a CPU if the model
+            has graphs. None: what ``CONDGEN_BACKEND`` says, else ``auto``.
     Raises:
+        UsageError: if the device isn't there, or the backend can't run the model.
         NotFoundError: if there is no such model.
         PluginError: if no plugin provides its architecture, or the plugin can't build it.
         IntegrityError: if its files are damaged or don't match its architecture.
         NetworkError: if files are missing and can't be fetched.
     """
-    target = find_device(device)
+    if device not in ("auto", "cpu"):
+        find_device(device)  # first of all, since no model helps where there is no such device
     bundle = find_bundle(os.fspath(name))
     for path in bundle.files.values():
         protect(path)
+    if choose_backend(bundle, backend, device) is Backend.onnx:
+        from condgen_cli.running.backends.onnx import build_graph_model
+
+        return Runner(build_graph_model(bundle), bundle, None)
+    from condgen_cli.running.backends.torch import build_model
+
+    target = find_device(device)
     return Runner(build_model(bundle).to(target), bundle, target)
 
 
@@ -82,12 +94,12 @@ class Runner:
     """A model that turns conditions into generations.
 
     Args:
-        model: a ``condgen_cli.model.SequenceModel`` or ``Predictor``, in evaluation mode.
+        model: a ``condgen_cli.model.SequenceModel`` or ``Predictor``, in evaluation mode, or the same computed by graphs.
         bundle: the bundle that it was built from.
-        device: the model's device.
+        device: the model's device; None: it runs in ONNX Runtime, on the CPU.
     """
 
-    def __init__(self, model: Any, bundle: Bundle, device: torch.device) -> None:
+    def __init__(self, model: Any, bundle: Bundle, device: torch.device | None) -> None:
         self.model = model
         self.bundle = bundle
         self.device = device
@@ -138,6 +150,8 @@ class Runner:
             UsageError: if an output is forced that the model can't write.
         """
         request = request or Request()
+        if self.device is None and (request.explain or request.curves):
+            raise UsageError("only torch explains what an output depends on", f"load({self.name!r}, backend='torch')")
         decoding = request.decoding or self.decoding
         if decoding.method == "sample":
             items = assign_keys(items, request.seed)
@@ -179,7 +193,7 @@ class Runner:
         """The token ids of a forced output, including the end token."""
         if text is None:
             return None
-        if not isinstance(self.model, SequenceModel):
+        if not isinstance(self.model, SequenceContract):
             raise UsageError(f"{self.name} writes no tokens that could be forced")
         vocabulary = self.model.vocabulary
         return [*vocabulary.encode(text), vocabulary.eos]

@@ -14,6 +14,7 @@ from condgen_cli.errors import UsageError
 from condgen_cli.files import check_output, refuse_input
 from condgen_cli.files.sources import STDIN
 from condgen_cli.options import (
+    BackendOpt,
     BatchSizeOpt,
     BeamOpt,
     Device,
@@ -57,9 +58,9 @@ WRITING = (*DRAWING, *SEARCHING, "sample", "nbest", "no_repeat_ngram", "max_leng
 class TaskOptions:
     """The common options of a task's command. Each field declares the name, help and default of one option.
 
-    None means: for ``model``, the task's default; for ``format`` (which may be one of the task's own formats), by the suffix of
-    ``output``; otherwise the model's own setting. An option without effect is refused, except ``seed``, which is harmless
-    without sampling.
+    None means: for ``model``, the task's default; for ``backend``, what ``CONDGEN_BACKEND`` says; for ``format`` (which may be
+    one of the task's own formats), by the suffix of ``output``; otherwise the model's own setting. An option without effect is
+    refused, except ``seed``, which is harmless without sampling.
     """
 
     model: ModelOpt = None
@@ -81,6 +82,7 @@ class TaskOptions:
     output: OutputOpt = None
     format: FormatOpt = None
     device: DeviceOpt = Device.auto
+    backend: BackendOpt = None
     batch_size: BatchSizeOpt = 16
 
     @classmethod

@@ -130,6 +130,7 @@ class Session:
 
 
 def _load(spec: TaskSpec, options: TaskOptions) -> tuple[Runner, Decoding]:
+    from condgen_cli.running.backends import require_torch
     from condgen_cli.running.runner import describe, load
 
     if not options.model:
@@ -139,7 +140,8 @@ def _load(spec: TaskSpec, options: TaskOptions) -> tuple[Runner, Decoding]:
     if model.task != spec.name:
         raise UsageError(f"{options.model} is a model for {model.task}, not for {spec.name}", "condgen list")
     check_method(options, model.decoding.method == "sample")
-    runner = load(options.model, options.device)
+    backend = require_torch(options.backend, "--explain") if options.explain else options.backend
+    runner = load(options.model, options.device, backend)
     check_outputs(options, ())  # the model's own files are inputs as well
     return runner, _decoding(runner, options, weights)
 

@@ -22,8 +22,8 @@ from accelerate.utils import broadcast_object_list, send_to_device, set_seed
 from pydantic import TypeAdapter, ValidationError
 from torch import Tensor, nn
 
+from condgen_cli.arrays.denormals import flush_denormals
 from condgen_cli.errors import CondgenError, IntegrityError, UsageError
-from condgen_cli.nn.denormals import flush_denormals
 from condgen_cli.registry.guard import divert_stdout
 from condgen_cli.terminal.console import info, warn
 from condgen_cli.training.average import make_average, swap_weights

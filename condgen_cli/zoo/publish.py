@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import sys
+import tempfile
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -29,14 +30,17 @@ from condgen_cli.zoo.manifest import (
     RelativePath,
     parse_manifest,
 )
-from condgen_cli.zoo.recipes import parse_training_recipe, recipe_of_run
+from condgen_cli.zoo.recipes import TrainingRecipe, parse_training_recipe, recipe_of_run
 
-__all__ = ["Run", "publish"]
+__all__ = ["Run", "publish", "read_manifest", "read_recipe", "set_graphs"]
 
 WEIGHTS = "weights"
 """The zoo's folder of model files."""
 RECIPES = "recipes"
 """The zoo's folder of recipes, ``NAME.json``."""
+GRAPHS = "graphs"
+"""The zoo's folder of graphs, ``NAME-PIECE-HASH.onnx``."""
+_GRAPH = ".onnx"
 
 
 class Run(BaseModel):
@@ -65,6 +69,9 @@ def publish(
     entry are kept unless ``metadata`` replaces them. Entries share files with the same hash; files that no entry uses any more
     are deleted.
 
+    If the architecture can be run by graphs, these are made of the weights as they are published, compared with the model on
+    dev items of its data, and go to ``zoo/graphs``.
+
     The run's recipe goes to ``zoo/recipes``. If the run started from other runs, or from the published model of this name,
     their stages are put before its own.
 
@@ -81,15 +88,17 @@ def publish(
         NotFoundError: if the run or one of its files does not exist.
         IntegrityError: if the run or the manifest is malformed.
         UsageError: if a required field is missing, a name is taken, or ``bits`` is another number.
+        CondgenError: if the model's graphs compute something else than the model.
     """
     if bits not in (8, 16, 32):
         raise UsageError(f"weights can't be stored in {bits} bits", "8, 16 or 32")
     run = _read_run(run_dir)
-    manifest = _read_manifest(zoo)
+    manifest = read_manifest(zoo)
     known = {file.sha256: file.urls for entry in manifest.entries if entry.id != name for file in entry.files}
     contents = {path: _content(run_dir / path, bits) for path in run.files}
-    files = [_file(path, content, known, name) for path, content in contents.items()]
     recipe = _training_recipe(run_dir, manifest, name, zoo)
+    contents |= _make_graphs(run, contents, recipe, name)
+    files = [_file(path, content, known, name) for path, content in contents.items()]
     entry = _entry(manifest, name, run, files, aliases, metadata or {}, recipe)
     updated = _with_entry(manifest, entry)
     for file in entry.files:
@@ -100,6 +109,70 @@ def publish(
     _write_manifest(zoo, updated)
     _remove_unused(zoo, manifest, updated)
     return entry
+
+
+def set_graphs(zoo: Path, name: str, graphs: Mapping[str, bytes]) -> Entry:
+    """Replace the graphs of a published model.
+
+    Args:
+        zoo: folder of the zoo.
+        name: id of the entry.
+        graphs: the graphs by file name.
+    Raises:
+        NotFoundError: if there is no such entry.
+        IntegrityError: if the manifest is malformed.
+    """
+    manifest = read_manifest(zoo)
+    former = next((entry for entry in manifest.entries if entry.id == name), None)
+    if former is None:
+        raise NotFoundError(f"{zoo} has no model {name}")
+    fields = former.model_dump(mode="json", exclude_defaults=True)
+    kept = [file for file in fields.get("files", []) if not file["path"].endswith(_GRAPH)]
+    fields["files"] = [*kept, *(_file(path, content, {}, name) for path, content in graphs.items())]
+    entry: Entry = _validate(Entry, fields, f"entry {name}")
+    updated = _with_entry(manifest, entry)
+    for file in entry.files:
+        if file.path in graphs:
+            write_atomically(zoo / file.urls[0], graphs[file.path])
+    _write_manifest(zoo, updated)
+    _remove_unused(zoo, manifest, updated)
+    return entry
+
+
+def read_recipe(zoo: Path, entry: Entry) -> TrainingRecipe | None:
+    """The recipe of a published model; None if the zoo has none.
+
+    Raises:
+        IntegrityError: if it is malformed.
+    """
+    if entry.recipe is None:
+        return None
+    path = zoo / entry.recipe.urls[0]
+    return parse_training_recipe(path.read_bytes(), str(path))
+
+
+def _make_graphs(run: Run, contents: Mapping[str, bytes], recipe: bytes | None, name: str) -> dict[str, bytes]:
+    """The graphs of a run whose files have these contents, compared with the model; none if its architecture has none."""
+    from condgen_cli.registry.plugins import manager
+
+    spec = manager().models.get(run.architecture.name)
+    if spec is None or not spec.graphs:
+        return {}
+    # the one place where the zoo looks up to those who run models
+    from condgen_cli.export.models import compared_graphs, dev_items
+    from condgen_cli.running.bundle import Bundle
+
+    architecture = run.architecture
+    with tempfile.TemporaryDirectory() as folder:
+        files = {path: Path(folder) / path for path in contents}
+        for path, file in files.items():
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(contents[path])
+        bundle = Bundle(name, run.task, architecture.name, architecture.config, run.decoding, files)
+        stage = parse_training_recipe(recipe, "the run's recipe").stages[-1] if recipe else None
+        graphs, difference = compared_graphs(bundle, dev_items(stage))
+    console.info(f"graphs: {difference}")
+    return graphs
 
 
 def _read_run(run_dir: Path) -> Run:
@@ -113,7 +186,12 @@ def _read_run(run_dir: Path) -> Run:
         raise IntegrityError(f"{path}: {validation_message(error)}") from None
 
 
-def _read_manifest(zoo: Path) -> Manifest:
+def read_manifest(zoo: Path) -> Manifest:
+    """The manifest of a zoo's folder; an empty one if it has none.
+
+    Raises:
+        IntegrityError: if it is malformed.
+    """
     path = zoo / "manifest.json"
     return parse_manifest(path.read_bytes(), str(path)) if path.exists() else Manifest.model_validate({"schema": SCHEMA})
 
@@ -167,7 +245,9 @@ def _training_recipe(run_dir: Path, manifest: Manifest, name: str, zoo: Path) ->
 def _file(path: str, content: bytes, known: Mapping[str, tuple[str, ...]], name: str) -> dict[str, Any]:
     """The fields of a ``File``, which are validated together with the entry."""
     digest = hashlib.sha256(content).hexdigest()
-    urls = known.get(digest, (f"{WEIGHTS}/{name}-{digest[:8]}{Path(path).suffix}",))
+    stem, suffix = Path(path).stem, Path(path).suffix
+    place = f"{GRAPHS}/{name}-{stem}" if suffix == _GRAPH else f"{WEIGHTS}/{name}"
+    urls = known.get(digest, (f"{place}-{digest[:8]}{suffix}",))
     return {"path": path, "urls": list(urls), "size": len(content), "sha256": digest}
 
 
@@ -205,8 +285,9 @@ def _validate(model: Any, fields: Mapping[str, Any], what: str) -> Any:
 
 
 def _revision(files: Sequence[Mapping[str, Any]]) -> str:
-    """Eight hexadecimal digits of a hash over all files."""
-    return hashlib.sha256("".join(f"{file['path']}\n{file['sha256']}\n" for file in files).encode()).hexdigest()[:8]
+    """Eight hexadecimal digits of a hash over all files but graphs, which say in another form what these do."""
+    lines = [f"{file['path']}\n{file['sha256']}\n" for file in files if not file["path"].endswith(_GRAPH)]
+    return hashlib.sha256("".join(lines).encode()).hexdigest()[:8]
 
 
 def _with_entry(manifest: Manifest, entry: Entry) -> Manifest:
@@ -226,7 +307,7 @@ def _write_manifest(zoo: Path, manifest: Manifest) -> None:
 
 def _remove_unused(zoo: Path, before: Manifest, after: Manifest) -> None:
     for url in _local_urls(before) - _local_urls(after):
-        if url.startswith((f"{WEIGHTS}/", f"{RECIPES}/")):
+        if url.startswith((f"{WEIGHTS}/", f"{RECIPES}/", f"{GRAPHS}/")):
             (zoo / url).unlink(missing_ok=True)
 
 

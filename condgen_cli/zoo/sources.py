@@ -10,7 +10,6 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 from urllib.parse import quote, urlsplit
-from urllib.request import url2pathname
 
 import condgen_cli
 from condgen_cli.errors import CondgenError, IntegrityError, NetworkError, NotFoundError, PluginError, reason_of
@@ -203,7 +202,7 @@ def _forbid_local_files(manifest: Manifest, url: str) -> None:
 
 def _user_source(zoo: str, settings: Settings, store: Store) -> UnreadSource:
     if protocol_of(zoo) == "file":
-        return UnreadSource(zoo, "user", False, lambda offline: local_source(Path(url2pathname(urlsplit(zoo).path)), zoo))
+        return UnreadSource(zoo, "user", False, lambda offline: local_source(_path_of(zoo), zoo))
     if protocol_of(zoo):
         return UnreadSource(zoo, "user", True, lambda offline: remote_source(zoo, store, offline or settings.offline))
     return UnreadSource(zoo, "user", False, lambda offline: local_source(expand_home(zoo, "the zoo")))
@@ -230,3 +229,9 @@ def _plugin_source(name: str, spec: ManifestSpec, settings: Settings, store: Sto
             raise PluginError(describe_error(error), "condgen plugin doctor") from error
 
     return UnreadSource(name, "plugin", bool(spec.url), read)
+
+
+def _path_of(url: str) -> Path:
+    from urllib.request import url2pathname  # brings a client for HTTP and parsers of mail
+
+    return Path(url2pathname(urlsplit(url).path))

@@ -14,6 +14,7 @@ from condgen_cli.files import write_atomically
 from condgen_cli.files.fetch import Expected, fetch, storage_errors
 from condgen_cli.files.locks import leftovers
 from condgen_cli.files.names import check_contained
+from condgen_cli.files.onnx_header import read_graph
 from condgen_cli.files.safetensors_header import read_header
 from condgen_cli.zoo.manifest import File
 
@@ -118,12 +119,15 @@ class Store:
 
 
 def problem_with(path: Path, file: File) -> str:
-    """What is wrong with a local copy of ``file`` (size, hash, safetensors header), as part of a sentence; empty if nothing."""
+    """What is wrong with a local copy of ``file`` (size, hash, safetensors header, what a graph may hold), as part of a
+    sentence; empty if nothing."""
     if problem := Expected(file.size, file.sha256).problem(path):
         return problem
-    if file.path.endswith(".safetensors"):
-        try:
+    try:
+        if file.path.endswith(".safetensors"):
             read_header(path)
-        except IntegrityError as error:
-            return error.message
+        elif file.path.endswith(".onnx"):
+            read_graph(path)
+    except IntegrityError as error:
+        return error.message
     return ""

@@ -41,6 +41,7 @@ def condgen_register_models() -> list[ModelSpec]:
             task="caption",
             build="condgen_caption.model:build",
             experiment="condgen_caption.training:CaptionExperiment",
+            graphs="condgen_caption.photos:build_graphs",
             help="A convolutional encoder and an LSTM that reads its vector (NIC) or attends to its map (SAT).",
         ),
         ModelSpec(

@@ -20,25 +20,17 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
 from condgen_caption.cnn import HEAD_CHANNELS, EfficientNetLite, normalise
-from condgen_caption.confidence import caption_confidence
 from condgen_caption.occlusion import hide_cells
-from condgen_cli.data.clip import ClipSource
-from condgen_cli.data.content import is_picture
-from condgen_cli.data.image import load_image, resize
+from condgen_caption.photos import VOCABULARY_FILE, CaptionWriter, grid_axes, load_photo, load_photos
 from condgen_cli.data.text import WordVocabulary
-from condgen_cli.errors import InputError, UsageError
-from condgen_cli.files.sources import Source
-from condgen_cli.generation import Axis, Generation
+from condgen_cli.errors import UsageError
+from condgen_cli.generation import Axis
 from condgen_cli.model import Item, Memory
 from condgen_cli.nn import DecoderModel, RecurrentDecoder, make_attention
-from condgen_cli.running.decoding import Hypothesis
 from condgen_cli.training import check
 
-__all__ = ["CaptionConfig", "CaptionModel", "Captioner", "build", "build_encoder"]
+__all__ = ["VOCABULARY_FILE", "CaptionConfig", "CaptionModel", "Captioner", "build", "build_encoder"]
 
-VOCABULARY_FILE = "vocabulary.json"
-UNSURE = 0.5
-"""Confidence below which the user is warned."""
 CELL = 32
 """Side in pixels of the cells that can be painted over."""
 
@@ -92,7 +84,7 @@ class FeatureMaps(NamedTuple):
     stage: int
 
 
-class Captioner(DecoderModel):
+class Captioner(CaptionWriter, DecoderModel):
     """Base of the models of photos and of clips: an image encoder, a projection of its vectors, a decoder.
 
     Args:
@@ -127,15 +119,10 @@ class Captioner(DecoderModel):
             config.dropout,
         )
 
-    def finish(self, generation: Generation, hypothesis: Hypothesis, item: Item) -> Generation:
-        """The caption with its confidence."""
-        if self.config.confidence is None:
-            return generation
-        return replace(generation, confidence=caption_confidence(generation.log_probs, self.config.confidence))
-
-    def is_out_of_domain(self, item: Item, generation: Generation) -> bool:
-        """Whether what the caption names is more likely wrong than right."""
-        return generation.confidence is not None and generation.confidence < UNSURE
+    @property
+    def coefficients(self) -> tuple[float, ...] | None:
+        """Coefficients of the confidence."""
+        return self.config.confidence
 
     @abstractmethod
     def recall(self, features: Any, cut: int) -> Memory:
@@ -155,11 +142,11 @@ class CaptionModel(Captioner):
         if kept:
             maps = torch.from_numpy(np.stack([one.maps for one in kept]))
             return FeatureMaps(maps.permute(0, 3, 1, 2), kept[0].stage)
-        return torch.stack([torch.as_tensor(resize(_load_photo(item), self.config.image_size)) for item in items])
+        return torch.from_numpy(load_photos(items, self.config.image_size))
 
     def condition(self, item: Item) -> Any:
         """The photo that attention maps are drawn on."""
-        return _load_photo(item)
+        return load_photo(item)
 
     def parts(self, item: Item) -> tuple[Axis, ...]:
         """Cells of a grid over the photo, of 32 pixels each."""
@@ -169,7 +156,7 @@ class CaptionModel(Captioner):
     def occlude(self, item: Item, hidden: NDArray[np.bool_]) -> list[Item]:
         """Copies of the photo with cells painted over."""
         size = self.config.image_size
-        return [replace(item, condition=one) for one in hide_cells(_load_photo(item), size, size // CELL, hidden)]
+        return [replace(item, condition=one) for one in hide_cells(load_photo(item), size, size // CELL, hidden)]
 
     def encode(self, batch: Tensor | FeatureMaps) -> Memory:
         """A memory of the feature map's cells, row by row, from photos as bytes or cached maps."""
@@ -190,16 +177,8 @@ class CaptionModel(Captioner):
             vector = self.project(cells.mean(1))
             return Memory(vector.unsqueeze(1), vector=vector)
         values = self.project(cells)
-        axes = (Axis.numbered("row", "grid", height), Axis.numbered("column", "grid", width))
         vector = values.mean(1)
-        return Memory(values, self.decoder.attention.keys(values), axes=[axes] * batch, vector=vector)
-
-
-def _load_photo(item: Item) -> Image.Image:
-    # of an animated picture, the first frame is used
-    if isinstance(item.condition, ClipSource) and not (isinstance(item.condition, Source) and is_picture(item.condition)):
-        raise InputError(f"{item.source or item.id} is a video, and this model describes photos", "--model sat-video")
-    return load_image(item.condition)
+        return Memory(values, self.decoder.attention.keys(values), axes=[grid_axes(height, width)] * batch, vector=vector)
 
 
 def build(config: Mapping[str, Any], files: Mapping[str, Path]) -> CaptionModel:

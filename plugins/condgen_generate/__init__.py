@@ -55,6 +55,7 @@ def condgen_register_models() -> list[ModelSpec]:
             experiment="condgen_generate.text_training:TextExperiment",
             help="Character LSTM: continues a text, or writes poems in a form.",
             own_data=(("data.text", "data.text_parts"), ("data.with_dev",)),
+            graphs="condgen_generate.texts:build_graphs",
         ),
         ModelSpec(
             name="image",

@@ -54,6 +54,7 @@ def condgen_register_models() -> list[ModelSpec]:
             experiment="condgen_translate.training:TranslateExperiment",
             help="Recurrent encoder and decoder, joined by a fixed vector (at the start or at each step) or by attention.",
             own_data=(("data.weight",),),
+            graphs="condgen_translate.sentences:build_graphs",
         )
     ]
 

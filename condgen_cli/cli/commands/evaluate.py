@@ -25,6 +25,7 @@ from condgen_cli.errors import InputError, PartialFailure, UsageError
 from condgen_cli.explain import METHODS
 from condgen_cli.files import OutputFile, check_output
 from condgen_cli.options import (
+    BackendOpt,
     BatchSizeOpt,
     BeamOpt,
     DataDirOpt,
@@ -47,10 +48,10 @@ from condgen_cli.terminal import console
 from condgen_cli.terminal.printable import printable
 
 if TYPE_CHECKING:
+    from condgen_cli.item import Item
     from condgen_cli.metrics.evaluation import Comparison, Evaluation
     from condgen_cli.metrics.report import Report
     from condgen_cli.metrics.suite import Suite
-    from condgen_cli.model import Item
     from condgen_cli.running.decoding import Decoding
     from condgen_cli.running.runner import Runner
     from condgen_cli.zoo.manifest import Reference
@@ -86,6 +87,7 @@ def evaluate(
     tokenize: TokenizeOpt = None,
     batch_size: BatchSizeOpt = 16,
     device: DeviceOpt = Device.auto,
+    backend: BackendOpt = None,
     seed: SeedOpt = 12345,
     ci: IntervalsOpt = True,
     paired: Annotated[
@@ -112,6 +114,7 @@ def evaluate(
     from condgen_cli.metrics.report import Setup, report
     from condgen_cli.metrics.significance import RESAMPLES
     from condgen_cli.metrics.suite import dataset_suite
+    from condgen_cli.running.backends import require_torch
 
     spec = dataset_spec(dataset)
     part = split or spec.splits[-1]
@@ -129,7 +132,9 @@ def evaluate(
         check_output(errors)
     if methods and not suite.reads_maps:
         raise UsageError("--explain can't change these scores: no metric reads maps", "--metric faithfulness")
-    runners = _runners(models, device, spec)
+    if suite.reads_maps:
+        backend = require_torch(backend, "a metric that reads maps")
+    runners = _runners(models, device, backend, spec)
     if errors:
         check_output(errors)  # again: it may be a model's file
     decodings = [_decoding(runner, suite, beam, no_repeat_ngram, scorers) for runner in runners]
@@ -176,10 +181,10 @@ def _size(items: Iterable[Item], limit: int | None) -> int | None:
     return len(items) if limit is None else min(len(items), limit)
 
 
-def _runners(models: Sequence[str], device: Device, dataset: DatasetSpec) -> list[Runner]:
+def _runners(models: Sequence[str], device: Device, backend: str | None, dataset: DatasetSpec) -> list[Runner]:
     from condgen_cli.running.runner import load
 
-    runners = [load(model, device.value) for model in models]
+    runners = [load(model, device.value, backend) for model in models]
     for runner in runners:
         if runner.task != dataset.task:
             raise UsageError(f"data set {dataset.name} is for {dataset.task}, model {runner.name} for {runner.task}")

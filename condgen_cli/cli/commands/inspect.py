@@ -108,11 +108,11 @@ def inspect(
 
         methods = methods or (("occlusion",) if contrast is not None else ())
         request = Request(force=force, explain=methods, contrast=contrast)
-        _inspect_inputs(load(target, device), inputs, request, save_attention, format)
+        _inspect_inputs(load(target, device, "torch"), inputs, request, save_attention, format)
     else:
         from condgen_cli.running.inspection import model_report
 
-        report = model_report(load(target, "cpu"))
+        report = model_report(load(target, "cpu", "torch"))
         _print(report if format is ReportFormat.json else _model_text(report))
 
 
@@ -132,7 +132,7 @@ def _inspect_with(
     from condgen_cli.render.files import as_json
     from condgen_cli.running.runner import load
 
-    runner: Runner = load(target, device)
+    runner: Runner = load(target, device, "torch")
     if runner.bundle.architecture != spec.architecture:
         raise UsageError(f"--{spec.name} applies to models of the architecture {spec.architecture}, not to {target}")
     found = resolve(spec.run)(runner)

@@ -11,10 +11,10 @@ from condgen_cli.terminal.printable import printable
 
 if TYPE_CHECKING:
     from condgen_cli.generation import Generation
+    from condgen_cli.item import Item
     from condgen_cli.metrics.alignments import Weights
     from condgen_cli.metrics.evaluation import Evaluation
     from condgen_cli.metrics.suite import Suite
-    from condgen_cli.model import Item
     from condgen_cli.running.runner import Runner
 
 __all__ = ["MOST_WARNINGS", "items_json", "print_items", "warn_of_items"]

@@ -5,18 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from pydantic import ValidationError
 from torch.overrides import TorchFunctionMode
 
-from condgen_cli.errors import CondgenError, IntegrityError, PluginError
-from condgen_cli.files.validation import validation_message
+from condgen_cli.errors import IntegrityError, PluginError
 from condgen_cli.files.weights import read_weights
 from condgen_cli.model import Model, Predictor, SequenceModel
-from condgen_cli.registry.guard import describe_error, guard
-from condgen_cli.registry.plugins import failed_plugin, manager
+from condgen_cli.running.backends.building import call_builder, find_spec
 from condgen_cli.running.bundle import Bundle
-from condgen_cli.settings import debugging
-from condgen_cli.specs import resolve
 
 __all__ = ["build_model"]
 
@@ -29,25 +24,7 @@ def build_model(bundle: Bundle) -> Model:
             model.
         IntegrityError: if the weights are damaged or don't match the architecture.
     """
-    spec = manager().models.get(bundle.architecture)
-    if spec is None:
-        plugin = bundle.entry.requires.plugin if bundle.entry else ""
-        hint = f"condgen plugin install {plugin}" if plugin else "condgen plugin doctor"
-        raise PluginError(f"{bundle.name} needs the architecture {bundle.architecture!r}, which no plugin provides", hint)
-    builder = resolve(spec.build)
-    try:
-        with guard(), _WithoutInitialisation():
-            model = builder(bundle.config, bundle.files)
-    except CondgenError:
-        raise
-    except Exception as error:
-        if debugging():
-            raise
-        if isinstance(error, ImportError) and (failure := failed_plugin(error)):
-            raise failure from error
-        reason = validation_message(error) if isinstance(error, ValidationError) else describe_error(error)
-        message = f"the plugin of {bundle.architecture!r} can't build {bundle.name}: {reason}"
-        raise PluginError(message) from error
+    model = call_builder(find_spec(bundle).build, bundle, within=_WithoutInitialisation())
     _check_contract(model, bundle)
     _load_weights(model, bundle)
     built: Model = model.eval()

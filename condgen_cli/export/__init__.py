@@ -1,0 +1,1 @@
+"""Models in torch as graphs for ONNX Runtime: made, compared, written as plain ONNX."""
