@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import Any
 
 from pydantic import ValidationError
@@ -36,7 +37,7 @@ def build_model(bundle: Bundle) -> Model:
         raise PluginError(f"{bundle.name} needs the architecture {bundle.architecture!r}, which no plugin provides", hint)
     builder = resolve(spec.build)
     try:
-        with guard(), _WithoutInitialisation():
+        with guard(), nullcontext() if spec.loads_weights else _WithoutInitialisation():
             model = builder(bundle.config, bundle.files)
     except CondgenError:
         raise
@@ -49,7 +50,8 @@ def build_model(bundle: Bundle) -> Model:
         message = f"the plugin of {bundle.architecture!r} can't build {bundle.name}: {reason}"
         raise PluginError(message) from error
     _check_contract(model, bundle)
-    _load_weights(model, bundle)
+    if not spec.loads_weights:
+        _load_weights(model, bundle)
     built: Model = model.eval()
     return built
 

@@ -72,8 +72,10 @@ class Session:
         """A result for each part of each input, in order."""
         from condgen_cli.running.runner import read_inputs
 
-        items = read_inputs(self.spec.name, inputs)
-        return self._run(items, *self._model(self.options.model)) if self._choose is None else self._run_groups(items)
+        if self._choose is not None:
+            return self._run_groups(read_inputs(self.spec.name, inputs))
+        runner, decoding = self._model(self.options.model)
+        return self._run(read_inputs(self.spec.name, inputs, runner.model.longest), runner, decoding)
 
     def _run_groups(self, items: Iterable[Item | Failure]) -> Iterator[Result]:
         """Run consecutive inputs with the same model together."""

@@ -1,0 +1,148 @@
+"""Models of the Hugging Face Hub, and local folders of the same layout. Nothing heavy is imported here."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from condgen_cli.errors import IntegrityError, NetworkError, NotFoundError, PluginError, UsageError, reason_of
+from condgen_cli.registry.plugins import manager
+from condgen_cli.zoo.elsewhere import FoundModel, ModelSource, Resolved
+from condgen_transformers import PREFIX
+from condgen_transformers.generation import decoding_settings
+
+__all__ = ["HubSource", "read_json"]
+
+WEIGHTS = "model.safetensors"
+INDEX = "model.safetensors.index.json"
+
+_SHARD = re.compile(r"model-\d+-of-\d+\.safetensors")
+_PICKLES = re.compile(r".*\.(bin|pt|pth|ckpt|msgpack|h5|pkl)", re.IGNORECASE)
+_SETTINGS = frozenset(
+    "config.json generation_config.json preprocessor_config.json processor_config.json tokenizer.json tokenizer_config.json"
+    " special_tokens_map.json added_tokens.json vocab.json vocab.txt merges.txt normalizer.json README.md".split()
+)
+_PIECES = re.compile(r".*\.(spm|model)")
+"""Models of SentencePiece, which are protocol buffers."""
+
+_CONVERTER = (
+    "https://huggingface.co/spaces/safetensors/convert opens a pull request with safetensors;"
+    " its revision then runs: -m hf:ORG/NAME@refs/pr/NUMBER"
+)
+
+
+class HubSource(ModelSource):
+    """Models whose files are those that ``save_pretrained`` of transformers writes. Only safetensors are read."""
+
+    def select(self, files: Sequence[str]) -> list[str]:
+        """Configuration, vocabularies, model card, and weights in safetensors; code and pickles are never read.
+
+        Raises:
+            UsageError: if the weights are not in safetensors.
+            NotFoundError: if there is no ``config.json``.
+        """
+        names = [name for name in files if "/" not in name]
+        if "config.json" not in names:
+            raise NotFoundError("this is no model of transformers: it has no config.json", "condgen list")
+        weights = [WEIGHTS] if WEIGHTS in names else [name for name in names if name == INDEX or _SHARD.fullmatch(name)]
+        if not weights:
+            pickled = [name for name in names if _PICKLES.fullmatch(name)]
+            what = f"only {pickled[0]}, which can run code when it is opened" if pickled else "no weights"
+            raise UsageError(f"this model has {what}: condgen reads safetensors", _CONVERTER)
+        small = [name for name in names if name in _SETTINGS or _PIECES.fullmatch(name)]
+        return [*small, *weights]
+
+    def describe(self, files: Mapping[str, Path]) -> FoundModel:
+        """Task and architecture by ``config.json``'s model type, decoding by ``generation_config.json``.
+
+        Raises:
+            IntegrityError: if one of them is malformed.
+            UsageError: if no plugin registers the model type.
+        """
+        config = read_json(files["config.json"])
+        generation = read_json(files["generation_config.json"]) if "generation_config.json" in files else config
+        family = str(config.get("model_type", ""))
+        spec = manager().models.get(PREFIX + family)
+        if spec is None:
+            known = ", ".join(sorted(name.removeprefix(PREFIX) for name in manager().models if name.startswith(PREFIX)))
+            raise UsageError(
+                f"no plugin runs models of the type {family!r} of transformers; known: {known}",
+                "docs/hugging-face.md shows how to write a family in 40 lines",
+            )
+        return FoundModel(
+            spec.task,
+            spec.name,
+            decoding_settings(config, generation),
+            f"{family} of Hugging Face transformers",
+            _licence(files.get("README.md")),
+        )
+
+    def resolve(self, model: str) -> Resolved:
+        """The commit that ``ORG/NAME[@REVISION]`` means at present, with the names of its files.
+
+        Raises:
+            NotFoundError: if there is no such model or revision, or it needs a token.
+            NetworkError: if the Hub can't be reached.
+        """
+        from huggingface_hub import HfApi
+
+        name, _, revision = model.partition("@")
+        if not re.fullmatch(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?", name):
+            raise UsageError(f"{name!r} is no name of a model of the Hub", "hf:ORG/NAME")
+        info = _translate_errors(model, lambda: HfApi().model_info(name, revision=revision or None))
+        return Resolved(name, str(info.sha), tuple(one.rfilename for one in info.siblings or ()))
+
+    def fetch(self, model: Resolved, file: str) -> Path:
+        """A file in huggingface_hub's own cache, downloaded unless it is there. Errors are those of ``resolve``."""
+        from huggingface_hub import hf_hub_download
+
+        return Path(_translate_errors(model.model, lambda: hf_hub_download(model.model, file, revision=model.revision)))
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object.
+
+    Raises:
+        IntegrityError: if the file isn't one.
+    """
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise IntegrityError(f"{path} can't be read: {reason_of(error)}") from None
+    if not isinstance(document, dict):
+        raise IntegrityError(f"{path} is not a JSON object")
+    return document
+
+
+def _licence(card: Path | None) -> str:
+    """The licence that the head of a model card states."""
+    if card is None:
+        return ""
+    with card.open(encoding="utf-8", errors="replace") as file:
+        head = file.read(20_000)
+    found = re.search(r"\A---\s*\n(?:.*\n)*?license:[ \t]*([\w.-]+)", head)
+    return found[1] if found else ""
+
+
+def _translate_errors(model: str, action: Any) -> Any:
+    """``action()``, with huggingface_hub's errors as condgen's."""
+    try:
+        import httpx
+        from huggingface_hub import errors
+    except ImportError as error:
+        raise PluginError(f"models of the Hub need huggingface_hub: {error}", "pip install 'condgen[hf]'") from None
+    try:
+        return action()
+    except errors.GatedRepoError:
+        raise NotFoundError(f"hf:{model} has to be asked for at its page on the Hub", "hf auth login") from None
+    except errors.RevisionNotFoundError:
+        raise NotFoundError(f"hf:{model}: there is no such revision") from None
+    except errors.RepositoryNotFoundError:
+        raise NotFoundError(f"the Hub has no model {model}, or it needs a token", "hf auth login") from None
+    except errors.EntryNotFoundError as error:
+        raise NotFoundError(f"hf:{model}: {reason_of(error)}") from None
+    except (errors.HfHubHTTPError, errors.OfflineModeIsEnabled, httpx.HTTPError, OSError) as error:
+        raise NetworkError(f"hf:{model} can't be downloaded: {reason_of(error)[:200]}", "try again later") from None
