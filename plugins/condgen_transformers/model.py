@@ -72,6 +72,7 @@ class HubModel(SequenceModel):
         prefix: the decoder's first tokens, at least one.
         options: options that the user wrote after the model's name.
         forced: token that is always written first, such as the code of a target language; None: none.
+        eos: id of the end token; None: that of the network's generation config.
     """
 
     vocabulary: HubVocabulary
@@ -80,15 +81,21 @@ class HubModel(SequenceModel):
     hidden_as: ClassVar[str] = ""
 
     def __init__(
-        self, network: nn.Module, tokenizer: Any, prefix: Sequence[int], options: Mapping[str, str], forced: int | None = None
+        self,
+        network: nn.Module,
+        tokenizer: Any,
+        prefix: Sequence[int],
+        options: Mapping[str, str],
+        forced: int | None = None,
+        eos: int | None = None,
     ) -> None:
         super().__init__()
         given = check_options(options, ("heads", *self.options), type(self).__name__)
         self.network: Any = network
         self.generation = network.generation_config
         size = self.logits_size()
-        eos = self.generation.eos_token_id
-        self.vocabulary = HubVocabulary(tokenizer, size, int(eos[0] if isinstance(eos, list) else eos))
+        end = self.generation.eos_token_id if eos is None else eos
+        self.vocabulary = HubVocabulary(tokenizer, size, int(end[0] if isinstance(end, list) else end))
         self.prefix = list(prefix)
         self.forced = forced
         self.rules = Rules.of(size + 1, self.generation)
@@ -156,7 +163,7 @@ class HubModel(SequenceModel):
         """Logits (rows, steps, size) of tokens (rows, steps) after those in the cache, which grows."""
         found = self.network(
             decoder_input_ids=tokens,
-            encoder_outputs=BaseModelOutput(last_hidden_state=states),
+            encoder_outputs=self.wrap(states, mask),
             attention_mask=mask,
             cache=cache,
             use_cache=True,
@@ -164,6 +171,10 @@ class HubModel(SequenceModel):
         )
         logits: Tensor = found.logits
         return logits
+
+    def wrap(self, states: Tensor, mask: Tensor | None) -> Any:
+        """Encoder states as the network's ``forward`` takes them."""
+        return BaseModelOutput(last_hidden_state=states)
 
     def start(self, memory: Memory, rows_per_item: int = 1) -> State:
         """The state after the prefix, without its last token."""

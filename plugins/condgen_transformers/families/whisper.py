@@ -8,7 +8,6 @@ from math import ceil
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -18,15 +17,12 @@ from condgen_cli.generation import Axis, Generation
 from condgen_cli.item import Item
 from condgen_cli.running.decoding import Hypothesis
 from condgen_cli.terminal.suggestions import suggestion
-from condgen_transcribe.subtitles import time_words
 from condgen_transformers.attention import ATTENTION, reading
+from condgen_transformers.families.speech import RATE, SpeechModel
 from condgen_transformers.loading import folder_of, load_network, load_tool
-from condgen_transformers.model import Encoded, HubModel
+from condgen_transformers.model import Encoded
 
 __all__ = ["WhisperModel", "build"]
-
-RATE = 16000
-
 
 class Windows(NamedTuple):
     """A batch of windows of sound.
@@ -45,13 +41,12 @@ class Windows(NamedTuple):
         return self._replace(features=self.features.to(device))
 
 
-class WhisperModel(HubModel):
+class WhisperModel(SpeechModel):
     """Whisper. The encoder reads 30 seconds, silence included; maps show the recording alone, and ``padding`` is the share of
     attention on the silence after it."""
 
     options = ("language", "task")
     hidden_as = "padding"
-    longest = 30.0
 
     def __init__(self, network: Any, tokenizer: Any, extractor: Any, options: Mapping[str, str]) -> None:
         self.extractor = extractor
@@ -83,13 +78,6 @@ class WhisperModel(HubModel):
     def alignment_heads(self) -> list[tuple[int, int]]:
         """The heads that follow the sound, from ``generation_config.json``."""
         return [(int(layer), int(head)) for layer, head in getattr(self.generation, "alignment_heads", None) or ()]
-
-    def example(self) -> Item:
-        return Item("example", Sound(np.zeros(RATE, np.float32), RATE))
-
-    def condition(self, item: Item) -> Sound:
-        """The sound that attention maps are drawn with."""
-        return Sound(load_audio(item.condition, RATE), RATE)
 
     def collate(self, items: Sequence[Item]) -> Windows:
         """A batch of filter banks of 30 seconds; what is longer is cut off, which ``finish`` warns of."""
@@ -124,15 +112,14 @@ class WhisperModel(HubModel):
         return prefix
 
     def finish(self, generation: Generation, hypothesis: Hypothesis, item: Item) -> Generation:
-        """The transcript with the times of its ``words``."""
+        """The transcript with the times of its ``words``, and a warning of sound that wasn't read."""
         found = super().finish(generation, hypothesis, item)
-        seconds = len(item.condition.samples) / item.condition.rate if isinstance(item.condition, Sound) else 0.0
-        warnings = found.warnings
-        if seconds > self.longest + 0.1:
-            warnings = (*warnings, f"only the first {self.longest:g} of {seconds:.1f} seconds were read")
-        end = item.meta.get("end", item.meta.get("start", 0.0) + seconds) if seconds else None
-        item = item if end is None else replace(item, meta={**item.meta, "end": end})
-        return replace(found, details={"words": time_words(found, item)}, warnings=warnings)
+        if not isinstance(item.condition, Sound):
+            return found
+        seconds = len(item.condition.samples) / item.condition.rate
+        if seconds <= self.longest + 0.1:
+            return found
+        return replace(found, warnings=(*found.warnings, f"only the first {self.longest:g} of {seconds:.1f} seconds were read"))
 
 
 def build(config: Mapping[str, Any], files: Mapping[str, Path]) -> WhisperModel:
