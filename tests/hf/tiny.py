@@ -55,7 +55,9 @@ def make(family: str, folder: Path, seed: int = 0) -> Path:
     eos = 2 if settings.eos_token_id is None else settings.eos_token_id
     head = {"blip": "text_decoder", "vision-encoder-decoder": "decoder", "trocr": "decoder"}.get(family)
     with torch.no_grad():  # outputs end now and then
-        (getattr(network, head) if head else network).get_output_embeddings().weight[eos] *= 9.0 if family in ("marian", "t5", "whisper") else 3.0
+        (getattr(network, head) if head else network).get_output_embeddings().weight[eos] *= {"marian": -9.0, "t5": 9.0, "whisper": 1.0}.get(family, 3.0)
+        if family == "whisper":
+            network.model.decoder.layer_norm.bias += 1.6 * network.get_output_embeddings().weight[eos]
         if "final_logits_bias" in network.state_dict():
             network.final_logits_bias[0, eos] += 4.0
     network.save_pretrained(target)
