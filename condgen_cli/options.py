@@ -41,6 +41,7 @@ __all__ = [
     "ModelOpt",
     "NBestOpt",
     "NoRepeatNgramOpt",
+    "NormaliseOpt",
     "OutputOpt",
     "ReportFormat",
     "ReportFormatOpt",
@@ -204,6 +205,12 @@ TokenizeOpt = Annotated[
         metavar="NAME",
         help="Tokenizer of BLEU: 13a, intl, zh, char, none, ja-mecab, ko-mecab, flores200; of WER: char."
         "  [default: by the language of the data set]",
+    ),
+]
+NormaliseOpt = Annotated[
+    str | None,
+    typer.Option(
+        "--normalise", metavar="NAME", help="Normalise outputs and references before they are compared: english (Whisper's)."
     ),
 ]
 LimitOpt = Annotated[int | None, typer.Option("--limit", min=1, metavar="N", help="Only the first N items.")]

@@ -129,24 +129,34 @@ def default_decoding(bundle: Bundle) -> Decoding:
 
 def _bundle_from_elsewhere(name: ModelName, files: bool) -> Bundle | None:
     """The bundle of a model that a source of models knows; None if it has no scheme and is no folder of such a model."""
-    options = {"options": dict(name.options)}
     if name.scheme:
         from condgen_cli.zoo import open_zoo
 
         zoo = open_zoo()
         entry = zoo.obtain(f"{name.scheme}:{name.model}")
         local = zoo.files(entry) if files else {}
-        return Bundle(str(name), entry.task, entry.architecture.name, options, entry.decoding, local, entry)
+        config = _with_options(entry.architecture.config, name)
+        return Bundle(str(name), entry.task, entry.architecture.name, config, entry.decoding, local, entry)
     folder = Path(name.model)
     source = folder_source(folder)
     if source is None:
         if name.options:
-            raise UsageError(f"{name.model} is no model that takes options", f"condgen show {name.model}")
+            raise UsageError(f"{name.model} is no model that takes options", None)
         return None
     names = [str(path.relative_to(folder).as_posix()) for path in sorted(folder.rglob("*")) if path.is_file()]
     found = {one: folder / one for one in source.select(names)}
     model = source.describe(found)
-    return Bundle(str(name), model.task, model.architecture, options, model.decoding, found if files else {})
+    config = _with_options(model.config, name)
+    return Bundle(str(name), model.task, model.architecture, config, model.decoding, found if files else {})
+
+
+def _with_options(config: Mapping[str, Any], name: ModelName) -> Mapping[str, Any]:
+    """The configuration with the options that the user wrote after the model's name."""
+    if not name.options:
+        return config
+    if "options" not in config:
+        raise UsageError(f"{name.model} is no model that takes options", None)
+    return {**config, "options": {**config["options"], **name.options}}
 
 
 def _run_bundle(folder: Path) -> Bundle:

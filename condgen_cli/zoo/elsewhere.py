@@ -28,6 +28,7 @@ class FoundModel:
     Args:
         task: name of its task.
         architecture: name of an architecture that a plugin registers.
+        config: configuration for its ``build``. Where it has ``options``, the user may add to them.
         decoding: default settings of decoding, fields of ``condgen_cli.running.decoding.Decoding``.
         description: one line.
         licence: licence of the weights, as its card states it; empty: unknown.
@@ -35,6 +36,7 @@ class FoundModel:
 
     task: str
     architecture: str
+    config: Mapping[str, Any] = field(default_factory=dict)
     decoding: Mapping[str, Any] = field(default_factory=dict)
     description: str = ""
     licence: str = ""

@@ -166,7 +166,7 @@ def _entry(name: str, source: ModelSource, resolved: Resolved, files: dict[str, 
             description=printable(found.description)[:2000],
             licence=printable(found.licence)[:2000] or UNKNOWN_LICENCE,
             revision=resolved.revision,
-            architecture=Architecture(name=found.architecture),
+            architecture=Architecture(name=found.architecture, config=dict(found.config)),
             decoding=dict(found.decoding),
         )
     except ValidationError as error:

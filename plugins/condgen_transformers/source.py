@@ -16,6 +16,8 @@ from condgen_transformers.generation import decoding_settings
 
 __all__ = ["HubSource", "read_json"]
 
+RUN_FILE = "model.json"
+"""The file in which condgen describes a model of its own."""
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 
@@ -45,6 +47,9 @@ class HubSource(ModelSource):
             NotFoundError: if there is no ``config.json``.
         """
         names = [name for name in files if "/" not in name]
+        if RUN_FILE in names:  # a model that condgen published
+            kept = [name for name in names if name.endswith((".json", ".safetensors")) or name == "README.md"]
+            return sorted(kept, key=lambda name: name.endswith(".safetensors"))
         if "config.json" not in names:
             raise NotFoundError("this is no model of transformers: it has no config.json", "condgen list")
         weights = [WEIGHTS] if WEIGHTS in names else [name for name in names if name == INDEX or _SHARD.fullmatch(name)]
@@ -62,6 +67,8 @@ class HubSource(ModelSource):
             IntegrityError: if one of them is malformed.
             UsageError: if no plugin registers the model type.
         """
+        if RUN_FILE in files:
+            return _describe_own(read_json(files[RUN_FILE]), files)
         config = read_json(files["config.json"])
         generation = read_json(files["generation_config.json"]) if "generation_config.json" in files else config
         family = str(config.get("model_type", ""))
@@ -75,6 +82,7 @@ class HubSource(ModelSource):
         return FoundModel(
             spec.task,
             spec.name,
+            {"options": {}},
             decoding_settings(config, generation),
             f"{family} of Hugging Face transformers",
             _licence(files.get("README.md")),
@@ -115,6 +123,22 @@ def read_json(path: Path) -> dict[str, Any]:
     if not isinstance(document, dict):
         raise IntegrityError(f"{path} is not a JSON object")
     return document
+
+
+def _describe_own(run: Mapping[str, Any], files: Mapping[str, Path]) -> FoundModel:
+    """A model that ``condgen publish`` wrote."""
+    try:
+        architecture = run["architecture"]
+        return FoundModel(
+            str(run["task"]),
+            str(architecture["name"]),
+            dict(architecture["config"]),
+            dict(run.get("decoding", {})),
+            str(run.get("description", "a model of condgen")),
+            _licence(files.get("README.md")),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise IntegrityError(f"{RUN_FILE} is not a model's description: {reason_of(error)}") from None
 
 
 def _licence(card: Path | None) -> str:

@@ -31,6 +31,7 @@ from condgen_cli.options import (
     DeviceOpt,
     LimitOpt,
     NoRepeatNgramOpt,
+    NormaliseOpt,
     ReportFormat,
     ReportFormatOpt,
     SeedOpt,
@@ -67,6 +68,7 @@ def evaluate(
     no_repeat_ngram: NoRepeatNgramOpt = None,
     weight: WeightOpt = None,
     tokenize: TokenizeOpt = None,
+    normalise: NormaliseOpt = None,
     batch_size: BatchSizeOpt = 16,
     device: DeviceOpt = Device.auto,
     seed: SeedOpt = 12345,
@@ -97,7 +99,7 @@ def evaluate(
     spec = dataset_spec(dataset)
     part = split or spec.splits[-1]
     options = check_options(spec, parse_options(settings or ()))
-    suite = dataset_suite(spec, options, tokenize=tokenize or "")
+    suite = dataset_suite(spec, options, tokenize=tokenize or "", normalise=normalise or "")
 
     def items() -> Iterator[Item]:
         return islice(open_dataset(dataset, part, data_dir, options), limit)
