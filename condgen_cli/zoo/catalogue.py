@@ -236,7 +236,7 @@ class Zoo:
     def pull(self, entry: Entry) -> dict[str, Path]:
         """As ``files``, but damaged files in the store are downloaded again."""
         for file in entry.files:
-            if self.store.has(file) and self.store.problem(file):
+            if self.store.find(file) and self.store.problem(file):
                 self.store.remove(file)
         return self.files(entry)
 

@@ -88,8 +88,12 @@ class ModelSource(ABC):
         """
 
     @abstractmethod
-    def fetch(self, model: Resolved, file: str) -> Path:
-        """Download a file, unless the source's own cache has it, and return its path. Errors are those of ``resolve``."""
+    def fetch(self, model: Resolved, file: str, again: bool = False) -> Path:
+        """Download a file, unless the source's own cache has it, and return its path. Errors are those of ``resolve``.
+
+        Args:
+            again: whether to download it although the cache has it, since that copy is damaged.
+        """
 
 
 class ModelName(NamedTuple):

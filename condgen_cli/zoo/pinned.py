@@ -113,8 +113,11 @@ class Pinned:
         if settings.current().offline:
             raise NetworkError(f"{file.path} of {entry.id} is not on this machine, and the network is off", None)
         model, revision = next(one.resolved for one in self._records() if one.entry.id == entry.id)
-        source = find_source(parse_name(entry.id).scheme)
-        return self._adopt(file, source.fetch(Resolved(model, revision, ()), file.path))
+        source, resolved = find_source(parse_name(entry.id).scheme), Resolved(model, revision, ())
+        try:
+            return self._adopt(file, source.fetch(resolved, file.path))
+        except IntegrityError:  # the source's cache may be one file with what was damaged here
+            return self._adopt(file, source.fetch(resolved, file.path, again=True))
 
     def forget(self, entry: Entry) -> None:
         """Delete the record of a model."""

@@ -6,9 +6,11 @@
 from __future__ import annotations
 
 from condgen_cli.hookspecs import hookimpl
-from condgen_cli.specs import ModelSourceSpec, ModelSpec
+from condgen_cli.specs import CommandSpec, ModelSourceSpec, ModelSpec
 
 CONDGEN_API = "2"
+
+SCHEME = "hf"
 
 PREFIX = "transformers-"
 """Prefix of the names of architectures, before transformers' ``model_type``. A plugin that registers an architecture of such a
@@ -22,7 +24,11 @@ _FAMILIES = {
     "bart": ("translate", "bart", "BART: a text from a text."),
     "mbart": ("translate", "bart", "mBART: many languages."),
     "m2m_100": ("translate", "m2m_100", "M2M-100 and NLLB: many languages."),
-    "vision-encoder-decoder": ("caption", "vision_encoder_decoder", "A vision transformer with a text decoder: ViT-GPT2, TrOCR."),
+    "vision-encoder-decoder": (
+        "caption",
+        "vision_encoder_decoder",
+        "A vision transformer with a text decoder: ViT-GPT2, TrOCR.",
+    ),
     "blip": ("caption", "blip", "BLIP: captions of photos."),
     "git": ("caption", "git", "GIT: one decoder reads patches and words."),
     "blenderbot": ("chat", "blenderbot", "Blenderbot: replies in a conversation."),
@@ -32,7 +38,7 @@ _FAMILIES = {
 @hookimpl
 def condgen_register_model_sources() -> list[ModelSourceSpec]:
     help = "Models of Hugging Face transformers, from the Hub or a folder."
-    return [ModelSourceSpec("hf", "condgen_transformers.source:HubSource", marker="config.json", help=help)]
+    return [ModelSourceSpec(SCHEME, "condgen_transformers.source:HubSource", marker="config.json", help=help)]
 
 
 @hookimpl
@@ -47,3 +53,9 @@ def condgen_register_models() -> list[ModelSpec]:
         )
         for family, (task, module, help) in _FAMILIES.items()
     ]
+
+
+@hookimpl
+def condgen_register_commands() -> list[CommandSpec]:
+    help = "Publish a model on the Hugging Face Hub, or in a folder."
+    return [CommandSpec("publish", help, "condgen_transformers.publishing:publish")]

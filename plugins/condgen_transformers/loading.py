@@ -90,9 +90,7 @@ def load_tool(kind: str, folder: Path, **options: Any) -> Any:
     transformers = import_transformers()
     quiet()
     try:
-        return getattr(transformers, kind).from_pretrained(
-            folder, trust_remote_code=False, local_files_only=True, **options
-        )
+        return getattr(transformers, kind).from_pretrained(folder, trust_remote_code=False, local_files_only=True, **options)
     except ImportError as error:
         raise PluginError(f"the tokenizer of this model needs another package: {describe_error(error)[:200]}") from error
     except Exception as error:

@@ -34,9 +34,7 @@ def check_options(options: Mapping[str, str], known: tuple[str, ...], model: str
     """
     for name in options:
         if name not in known:
-            raise UsageError(
-                f"{model} has no option {name!r}", suggestion(name, list(known)) or f"it has: {', '.join(known)}"
-            )
+            raise UsageError(f"{model} has no option {name!r}", suggestion(name, list(known)) or f"it has: {', '.join(known)}")
     return options
 
 

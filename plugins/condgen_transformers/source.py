@@ -14,18 +14,19 @@ from condgen_cli.zoo.elsewhere import FoundModel, ModelSource, Resolved
 from condgen_transformers import PREFIX
 from condgen_transformers.generation import decoding_settings
 
-__all__ = ["HubSource", "read_json"]
+__all__ = ["MODEL_NAME", "HubSource", "read_json", "translate_errors"]
 
 RUN_FILE = "model.json"
 """The file in which condgen describes a model of its own."""
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 
+MODEL_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
+"""A repository of the Hub."""
 _SHARD = re.compile(r"model-\d+-of-\d+\.safetensors")
 _PICKLES = re.compile(r".*\.(bin|pt|pth|ckpt|msgpack|h5|pkl)", re.IGNORECASE)
 _SETTINGS = frozenset(
-    "config.json generation_config.json preprocessor_config.json processor_config.json tokenizer.json tokenizer_config.json"
-    " special_tokens_map.json added_tokens.json vocab.json vocab.txt merges.txt normalizer.json README.md".split()
+    ["config.json", "generation_config.json", "preprocessor_config.json", "processor_config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.json", "vocab.txt", "merges.txt", "normalizer.json", "README.md"]
 )
 _PIECES = re.compile(r".*\.(spm|model)")
 """Models of SentencePiece, which are protocol buffers."""
@@ -98,16 +99,19 @@ class HubSource(ModelSource):
         from huggingface_hub import HfApi
 
         name, _, revision = model.partition("@")
-        if not re.fullmatch(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?", name):
+        if not MODEL_NAME.fullmatch(name):
             raise UsageError(f"{name!r} is no name of a model of the Hub", "hf:ORG/NAME")
-        info = _translate_errors(model, lambda: HfApi().model_info(name, revision=revision or None))
+        info = translate_errors(model, lambda: HfApi().model_info(name, revision=revision or None))
         return Resolved(name, str(info.sha), tuple(one.rfilename for one in info.siblings or ()))
 
-    def fetch(self, model: Resolved, file: str) -> Path:
+    def fetch(self, model: Resolved, file: str, again: bool = False) -> Path:
         """A file in huggingface_hub's own cache, downloaded unless it is there. Errors are those of ``resolve``."""
         from huggingface_hub import hf_hub_download
 
-        return Path(_translate_errors(model.model, lambda: hf_hub_download(model.model, file, revision=model.revision)))
+        def download() -> str:
+            return hf_hub_download(model.model, file, revision=model.revision, force_download=again)
+
+        return Path(translate_errors(model.model, download))
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -151,11 +155,11 @@ def _licence(card: Path | None) -> str:
     return found[1] if found else ""
 
 
-def _translate_errors(model: str, action: Any) -> Any:
+def translate_errors(model: str, action: Any) -> Any:
     """``action()``, with huggingface_hub's errors as condgen's."""
     try:
-        import httpx
         from huggingface_hub import errors
+        from huggingface_hub.utils import httpx
     except ImportError as error:
         raise PluginError(f"models of the Hub need huggingface_hub: {error}", "pip install 'condgen[hf]'") from None
     try:

@@ -13,7 +13,7 @@ from transformers.convert_slow_tokenizer import bytes_to_unicode
 
 transformers.utils.logging.disable_progress_bar()
 
-WORDS = "a the dog cat man woman sees runs sits on in red big hello you how are what is it we go home now".split()
+WORDS = ["a", "the", "dog", "cat", "man", "woman", "sees", "runs", "sits", "on", "in", "red", "big", "hello", "you", "how", "are", "what", "is", "it", "we", "go", "home", "now"]
 SPECIALS = ["<pad>", "<s>", "</s>", "<unk>"]
 SIZE = 16
 TEXT: dict[str, Any] = {
@@ -55,9 +55,15 @@ def make(family: str, folder: Path, seed: int = 0) -> Path:
     eos = 2 if settings.eos_token_id is None else settings.eos_token_id
     head = {"blip": "text_decoder", "vision-encoder-decoder": "decoder", "trocr": "decoder"}.get(family)
     with torch.no_grad():  # outputs end now and then
-        (getattr(network, head) if head else network).get_output_embeddings().weight[eos] *= {"marian": -9.0, "t5": 9.0, "whisper": 1.0}.get(family, 3.0)
-        if family == "whisper":
-            network.model.decoder.layer_norm.bias += 1.6 * network.get_output_embeddings().weight[eos]
+        (getattr(network, head) if head else network).get_output_embeddings().weight[eos] *= {
+            "marian": -9.0,
+            "t5": 9.0,
+            "whisper": 1.0,
+        }.get(family, 3.0)
+        if family == "whisper":  # its end token is its padding, whose embedding is 0 at first
+            end = network.get_output_embeddings().weight[eos]
+            end += torch.randn(SIZE)
+            network.model.decoder.layer_norm.bias += 0.7 * end
         if "final_logits_bias" in network.state_dict():
             network.final_logits_bias[0, eos] += 4.0
     network.save_pretrained(target)
@@ -162,7 +168,9 @@ def _bart(target: Path) -> Any:
 
 
 def _mbart(target: Path) -> Any:
-    vocabulary = [(token, -float(index)) for index, token in enumerate(["<s>", "<pad>", "</s>", "<unk>", *(f"▁{word}" for word in WORDS)])]
+    vocabulary = [
+        (token, -float(index)) for index, token in enumerate(["<s>", "<pad>", "</s>", "<unk>", *(f"▁{word}" for word in WORDS)])
+    ]
     tokenizer = transformers.MBart50Tokenizer(vocab=vocabulary, src_lang="en_XX", model_max_length=64)
     tokenizer.save_pretrained(target)
     text = {**TEXT, "pad_token_id": 1, "bos_token_id": 0}

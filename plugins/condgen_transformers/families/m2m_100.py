@@ -21,7 +21,11 @@ class M2MModel(TextModel):
     def __init__(self, network: Any, tokenizer: Any, options: Mapping[str, str]) -> None:
         nllb = type(tokenizer).__name__.startswith("Nllb")
         codes: Mapping[str, int] = (
-            dict(zip(tokenizer.extra_special_tokens, tokenizer.convert_tokens_to_ids(tokenizer.extra_special_tokens), strict=True))
+            dict(
+                zip(
+                    tokenizer.extra_special_tokens, tokenizer.convert_tokens_to_ids(tokenizer.extra_special_tokens), strict=True
+                )
+            )
             if nllb
             else tokenizer.lang_code_to_id
         )

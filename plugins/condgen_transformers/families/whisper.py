@@ -24,6 +24,7 @@ from condgen_transformers.model import Encoded
 
 __all__ = ["WhisperModel", "build"]
 
+
 class Windows(NamedTuple):
     """A batch of windows of sound.
 
