@@ -34,6 +34,7 @@ __all__ = [
     "ForceOpt",
     "Format",
     "FormatOpt",
+    "HeadsOpt",
     "InputOpt",
     "LengthPenaltyOpt",
     "LimitOpt",
@@ -168,6 +169,10 @@ MaxLengthOpt = Annotated[
 
 ForceOpt = Annotated[str | None, typer.Option("--force", metavar="TEXT", help="Force the output TEXT, to see its attention.")]
 ShowAttentionOpt = Annotated[bool, typer.Option("--show-attention", help="Print the attention at each step.")]
+HeadsOpt = Annotated[
+    str | None,
+    typer.Option("--heads", metavar="WHICH", help="Heads to show, of models that have several: mean, align, all, LAYER.HEAD."),
+]
 SaveAttentionOpt = Annotated[
     Path | None,
     typer.Option(

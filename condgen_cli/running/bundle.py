@@ -147,7 +147,8 @@ def _bundle_from_elsewhere(name: ModelName, files: bool) -> Bundle | None:
     found = {one: folder / one for one in source.select(names)}
     model = source.describe(found)
     config = _with_options(model.config, name)
-    return Bundle(str(name), model.task, model.architecture, config, model.decoding, found if files else {})
+    label = str(name._replace(model=folder.resolve().name))
+    return Bundle(label, model.task, model.architecture, config, model.decoding, found if files else {})
 
 
 def _with_options(config: Mapping[str, Any], name: ModelName) -> Mapping[str, Any]:

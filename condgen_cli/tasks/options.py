@@ -21,6 +21,7 @@ from condgen_cli.options import (
     ForceOpt,
     Format,
     FormatOpt,
+    HeadsOpt,
     LengthPenaltyOpt,
     MaxLengthOpt,
     ModelOpt,
@@ -75,6 +76,7 @@ class TaskOptions:
     force: ForceOpt = None
     show_attention: ShowAttentionOpt = False
     save_attention: SaveAttentionOpt = None
+    heads: HeadsOpt = None
     output: OutputOpt = None
     format: FormatOpt = None
     device: DeviceOpt = Device.auto

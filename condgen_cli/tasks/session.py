@@ -136,6 +136,8 @@ def _load(spec: TaskSpec, options: TaskOptions) -> tuple[Runner, Decoding]:
     if not options.model:
         raise UsageError(f"{spec.name} has no model of its own", "condgen list, then --model NAME")
     weights = parse_weights(options.weight or ())
+    if options.heads:
+        options = replace(options, model=f"{options.model},heads={options.heads}")
     model = describe(options.model)
     if model.task != spec.name:
         raise UsageError(f"{options.model} is a model for {model.task}, not for {spec.name}", "condgen list")

@@ -27,7 +27,7 @@ _FAMILIES = {
     "vision-encoder-decoder": (
         "caption",
         "vision_encoder_decoder",
-        "A vision transformer with a text decoder: ViT-GPT2, TrOCR.",
+        "A vision transformer and a text decoder: ViT-GPT2, TrOCR.",
     ),
     "blip": ("caption", "blip", "BLIP: captions of photos."),
     "git": ("caption", "git", "GIT: one decoder reads patches and words."),
@@ -47,7 +47,7 @@ def condgen_register_models() -> list[ModelSpec]:
         ModelSpec(
             name=f"{PREFIX}{family}",
             task=task,
-            build=f"condgen_transformers.families.{module}:build",
+            build=f"condgen_transformers.building:{module}",
             help=help,
             loads_weights=True,
         )

@@ -26,7 +26,21 @@ MODEL_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 _SHARD = re.compile(r"model-\d+-of-\d+\.safetensors")
 _PICKLES = re.compile(r".*\.(bin|pt|pth|ckpt|msgpack|h5|pkl)", re.IGNORECASE)
 _SETTINGS = frozenset(
-    ["config.json", "generation_config.json", "preprocessor_config.json", "processor_config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.json", "vocab.txt", "merges.txt", "normalizer.json", "README.md"]
+    {
+        "README.md",
+        "added_tokens.json",
+        "config.json",
+        "generation_config.json",
+        "merges.txt",
+        "normalizer.json",
+        "preprocessor_config.json",
+        "processor_config.json",
+        "special_tokens_map.json",
+        "tokenizer.json",
+        "tokenizer_config.json",
+        "vocab.json",
+        "vocab.txt",
+    }
 )
 _PIECES = re.compile(r".*\.(spm|model)")
 """Models of SentencePiece, which are protocol buffers."""

@@ -65,10 +65,9 @@ def items(runner: Runner) -> list[Item]:
 @pytest.fixture(scope="module")
 def reference(runner: Runner) -> Any:
     """The same network as transformers itself loads it."""
-    folder = str(runner.name).partition(",")[0]
-    return (
-        getattr(transformers, type(runner.model.network).__name__).from_pretrained(folder, attn_implementation="eager").eval()
-    )
+    folder = runner.bundle.files["config.json"].parent
+    kind = getattr(transformers, type(runner.model.network).__name__)
+    return kind.from_pretrained(folder, attn_implementation="eager").eval()
 
 
 def generate(runner: Runner, reference: Any, item: Item, **settings: Any) -> Any:

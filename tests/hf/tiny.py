@@ -13,7 +13,10 @@ from transformers.convert_slow_tokenizer import bytes_to_unicode
 
 transformers.utils.logging.disable_progress_bar()
 
-WORDS = ["a", "the", "dog", "cat", "man", "woman", "sees", "runs", "sits", "on", "in", "red", "big", "hello", "you", "how", "are", "what", "is", "it", "we", "go", "home", "now"]
+WORDS = [
+    *("a", "the", "dog", "cat", "man", "woman", "sees", "runs", "sits", "on", "in", "red", "big", "hello", "you", "how", "are"),
+    *("what", "is", "it", "we", "go", "home", "now"),
+]
 SPECIALS = ["<pad>", "<s>", "</s>", "<unk>"]
 SIZE = 16
 TEXT: dict[str, Any] = {
@@ -208,8 +211,8 @@ def _trocr(target: Path) -> Any:
     size = _words(target)
     _picture_processor(target, "ViTImageProcessor")
     decoder = transformers.TrOCRConfig(
-        vocab_size=size, d_model=SIZE, decoder_layers=2, decoder_attention_heads=2, decoder_ffn_dim=32, cross_attention_hidden_size=SIZE,
-        max_position_embeddings=64, bos_token_id=1, eos_token_id=2, pad_token_id=0, decoder_start_token_id=2, init_std=0.5,
+        vocab_size=size, d_model=SIZE, decoder_layers=2, decoder_attention_heads=2, decoder_ffn_dim=32,
+        cross_attention_hidden_size=SIZE, max_position_embeddings=64, bos_token_id=1, eos_token_id=2, pad_token_id=0, decoder_start_token_id=2, init_std=0.5,
     )  # fmt: skip
     return _join(transformers.ViTConfig(**VISION), decoder)
 
@@ -240,6 +243,7 @@ def _git(target: Path) -> Any:
     return transformers.GitForCausalLM(
         transformers.GitConfig(
             vision_config=VISION, vocab_size=size, hidden_size=SIZE, intermediate_size=32, num_hidden_layers=2,
-            num_attention_heads=2, max_position_embeddings=64, bos_token_id=1, eos_token_id=2, pad_token_id=0, initializer_range=0.5,
+            num_attention_heads=2, max_position_embeddings=64, bos_token_id=1, eos_token_id=2, pad_token_id=0,
+            initializer_range=0.5,
         )
     )  # fmt: skip

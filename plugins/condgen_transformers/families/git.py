@@ -1,4 +1,4 @@
-"""GIT (Wang et al. 2022): one decoder reads the patches of a photo, then words, so its attention to patches is self-attention."""
+"""GIT (Wang et al. 2022): one decoder reads the patches of a photo, then words, so it attends to patches by self-attention."""
 
 from __future__ import annotations
 
