@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from math import prod
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from condgen_cli.explain.curves import Curves
 
 __all__ = ["KINDS", "MAX_JOINED", "AttentionMap", "Axis", "Generation", "join"]
 
@@ -121,6 +124,9 @@ class Generation:
         seconds: wall-clock time in seconds: that of its batch, including reading the inputs, divided by the number of inputs.
         reference_log_probs: for each of the item's references (T,), natural log-probabilities of its tokens; empty unless
             requested.
+        references: for each of the item's references, its forced decoding: what the model attends to when it is made to write
+            it. Empty unless requested.
+        curves: by method of explanation, how faithful its map is. Empty unless requested.
     """
 
     output: Any
@@ -136,6 +142,8 @@ class Generation:
     doubt: str = ""
     seconds: float = 0.0
     reference_log_probs: tuple[NDArray[np.float32], ...] = ()
+    references: tuple[Generation, ...] = ()
+    curves: Mapping[str, Curves] = field(default_factory=dict)
 
     @property
     def mean_log_prob(self) -> float | None:

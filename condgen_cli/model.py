@@ -7,7 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from condgen_cli.generation import Axis, Generation
@@ -148,6 +150,20 @@ class Model(nn.Module, ABC):
         run."""
         return False
 
+    def parts(self, item: Item) -> tuple[Axis, ...]:
+        """The axes of the parts of the input that ``occlude`` can hide: cells of a photo, words, seconds of sound, sentences.
+        Empty: none can be hidden."""
+        return ()
+
+    def occlude(self, item: Item, hidden: NDArray[np.bool_]) -> list[Item]:
+        """Copies of an item with parts of its input hidden, to see how the output depends on them.
+
+        Args:
+            item: the item.
+            hidden: (copies, parts), True for the parts to hide, the axes of ``parts`` flattened in order.
+        """
+        raise TypeError(f"{type(self).__name__} has parts of inputs, but no method occlude")
+
 
 class SequenceModel(Model):
     """A model that encodes an item into a memory and generates its output token by token. The core does the decoding: greedy,
@@ -214,6 +230,11 @@ class SequenceModel(Model):
         contain."""
         return ()
 
+    def refresh(self, memory: Memory) -> Memory:
+        """A memory whose values and keys were changed, with auxiliary tensors that are computed from the values computed again;
+        by default there are none."""
+        return memory
+
     def doubt(self, item: Item) -> str:
         """Why outputs for the item are unreliable (``Generation.doubt``); empty: no reason known."""
         return ""
@@ -225,6 +246,15 @@ class Predictor(Model):
     @abstractmethod
     def predict(self, batch: Any) -> list[Generation]:
         """A generation for each item of what ``collate`` returned."""
+
+    def score(self, batch: Any, outputs: Sequence[Sequence[str]]) -> list[NDArray[np.float32]]:
+        """Natural log-probabilities (tokens,) of an output for each item of the batch, given as ``Generation.tokens``; needed
+        where ``parts`` are given.
+
+        Raises:
+            UsageError: if the model can't write one.
+        """
+        raise TypeError(f"{type(self).__name__} has parts of inputs, but no method score")
 
 
 def select_state(state: Any, rows: Tensor) -> Any:

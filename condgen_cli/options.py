@@ -15,6 +15,7 @@ from typing import Annotated, Any
 import typer
 
 from condgen_cli.errors import UsageError
+from condgen_cli.explain import METHODS
 from condgen_cli.running.limits import (
     LARGEST_BATCH,
     LARGEST_PENALTY,
@@ -24,6 +25,7 @@ from condgen_cli.running.limits import (
     TEMPERATURES,
     WIDEST_BEAM,
 )
+from condgen_cli.specs import look_up
 
 __all__ = [
     "BatchSizeOpt",
@@ -31,6 +33,7 @@ __all__ = [
     "DataDirOpt",
     "Device",
     "DeviceOpt",
+    "ExplainOpt",
     "ForceOpt",
     "Format",
     "FormatOpt",
@@ -58,6 +61,7 @@ __all__ = [
     "TopKOpt",
     "TopPOpt",
     "WeightOpt",
+    "parse_methods",
     "parse_weights",
 ]
 
@@ -168,6 +172,14 @@ MaxLengthOpt = Annotated[
 ]
 
 ForceOpt = Annotated[str | None, typer.Option("--force", metavar="TEXT", help="Force the output TEXT, to see its attention.")]
+ExplainOpt = Annotated[
+    str | None,
+    typer.Option(
+        "--explain",
+        metavar="METHOD,…",
+        help=f"Show what each token depends on, by {', '.join(METHODS)}.",
+    ),
+]
 ShowAttentionOpt = Annotated[bool, typer.Option("--show-attention", help="Print the attention at each step.")]
 HeadsOpt = Annotated[
     str | None,
@@ -219,6 +231,23 @@ NormaliseOpt = Annotated[
     ),
 ]
 LimitOpt = Annotated[int | None, typer.Option("--limit", min=1, metavar="N", help="Only the first N items.")]
+
+
+def parse_methods(text: str | None) -> tuple[str, ...]:
+    """The methods of ``--explain``, separated by commas, each once.
+
+    Raises:
+        NotFoundError: if there is no such method; the hint suggests similar names.
+        UsageError: if none is named.
+    """
+    if text is None:
+        return ()
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    if not names:
+        raise UsageError("--explain names no method", f"--explain {next(iter(METHODS))}")
+    for name in names:
+        look_up(METHODS, "method of explanation", name)
+    return tuple(dict.fromkeys(names))
 
 
 def parse_weights(assignments: Iterable[str]) -> dict[str, float]:

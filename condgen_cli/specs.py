@@ -117,7 +117,7 @@ OPTION_GROUPS: dict[str, tuple[str, ...]] = {
     "scorers": ("weight",),
     "sampling": ("sample", "temperature", "top_k", "top_p", "seed"),
     "force": ("force",),
-    "attention": ("show_attention", "save_attention", "heads"),
+    "attention": ("show_attention", "save_attention", "heads", "explain"),
 }
 """Groups of options that a task's command may have, besides those of all tasks: ``--model``, ``--output``, ``--format``,
 ``--device`` and ``--batch-size``."""

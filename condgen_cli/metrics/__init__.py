@@ -30,6 +30,8 @@ class Metric(ABC):
         lower_is_better: whether lower values of ``item_key`` are better.
         reads_attention: whether ``Generation.attention`` is read; otherwise it isn't kept.
         reads_likelihood: whether ``Generation.reference_log_probs`` is read; otherwise it isn't computed.
+        reads_references: whether ``Generation.references`` is read; otherwise no reference is forced.
+        reads_curves: whether ``Generation.curves`` is read; otherwise no curve is measured.
         reads_output: whether ``Generation.output`` is read; if no metric reads it, nothing is decoded.
         reads_blanks: whether words are separated at white space; the user is then warned of texts that have none.
         words: method ``(text: str) -> list[str]`` that splits a text into words for alignments; None: at white space.
@@ -39,6 +41,8 @@ class Metric(ABC):
     lower_is_better: bool = False
     reads_attention: bool = False
     reads_likelihood: bool = False
+    reads_references: bool = False
+    reads_curves: bool = False
     reads_output: bool = True
     reads_blanks: bool = False
     words: ClassVar[Callable[..., list[str]] | None] = None

@@ -84,6 +84,7 @@ def evaluate(
     decoding: Decoding | None = None,
     seed: int = 0,
     batch_size: int = 16,
+    explain: str = "",
     keep_attention: bool = False,
     advance: Callable[[float], None] = lambda amount: None,
 ) -> Evaluation:
@@ -96,6 +97,7 @@ def evaluate(
         decoding: decoding settings; None: the model's defaults.
         seed: seed of sampling.
         batch_size: number of items decoded at once.
+        explain: the method whose maps the metrics read; empty: the model's own attention.
         keep_attention: whether to keep attention maps, for showing some of them later.
         advance: function that is called with 1 after each item.
     Raises:
@@ -106,7 +108,15 @@ def evaluate(
     keep_attention = keep_attention or suite.reads_attention
     started = time.perf_counter()
     request = Request(
-        decoding, batch_size, seed=seed, conditions=False, outputs=suite.reads_output, likelihoods=suite.reads_likelihood
+        decoding,
+        batch_size,
+        seed=seed,
+        conditions=False,
+        outputs=suite.reads_output,
+        likelihoods=suite.reads_likelihood,
+        references=suite.reads_references,
+        explain=(explain or "attention",) if explain or suite.reads_curves else (),
+        curves=suite.reads_curves,
     )
     for result in runner.stream(items, request):
         if result.error is None and result.item is not None and result.generations:

@@ -34,6 +34,7 @@ class Setup:
         options: options of the data set, with defaults.
         limit: maximum number of items; None: no limit.
         decoding: settings from ``condgen_cli.metrics.evaluation.decoding_of``; empty: nothing was decoded.
+        explain: the method of explanation whose maps the metrics read; empty: none, or the model's own attention.
     """
 
     dataset: str
@@ -41,6 +42,7 @@ class Setup:
     options: Mapping[str, str] = field(default_factory=dict)
     limit: int | None = None
     decoding: Mapping[str, Any] = field(default_factory=dict)
+    explain: str = ""
 
     @property
     def samples(self) -> bool:
@@ -48,7 +50,8 @@ class Setup:
         return self.decoding.get("method") == "sample"
 
     def as_json(self) -> dict[str, Any]:
-        return {"options": dict(self.options), "limit": self.limit, "decoding": dict(self.decoding) or None}
+        explain = {"explain": self.explain} if self.explain else {}
+        return {"options": dict(self.options), "limit": self.limit, "decoding": dict(self.decoding) or None, **explain}
 
 
 @dataclass(frozen=True)
@@ -142,6 +145,8 @@ def _signature(suite: Suite, items: Sequence[Item], seed: int, resamples: int, s
     parts.append(f"refs:{_digest(items)}")
     if setup and setup.decoding:
         parts.append(f"search:{_assignments(setup.decoding)}")
+    if setup and setup.explain:
+        parts.append(f"explain:{setup.explain}")
     parts.append(f"n:{len(items)}")
     if resamples:
         parts.append(f"bs:{resamples}")

@@ -72,6 +72,21 @@ class Suite:
         return any(metric.reads_likelihood for metric in self.metrics)
 
     @property
+    def reads_references(self) -> bool:
+        """Whether a metric reads the forced decoding of references."""
+        return any(metric.reads_references for metric in self.metrics)
+
+    @property
+    def reads_curves(self) -> bool:
+        """Whether a metric reads how faithful maps are."""
+        return any(metric.reads_curves for metric in self.metrics)
+
+    @property
+    def reads_maps(self) -> bool:
+        """Whether a metric reads maps of any kind."""
+        return self.reads_attention or self.reads_curves or any(metric.reads_references for metric in self.metrics)
+
+    @property
     def reads_output(self) -> bool:
         """Whether a metric reads the outputs; otherwise nothing need be decoded."""
         return any(metric.reads_output for metric in self.metrics)

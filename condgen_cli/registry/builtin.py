@@ -47,4 +47,10 @@ def condgen_register_metrics() -> list[MetricSpec]:
             "negative log-likelihood of the references: of each, per token, per character",
             text=False,
         ),
+        MetricSpec(
+            ("faithfulness", "faithfulness_deletion", "faithfulness_insertion", "evidence"),
+            "condgen_cli.metrics.faithfulness:Faithfulness",
+            "how faithful the maps of --explain are: 1 for the true cause, 0 for a random order; and what the memory is worth",
+            text=False,
+        ),
     ]

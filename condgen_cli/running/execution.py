@@ -23,7 +23,8 @@ from condgen_cli.running.attention_maps import Positions, make_generation, row_p
 from condgen_cli.running.batches import Batch, Collator, make_failure
 from condgen_cli.running.decoding import Decoding, Hypothesis
 from condgen_cli.running.devices import move
-from condgen_cli.running.likelihood import reference_log_probs
+from condgen_cli.running.explaining import Subject, explain
+from condgen_cli.running.likelihood import force_references, reference_log_probs
 from condgen_cli.running.request import Request
 from condgen_cli.running.results import Result
 from condgen_cli.running.signs import repetition
@@ -101,23 +102,38 @@ class Execution:
         inputs = move(batch.inputs, self.device)
         if isinstance(self.model, Predictor):
             found = self.model.predict(inputs)
-            return [[replace(one, condition=condition)] for one, condition in zip(found, batch.conditions, strict=True)]
+            rows = zip(found, batch.items, batch.conditions, strict=True)
+            return [
+                [self._explain(Subject(self.model, item, self.device), replace(one, condition=condition), [])]
+                for one, item, condition in rows
+            ]
         return self._decode(self.model, self.model.encode(inputs), batch)
 
     def _decode(self, model: SequenceModel, memory: Memory, batch: Batch) -> list[list[Generation]]:
         likelihoods: list[tuple[NDArray[np.float32], ...]] = [()] * len(batch.items)
         if self.request.likelihoods:
             likelihoods = reference_log_probs(model, memory, [item.references for item in batch.items])
+        references: list[tuple[Generation, ...]] = [()] * len(batch.items)
+        if self.request.references:
+            references = force_references(model, memory, [item.references for item in batch.items])
+            references = [
+                tuple(self._explain(subject, one, model.targets(one.output)) for one in forced)
+                for subject, forced in zip(self._subjects(model, memory, batch), references, strict=True)
+            ]
         if not self.request.outputs:
-            return [[Generation("", reference_log_probs=one)] for one in likelihoods]
+            return [
+                [Generation("", reference_log_probs=one, references=forced)]
+                for one, forced in zip(likelihoods, references, strict=True)
+            ]
         hypotheses = self._hypotheses(model, memory, [item.key for item in batch.items])
-        rows = zip(hypotheses, batch.items, row_positions(memory), batch.conditions, likelihoods, strict=True)
+        subjects = self._subjects(model, memory, batch)
+        rows = zip(hypotheses, subjects, row_positions(memory), batch.conditions, likelihoods, references, strict=True)
         return [
             [
-                replace(one, reference_log_probs=likelihood)
-                for one in self._make_generations(model, found, item, positions, condition)
+                replace(one, reference_log_probs=likelihood, references=forced)
+                for one in self._make_generations(model, found, subject, positions, condition)
             ]
-            for found, item, positions, condition, likelihood in rows
+            for found, subject, positions, condition, likelihood, forced in rows
         ]
 
     def _hypotheses(self, model: SequenceModel, memory: Memory, keys: Sequence[int]) -> list[list[Hypothesis]]:
@@ -126,17 +142,36 @@ class Execution:
         return [[one] for one in decoders.force(model, memory, [self.forced] * len(memory))]
 
     def _make_generations(
-        self, model: SequenceModel, found: Sequence[Hypothesis], item: Item, positions: Positions, condition: Any
+        self, model: SequenceModel, found: Sequence[Hypothesis], subject: Subject, positions: Positions, condition: Any
     ) -> list[Generation]:
         """The generations of an item's hypotheses."""
+        item = subject.item
         unread, doubt = tuple(model.unread(item)), model.doubt(item)
         generations = []
         for hypothesis in found:
             one = make_generation(hypothesis, model.write(hypothesis, item), model.vocabulary, positions, condition)
             one = model.finish(one, hypothesis, item)
             warnings = (*one.warnings, *self._repetition_warning(model, one, item))
-            generations.append(replace(one, unread=unread, doubt=doubt, warnings=warnings))
+            one = replace(one, unread=unread, doubt=doubt, warnings=warnings)
+            generations.append(self._explain(subject, one, hypothesis.ids))
         return generations
+
+    def _subjects(self, model: SequenceModel, memory: Memory, batch: Batch) -> list[Subject]:
+        """What is explained, for each item; without the memory's row if nothing is."""
+        subjects = [Subject(model, item, self.device) for item in batch.items]
+        if not self.request.explain:
+            return subjects
+        rows = torch.arange(len(memory), device=memory.values.device).split(1)
+        axes = [positions.axes for positions in row_positions(memory)]
+        return [replace(one, memory=memory.select(row), axes=own) for one, row, own in zip(subjects, rows, axes, strict=True)]
+
+    def _explain(self, subject: Subject, generation: Generation, ids: list[int]) -> Generation:
+        request = self.request
+        if not request.explain:
+            return generation
+        return explain(
+            subject, generation, ids, request.explain, contrast=request.contrast, curves=request.curves, seed=request.seed
+        )
 
     def _repetition_warning(self, model: SequenceModel, generation: Generation, item: Item) -> tuple[str, ...]:
         """A warning if an output loops, though its input doesn't."""

@@ -1,4 +1,5 @@
-"""Log-probabilities of references under a model, by teacher forcing."""
+"""References under a model: their log-probabilities by teacher forcing, and what the model attends to when it is made to write
+them."""
 
 from __future__ import annotations
 
@@ -10,9 +11,12 @@ import torch
 from numpy.typing import NDArray
 
 from condgen_cli.errors import UsageError
+from condgen_cli.generation import Generation
 from condgen_cli.model import Memory, Model, SequenceModel
+from condgen_cli.running.attention_maps import make_generation, row_positions
+from condgen_cli.running.decoding import force
 
-__all__ = ["reference_log_probs"]
+__all__ = ["force_references", "reference_log_probs"]
 
 
 @torch.inference_mode()
@@ -50,3 +54,29 @@ def reference_log_probs(
     return [
         tuple(rows[row, column, : len(sequence)] for column, sequence in enumerate(texts)) for row, texts in enumerate(targets)
     ]
+
+
+def force_references(model: SequenceModel, memory: Memory, references: Sequence[Sequence[str]]) -> list[tuple[Generation, ...]]:
+    """Forced decoding of references: the attention of the model when it is made to write what people wrote.
+
+    Args:
+        model: the model.
+        memory: the encoded inputs.
+        references: references of each input.
+    Returns:
+        for each input and reference, a generation whose output is the reference; words that the model doesn't know are
+        unknown tokens.
+    """
+    width = max(map(len, references), default=0)
+    if not width:
+        return [()] * len(references)
+    # as many rows for each input: those with fewer references are filled up with empty outputs
+    ids = [
+        model.targets(text) or [model.vocabulary.eos] for texts in references for text in (*texts, *[""] * (width - len(texts)))
+    ]
+    forced = force(model, memory, ids)
+    found = []
+    for row, (texts, positions) in enumerate(zip(references, row_positions(memory), strict=True)):
+        rows = zip(forced[row * width : (row + 1) * width], texts, strict=False)
+        found.append(tuple(make_generation(one, text, model.vocabulary, positions, None) for one, text in rows))
+    return found

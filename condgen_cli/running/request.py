@@ -28,6 +28,10 @@ class Request:
         join_parts: whether the parts of an input are joined into one result; False: a result for each part.
         outputs: whether outputs are decoded; False: every output is empty.
         likelihoods: whether generations hold the log-probabilities of the items' references.
+        references: whether generations hold the forced decoding of the items' references.
+        explain: methods of ``condgen_cli.explain`` whose maps generations hold; empty: the model's own attention.
+        contrast: another output, whose explanation is set against that of the output by every method; None: none.
+        curves: whether generations hold the curves that tell how faithful the maps of ``explain`` are.
     """
 
     decoding: Decoding | None = None
@@ -39,3 +43,7 @@ class Request:
     join_parts: bool = True
     outputs: bool = True
     likelihoods: bool = False
+    references: bool = False
+    explain: tuple[str, ...] = ()
+    contrast: str | None = None
+    curves: bool = False

@@ -18,6 +18,7 @@ from condgen_cli.options import (
     BeamOpt,
     Device,
     DeviceOpt,
+    ExplainOpt,
     ForceOpt,
     Format,
     FormatOpt,
@@ -36,6 +37,7 @@ from condgen_cli.options import (
     TopKOpt,
     TopPOpt,
     WeightOpt,
+    parse_methods,
 )
 from condgen_cli.running.limits import WIDEST_BEAM
 from condgen_cli.tasks.outputs import fill, is_pattern
@@ -77,6 +79,7 @@ class TaskOptions:
     show_attention: ShowAttentionOpt = False
     save_attention: SaveAttentionOpt = None
     heads: HeadsOpt = None
+    explain: ExplainOpt = None
     output: OutputOpt = None
     format: FormatOpt = None
     device: DeviceOpt = Device.auto
@@ -89,7 +92,8 @@ class TaskOptions:
 
 
 def complete(spec: TaskSpec, options: TaskOptions) -> TaskOptions:
-    """Fill in the task's default model, and the format by the suffix of ``-o`` unless it is given; ``-o -`` becomes stdout."""
+    """Fill in the task's default model, and the format by the suffix of ``-o`` unless it is given; ``-o -`` becomes stdout; and
+    what is explained is printed unless it is saved."""
     output = options.output
     format: Any = options.format
     if format is None:
@@ -97,7 +101,9 @@ def complete(spec: TaskSpec, options: TaskOptions) -> TaskOptions:
         known = {*spec.formats, Format.json, Format.jsonl}
         format = suffix if suffix in spec.files else suffix[1:] if suffix[1:] in known else Format.text
     model = options.model or spec.model or None
-    return replace(options, model=model, format=format, output=None if output == Path(STDIN) else output)
+    show = options.show_attention or (options.explain is not None and options.save_attention is None)
+    output = None if output == Path(STDIN) else output
+    return replace(options, model=model, format=format, output=output, show_attention=show)
 
 
 def check_options(spec: TaskSpec, options: TaskOptions, several: bool) -> None:
@@ -111,6 +117,7 @@ def check_options(spec: TaskSpec, options: TaskOptions, several: bool) -> None:
         UsageError: if options contradict each other whatever the model.
     """
     _check_decoding(options)
+    parse_methods(options.explain)
     if options.show_attention and options.format in spec.files:
         raise UsageError(f"{options.output} is a picture: it can't be combined with --show-attention", "-o FILE.txt")
     if options.format in spec.formats:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from condgen_cli.errors import CondgenError, UsageError
 from condgen_cli.files.sources import Failure
-from condgen_cli.options import parse_weights
+from condgen_cli.options import parse_methods, parse_weights
 from condgen_cli.registry.plugins import manager
 from condgen_cli.specs import look_up
 from condgen_cli.tasks.options import DRAWING, TaskOptions, check_method, check_options, check_outputs, complete
@@ -126,6 +126,7 @@ class Session:
             conditions=options.show_attention or options.save_attention is not None,
             live=self._live,
             join_parts=False,
+            explain=parse_methods(options.explain),
         )
         return runner.stream(items, request)
 

@@ -21,6 +21,7 @@ from condgen_cli.terminal import console
 from condgen_cli.training.batches import Epoch, batches_of_like_length
 from condgen_cli.training.export import SavedVocabulary, write_model
 from condgen_cli.training.initial import InitialModel
+from condgen_cli.training.mixture import Source
 from condgen_cli.training.objective import Objective
 from condgen_cli.training.options import DataOptions, Options
 from condgen_cli.training.recipe import Recipe, check
@@ -46,6 +47,7 @@ class Experiment(ABC):
         objective: the model with its loss, set by ``prepare``.
         sizes: (examples,) sizes that batches of similar length are made by, such as numbers of tokens, set by ``prepare``.
         dev: the items that ``evaluate`` scores, set by ``prepare``.
+        more_dev: further items to score, of other data sets, by the label that their metrics' names end in.
 
     Args:
         recipe: the settings; ``recipe.model.options`` are those of the architecture.
@@ -65,6 +67,7 @@ class Experiment(ABC):
     objective: Objective
     sizes: NDArray[np.int64]
     dev: Sequence[Item]
+    more_dev: Mapping[str, Sequence[Item]]
 
     def __init__(self, recipe: Recipe, data_dir: Path | None = None) -> None:
         self.recipe = recipe
@@ -73,6 +76,7 @@ class Experiment(ABC):
         self.options = check(self.objective_options, recipe.objective, "objective")
         self.decoding = recipe.make_decoding()
         self.initial = InitialModel(recipe.init)
+        self.more_dev = {}
         self.prepare()
 
     @abstractmethod
@@ -109,8 +113,8 @@ class Experiment(ABC):
 
     @property
     def dev_metrics(self) -> tuple[str, ...]:
-        """Names of the metrics that ``evaluate`` returns."""
-        return self.metrics.keys
+        """Names of the metrics that ``evaluate`` returns; those of further dev splits end in their labels."""
+        return (*self.metrics.keys, *(f"{key}_{label}" for label in self.more_dev for key in self.metrics.keys))
 
     @property
     def material(self) -> str:
@@ -118,8 +122,11 @@ class Experiment(ABC):
         return f"{len(self.sizes):,} {self.unit}"
 
     def evaluate(self) -> Mapping[str, float]:
-        """Metrics on the dev split. The loop calls this in evaluation mode, without gradients, on one process."""
-        return self.score(self.dev)
+        """Metrics on the dev splits. The loop calls this in evaluation mode, without gradients, on one process."""
+        scores = self.score(self.dev)
+        for label, items in self.more_dev.items():
+            scores |= {f"{key}_{label}": value for key, value in self.score(items).items()}
+        return scores
 
     def score(self, items: Sequence[Item]) -> dict[str, float]:
         """The dev metrics of the model's outputs for items, decoded as a released model decodes them.
@@ -134,15 +141,19 @@ class Experiment(ABC):
             raise done.failures[0][1]
         return dev_scores(self.metrics, done)
 
-    def read(self, split: str) -> list[Item]:
+    def read(self, split: str, source: Source | None = None) -> list[Item]:
         """The items of ``train`` or ``dev``, at most ``data.limit`` or ``data.dev_limit`` of them.
 
+        Args:
+            split: name of the split.
+            source: the data set; None: the recipe's main one.
         Raises:
             UsageError: if there are none.
             CondgenError: if they can't be read.
         """
         limit = self.data.dev_limit if split == "dev" else self.data.limit
-        return read_split(self.data.dataset, split, self.data_dir, self.data.options, limit)
+        data = source or self.data
+        return read_split(data.dataset, split, self.data_dir, data.options, limit)
 
     def config(self) -> Mapping[str, Any]:
         """The config of the architecture's builder; by default the fields of ``model.config``."""

@@ -66,6 +66,42 @@ _PHOTOS_AND_CAPTIONS = (
 )
 
 
+_COCO = "http://images.cocodataset.org"
+
+_COCO_FILES = (
+    Archive(
+        "annotations_trainval2017.zip",
+        (f"{_COCO}/annotations/annotations_trainval2017.zip",),
+        md5="f4bbac642086de4f52a3fdda2de5fa2c",
+        size=252_907_541,
+        sets=("2017",),
+    ),
+    Archive(
+        "val2017.zip",
+        (f"{_COCO}/zips/val2017.zip",),
+        md5="442b8da7639aecaf257c1dceb8ba8c80",
+        size=815_585_330,
+        sets=("2017",),
+    ),
+    Archive(
+        "train2017.zip",
+        (f"{_COCO}/zips/train2017.zip",),
+        md5="cced6f7f71b7629ddf16f17bbcfab6b2",
+        size=19_336_861_798,
+        sets=("2017",),
+    ),
+    Archive(
+        "annotations_trainval2014.zip",
+        (f"{_COCO}/annotations/annotations_trainval2014.zip",),
+        md5="0a379cfc70b0e71301e0f377548639bd",
+        size=252_872_794,
+        sets=("2014",),
+    ),
+    Archive("val2014.zip", (f"{_COCO}/zips/val2014.zip",), size=6_645_013_297, sets=("2014",)),
+    Archive("train2014.zip", (f"{_COCO}/zips/train2014.zip",), size=13_510_573_713, sets=("2014",)),
+)
+
+
 @hookimpl
 def condgen_register_datasets() -> list[DatasetSpec]:
     return [
@@ -77,6 +113,20 @@ def condgen_register_datasets() -> list[DatasetSpec]:
             licence="non-commercial research and education; photos remain their owners'",
             homepage="https://hockenmaier.cs.illinois.edu/8k-pictures.html",
             archives=_PHOTOS_AND_CAPTIONS,
+        ),
+        DatasetSpec(
+            name="coco",
+            task="caption",
+            help="Photos of everyday scenes, five captions each, and boxes of 80 kinds of things (Lin et al. 2014).",
+            open="condgen_caption.coco:coco",
+            options={
+                "subset": Option("Year of the publisher's files; empty: what is there.", "", ("2014", "2017")),
+                "boxes": Option("Whether to read boxes for the training split too.", "no", ("yes", "no")),
+            },
+            licence="captions and boxes CC BY 4.0; photos remain their owners'",
+            homepage="https://cocodataset.org",
+            archives=_COCO_FILES,
+            metrics=(*_METRICS, "things", "things_named"),
         ),
         DatasetSpec(
             name="flickr8k-clips",
@@ -123,7 +173,18 @@ def condgen_register_metrics() -> list[MetricSpec]:
             "condgen_caption.metrics:Grounding",
             "attention on the frames of the scene that a word describes, percent; and the value for uniform attention",
             text=False,
-        )
+        ),
+        MetricSpec(
+            ("pointing", "pointing_centre", "mass", "box_area"),
+            "condgen_caption.pointing:Pointing",
+            "a noun's map on the boxes of its class: strongest place, the photo's centre, weights, an even map; percent",
+            text=False,
+        ),
+        MetricSpec(
+            ("things", "things_named"),
+            "condgen_caption.rightness:Rightness",
+            "kinds of things that captions name and a reference names too, percent; and how many a caption names",
+        ),
     ]
 
 

@@ -20,7 +20,7 @@ from condgen_cli.errors import InputError, IntegrityError, NotFoundError, UsageE
 from condgen_cli.files import protect
 from condgen_cli.model import Item
 
-__all__ = ["flickr8k", "folder"]
+__all__ = ["flickr8k", "folder", "photos_by_stem"]
 
 PULL = "condgen data pull flickr8k, or name its folder with --data-dir"
 PHOTOS = ("Flickr8k_Dataset.zip", "Flicker8k_Dataset", "Flickr8k_Dataset")
@@ -52,7 +52,7 @@ def flickr8k(root: Path, split: str) -> Sequence[Item]:
     texts = _find_tree(root, TEXTS, "the captions", holding=CAPTIONS)
     captions = _flickr8k_captions(_text(texts, CAPTIONS))
     names = _text(texts, f"Flickr_8k.{split}Images.txt").split()
-    members = _photos_by_stem(photos)
+    members = photos_by_stem(photos)
     missing = [name for name in names if _stem(name) not in members]
     if missing:
         raise NotFoundError(f"{photos} lacks {len(missing)} of the split's {len(names)} photos, such as {missing[0]}", PULL)
@@ -106,7 +106,7 @@ def _flickr8k_captions(text: str) -> dict[str, list[str]]:
     return captions
 
 
-def _photos_by_stem(tree: Tree) -> dict[str, str]:
+def photos_by_stem(tree: Tree) -> dict[str, str]:
     """Member names by photo name, without macOS resource forks (``__MACOSX``, ``._``)."""
     suffixes = suffixes_of([Kind.photo])
     return {

@@ -8,16 +8,19 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
-from condgen_caption.cnn import HEAD_CHANNELS, EfficientNetLite, normalise
+from condgen_caption.cnn import HEAD_CHANNELS, ClassReader, EfficientNetLite, normalise
+from condgen_caption.occlusion import hide_cells
 from condgen_cli.data.clip import ClipSource
 from condgen_cli.data.content import is_picture
 from condgen_cli.data.image import load_image, resize
@@ -32,6 +35,8 @@ from condgen_cli.training import check
 __all__ = ["CaptionConfig", "CaptionModel", "Captioner", "build", "build_encoder"]
 
 VOCABULARY_FILE = "vocabulary.json"
+CELL = 32
+"""Side in pixels of the cells that can be painted over."""
 
 
 class CaptionConfig(BaseModel):
@@ -46,6 +51,10 @@ class CaptionConfig(BaseModel):
         match: name of a match function, or ``module:Class`` (see ``match_function``).
         match_size: size of the match function's hidden layer.
         query_hidden: size of a further layer on the decoder state before matching; 0: none.
+        attend: whether attention is computed ``before`` or ``after`` the decoder's step, see
+            ``condgen_cli.nn.RecurrentDecoder``; ``sat`` only.
+        read_vector: whether every step reads the mean of the memory too; ``sat`` only.
+        class_size: size of the word vectors of ImageNet's classes, see ``ClassReader``; 0: no such vectors.
         gate: whether the decoder has the gate β of Xu et al. 2015; ``sat`` only.
         feed: whether ``every`` step reads the vector or only the ``first``; ``nic`` only.
         dropout: dropout in the decoder.
@@ -63,6 +72,9 @@ class CaptionConfig(BaseModel):
     match: str = "additive"
     match_size: int = Field(512, ge=1)
     query_hidden: int = Field(0, ge=0)
+    attend: Literal["before", "after"] = "before"
+    read_vector: bool = False
+    class_size: int = Field(0, ge=0)
     gate: bool = True
     feed: Literal["every", "first"] = "every"
     dropout: float = Field(0.5, ge=0, lt=1)
@@ -101,6 +113,8 @@ class Captioner(DecoderModel):
             nn.LayerNorm(config.value_size),
             nn.Dropout(config.feature_dropout),
         )
+        self.classes = ClassReader(config.class_size) if config.class_size else None
+        self.project_classes = nn.Linear(config.class_size, config.value_size, bias=False) if config.class_size else None
         attention = None
         if config.kind == "sat":
             sizes = (config.hidden_size, config.value_size, config.match_size, config.query_hidden)
@@ -114,7 +128,18 @@ class Captioner(DecoderModel):
             config.gate,
             config.feed,
             config.dropout,
+            attend=config.attend,
+            vector_size=config.value_size if config.read_vector else 0,
         )
+
+    def project_features(self, features: Tensor) -> Tensor:
+        """Vectors (..., value_size) of the encoder's features (..., 1280), with what its classes say about them."""
+        linear, norm, dropout = self.project
+        projected = linear(features)
+        if self.classes is not None and self.project_classes is not None:
+            projected = projected + self.project_classes(self.classes(features))
+        vectors: Tensor = dropout(norm(projected))
+        return vectors
 
     @abstractmethod
     def recall(self, features: Any, cut: int) -> Memory:
@@ -140,6 +165,16 @@ class CaptionModel(Captioner):
         """The photo that attention maps are drawn on."""
         return _load_photo(item)
 
+    def parts(self, item: Item) -> tuple[Axis, ...]:
+        """Cells of a grid over the photo, of 32 pixels each."""
+        side = self.config.image_size // CELL
+        return Axis.numbered("row", "grid", side), Axis.numbered("column", "grid", side)
+
+    def occlude(self, item: Item, hidden: NDArray[np.bool_]) -> list[Item]:
+        """Copies of the photo with cells painted over."""
+        size = self.config.image_size
+        return [replace(item, condition=one) for one in hide_cells(_load_photo(item), size, size // CELL, hidden)]
+
     def encode(self, batch: Tensor | FeatureMaps) -> Memory:
         """A memory of the feature map's cells, row by row, from photos as bytes or cached maps."""
         if isinstance(batch, FeatureMaps):
@@ -156,9 +191,9 @@ class CaptionModel(Captioner):
         batch, _, height, width = features.shape
         cells = features.flatten(2).transpose(1, 2)
         if self.decoder.attention is None:
-            vector = self.project(cells.mean(1))
+            vector = self.project_features(cells.mean(1))
             return Memory(vector.unsqueeze(1), vector=vector)
-        values = self.project(cells)
+        values = self.project_features(cells)
         axes = (Axis.numbered("row", "grid", height), Axis.numbered("column", "grid", width))
         vector = values.mean(1)
         return Memory(values, self.decoder.attention.keys(values), axes=[axes] * batch, vector=vector)

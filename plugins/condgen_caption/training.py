@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import cycle, islice
 
 import numpy as np
 import torch
@@ -13,13 +15,12 @@ from pydantic import Field
 from condgen_caption.captioner_training import CaptionerExperiment
 from condgen_caption.cnn import STAGES
 from condgen_caption.features import cached_maps
-from condgen_caption.model import VOCABULARY_FILE, CaptionConfig, CaptionModel, FeatureMaps
+from condgen_caption.model import CaptionConfig, CaptionModel, FeatureMaps
 from condgen_caption.objective import ObjectiveOptions, TrainingBatch, make_objective
-from condgen_cli import training
-from condgen_cli.data.text import WordVocabulary
 from condgen_cli.model import Item
 from condgen_cli.training import check
-from condgen_cli.training.batches import teacher_forcing
+from condgen_cli.training.batches import batches_of_like_length, teacher_forcing
+from condgen_cli.training.mixture import MixtureOptions, Part, take_epoch
 
 __all__ = ["CaptionExperiment"]
 
@@ -27,11 +28,11 @@ SIDES = frozenset({"left", "right"})
 """Words that are wrong for a mirrored photo."""
 
 
-class DataOptions(training.DataOptions):
+class DataOptions(MixtureOptions):
     """``[data]``.
 
     Args:
-        min_count: minimum count of a word in the training captions; rarer words are unknown.
+        min_count: minimum count of a word in the training captions; rarer words are unknown, unless the initial model has them.
         max_length: length in tokens to which training captions are truncated.
         mirror: whether photos are mirrored half of the time, unless a caption mentions left or right.
     """
@@ -70,25 +71,30 @@ class CaptionExperiment(CaptionerExperiment):
     def prepare(self) -> None:
         config = check(CaptionConfig, self.recipe.model.options, "model")
         self.check_initial()
-        train, dev = self.read("train"), self.read("dev")
-        captions = (caption for item in train for caption in item.references)
-        vocabulary = self.initial.vocabulary(
-            VOCABULARY_FILE, WordVocabulary.load, lambda: WordVocabulary.build(captions, self.data.min_count)
-        )
-        self.model = CaptionModel(config, vocabulary)
-        self.initial.load_into(self.model, optional=("project.", "decoder."))
+        sources = self.data.sources
+        splits = [self.read("train", source) for source in sources]
+        train = [item for split in splits for item in split]
+        captions = [caption for item in train for caption in item.references]
+        self.model = CaptionModel(config, self.make_vocabulary(captions, self.data.min_count))
+        self.load_initial(optional=("project.", "project_classes.", "decoder."))
         cut = min(self.options.train_from, len(STAGES))
         self.maps = self._maps(train, cut, mirrored=False, what="training photos")
         self.mirrored = self._maps(train, cut, mirrored=True, what="mirrored photos") if self.data.mirror else None
-        dev_maps = self._maps(dev, cut, mirrored=False, what="dev photos")
-        self.dev = [replace(item, condition=FeatureMaps(maps, cut)) for item, maps in zip(dev, dev_maps, strict=True)]
+        self.dev = self._recall(self.read("dev"), cut)
+        self.more_dev = {source.label: self._recall(self.read("dev", source), cut) for source in self.data.more if source.dev}
         self._freeze(cut)
         self._prepare_captions(train)
+        starts = np.cumsum([0, *map(len, splits)]).tolist()
+        self.parts = [
+            Part(start, len(split), source.weight, [self.recipe.seed, place])
+            for place, (start, split, source) in enumerate(zip(starts, splits, sources, strict=False))
+        ]
         self.objective = make_objective(self.model, cut, self.options, self.captions, self.decoding.max_length)
 
     def plan(self, epoch: int, rng: np.random.Generator) -> Sequence[tuple[NDArray[np.int64], NDArray[np.bool_]]]:
         """Batches of indices of photos with captions of similar length, and whether each photo is mirrored."""
-        order = np.array(super().plan(epoch, rng))
+        taken = take_epoch(self.parts, epoch)
+        order = taken[np.array(list(batches_of_like_length(self.sizes[taken], self.recipe.training.batch_size, rng)))]
         mirror = rng.random(order.shape) < 0.5
         mirror = mirror & ~self.sided[order] if self.data.mirror else np.zeros_like(mirror)
         return list(zip(order, mirror, strict=True))
@@ -104,6 +110,11 @@ class CaptionExperiment(CaptionerExperiment):
         inputs, targets, lengths = teacher_forcing(captions, vocabulary.bos, vocabulary.eos, vocabulary.pad)
         return TrainingBatch(_as_tensor(maps), inputs, targets, lengths, torch.from_numpy(photos))
 
+    def _recall(self, items: Sequence[Item], cut: int) -> list[Item]:
+        """Items with their cached maps as conditions."""
+        maps = self._maps(items, cut, mirrored=False, what="dev photos")
+        return [replace(item, condition=FeatureMaps(one, cut)) for item, one in zip(items, maps, strict=True)]
+
     def _maps(self, items: Sequence[Item], cut: int, mirrored: bool, what: str) -> NDArray[np.float16]:
         return cached_maps(self.model.encoder, cut, self.model.config.image_size, items, mirrored, what)
 
@@ -115,11 +126,14 @@ class CaptionExperiment(CaptionerExperiment):
                 part.requires_grad_(True)
 
     def _prepare_captions(self, train: Sequence[Item]) -> None:
-        """Token ids of each photo's captions, longest first, as the decoder packs them."""
+        """Token ids of each photo's captions, longest first, as the decoder packs them.
+
+        Every photo has as many as most photos have: others repeat theirs, or leave some out.
+        """
         encode, limit = self.model.vocabulary.encode, self.data.max_length
-        self.captions = [sorted((encode(text)[:limit] for text in item.references), key=len, reverse=True) for item in train]
-        fewest = min(map(len, self.captions))
-        self.captions = [photo[:fewest] for photo in self.captions]
+        count = Counter(len(item.references) for item in train).most_common(1)[0][0]
+        texts = [list(islice(cycle(item.references), count)) for item in train]
+        self.captions = [sorted((encode(text)[:limit] for text in some), key=len, reverse=True) for some in texts]
         self.sizes = np.array([sum(map(len, photo)) for photo in self.captions])
         words = self.model.vocabulary.words
         self.sided = np.array([any(SIDES & set(words(text)) for text in item.references) for item in train])

@@ -11,13 +11,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 from pydantic import Field
 from torch import Tensor, nn
 
 from condgen_caption.cnn import frame_vectors
 from condgen_caption.model import VOCABULARY_FILE, CaptionConfig, Captioner
+from condgen_caption.occlusion import hide_frames
 from condgen_cli.data.image import resize
 from condgen_cli.data.text import WordVocabulary
 from condgen_cli.data.video import Clip, load_clip
@@ -103,6 +106,14 @@ class VideoModel(Captioner):
         """The frames that attention maps are drawn on."""
         return load_clip(item.condition, self.config.frames)
 
+    def parts(self, item: Item) -> tuple[Axis, ...]:
+        """The frames that are read."""
+        return (Axis("frame", "frames", self.condition(item).times),)
+
+    def occlude(self, item: Item, hidden: NDArray[np.bool_]) -> list[Item]:
+        """Copies of the clip with frames painted over."""
+        return [replace(item, condition=one) for one in hide_frames(self.condition(item), hidden)]
+
     def finish(self, generation: Generation, hypothesis: Hypothesis, item: Item) -> Generation:
         """The caption, with the warnings of a clip that was given decoded."""
         warnings = item.condition.warnings if isinstance(item.condition, Clip) else ()
@@ -125,10 +136,10 @@ class VideoModel(Captioner):
         vectors = torch.where(real.unsqueeze(2), features.vectors.float(), 0.0)
         if self.decoder.attention is None:
             vector = self._add_context(
-                self.project(vectors.sum(1, keepdim=True) / counts.view(-1, 1, 1)), torch.ones_like(counts)
+                self.project_features(vectors.sum(1, keepdim=True) / counts.view(-1, 1, 1)), torch.ones_like(counts)
             )
             return Memory(vector, vector=vector.squeeze(1))
-        values = self._add_context(self.project(vectors), features.counts)
+        values = self._add_context(self.project_features(vectors), features.counts)
         vector = (values * real.unsqueeze(2)).sum(1) / counts.unsqueeze(1)
         return Memory(values, self.decoder.attention.keys(values), real, vector=vector)
 

@@ -21,7 +21,6 @@ from condgen_caption.objective import ObjectiveOptions, TrainingBatch, make_obje
 from condgen_caption.video import FrameVectors, VideoConfig, VideoModel
 from condgen_cli import training
 from condgen_cli.data.store import open_dataset
-from condgen_cli.data.text import WordVocabulary
 from condgen_cli.data.video import load_clip
 from condgen_cli.model import Item
 from condgen_cli.training import check
@@ -32,9 +31,6 @@ __all__ = ["VideoExperiment"]
 
 FREQUENT = 0.05
 """Add a word to the initial vocabulary if it occurs in at least this share of captions, as "then" does."""
-
-
-_ATTENDING = ("decoder.attention.", "decoder.gate.")
 
 
 class DataOptions(training.DataOptions):
@@ -87,10 +83,14 @@ class VideoExperiment(CaptionerExperiment):
         self.check_initial()
         self.train = self._open("train", self.data.limit)
         dev = self._open("dev", self.data.dev_limit)
-        files = self.initial.files
-        known = WordVocabulary.load(files[VOCABULARY_FILE]) if VOCABULARY_FILE in files else None
-        self.model = VideoModel(config, self._extend(known))
-        self._load(known)
+        captions = [caption for item in self.train for caption in item.references]
+        known = VOCABULARY_FILE in self.initial.files
+        self.model = VideoModel(
+            config, self.make_vocabulary(captions, max(1, round(FREQUENT * len(captions))) if known else self.data.min_count)
+        )
+        # a model without attention has no use for its weights
+        drop = () if config.kind == "sat" else ("decoder.attention.", "decoder.gate.")
+        self.load_initial(optional=("project.", "project_classes.", "decoder.", "recurrent.", "merge."), drop=drop)
         self.model.encoder.requires_grad_(False)
         self.vectors = self._vectors(self.train, "training frames")
         vectors = self._vectors(dev, "dev frames")
@@ -129,31 +129,6 @@ class VideoExperiment(CaptionerExperiment):
             items = list(islice(opened, limit or None))
         check_items(items, self.data.dataset, split)
         return items
-
-    def _extend(self, vocabulary: WordVocabulary | None) -> WordVocabulary:
-        """The initial vocabulary with frequent words of the captions added; without one, that of the training captions."""
-        captions = [caption for item in self.train for caption in item.references]
-        if vocabulary is None:
-            return WordVocabulary.build(captions, self.data.min_count)
-        frequent = WordVocabulary.build(captions, max(1, round(FREQUENT * len(captions))), vocabulary.tokenizer)
-        known = set(vocabulary.tokens)
-        words = [*vocabulary.tokens[vocabulary.unk + 1 :], *(word for word in frequent.tokens if word not in known)]
-        return WordVocabulary(words, vocabulary.tokenizer)
-
-    def _load(self, vocabulary: WordVocabulary | None) -> None:
-        """Load the initial weights. New words keep their random vectors; a model without attention drops attention weights."""
-        own = self.model.state_dict()
-        weights = self.initial.weights()
-        if self.model.decoder.attention is None:
-            weights = {name: tensor for name, tensor in weights.items() if not name.startswith(_ATTENDING)}
-        if vocabulary is not None:
-            for name in ("decoder.embedding.weight", "decoder.bias"):
-                rows = own[name].clone()
-                if name not in weights or weights[name].shape != rows[: len(vocabulary)].shape:
-                    continue  # load_into below reports the mismatch
-                rows[: len(vocabulary)] = weights[name]
-                weights = {**weights, name: rows}
-        self.initial.load_into(self.model, optional=("project.", "decoder.", "recurrent.", "merge."), weights=weights)
 
     def captions(self, item: Item) -> list[list[int]]:
         """Token ids of an item's captions, longest first, as the decoder packs them."""

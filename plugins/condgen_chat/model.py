@@ -12,8 +12,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from condgen_chat.attention import TurnWordAttention, append_turn, turn_weights
@@ -128,6 +130,24 @@ class ChatModel(DecoderModel):
         batch = self.batch(ids, [[len(turns)] for turns in dialogues])
         end = self.vocabulary.token(self.vocabulary.eos)
         return batch._replace(labels=make_labels(dialogues, shown, end, self.config.hierarchical))
+
+    def parts(self, item: Item) -> tuple[Axis, ...]:
+        """The words of the turns that are read; none if there is but one."""
+        words = [word for turn in self._turns(item) for word in turn.split()]
+        return (Axis("word", "tokens", tuple(words)),) if len(words) > 1 else ()
+
+    def occlude(self, item: Item, hidden: NDArray[np.bool_]) -> list[Item]:
+        """Copies of the dialogue without the hidden words."""
+        turns = [turn.split() for turn in self._turns(item)]
+        ends = np.cumsum([len(turn) for turn in turns])[:-1]
+        kept = [
+            tuple(
+                " ".join(word for word, gone in zip(turn, part, strict=True) if not gone)
+                for turn, part in zip(turns, np.split(row, ends), strict=True)
+            )
+            for row in hidden
+        ]
+        return [replace(item, condition=one) for one in kept]
 
     def batch(self, dialogues: Sequence[Sequence[Sequence[int]]], read: Sequence[Sequence[int]]) -> Dialogues:
         """``make_batch`` with the model's options."""

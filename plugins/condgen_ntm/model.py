@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor, nn
 
-from condgen_cli.errors import InputError
+from condgen_cli.errors import InputError, UsageError
 from condgen_cli.generation import AttentionMap, Axis, Generation
 from condgen_cli.model import Item, Predictor
 from condgen_cli.render.tape import Tape
@@ -171,6 +174,34 @@ class NtmModel(Predictor):
             )
             for row, (steps, answers) in enumerate(zip(batch.read, batch.answers, strict=True))
         ]
+
+    def parts(self, item: Item) -> tuple[Axis, ...]:
+        """The input's steps, without those at which only the output is written."""
+        sequence: BitSequence = item.condition
+        count = len(sequence.inputs) - (0 if self.task.online else len(sequence.targets))
+        return (Axis("step", "tokens", self._labels(sequence.inputs[:count], ())),)
+
+    def occlude(self, item: Item, hidden: NDArray[np.bool_]) -> list[Item]:
+        """Copies of the sequence with all bits 0 at the hidden steps; flags stay."""
+        sequence: BitSequence = item.condition
+        inputs = np.repeat(sequence.inputs[None], len(hidden), 0)
+        inputs[:, : hidden.shape[1], : self.task.bits] *= ~hidden[:, :, None]
+        return [replace(item, condition=sequence._replace(inputs=one)) for one in inputs]
+
+    def score(self, batch: BitBatch, outputs: Sequence[Sequence[str]]) -> list[Floats]:
+        """Log-probabilities (vectors,) of output vectors, given as texts of bits.
+
+        Raises:
+            UsageError: if one has another number of vectors or bits than the model writes.
+        """
+        logits = self._run(batch.inputs, record=False)[0].cpu()
+        found = []
+        for row, (output, steps, answers) in enumerate(zip(outputs, batch.read, batch.answers, strict=True)):
+            if len(output) != answers or any(len(vector) != self.task.outputs or set(vector) - {"0", "1"} for vector in output):
+                raise UsageError(f"the output has {answers} vectors of {self.task.outputs} bits")
+            signs = torch.tensor([[1.0 if bit == "1" else -1.0 for bit in vector] for vector in output])
+            found.append(F.logsigmoid(signs * logits[steps - answers : steps, row]).sum(1).numpy())
+        return found
 
     def _generation(
         self,

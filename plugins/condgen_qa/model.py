@@ -10,6 +10,7 @@ the result. So the cost doesn't grow with how often a sentence is repeated.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,6 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from condgen_cli.errors import UsageError
 from condgen_cli.generation import AttentionMap, Axis, Generation
 from condgen_cli.model import Item, Predictor
 from condgen_cli.training import check
@@ -218,6 +220,32 @@ class QaModel(Predictor):
             self._generation(*row)
             for row in zip(best, answers, weights, batch.sentences, batch.warnings, batch.doubts, strict=True)
         ]
+
+    def parts(self, item: Item) -> tuple[Axis, ...]:
+        """The sentences that are read."""
+        return (Axis("sentence", "sentences", item.condition.story[-self.config.memory_size :]),)
+
+    def occlude(self, item: Item, hidden: NDArray[np.bool_]) -> list[Item]:
+        """Copies of the story with sentences emptied, so that the others keep their places in time."""
+        story = np.array(item.condition.story[-self.config.memory_size :], dtype=object)
+        stories = [tuple(np.where(row, "", story)) for row in hidden]
+        return [replace(item, condition=item.condition._replace(story=one)) for one in stories]
+
+    @torch.no_grad()
+    def score(self, batch: Questions, outputs: Sequence[Sequence[str]]) -> list[NDArray[np.float32]]:
+        """Log-probabilities (1,) of answers.
+
+        Raises:
+            UsageError: if the model doesn't know one.
+        """
+        places = []
+        for answer in map(" ".join, outputs):
+            if answer not in self.vocabulary.answers:
+                raise UsageError(f"the model has no answer {answer!r}", f"it has: {', '.join(self.vocabulary.answers)}")
+            places.append(self.vocabulary.answers.index(answer))
+        log_probs = self(batch.stories).logits[0].log_softmax(-1)
+        rows = torch.arange(len(places), device=log_probs.device)
+        return list(log_probs[rows, torch.tensor(places, device=log_probs.device)].unsqueeze(1).cpu().numpy())
 
     def _generation(
         self,

@@ -60,6 +60,8 @@ LEXICON_FILE = "lexicon.json"
 RATE = 16000
 SHIFT = 0.01
 """Frame shift, in seconds."""
+PART = RATE // 10
+"""Samples of the parts of a recording that can be hidden."""
 
 
 class LanguageModelConfig(BaseModel):
@@ -286,6 +288,21 @@ class TranscribeModel(DecoderModel):
         """Normalised filter banks (frames, bins) of samples (n,); one frame of zeros if these are too short."""
         found = normalise(self.filterbank(samples))
         return found if len(found) else torch.zeros(1, self.config.bins)
+
+    def parts(self, item: Item) -> tuple[Axis, ...]:
+        """Tenths of seconds of the recording."""
+        start = item.meta.get("start", 0.0)
+        count = -(-len(load_audio(item.condition, RATE)) // PART)
+        return (Axis("time", "time", tuple(start + place * PART / RATE for place in range(count))),)
+
+    def occlude(self, item: Item, hidden: NDArray[np.bool_]) -> list[Item]:
+        """Copies of the recording with white noise in place of the hidden parts, as loud as the quietest tenth of its parts."""
+        samples = load_audio(item.condition, RATE)
+        parts = np.pad(samples, (0, -len(samples) % PART)).reshape(-1, PART)
+        loudness = np.quantile(np.sqrt((parts**2).mean(1)), 0.1)
+        noise = np.random.default_rng(0).standard_normal(len(samples)).astype(np.float32) * np.float32(loudness)
+        masks = np.repeat(hidden, PART, 1)[:, : len(samples)]
+        return [replace(item, condition=Sound(np.where(mask, noise, samples), RATE)) for mask in masks]
 
     def collate(self, items: Sequence[Item]) -> Speech:
         """A batch of filter banks."""

@@ -9,11 +9,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor, nn
 
@@ -184,6 +187,17 @@ class TranslateModel(DecoderModel):
         tokens, lengths = pad_sentences([[piece.id for piece in row] for row in pieces], self.source.eos, self.source.pad)
         end = self.source.token(self.source.eos)
         return Sentences(tokens, lengths, [(*(piece.text for piece in row), end) for row in pieces])
+
+    def parts(self, item: Item) -> tuple[Axis, ...]:
+        """The source's subwords; none if there is but one."""
+        pieces = tuple(piece.text for piece in self.pieces(item.condition))
+        return (Axis("source", "tokens", pieces),) if len(pieces) > 1 else ()
+
+    def occlude(self, item: Item, hidden: NDArray[np.bool_]) -> list[Item]:
+        """Copies of the source without the hidden subwords."""
+        pieces = np.array([piece.text for piece in self.pieces(item.condition)], dtype=object)
+        texts = ["".join(pieces[~row]).replace(BLANK, " ").strip() for row in hidden]
+        return [replace(item, condition=text) for text in texts]
 
     def encode(self, batch: Sentences) -> Memory:
         """A memory of the encoder's states (batch, positions, directions · hidden_size), with their last ones as vector."""

@@ -5,23 +5,20 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from itertools import chain
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from condgen_cli import training
 from condgen_cli.data.subwords import SubwordVocabulary
-from condgen_cli.model import Item
 from condgen_cli.training import Experiment, Options, check
 from condgen_cli.training.batches import batches_of_like_length, teacher_forcing
 from condgen_cli.training.export import SavedVocabulary
-from condgen_cli.training.splits import read_split
+from condgen_cli.training.mixture import MixtureOptions, Part, Source, take_epoch
 from condgen_translate.model import SOURCE_FILE, TARGET_FILE, Sentences, TranslateConfig, TranslateModel, pad_sentences
 from condgen_translate.objective import CrossEntropy, TrainingBatch
 
-__all__ = ["Part", "TranslateExperiment"]
+__all__ = ["TranslateExperiment"]
 
 UNKNOWN_CHARACTER = "\ue000"
 """A private-use character, which no vocabulary has."""
@@ -31,34 +28,10 @@ Pair = tuple[str, str]
 """A source sentence and its translation."""
 
 
-class MoreData(Options):
-    """``[[data.more]]``: a further data set.
+class DataOptions(MixtureOptions):
+    """``[data]``.
 
     Args:
-        dataset: name of the data set.
-        options: its options, such as ``name`` and ``source``.
-        weight: times that each pair occurs in an epoch. With 2.5, a random half of the pairs occurs a third time, the other
-            half in the next epoch.
-        dev: whether its dev split is scored too, separately.
-    """
-
-    dataset: str
-    options: dict[str, str] = Field({})
-    weight: float = Field(1.0, gt=0, le=100)
-    dev: bool = False
-
-    @property
-    def label(self) -> str:
-        """Name of its scores: ``zh-en-lctt`` for the file ``lctt`` of ``zh-en``."""
-        return "-".join([self.dataset, *self.options.values()])
-
-
-class DataOptions(training.DataOptions):
-    """``[data]``. ``limit`` and ``dev_limit`` apply to each data set.
-
-    Args:
-        weight: times that each pair occurs in an epoch, see ``MoreData``.
-        more: further data sets to train on.
         joint: whether both languages share one vocabulary, learnt from both.
         vocabulary_size: size of the joint vocabulary, or of each.
         max_length: largest length of training sentences on either side, in tokens; longer pairs are left out.
@@ -66,8 +39,6 @@ class DataOptions(training.DataOptions):
             that the model learns to copy unknown words.
     """
 
-    weight: float = Field(1.0, gt=0, le=100)
-    more: list[MoreData] = Field([])
     joint: bool = True
     vocabulary_size: int = Field(6000, ge=8)
     max_length: int = Field(80, ge=1)
@@ -93,11 +64,10 @@ class TranslateExperiment(Experiment):
 
     def prepare(self) -> None:
         config = check(TranslateConfig, self.recipe.model.options, "model")
-        main = MoreData(dataset=self.data.dataset, options=self.data.options, weight=self.data.weight)
-        sources = [main, *self.data.more]
+        sources = self.data.sources
         train = [self._pairs(source, config) for source in sources]
-        self.dev = self._items(main, "dev")
-        self.more_dev = {source.label: self._items(source, "dev") for source in self.data.more if source.dev}
+        self.dev = self.read("dev")
+        self.more_dev = {source.label: self.read("dev", source) for source in self.data.more if source.dev}
         self.model = TranslateModel(config, *self._learn_vocabularies(list(chain(*train))))
         self.initial.load_into(self.model)
         self._take_short(train, [source.weight for source in sources])
@@ -105,7 +75,7 @@ class TranslateExperiment(Experiment):
 
     def plan(self, epoch: int, rng: np.random.Generator) -> Sequence[NDArray[np.int64]]:
         """Batches of indices of pairs of similar length, each data set's as often as its weight says."""
-        taken = np.concatenate([part.epoch(epoch) for part in self.parts])
+        taken = take_epoch(self.parts, epoch)
         return list(taken[batches_of_like_length(self.sizes[taken], self.recipe.training.batch_size, rng)])
 
     def batch(self, part: NDArray[np.int64], rng: np.random.Generator) -> TrainingBatch:
@@ -118,30 +88,14 @@ class TranslateExperiment(Experiment):
         inputs, targets, steps = teacher_forcing([target.encode(text) for _, text in pairs], target.bos, target.eos, target.pad)
         return TrainingBatch(Sentences(tokens, lengths), inputs, targets, steps)
 
-    @property
-    def dev_metrics(self) -> tuple[str, ...]:
-        """The metrics, and again with the label of each further dev split."""
-        return (*self.metrics.keys, *(f"{key}_{label}" for label in self.more_dev for key in self.metrics.keys))
-
-    def evaluate(self) -> dict[str, float]:
-        """Scores on the dev split, and on further dev splits, whose labels are appended to the metrics' names."""
-        scores = self.score(self.dev)
-        for label, items in self.more_dev.items():
-            scores |= {f"{key}_{label}": value for key, value in self.score(items).items()}
-        return scores
-
     def vocabularies(self) -> Mapping[str, SavedVocabulary]:
         """The target vocabulary, and the source vocabulary if it is another."""
         source = {} if self.model.source is self.model.vocabulary else {SOURCE_FILE: self.model.source}
         return {TARGET_FILE: self.model.vocabulary, **source}
 
-    def _items(self, source: MoreData, split: str) -> list[Item]:
-        limit = self.data.dev_limit if split == "dev" else self.data.limit
-        return read_split(source.dataset, split, self.data_dir, source.options, limit)
-
-    def _pairs(self, source: MoreData, config: TranslateConfig) -> list[Pair]:
+    def _pairs(self, source: Source, config: TranslateConfig) -> list[Pair]:
         """A data set's training pairs, with normalised sources."""
-        return [(config.read(item.condition), item.references[0]) for item in self._items(source, "train")]
+        return [(config.read(item.condition), item.references[0]) for item in self.read("train", source)]
 
     def _learn_vocabularies(self, train: Sequence[Pair]) -> tuple[SubwordVocabulary, SubwordVocabulary]:
         """Source and target vocabularies: those of the initial model, else learnt from the training pairs, each used once."""
@@ -169,34 +123,6 @@ class TranslateExperiment(Experiment):
             self.pairs += [pairs[index] for index in short.tolist()]
             sizes.append(lengths[short] @ np.array([1, limit + 1]))  # sorts by target length, then by source length
         self.sizes: NDArray[np.int64] = np.concatenate(sizes)
-
-
-class Part(NamedTuple):
-    """The range of a data set's pairs among all pairs.
-
-    Args:
-        start, size: index of the first pair, and number of pairs.
-        weight: times that each pair occurs in an epoch.
-        seed: seed of the order in which the fractional part of the weight takes pairs.
-    """
-
-    start: int
-    size: int
-    weight: float
-    seed: Sequence[int]
-
-    def epoch(self, epoch: int) -> NDArray[np.int64]:
-        """Indices of an epoch's pairs, with repetitions.
-
-        Every pair occurs as often as the integer part of ``weight``; the fractional part continues through one random order
-        from where the previous epoch stopped.
-        """
-        whole = np.tile(np.arange(self.size), int(self.weight))
-        some = round(self.weight % 1 * self.size)
-        if some:
-            order = np.random.default_rng(self.seed).permutation(self.size)
-            whole = np.concatenate([whole, order[(epoch * some + np.arange(some)) % self.size]])
-        return self.start + whole
 
 
 def _hide_copied(pair: tuple[str, str], rng: np.random.Generator) -> tuple[str, str]:

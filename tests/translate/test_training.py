@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from condgen_cli.errors import UsageError
 from condgen_cli.running.runner import load
 from condgen_cli.training import build_experiment, parse_recipe, train
-from condgen_translate.training import Part, TranslateExperiment
+from condgen_cli.training.mixture import Part
+from condgen_translate.training import TranslateExperiment
 
 NUMBERS = {"eins": "one", "zwei": "two", "drei": "three", "vier": "four", "fünf": "five"}
 

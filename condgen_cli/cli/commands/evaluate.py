@@ -22,6 +22,7 @@ from condgen_cli.cli.commands.score_tables import (
 )
 from condgen_cli.cli.commands.scored_items import MOST_WARNINGS, items_json, print_items, warn_of_items
 from condgen_cli.errors import InputError, PartialFailure, UsageError
+from condgen_cli.explain import METHODS
 from condgen_cli.files import OutputFile, check_output
 from condgen_cli.options import (
     BatchSizeOpt,
@@ -39,6 +40,7 @@ from condgen_cli.options import (
     SplitOpt,
     TokenizeOpt,
     WeightOpt,
+    parse_methods,
     parse_weights,
 )
 from condgen_cli.specs import DatasetSpec
@@ -57,6 +59,16 @@ if TYPE_CHECKING:
 __all__ = ["evaluate"]
 
 
+MapsOpt = Annotated[
+    str | None,
+    typer.Option(
+        "--explain",
+        metavar="METHOD,…",
+        help=f"Methods whose maps the metrics judge, each scored by itself: {', '.join(METHODS)}.",
+    ),
+]
+
+
 def evaluate(
     models: Annotated[list[str], typer.Argument(metavar="MODEL", help="Models of the zoo, or folders of training runs.")],
     dataset: Annotated[str, typer.Option("--dataset", metavar="NAME", help="A data set; see condgen data ls.")],
@@ -64,9 +76,14 @@ def evaluate(
     split: SplitOpt = None,
     data_dir: DataDirOpt = None,
     limit: LimitOpt = None,
+    metric: Annotated[
+        list[str] | None,
+        typer.Option("--metric", metavar="NAME", help="A score to compute instead of the data set's; may be repeated."),
+    ] = None,
     beam: BeamOpt = None,
     no_repeat_ngram: NoRepeatNgramOpt = None,
     weight: WeightOpt = None,
+    explain: MapsOpt = None,
     tokenize: TokenizeOpt = None,
     normalise: NormaliseOpt = None,
     batch_size: BatchSizeOpt = 16,
@@ -86,7 +103,8 @@ def evaluate(
     format: ReportFormatOpt = ReportFormat.text,
 ) -> None:
     """Score models on a data set, with intervals, beside published results."""
-    if paired and len(models) < 2:
+    methods = parse_methods(explain) or ("",)
+    if paired and len(models) * len(methods) < 2:
         raise UsageError("--paired compares models: name at least two")
     weights = edit_costs(alignments)
     scorers = parse_weights(weight or ())
@@ -99,7 +117,7 @@ def evaluate(
     spec = dataset_spec(dataset)
     part = split or spec.splits[-1]
     options = check_options(spec, parse_options(settings or ()))
-    suite = dataset_suite(spec, options, tokenize=tokenize or "", normalise=normalise or "")
+    suite = dataset_suite(spec, options, tokenize=tokenize or "", keys=metric or (), normalise=normalise or "")
 
     def items() -> Iterator[Item]:
         return islice(open_dataset(dataset, part, data_dir, options), limit)
@@ -110,16 +128,25 @@ def evaluate(
         raise InputError(f"split {part} of data set {dataset} has no items")
     if errors:
         check_output(errors)
-    runners = _runners(models, device, spec)
+    if methods != ("",) and not suite.reads_maps:
+        raise UsageError("--explain can't change these scores: no metric reads maps", "--metric faithfulness")
+    runners = [runner for runner in _runners(models, device, spec) for _ in methods]
+    names = [method for _ in models for method in methods]
     if errors:
         check_output(errors)  # again: it may be a model's file
     decodings = [_decoding(runner, suite, beam, no_repeat_ngram, scorers) for runner in runners]
     evaluations = [
-        _run(runner, items, suite, decoding, seed, batch_size, keep_attention=worst > 0, total=total)
-        for runner, decoding in zip(runners, decodings, strict=True)
+        _run(runner, items, suite, decoding, seed, batch_size, explain=method, keep_attention=worst > 0, total=total)
+        for runner, decoding, method in zip(runners, decodings, names, strict=True)
     ]
+    if len(methods) > 1:
+        evaluations = [replace(one, name=f"{one.name} by {method}") for one, method in zip(evaluations, names, strict=True)]
     resamples = RESAMPLES if ci else 0
-    setups = [Setup(dataset, part, options, limit, evaluation.decoding) for evaluation in evaluations]
+    explained = [method or "attention" * suite.reads_curves for method in names]
+    setups = [
+        Setup(dataset, part, options, limit, evaluation.decoding, method)
+        for evaluation, method in zip(evaluations, explained, strict=True)
+    ]
     reports = [
         report(suite, e.items, e.generations, e.statistics, seed=seed, resamples=resamples, setup=setup)
         for e, setup in zip(evaluations, setups, strict=True)
@@ -190,6 +217,7 @@ def _run(
     seed: int,
     batch_size: int,
     *,
+    explain: str,
     keep_attention: bool,
     total: int | None,
 ) -> Evaluation:
@@ -203,6 +231,7 @@ def _run(
             decoding=decoding,
             seed=seed,
             batch_size=batch_size,
+            explain=explain,
             keep_attention=keep_attention,
             advance=advance,
         )

@@ -12,7 +12,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from condgen_cli.errors import PartialFailure, UsageError
-from condgen_cli.options import Device, DeviceOpt, ReportFormat, ReportFormatOpt, SaveAttentionOpt
+from condgen_cli.options import (
+    Device,
+    DeviceOpt,
+    ExplainOpt,
+    ForceOpt,
+    ReportFormat,
+    ReportFormatOpt,
+    SaveAttentionOpt,
+    parse_methods,
+)
 from condgen_cli.specs import InspectorSpec, look_up, resolve
 from condgen_cli.tasks.signatures import parameters_of, with_parameters
 from condgen_cli.terminal import console
@@ -20,6 +29,7 @@ from condgen_cli.terminal.printable import printable
 
 if TYPE_CHECKING:
     from condgen_cli.registry.plugins import Plugins
+    from condgen_cli.running.request import Request
     from condgen_cli.running.runner import Result, Runner
 
 __all__ = ["inspect", "make"]
@@ -28,6 +38,12 @@ TREE_DEPTH = 3
 """Levels of submodules in the text report; JSON has all."""
 
 TargetArg = Annotated[str, typer.Argument(metavar="MODEL|RUN|FILE", help="A model, a training run, or a .safetensors file.")]
+ContrastOpt = Annotated[
+    str | None,
+    typer.Option(
+        "--contrast", metavar="TEXT", help="Show what speaks for the output against the output TEXT, and the reverse."
+    ),
+]
 InputsArg = Annotated[
     list[str] | None, typer.Argument(metavar="INPUT", help="Inputs of the model's task, to show its attention for.")
 ]
@@ -60,6 +76,9 @@ def _argument(flag: str) -> str:
 def inspect(
     target: TargetArg,
     inputs: InputsArg = None,
+    explain: ExplainOpt = None,
+    force: ForceOpt = None,
+    contrast: ContrastOpt = None,
     save_attention: SaveAttentionOpt = None,
     device: DeviceOpt = Device.cpu,
     format: ReportFormatOpt = ReportFormat.text,
@@ -67,18 +86,29 @@ def inspect(
 ) -> None:
     """Inspect a model: its modules, costs and results; with inputs, its attention at each step; or an analysis chosen by a
     flag."""
+    of_input = {"--explain": explain, "--force": force, "--contrast": contrast}
+    given = [name for name, value in of_input.items() if value is not None]
+    if given and (inspectors or not inputs):
+        raise UsageError(f"{given[0]} needs an input of the model's task", "condgen inspect MODEL INPUT")
+    methods = parse_methods(explain)
+    if contrast is not None and "attention" in methods:
+        raise UsageError("attention speaks for no output against another", "--explain occlusion")
     if inspectors:
         _inspect_with(inspectors, target, inputs or [], save_attention, device, format)
         return
-    if save_attention is not None:
-        raise UsageError("--save-attention needs the flag of an analysis", "condgen inspect --help")
+    if save_attention is not None and len(inputs or ()) != 1:
+        raise UsageError("--save-attention needs one input, or the flag of an analysis", "condgen inspect --help")
     if target.endswith(".safetensors"):
         _inspect_weights(Path(target), inputs or [], format)
         return
     from condgen_cli.running.runner import load
 
     if inputs:
-        _inspect_inputs(load(target, device), inputs, format)
+        from condgen_cli.running.request import Request
+
+        methods = methods or (("occlusion",) if contrast is not None else ())
+        request = Request(force=force, explain=methods, contrast=contrast)
+        _inspect_inputs(load(target, device), inputs, request, save_attention, format)
     else:
         from condgen_cli.running.inspection import model_report
 
@@ -128,16 +158,19 @@ def _inspect_weights(path: Path, inputs: Sequence[str], format: ReportFormat) ->
     _print(report if format is ReportFormat.json else _weights_text(report))
 
 
-def _inspect_inputs(runner: Any, inputs: Sequence[str], format: ReportFormat) -> None:
+def _inspect_inputs(runner: Any, inputs: Sequence[str], request: Request, path: Path | None, format: ReportFormat) -> None:
+    from condgen_cli.render import save_attention
     from condgen_cli.running.inspection import read_arguments, result_report
 
     reports: list[dict[str, Any]] = []
     failed: list[Result] = []
     count = 0
-    for result in runner.stream(read_arguments(runner.task, inputs)):
+    for result in runner.stream(read_arguments(runner.task, inputs), request):
         count += 1
         if result.error:
             failed.append(result)
+        elif path is not None:
+            save_attention(path, result.generations[0], f"{runner.name} · {result.input}")
         if format is ReportFormat.json:
             reports.append(result_report(result))
         elif not result.error:
