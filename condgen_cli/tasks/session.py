@@ -137,13 +137,12 @@ def _load(spec: TaskSpec, options: TaskOptions) -> tuple[Runner, Decoding]:
     if not options.model:
         raise UsageError(f"{spec.name} has no model of its own", "condgen list, then --model NAME")
     weights = parse_weights(options.weight or ())
-    if options.heads:
-        options = replace(options, model=f"{options.model},heads={options.heads}")
-    model = describe(options.model)
+    name = f"{options.model},heads={options.heads}" if options.heads else options.model
+    model = describe(name)
     if model.task != spec.name:
         raise UsageError(f"{options.model} is a model for {model.task}, not for {spec.name}", "condgen list")
     check_method(options, model.decoding.method == "sample")
-    runner = load(options.model, options.device)
+    runner = load(name, options.device)
     check_outputs(options, ())  # the model's own files are inputs as well
     return runner, _decoding(runner, options, weights)
 

@@ -27,6 +27,8 @@ from condgen_transformers.vocabulary import HubVocabulary
 
 __all__ = ["Encoded", "HubModel"]
 
+PREFIX = "prefix"
+"""Name of the auxiliary tensor of each row's first tokens (batch, tokens)."""
 MASK = "mask"
 """Name of the auxiliary tensor of positions that the network's own cross-attention sees (batch, positions)."""
 
@@ -67,7 +69,7 @@ class HubModel(SequenceModel):
         hidden_as: name of the extra for the share of attention on positions that aren't shown; empty: there are none.
 
     Args:
-        network: the network.
+        network: the network, a model of transformers.
         tokenizer: tokenizer of its outputs.
         prefix: the decoder's first tokens, at least one.
         options: options that the user wrote after the model's name.
@@ -82,7 +84,7 @@ class HubModel(SequenceModel):
 
     def __init__(
         self,
-        network: nn.Module,
+        network: Any,
         tokenizer: Any,
         prefix: Sequence[int],
         options: Mapping[str, str],
@@ -91,7 +93,7 @@ class HubModel(SequenceModel):
     ) -> None:
         super().__init__()
         given = check_options(options, ("heads", *self.options), type(self).__name__)
-        self.network: Any = network
+        self.network = network
         self.generation = network.generation_config
         size = self.logits_size()
         end = self.generation.eos_token_id if eos is None else eos
@@ -142,22 +144,28 @@ class HubModel(SequenceModel):
         """Encoder states as values; keys and values of cross-attention, and the decoder's own of the prefix, as auxiliary
         tensors."""
         found = self.read_batch(batch)
-        count = len(found.states)
         prefix = found.prefix
         if prefix is None:
-            prefix = torch.tensor([self.prefix], device=self.device).expand(count, -1)
-        cache = EncoderDecoderCache(DynamicCache(), DynamicCache())
+            prefix = torch.tensor([self.prefix], device=self.device).expand(len(found.states), -1)
         mask = None if found.mask is None else found.mask.to(self.device)
-        with reading(count):
-            self.decode(prefix, cache, found.states, mask)
-        own = state_of(cache.self_attention_cache).first(prefix.shape[1] - 1)
-        auxiliary = cross_tensors(own, state_of(cache.cross_attention_cache))
+        auxiliary = {PREFIX: prefix}
         if mask is not None:
             auxiliary[MASK] = mask
         if found.source is not None:
             auxiliary[SOURCE] = found.source.to(self.device)
         shown = found.mask if found.shown is None else found.shown
-        return Memory(found.states, None, None if shown is None else shown.bool().to(self.device), found.axes, auxiliary)
+        shown = None if shown is None else shown.bool().to(self.device)
+        return self.refresh(Memory(found.states, None, shown, found.axes, auxiliary))
+
+    def refresh(self, memory: Memory) -> Memory:
+        """The memory with the keys and values that the decoder's layers make of ``memory.values``."""
+        cache = EncoderDecoderCache(DynamicCache(), DynamicCache())
+        prefix = memory.auxiliary[PREFIX]
+        with reading(len(memory)):
+            self.decode(prefix, cache, memory.values, memory.auxiliary.get(MASK))
+        own = state_of(cache.self_attention_cache).first(prefix.shape[1] - 1)
+        made = cross_tensors(own, state_of(cache.cross_attention_cache))
+        return replace(memory, auxiliary={**memory.auxiliary, **made})
 
     def decode(self, tokens: Tensor, cache: Any, states: Tensor, mask: Tensor | None) -> Tensor:
         """Logits (rows, steps, size) of tokens (rows, steps) after those in the cache, which grows."""
@@ -242,22 +250,16 @@ class HubModel(SequenceModel):
         return shares, hidden if hidden.dim() == 1 else hidden.mean(1)
 
     def finish(self, generation: Generation, hypothesis: Hypothesis, item: Item) -> Generation:
-        """The generation without the forced token, its tokens as they are read, its heads named ``LAYER.HEAD``."""
-        skip = 0 if self.forced is None else 1
-        texts = self.vocabulary.texts(hypothesis.ids[skip:])
-        steps = Axis("token", "tokens", tuple(texts))
-        return replace(
-            generation,
-            tokens=tuple(texts),
-            log_probs=generation.log_probs[skip:],
-            attention={name: self._name(map, steps, skip) for name, map in generation.attention.items()},
-            extras={name: values[skip:] for name, values in generation.extras.items()},
-        )
+        """The generation with its tokens as they are read, and its heads named ``LAYER.HEAD``."""
+        texts = tuple(self.vocabulary.texts(hypothesis.ids))
+        steps = Axis("token", "tokens", texts)
+        maps = {name: self._name(map, steps) for name, map in generation.attention.items()}
+        return replace(generation, tokens=texts, attention=maps)
 
-    def _name(self, map: AttentionMap, steps: Axis, skip: int) -> AttentionMap:
+    def _name(self, map: AttentionMap, steps: Axis) -> AttentionMap:
         axes = [steps, *map.axes[1:]]
         if self.heads.kind == "all":
             each = len(axes[1]) // self.layers
             labels = tuple(f"{number // each}.{number % each}" for number in range(len(axes[1])))
             axes[1] = Axis("head", "heads", labels)
-        return AttentionMap(map.weights[skip:], tuple(axes))
+        return AttentionMap(map.weights, tuple(axes))

@@ -173,7 +173,7 @@ def translate_errors(model: str, action: Any) -> Any:
     """``action()``, with huggingface_hub's errors as condgen's."""
     try:
         from huggingface_hub import errors
-        from huggingface_hub.utils import httpx
+        from huggingface_hub.utils import httpx  # type: ignore[attr-defined]
     except ImportError as error:
         raise PluginError(f"models of the Hub need huggingface_hub: {error}", "pip install 'condgen[hf]'") from None
     try:

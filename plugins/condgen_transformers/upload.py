@@ -23,7 +23,7 @@ def upload(publication: Publication, repository: str) -> str:
     if settings.current().offline:
         raise NetworkError(f"hf:{repository} can't be written: the network is off")
     from huggingface_hub import CommitOperationAdd, HfApi
-    from huggingface_hub.utils import disable_progress_bars
+    from huggingface_hub.utils.tqdm import disable_progress_bars
 
     disable_progress_bars()
     operations = [CommitOperationAdd(name, content) for name, content in publication.files.items()]

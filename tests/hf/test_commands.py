@@ -30,7 +30,7 @@ def test_recordings_longer_than_the_model_reads(tiny: Any, tmp_path: Path, condg
     done = condgen(*command, "--save-attention", str(tmp_path / "map.json"), "--format", "json")
     assert done.returncode == 0, done.stderr
     document = json.loads(done.stdout)
-    words = document[0]["outputs"][0]["words"]
+    words = document[0]["words"]
     assert words
     assert all(0 <= word["start"] <= word["end"] <= 70 for word in words)
     assert any(word["start"] > 51 for word in words)

@@ -187,3 +187,24 @@ def test_results_have_what_commands_show(runner: Runner, items: list[Item]) -> N
     assert len({one.tokens for one in drawn.generations}) > 1
     for one in drawn.generations if runner.task != "transcribe" else ():  # bytes of characters are shown together there
         assert len(set(pairwise(one.tokens))) == len(one.tokens) - 1
+
+
+def test_explanations_reach_the_memory(runner: Runner, items: list[Item]) -> None:
+    """Keys and values follow the memory's values, so that occlusion and gradients measure something."""
+    model: Any = runner.model
+    with torch.inference_mode():
+        memory = model.encode(model.collate(items))
+        ids = torch.tensor([[model.vocabulary.bos, *model.targets("a dog")]] * len(items))
+        before = model.forward(memory, ids)
+        assert torch.allclose(model.forward(model.refresh(memory), ids), before, atol=1e-4)
+        assert not torch.allclose(
+            model.forward(model.refresh(replace(memory, values=0 * memory.values)), ids), before, atol=1e-2
+        )
+    short = replace(runner.decoding, max_length=4)
+    (result,) = runner.stream(items[:1], Request(short, explain=("occlusion", "gradient")))
+    one = result.generations[0]
+    assert set(one.attention) == {"occlusion", "gradient"}
+    for map in one.attention.values():
+        assert len(map.steps) == len(one.tokens)
+        assert np.isfinite(map.weights).all()
+        assert map.weights.sum() > 0

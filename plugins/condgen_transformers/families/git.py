@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from transformers import DynamicCache
 
 from condgen_cli.model import Memory
 from condgen_transformers.attention import read, reading
-from condgen_transformers.cache import State, cross_tensors, fill, state_of
+from condgen_transformers.cache import OWN, State, cross_tensors, fill, state_of, stored
 from condgen_transformers.families.pictures import PictureModel, grid_of
 from condgen_transformers.loading import folder_of, load_network, load_tool
 from condgen_transformers.model import Encoded
@@ -21,7 +22,7 @@ __all__ = ["GitModel", "build"]
 
 
 class GitModel(PictureModel):
-    """GIT. The memory is what the first layer's keys hold of the patches; ``elsewhere`` is the share of attention on the class
+    """GIT. The memory is what the decoder's keys and values hold of the patches; ``elsewhere`` is the share of attention on the class
     token and on the words so far."""
 
     hidden_as = "elsewhere"
@@ -40,10 +41,23 @@ class GitModel(PictureModel):
             self.network(input_ids=prefix, pixel_values=batch.to(self.device), cache=cache, use_cache=True)
         whole = state_of(cache)
         patches = whole.steps - prefix.shape[1]
-        found = self.lay_out(whole.keys[0][:, :, :patches].transpose(1, 2).flatten(2))
+        layers = [one[:, :, :patches].transpose(1, 2).flatten(2) for pair in zip(*whole, strict=True) for one in pair]
+        found = self.lay_out(torch.cat(layers, 2))
         assert found.shown is not None
         auxiliary = cross_tensors(whole.first(whole.steps - 1), None)
         return Memory(found.states, None, found.shown.to(self.device), found.axes, auxiliary)
+
+    def refresh(self, memory: Memory) -> Memory:
+        """The memory with its values as the decoder's keys and values of the patches."""
+        own = stored(memory.auxiliary, OWN)
+        heads, size = own.keys[0].shape[1], own.keys[0].shape[3]
+        tensors = [part.transpose(1, 2) for part in memory.values.unflatten(2, (-1, heads, size)).unbind(2)]
+        made = [
+            torch.cat([new, old[:, :, new.shape[2] :]], 2)
+            for new, old in zip(tensors, (one for pair in zip(*own, strict=True) for one in pair), strict=True)
+        ]
+        state = State(tuple(made[0::2]), tuple(made[1::2]))
+        return replace(memory, auxiliary={**memory.auxiliary, **cross_tensors(state, None)})
 
     def advance(self, tokens: Tensor, state: State, memory: Memory) -> tuple[Tensor, State, list[Tensor]]:
         real = torch.where(tokens >= self.vocabulary.pad, self.prefix[-1], tokens)
