@@ -121,6 +121,7 @@ class Generation:
         warnings: warnings for the user about the input, one line each.
         doubt: why the output is unreliable, such as ``a guess: the story never mentions Bob``; empty: no reason known. It is
             printed after the output in text, and among the warnings in JSON.
+        confidence: probability, from 0 to 1, that the output is right in the sense of the model's card; None: unknown.
         seconds: wall-clock time in seconds: that of its batch, including reading the inputs, divided by the number of inputs.
         reference_log_probs: for each of the item's references (T,), natural log-probabilities of its tokens; empty unless
             requested.
@@ -140,6 +141,7 @@ class Generation:
     details: Mapping[str, Sequence[Any]] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     doubt: str = ""
+    confidence: float | None = None
     seconds: float = 0.0
     reference_log_probs: tuple[NDArray[np.float32], ...] = ()
     references: tuple[Generation, ...] = ()

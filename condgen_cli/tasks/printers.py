@@ -264,6 +264,7 @@ def _rows(results: Iterable[Result], details: Sequence[str]) -> Iterator[dict[st
                 "output": generation.output,
                 "score": _finite(generation.score),
                 "mean_log_prob": _finite(generation.mean_log_prob),
+                **({} if generation.confidence is None else {"confidence": round(generation.confidence, 3)}),
                 "attention": attention or None,
                 "error": error,
                 "warnings": [*generation.warnings, *filter(None, [generation.doubt])],

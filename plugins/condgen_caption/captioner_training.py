@@ -12,9 +12,6 @@ from condgen_cli.training.export import SavedVocabulary
 
 __all__ = ["CaptionerExperiment"]
 
-APART = ("classes.",)
-"""Weights that the encoder's package has and only some models use."""
-
 
 class CaptionerExperiment(Experiment):
     """Trains a model that captions with a pretrained encoder."""
@@ -59,7 +56,7 @@ class CaptionerExperiment(Experiment):
                 if name in weights and weights[name].shape == rows[: len(known)].shape:  # else load_into reports the mismatch
                     rows[: len(known)] = weights[name]
                     weights[name] = rows
-        self.initial.load_into(self.model, optional=optional, apart=APART, weights=weights)
+        self.initial.load_into(self.model, optional=optional, weights=weights)
 
     def _initial_vocabulary(self) -> WordVocabulary | None:
         files = self.initial.files
@@ -69,6 +66,5 @@ class CaptionerExperiment(Experiment):
         return {VOCABULARY_FILE: self.model.vocabulary}
 
     def weight_files(self) -> Mapping[str, str]:
-        """The weights of the encoder, and of its classifier, have files of their own, which models share."""
-        classes = {} if self.model.classes is None else {"classes.safetensors": "classes."}
-        return {"encoder.safetensors": "encoder.", **classes}
+        """The encoder's weights have their own file, which models share."""
+        return {"encoder.safetensors": "encoder."}

@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-__all__ = ["HEAD_CHANNELS", "VARIANTS", "ClassReader", "EfficientNetLite", "frame_vectors", "normalise"]
+__all__ = ["HEAD_CHANNELS", "VARIANTS", "EfficientNetLite", "frame_vectors", "normalise"]
 
 HEAD_CHANNELS = 1280
 
@@ -131,30 +131,6 @@ class EfficientNetLite(nn.Module):
         for stage in self.stages[:stop]:
             x = stage(x)
         return x
-
-
-class ClassReader(nn.Module):
-    """What the ImageNet classifier of the encoder sees, as the expected word vector of its classes.
-
-    A captioner has few captions for many things, and the classifier knows a thousand of them: semantic attention (You et al.
-    2016, https://arxiv.org/abs/1603.03925) for each cell, with words as close to one another as their vectors are.
-
-    Args:
-        size: size of a word vector.
-    """
-
-    CLASSES = 1000
-
-    def __init__(self, size: int) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.zeros(self.CLASSES, HEAD_CHANNELS), requires_grad=False)
-        self.bias = nn.Parameter(torch.zeros(self.CLASSES), requires_grad=False)
-        self.vectors = nn.Parameter(torch.zeros(self.CLASSES, size), requires_grad=False)
-
-    def forward(self, features: Tensor) -> Tensor:
-        """Word vectors (..., size) of features (..., 1280)."""
-        shares = F.linear(features, self.weight, self.bias).softmax(-1)
-        return shares @ self.vectors
 
 
 def normalise(pixels: Tensor) -> Tensor:

@@ -19,7 +19,8 @@ from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
-from condgen_caption.cnn import HEAD_CHANNELS, ClassReader, EfficientNetLite, normalise
+from condgen_caption.cnn import HEAD_CHANNELS, EfficientNetLite, normalise
+from condgen_caption.confidence import caption_confidence
 from condgen_caption.occlusion import hide_cells
 from condgen_cli.data.clip import ClipSource
 from condgen_cli.data.content import is_picture
@@ -27,14 +28,17 @@ from condgen_cli.data.image import load_image, resize
 from condgen_cli.data.text import WordVocabulary
 from condgen_cli.errors import InputError, UsageError
 from condgen_cli.files.sources import Source
-from condgen_cli.generation import Axis
+from condgen_cli.generation import Axis, Generation
 from condgen_cli.model import Item, Memory
 from condgen_cli.nn import DecoderModel, RecurrentDecoder, make_attention
+from condgen_cli.running.decoding import Hypothesis
 from condgen_cli.training import check
 
 __all__ = ["CaptionConfig", "CaptionModel", "Captioner", "build", "build_encoder"]
 
 VOCABULARY_FILE = "vocabulary.json"
+UNSURE = 0.5
+"""Confidence below which the user is warned."""
 CELL = 32
 """Side in pixels of the cells that can be painted over."""
 
@@ -51,14 +55,11 @@ class CaptionConfig(BaseModel):
         match: name of a match function, or ``module:Class`` (see ``match_function``).
         match_size: size of the match function's hidden layer.
         query_hidden: size of a further layer on the decoder state before matching; 0: none.
-        attend: whether attention is computed ``before`` or ``after`` the decoder's step, see
-            ``condgen_cli.nn.RecurrentDecoder``; ``sat`` only.
-        read_vector: whether every step reads the mean of the memory too; ``sat`` only.
-        class_size: size of the word vectors of ImageNet's classes, see ``ClassReader``; 0: no such vectors.
         gate: whether the decoder has the gate β of Xu et al. 2015; ``sat`` only.
         feed: whether ``every`` step reads the vector or only the ``first``; ``nic`` only.
         dropout: dropout in the decoder.
         feature_dropout: dropout on projected feature vectors.
+        confidence: coefficients of ``condgen_caption.confidence``; None: captions have no confidence.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -72,13 +73,11 @@ class CaptionConfig(BaseModel):
     match: str = "additive"
     match_size: int = Field(512, ge=1)
     query_hidden: int = Field(0, ge=0)
-    attend: Literal["before", "after"] = "before"
-    read_vector: bool = False
-    class_size: int = Field(0, ge=0)
     gate: bool = True
     feed: Literal["every", "first"] = "every"
     dropout: float = Field(0.5, ge=0, lt=1)
     feature_dropout: float = Field(0.2, ge=0, lt=1)
+    confidence: tuple[float, float, float] | None = None
 
 
 class FeatureMaps(NamedTuple):
@@ -113,8 +112,6 @@ class Captioner(DecoderModel):
             nn.LayerNorm(config.value_size),
             nn.Dropout(config.feature_dropout),
         )
-        self.classes = ClassReader(config.class_size) if config.class_size else None
-        self.project_classes = nn.Linear(config.class_size, config.value_size, bias=False) if config.class_size else None
         attention = None
         if config.kind == "sat":
             sizes = (config.hidden_size, config.value_size, config.match_size, config.query_hidden)
@@ -128,18 +125,17 @@ class Captioner(DecoderModel):
             config.gate,
             config.feed,
             config.dropout,
-            attend=config.attend,
-            vector_size=config.value_size if config.read_vector else 0,
         )
 
-    def project_features(self, features: Tensor) -> Tensor:
-        """Vectors (..., value_size) of the encoder's features (..., 1280), with what its classes say about them."""
-        linear, norm, dropout = self.project
-        projected = linear(features)
-        if self.classes is not None and self.project_classes is not None:
-            projected = projected + self.project_classes(self.classes(features))
-        vectors: Tensor = dropout(norm(projected))
-        return vectors
+    def finish(self, generation: Generation, hypothesis: Hypothesis, item: Item) -> Generation:
+        """The caption with its confidence."""
+        if self.config.confidence is None:
+            return generation
+        return replace(generation, confidence=caption_confidence(generation.log_probs, self.config.confidence))
+
+    def is_out_of_domain(self, item: Item, generation: Generation) -> bool:
+        """Whether what the caption names is more likely wrong than right."""
+        return generation.confidence is not None and generation.confidence < UNSURE
 
     @abstractmethod
     def recall(self, features: Any, cut: int) -> Memory:
@@ -191,9 +187,9 @@ class CaptionModel(Captioner):
         batch, _, height, width = features.shape
         cells = features.flatten(2).transpose(1, 2)
         if self.decoder.attention is None:
-            vector = self.project_features(cells.mean(1))
+            vector = self.project(cells.mean(1))
             return Memory(vector.unsqueeze(1), vector=vector)
-        values = self.project_features(cells)
+        values = self.project(cells)
         axes = (Axis.numbered("row", "grid", height), Axis.numbered("column", "grid", width))
         vector = values.mean(1)
         return Memory(values, self.decoder.attention.keys(values), axes=[axes] * batch, vector=vector)

@@ -76,7 +76,7 @@ class CaptionExperiment(CaptionerExperiment):
         train = [item for split in splits for item in split]
         captions = [caption for item in train for caption in item.references]
         self.model = CaptionModel(config, self.make_vocabulary(captions, self.data.min_count))
-        self.load_initial(optional=("project.", "project_classes.", "decoder."))
+        self.load_initial(optional=("project.", "decoder."))
         cut = min(self.options.train_from, len(STAGES))
         self.maps = self._maps(train, cut, mirrored=False, what="training photos")
         self.mirrored = self._maps(train, cut, mirrored=True, what="mirrored photos") if self.data.mirror else None

@@ -115,7 +115,8 @@ class VideoModel(Captioner):
         return [replace(item, condition=one) for one in hide_frames(self.condition(item), hidden)]
 
     def finish(self, generation: Generation, hypothesis: Hypothesis, item: Item) -> Generation:
-        """The caption, with the warnings of a clip that was given decoded."""
+        """The caption with its confidence, and the warnings of a clip that was given decoded."""
+        generation = super().finish(generation, hypothesis, item)
         warnings = item.condition.warnings if isinstance(item.condition, Clip) else ()
         return replace(generation, warnings=(*warnings, *generation.warnings))
 
@@ -136,10 +137,10 @@ class VideoModel(Captioner):
         vectors = torch.where(real.unsqueeze(2), features.vectors.float(), 0.0)
         if self.decoder.attention is None:
             vector = self._add_context(
-                self.project_features(vectors.sum(1, keepdim=True) / counts.view(-1, 1, 1)), torch.ones_like(counts)
+                self.project(vectors.sum(1, keepdim=True) / counts.view(-1, 1, 1)), torch.ones_like(counts)
             )
             return Memory(vector, vector=vector.squeeze(1))
-        values = self._add_context(self.project_features(vectors), features.counts)
+        values = self._add_context(self.project(vectors), features.counts)
         vector = (values * real.unsqueeze(2)).sum(1) / counts.unsqueeze(1)
         return Memory(values, self.decoder.attention.keys(values), real, vector=vector)
 

@@ -90,7 +90,7 @@ class VideoExperiment(CaptionerExperiment):
         )
         # a model without attention has no use for its weights
         drop = () if config.kind == "sat" else ("decoder.attention.", "decoder.gate.")
-        self.load_initial(optional=("project.", "project_classes.", "decoder.", "recurrent.", "merge."), drop=drop)
+        self.load_initial(optional=("project.", "decoder.", "recurrent.", "merge."), drop=drop)
         self.model.encoder.requires_grad_(False)
         self.vectors = self._vectors(self.train, "training frames")
         vectors = self._vectors(dev, "dev frames")
