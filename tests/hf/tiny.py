@@ -126,7 +126,8 @@ def _whisper(target: Path) -> Any:
     generation.no_timestamps_token_id = ids["<|notimestamps|>"]
     generation.is_multilingual = True
     generation.alignment_heads = [[1, 0], [1, 1]]
-    generation.suppress_tokens = [3, 4, *[index for name, index in ids.items() if name != ends[0]]]
+    # of bytes, only printable ASCII is written
+    generation.suppress_tokens = [3, 4, *range(94, 256), *[index for name, index in ids.items() if name != ends[0]]]
     generation.begin_suppress_tokens = [ids[ends[0]]]
     return network
 
@@ -212,7 +213,8 @@ def _trocr(target: Path) -> Any:
     _picture_processor(target, "ViTImageProcessor")
     decoder = transformers.TrOCRConfig(
         vocab_size=size, d_model=SIZE, decoder_layers=2, decoder_attention_heads=2, decoder_ffn_dim=32,
-        cross_attention_hidden_size=SIZE, max_position_embeddings=64, bos_token_id=1, eos_token_id=2, pad_token_id=0, decoder_start_token_id=2, init_std=0.5,
+        cross_attention_hidden_size=SIZE, max_position_embeddings=64, bos_token_id=1, eos_token_id=2,
+        pad_token_id=0, decoder_start_token_id=2, init_std=0.5,
     )  # fmt: skip
     return _join(transformers.ViTConfig(**VISION), decoder)
 

@@ -22,8 +22,8 @@ __all__ = ["GitModel", "build"]
 
 
 class GitModel(PictureModel):
-    """GIT. The memory is what the decoder's keys and values hold of the patches; ``elsewhere`` is the share of attention on the class
-    token and on the words so far."""
+    """GIT. The memory is what the decoder's keys and values hold of the patches; ``elsewhere`` is the share of attention on the
+    class token and on the words so far."""
 
     hidden_as = "elsewhere"
 
