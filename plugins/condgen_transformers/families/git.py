@@ -51,7 +51,8 @@ class GitModel(PictureModel):
         """The memory with its values as the decoder's keys and values of the patches."""
         own = stored(memory.auxiliary, OWN)
         heads, size = own.keys[0].shape[1], own.keys[0].shape[3]
-        tensors = [part.transpose(1, 2) for part in memory.values.unflatten(2, (-1, heads, size)).unbind(2)]
+        parts = memory.values.reshape(*memory.values.shape[:2], -1, heads, size)
+        tensors = [part.transpose(1, 2) for part in parts.unbind(2)]
         made = [
             torch.cat([new, old[:, :, new.shape[2] :]], 2)
             for new, old in zip(tensors, (one for pair in zip(*own, strict=True) for one in pair), strict=True)
