@@ -31,7 +31,8 @@ def check_model(model: Any, items: Sequence[Item]) -> None:
     For a ``SequenceModel``: shapes are right; attention is a distribution over real positions; the axes match the number of
     positions; all state is in the state (repeating a step gives equal results); rows of state and memory can be selected and
     repeated; ``forward`` equals repeated ``step``; ``targets`` are ids of the vocabulary. For a ``Predictor``: each item has a
-    generation, the same alone as in a batch. For both: ``example`` is an item, and ``length`` an integer.
+    generation, the same alone as in a batch. For both: ``example`` is an item, and ``length`` an integer; if inputs have
+    parts, a copy without hidden ones is the input, and the model reads one whose parts are all hidden.
     """
     import torch
 
@@ -44,6 +45,8 @@ def check_model(model: Any, items: Sequence[Item]) -> None:
     model.eval()
     with torch.inference_mode():
         _check_descriptions(model, items)
+        for item in items:
+            _check_parts(model, item)
         if isinstance(model, Predictor):
             _check_predictions(model, items)
             return
@@ -80,6 +83,29 @@ def _check_descriptions(model: Any, items: Sequence[Item]) -> None:
         model.condition(item)
         length = 0 if model.length is None else model.length(item)
         assert isinstance(length, int), f"length gives a {type(length).__name__} for item {item.id}, not an int"
+
+
+def _check_parts(model: Any, item: Item) -> None:
+    import numpy as np
+    import torch
+
+    from condgen_cli.model import Predictor
+
+    axes = model.parts(item)
+    if not axes:
+        return
+    count = int(np.prod([len(axis) for axis in axes]))
+    copies = model.occlude(item, np.stack([np.zeros(count, bool), np.ones(count, bool)]))
+    assert len(copies) == 2, f"occlude gives {len(copies)} items for 2 rows"
+    batch = model.collate(copies)
+    if isinstance(model, Predictor):
+        (own,) = model.predict(model.collate([item]))
+        found = model.score(batch, [own.tokens] * 2)
+        assert [len(row) for row in found] == [len(own.tokens)] * 2, "score needs a log-probability for each token"
+        assert np.allclose(found[0], own.log_probs, atol=1e-4), "score differs from predict where nothing is hidden"
+    else:
+        own, found = model.encode(model.collate([item])).values[0], model.encode(batch).values[0]
+        assert torch.allclose(found[: len(own)], own, atol=1e-4), "the memory differs where nothing is hidden"
 
 
 def _check_predictions(model: Any, items: Sequence[Item]) -> None:

@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from condgen_cli.errors import UsageError
-from condgen_cli.explain.curves import measure
+from condgen_cli.explain.curves import Judge
 from condgen_cli.explain.gradient import gradient_norm, gradient_times_value, integrate_gradients
 from condgen_cli.explain.occlusion import occlude
 from condgen_cli.explain.removal import MemoryRemoval
 from condgen_cli.explain.windows import make_windows
 from condgen_cli.generation import Axis, Generation
-from condgen_cli.metrics.evaluation import evaluate
+from condgen_cli.metrics.evaluation import by_method, evaluate
 from condgen_cli.metrics.faithfulness import Faithfulness
 from condgen_cli.metrics.suite import Suite
 from condgen_cli.model import Item, Memory, Predictor, SequenceModel, Step
@@ -51,8 +51,8 @@ SIZE = 8
 
 
 class Known(SequenceModel):
-    """Writes ``ab``. The letter of step t depends on the position ``cause[t]`` of its memory alone: the larger the value there, the
-    more probable. A row holds ``SIZE`` positions, of which the item's number are real. Attention is on ``shown[t]``."""
+    """Writes ``ab``. The letter of step t depends on the position ``cause[t]`` of its memory alone: the larger the value there,
+    the more probable. A row holds ``SIZE`` positions, of which the item's number are real. Attention is on ``shown[t]``."""
 
     def __init__(self, cause: Sequence[int] = (2, 5, 5), shown: Sequence[int] = (2, 5, 5)) -> None:
         super().__init__()
@@ -153,7 +153,7 @@ def test_faithfulness_is_1_for_the_true_map_0_for_random_below_0_for_the_reverse
     metric = Faithfulness()
 
     def score(*maps: NDArray[np.float64]) -> dict[str, float]:
-        curves = [measure(one, map, seed) for seed, map in enumerate(maps)]
+        curves = [Judge(one, 3, seed).curves(map) for seed, map in enumerate(maps)]
         rows = metric.statistics([Item("", None)] * len(maps), [Generation("", curves={"m": each}) for each in curves])
         return {key: float(value) for key, value in metric.score(rows.sum(0), len(rows)).items()}
 
@@ -172,8 +172,8 @@ def test_eval_scores_maps_of_the_models_own_outputs() -> None:
     suite = Suite([Faithfulness()], Faithfulness.keys)
     one = {"cause": (5, 5, 5)}
 
-    def score(model: Known, method: str = "") -> dict[str, float]:
-        done = evaluate(runner(model), items, suite, explain=method)
+    def score(model: Known, *methods: str) -> dict[str, float]:
+        done = evaluate(runner(model), items, suite, explain=methods)
         assert {one.output for one in done.generations} == {"ab"}
         return {key: float(value) for key, value in suite.score(done.statistics.sum(0), len(items)).items()}
 
@@ -181,6 +181,13 @@ def test_eval_scores_maps_of_the_models_own_outputs() -> None:
     assert score(Known(**one, shown=(1, 1, 1)))["faithfulness"] < 0.5
     assert score(Known(**one, shown=(1, 1, 1)), "occlusion")["faithfulness"] == pytest.approx(1)
     assert score(Known(**one, shown=(1, 1, 1)), "gradient")["faithfulness"] == pytest.approx(1)
+    both = evaluate(runner(Known(**one, shown=(1, 1, 1))), items, suite, explain=("attention", "gradient"), keep_attention=True)
+    apart = by_method(suite, both, ("attention", "gradient"))
+    assert [one.name for one in apart] == ["known by attention", "known by gradient"]
+    assert [tuple(one.generations[0].attention) for one in apart] == [("attention",), ("gradient",)]
+    values = [float(suite.score(one.statistics.sum(0), len(items))["faithfulness"]) for one in apart]
+    assert values[0] < 0.5
+    assert values[1] == pytest.approx(1)
 
 
 def test_maps_are_named_after_their_methods_and_hold_shares() -> None:

@@ -20,12 +20,12 @@ POINTS = 8
 
 
 def gradient_times_value(removal: MemoryRemoval) -> NDArray[np.float64]:
-    """Importances (T, positions): gradient × value (Denil et al. 2014, "Extraction of salient sentences from labelled documents";
-    Shrikumar et al. 2016, "Not just a black box").
+    """Importances (T, positions): gradient × value (Denil et al. 2014, "Extraction of salient sentences from labelled
+    documents"; Shrikumar et al. 2016, "Not just a black box").
 
     For the value v of a position, its key k and their means v̄ and k̄ over the memory: (∂ log P(yₜ) / ∂v) · (v − v̄) +
-    (∂ log P(yₜ) / ∂k) · (k − k̄). Since it begins from the mean, it is the first-order estimate of what occlusion of the position
-    alone takes away.
+    (∂ log P(yₜ) / ∂k) · (k − k̄). Since it begins from the mean, it is the first-order estimate of what occlusion of the
+    position alone takes away.
     """
     return _along_path(removal, [1.0])
 

@@ -12,8 +12,8 @@ __all__ = ["occlude"]
 
 
 def occlude(removal: Removal) -> NDArray[np.float64]:
-    """Importances (T, positions): the fall of each token's log-probability, in nats, when the window around a position is removed
-    (Zeiler & Fergus 2014, "Visualizing and understanding convolutional networks", section 4.2; on words Li et al. 2016,
+    """Importances (T, positions): the fall of each token's log-probability, in nats, when the window around a position is
+    removed (Zeiler & Fergus 2014, "Visualizing and understanding convolutional networks", section 4.2; on words Li et al. 2016,
     "Understanding neural networks through representation erasure", eq. 1).
 
     For position p with the window w(p), and the tokens y₁ … y_T: log P(yₜ | y₁…ₜ₋₁, memory) − log P(yₜ | y₁…ₜ₋₁, memory without

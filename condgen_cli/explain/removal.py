@@ -81,7 +81,7 @@ class MemoryRemoval(Removal):
             chosen = whole
         parts = [
             token_log_probs(self.model, self.model.refresh(hide(memory, rows)), ids).cpu().double().numpy()
-            for rows in chosen.split(max(1, LARGEST // each))
+            for rows in torch.split(chosen, max(1, LARGEST // each))
         ]
         return np.concatenate(parts) if parts else np.zeros((0, len(ids)))
 

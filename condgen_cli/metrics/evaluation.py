@@ -25,6 +25,7 @@ __all__ = [
     "Comparison",
     "Evaluation",
     "align_output",
+    "by_method",
     "compare_evaluations",
     "decoding_of",
     "evaluate",
@@ -86,7 +87,7 @@ def evaluate(
     decoding: Decoding | None = None,
     seed: int = 0,
     batch_size: int = 16,
-    explain: str = "",
+    explain: Sequence[str] = (),
     keep_attention: bool = False,
     advance: Callable[[float], None] = lambda amount: None,
 ) -> Evaluation:
@@ -99,7 +100,7 @@ def evaluate(
         decoding: decoding settings; None: the model's defaults.
         seed: seed of sampling.
         batch_size: number of items decoded at once.
-        explain: the method whose maps the metrics read; empty: the model's own attention.
+        explain: methods whose maps the metrics read (see ``by_method``); empty: the model's own attention.
         keep_attention: whether to keep attention maps, for showing some of them later.
         advance: function that is called with 1 after each item.
     Raises:
@@ -117,7 +118,7 @@ def evaluate(
         outputs=suite.reads_output,
         likelihoods=suite.reads_likelihood,
         references=suite.reads_references,
-        explain=(explain or "attention",) if explain or suite.reads_curves else (),
+        explain=tuple(explain) or ("attention",) * suite.reads_curves,
         curves=suite.reads_curves,
     )
     for result in runner.stream(items, request):
@@ -133,6 +134,27 @@ def evaluate(
         raise _nothing_done(done)
     done.statistics = suite.statistics(done.items, done.generations)
     return done
+
+
+def by_method(suite: Suite, done: Evaluation, methods: Sequence[str]) -> list[Evaluation]:
+    """An evaluation for each of the methods that maps were made by; of the same outputs, since these don't depend on them."""
+
+    def only(generation: Generation, method: str) -> Generation:
+        others = {name for name in methods if name != method}
+        kept = {name: map for name, map in generation.attention.items() if name not in others}
+        if method != "attention":
+            kept = {name: map for name, map in kept.items() if name == method}
+        curves = {name: curves for name, curves in generation.curves.items() if name == method}
+        references = tuple(only(one, method) for one in generation.references)
+        return replace(generation, attention=kept, curves=curves, references=references)
+
+    found = []
+    for method in methods:
+        generations = [only(one, method) for one in done.generations]
+        statistics = suite.statistics(done.items, generations)
+        name = f"{done.name} by {method}" if len(methods) > 1 else done.name
+        found.append(replace(done, name=name, generations=generations, statistics=statistics))
+    return found
 
 
 def _nothing_done(done: Evaluation) -> InputError:

@@ -21,40 +21,45 @@ class Faithfulness(Metric):
     """Areas between the deletion and insertion curves of the maps of a model's own outputs (``condgen_cli.explain.curves``).
 
     For each token, positions are removed from the most to the least important, with area D below its log-probability, and
-    inserted in the same order, with area I; in random order, the mean of 20, the area is R. W is the log-probability with the
-    whole memory, E that with none of it. Sums run over all tokens, so that those count most that depend on the input:
+    inserted in the same order, with area I; in random order, the mean of 20, the area is R. S is the span of log-probabilities
+    that are met along the random orders, from all positions to none. Sums run over all tokens, so that those count most that
+    depend on the input:
 
-    * ``faithfulness``: Σ (I − D) / Σ (W − E): 1 if one position alone matters and the map's strongest is that one, 0 for a map
-      in random order, below 0 for one that calls important what isn't;
-    * ``faithfulness_deletion``, ``faithfulness_insertion``: its parts, Σ (R − D) / Σ (W − E) and Σ (I − R) / Σ (W − E);
-    * ``evidence``: mean of W − E, what the memory is worth to a token, in nats.
+    * ``faithfulness``: Σ (I − D) / Σ S: 1 if one position alone matters and the map's strongest is that one, 0 for a map in
+      random order, below 0 for one that calls important what isn't;
+    * ``faithfulness_deletion``, ``faithfulness_insertion``: its parts, Σ (R − D) / Σ S and Σ (I − R) / Σ S;
+    * ``faithfulness_nats``: mean of I − D over the tokens, in nats;
+    * ``evidence``: what the memory is worth to a token: the mean of its log-probability with the whole memory less that
+      without it, in nats.
 
-    Statistics: Σ (R − D), Σ (I − R), Σ (W − E), the number of tokens.
+    Statistics: Σ (R − D), Σ (I − R), Σ S, the evidence, the number of tokens.
     """
 
-    keys = ("faithfulness", "faithfulness_deletion", "faithfulness_insertion", "evidence")
+    keys = ("faithfulness", "faithfulness_deletion", "faithfulness_insertion", "faithfulness_nats", "evidence")
     signature = "curves:log-prob,shares=11,tokens=12,draws=20"
     item_key = "faithfulness"
     reads_curves = True
 
     def statistics(self, items: Sequence[Item], generations: Sequence[Generation]) -> NDArray[np.float64]:
-        rows = np.zeros((len(generations), 4))
+        rows = np.zeros((len(generations), 5))
         for row, generation in zip(rows, generations, strict=True):
             for curves in generation.curves.values():
                 row += [
                     (curves.random - curves.deletion).sum(),
                     (curves.insertion - curves.random).sum(),
+                    curves.span.sum(),
                     (curves.whole - curves.empty).sum(),
                     len(curves.whole),
                 ]
         return rows
 
     def score(self, totals: NDArray[np.float64], n: int) -> dict[str, NDArray[np.float64]]:
-        deletion, insertion, whole, tokens = np.moveaxis(totals, -1, 0)
-        # without evidence there is nothing to be faithful to
-        worth = np.where(whole > 0, whole, np.nan)
-        evidence = np.divide(whole, tokens, out=np.full_like(whole, np.nan), where=tokens > 0)
-        found = ((deletion + insertion) / worth, deletion / worth, insertion / worth, evidence)
+        deletion, insertion, span, evidence, tokens = np.moveaxis(totals, -1, 0)
+        # of outputs that don't depend on the memory, no map is faithful
+        span = np.where(span > 0, span, np.nan)
+        count = np.where(tokens > 0, tokens, np.nan)
+        both = deletion + insertion
+        found = (both / span, deletion / span, insertion / span, both / count, evidence / count)
         return dict(zip(self.keys, found, strict=True))
 
     def remarks(self, items: Sequence[Item], totals: NDArray[np.float64]) -> dict[str, str]:

@@ -48,7 +48,7 @@ def condgen_register_metrics() -> list[MetricSpec]:
             text=False,
         ),
         MetricSpec(
-            ("faithfulness", "faithfulness_deletion", "faithfulness_insertion", "evidence"),
+            ("faithfulness", "faithfulness_deletion", "faithfulness_insertion", "faithfulness_nats", "evidence"),
             "condgen_cli.metrics.faithfulness:Faithfulness",
             "how faithful the maps of --explain are: 1 for the true cause, 0 for a random order; and what the memory is worth",
             text=False,

@@ -14,7 +14,7 @@ from condgen_cli.render.fonts import Color, draw_text, text_width
 from condgen_cli.render.frames import film, strips
 from condgen_cli.render.light import light_up, picture
 from condgen_cli.render.lines import heat_color, letters
-from condgen_cli.render.panels import Panel, Weights, panels, sum_bins
+from condgen_cli.render.panels import Panel, Weights, is_explained, panels, sum_bins
 from condgen_cli.render.sound import BANDS, Track, kilohertz, track
 from condgen_cli.render.tape import FAINT, is_tape, relative_weights
 from condgen_cli.render.ticks import ticks
@@ -42,9 +42,12 @@ _MOST_TOKENS = 200
 def figure(generation: Generation, title: str) -> Image.Image:
     """The figure as an RGB picture: the output, the title, and the panels (one per head or hop) below each other.
 
-    A grid becomes pictures in reading order, the original one first; a row of positions becomes a heat map.
+    A grid becomes pictures in reading order, the original one first; a row of positions becomes a heat map. Maps of several
+    methods of explanation are side by side, two in a row.
     """
     parts = [_panel(panel, generation) for panel in panels(generation)]
+    if is_explained(generation):
+        parts = [_beside(parts[first : first + 2], 2 * _GAP) for first in range(0, len(parts), 2)]
     width = max(_NARROWEST, *(part.width for part in parts))
     heading = [_paragraph(str(generation.output), _TITLE, width, bold=True), _paragraph(title, _SMALL, width, color=_FAINT)]
     parts = [_stack([part for part in heading if part], 8), *parts]
@@ -281,6 +284,15 @@ def _stack(parts: list[Image.Image], gap: int) -> Image.Image:
         stack.paste(part, (0, y))
         y += part.height + gap
     return stack
+
+
+def _beside(parts: list[Image.Image], gap: int) -> Image.Image:
+    row = Image.new("RGB", (sum(part.width + gap for part in parts) - gap, max(part.height for part in parts)), _PAPER)
+    x = 0
+    for part in parts:
+        row.paste(part, (x, 0))
+        x += part.width + gap
+    return row
 
 
 def _add_margin(image: Image.Image) -> Image.Image:

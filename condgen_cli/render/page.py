@@ -35,6 +35,7 @@ _MOST_CHIPS = 80
 _TOKENS_HINT = "A word of the input lights up what was written looking at it; <kbd>↑</kbd> and <kbd>↓</kbd> go there and back."
 _SOUND_HINT = "Click on a word to go to the sound it was written from, on the spectrogram to go to any other."
 _FRAMES_HINT = "A word goes to the frame that it was written looking at; a frame lights up the words that looked at it."
+_PANELS_HINT = "<kbd>1</kbd>, <kbd>2</kbd> … switch between the maps."
 _MOST_SECONDS = 180
 """Maximum length of an embedded sound: a minute takes one or two megabytes."""
 _SPECTROGRAM_WIDTH = 1000
@@ -66,6 +67,7 @@ def page(generation: Generation, title: str) -> str:
     }
     playable = sound if sound and sound.seconds <= _MOST_SECONDS else None
     hints = [_TOKENS_HINT] * any(panel.axes[0].kind == "tokens" for panel in drawn) + [_SOUND_HINT] * bool(playable)
+    hints += [_PANELS_HINT] * (len(drawn) > 1)
     hints += [_FRAMES_HINT] * any("frames" in panel for panel in data["panels"])
     if any(panel.is_hops for panel in drawn):  # whose steps don't spell the output
         title = f"{title} · {generation.output}"

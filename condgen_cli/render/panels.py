@@ -9,10 +9,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from condgen_cli.explain import METHODS
 from condgen_cli.generation import AttentionMap, Axis, Generation
 from condgen_cli.render.pieces import joins_previous, label, readable, words
 
-__all__ = ["Panel", "Weights", "panels", "sum_bins"]
+__all__ = ["Panel", "Weights", "is_explained", "panels", "sum_bins"]
 
 Weights = NDArray[np.float64]
 
@@ -22,7 +23,7 @@ class Panel:
     """The weights of one attention map and one head or hop.
 
     Args:
-        title: map and head; empty if the generation has only one.
+        title: map and head; empty if the generation has only one, unless it is a method of explanation.
         steps: label of each step, for display.
         axes: two axes of kind ``grid`` (rows, columns), or one of any kind, with labels for display.
         weights: (steps, rows, columns) or (steps, positions), finite and not negative.
@@ -66,9 +67,14 @@ class Panel:
 
 def panels(generation: Generation, encoding: str = "utf-8") -> list[Panel]:
     """The panels of all maps with steps and positions; characters of labels that ``encoding`` can't encode are escaped."""
-    several = len(generation.attention) > 1
+    several = len(generation.attention) > 1 or is_explained(generation)
     maps = {name: map for name, map in generation.attention.items() if map.weights.size}
     return [panel for name, map in maps.items() for panel in _split(name, map, several, encoding)]
+
+
+def is_explained(generation: Generation) -> bool:
+    """Whether there is a map by a method of explanation beside the model's own attention, or in its place."""
+    return not METHODS.keys().isdisjoint(generation.attention.keys() - {"attention"})
 
 
 def _split(name: str, map: AttentionMap, several: bool, encoding: str) -> Iterator[Panel]:

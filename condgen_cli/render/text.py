@@ -18,7 +18,7 @@ from condgen_cli.render.blocks import GAP, HALF, LEVELS, caption, half_blocks, s
 from condgen_cli.render.frames import film, frame_lines
 from condgen_cli.render.light import light_up, picture
 from condgen_cli.render.lines import SHADES, Lines, fit, heat, shades, stack_letters, weight_text, wrap
-from condgen_cli.render.panels import Panel, panels, sum_bins
+from condgen_cli.render.panels import Panel, is_explained, panels, sum_bins
 from condgen_cli.render.pieces import CONTINUES, label
 from condgen_cli.render.sound import Track, track
 from condgen_cli.render.tables import ansi
@@ -118,7 +118,8 @@ def _pictures(panel: Panel, generation: Generation, width: int) -> Lines:
     blocks = [[fit("the picture", max(across, 12), "dim"), *half_blocks(image)]]
     for word, weights, peak in zip(panel.steps, panel.weights, panel.peaks, strict=True):
         blocks.append([caption(word, peak, max(image.width, 12)), *half_blocks(light_up(image, weights))])
-    legend = f"Lit where the model attended; the largest weight is written beside each {_step_name(generation)}."
+    where = "where the map has its weight" if is_explained(generation) else "where the model attended"
+    legend = f"Lit {where}; the largest weight is written beside each {_step_name(generation)}."
     return [*wrap(legend, width, "dim"), Text(""), *side_by_side(blocks, width)]
 
 

@@ -161,7 +161,7 @@ class Execution:
         subjects = [Subject(model, item, self.device) for item in batch.items]
         if not self.request.explain:
             return subjects
-        rows = torch.arange(len(memory), device=memory.values.device).split(1)
+        rows = torch.split(torch.arange(len(memory), device=memory.values.device), 1)
         axes = [positions.axes for positions in row_positions(memory)]
         return [replace(one, memory=memory.select(row), axes=own) for one, row, own in zip(subjects, rows, axes, strict=True)]
 

@@ -20,7 +20,7 @@ from condgen_cli.running.devices import move
 if TYPE_CHECKING:
     import torch
 
-    from condgen_cli.explain.curves import Curves
+    from condgen_cli.explain.curves import Curves, Judge
     from condgen_cli.explain.removal import InputRemoval, MemoryRemoval, Removal
 
 __all__ = ["Subject", "explain"]
@@ -106,6 +106,7 @@ def explain(
     maps: dict[str, AttentionMap] = {}
     extras: dict[str, NDArray[np.float32]] = {}
     measured: dict[str, Curves] = {}
+    judges: dict[type[Removal], Judge] = {}
     other = None if contrast is None else _contrast(subject.model, contrast)
     steps = Axis("token", "tokens", generation.tokens)
     for method in methods:
@@ -116,9 +117,11 @@ def explain(
             continue
         removal, importance = _importance(subject, generation, ids, generation.tokens, method)
         if curves and generation.tokens:
-            from condgen_cli.explain.curves import measure
+            from condgen_cli.explain.curves import Judge
 
-            measured[method] = measure(removal, importance, seed)
+            kind = type(removal)
+            judges[kind] = judges.get(kind) or Judge(removal, len(importance), seed)
+            measured[method] = judges[kind].curves(importance)
         if other is not None:
             _, against = _importance(subject, generation, *other, method)
             difference = importance.sum(0) - against.sum(0)
@@ -166,8 +169,8 @@ def _importance(
 
 
 def _attention(subject: Subject, generation: Generation, ids: list[int]) -> tuple[Removal, Importances]:
-    """The model's own weights over the memory, or for a ``Predictor`` over the parts of the input, as importances; several heads
-    or hops are averaged."""
+    """The model's own weights over the memory, or for a ``Predictor`` over the parts of the input, as importances; several
+    heads or hops are averaged."""
     if not generation.attention:
         raise UsageError("the model has no attention", _HIDE_INPUT)
     removal: Removal

@@ -49,7 +49,8 @@ class Grounding(Metric):
 
 def _row(item: Item, generation: Generation) -> list[float]:
     row = [0.0, 0.0, 0.0]
-    frames, map = np.array(item.meta.get("scenes", ())), generation.attention.get("attention")
+    frames = np.array(item.meta.get("scenes", ()))
+    map = next((map for map in generation.attention.values() if [axis.kind for axis in map.positions] == ["frames"]), None)
     if map is None or not len(frames) or frames.max() == 0:
         return row
     frames = frames[evenly(list(range(len(frames))), len(frames), map.weights.shape[1])]  # a model may read fewer

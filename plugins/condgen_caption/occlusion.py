@@ -39,4 +39,4 @@ def hide_frames(clip: Clip, hidden: NDArray[np.bool_]) -> list[Clip]:
 
     painted = [paint(frame) for frame in clip.frames]
     pairs = list(zip(clip.frames, painted, strict=True))
-    return [replace(clip, frames=tuple(pair[gone] for pair, gone in zip(pairs, row, strict=True))) for row in hidden]
+    return [replace(clip, frames=tuple(pair[int(gone)] for pair, gone in zip(pairs, row, strict=True))) for row in hidden]

@@ -44,9 +44,9 @@ def chat(options: TaskOptions, once: OnceOpt = None, input: DialoguesOpt = None)
 
 def _converse(options: TaskOptions) -> None:
     elsewhere = options.nbest > 1 or options.force is not None or options.save_attention or options.output
-    if elsewhere or options.format not in (None, Format.text):
+    if elsewhere or options.explain is not None or options.format not in (None, Format.text):
         raise UsageError(
-            "--nbest, --force, --save-attention, --output and --format are not for a conversation",
+            "--nbest, --force, --save-attention, --explain, --output and --format are not for a conversation",
             "--once TEXT, or --input FILE",
         )
     from condgen_chat.terminal import converse

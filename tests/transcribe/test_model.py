@@ -13,6 +13,7 @@ from condgen_cli.data.subwords import SubwordVocabulary
 from condgen_cli.errors import UsageError
 from condgen_cli.item import Item
 from condgen_cli.running.decoding import Decoding, decode
+from condgen_cli.testing import check_model
 from condgen_transcribe.model import RATE, VOCABULARY_FILE, TranscribeConfig, TranscribeModel, build
 
 SMALL = {"channels": 3, "listener_size": 6, "embedding_size": 5, "hidden_size": 7, "match_size": 4, "bins": 20}
@@ -38,6 +39,11 @@ def sounds(*lengths: int) -> list[Item]:
         Item(str(length), Sound(generator.normal(0, 0.1, length).astype(np.float32), RATE), meta={"start": 2.0})
         for length in lengths
     ]
+
+
+@pytest.mark.parametrize("kind", ["convolutions", "content only"])
+def test_follows_the_contract(kind: str) -> None:
+    check_model(make(**KINDS[kind]), sounds(2000, 9000, 5001))
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -13,6 +13,7 @@ from condgen_cli.data.subwords import SubwordVocabulary
 from condgen_cli.errors import UsageError
 from condgen_cli.model import Item, Memory
 from condgen_cli.running.decoding import Decoding, Hypothesis, decode
+from condgen_cli.testing import check_model
 from condgen_translate.model import SOURCE_FILE, TARGET_FILE, TranslateConfig, TranslateModel, build
 
 GERMAN = ["ein Hund läuft .", "zwei Hunde laufen .", "ein Mann schläft .", "zwei Männer schlafen ."] * 2
@@ -42,6 +43,11 @@ def make(**options: Any) -> TranslateModel:
 def read(model: TranslateModel, *sentences: str) -> Memory:
     with torch.no_grad():
         return model.encode(model.collate([Item(text, text) for text in sentences]))
+
+
+@pytest.mark.parametrize("kind", ["fixed", "attention after the step"])
+def test_follows_the_contract(kind: str) -> None:
+    check_model(make(**KINDS[kind]), [Item(text, text, (ENGLISH[0],)) for text in (GERMAN[0], "zwei  Hunde schlafen .", "ein")])
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -103,13 +103,14 @@ def evaluate(
     format: ReportFormatOpt = ReportFormat.text,
 ) -> None:
     """Score models on a data set, with intervals, beside published results."""
-    methods = parse_methods(explain) or ("",)
-    if paired and len(models) * len(methods) < 2:
+    methods = parse_methods(explain)
+    if paired and len(models) * max(1, len(methods)) < 2:
         raise UsageError("--paired compares models: name at least two")
     weights = edit_costs(alignments)
     scorers = parse_weights(weight or ())
 
     from condgen_cli.data.store import check_options, dataset_spec, open_dataset, parse_options
+    from condgen_cli.metrics.evaluation import by_method
     from condgen_cli.metrics.report import Setup, report
     from condgen_cli.metrics.significance import RESAMPLES
     from condgen_cli.metrics.suite import dataset_suite
@@ -128,21 +129,21 @@ def evaluate(
         raise InputError(f"split {part} of data set {dataset} has no items")
     if errors:
         check_output(errors)
-    if methods != ("",) and not suite.reads_maps:
+    if methods and not suite.reads_maps:
         raise UsageError("--explain can't change these scores: no metric reads maps", "--metric faithfulness")
-    runners = [runner for runner in _runners(models, device, spec) for _ in methods]
-    names = [method for _ in models for method in methods]
+    runners = _runners(models, device, spec)
     if errors:
         check_output(errors)  # again: it may be a model's file
     decodings = [_decoding(runner, suite, beam, no_repeat_ngram, scorers) for runner in runners]
     evaluations = [
-        _run(runner, items, suite, decoding, seed, batch_size, explain=method, keep_attention=worst > 0, total=total)
-        for runner, decoding, method in zip(runners, decodings, names, strict=True)
+        _run(runner, items, suite, decoding, seed, batch_size, explain=methods, keep_attention=worst > 0, total=total)
+        for runner, decoding in zip(runners, decodings, strict=True)
     ]
-    if len(methods) > 1:
-        evaluations = [replace(one, name=f"{one.name} by {method}") for one, method in zip(evaluations, names, strict=True)]
+    if methods:
+        evaluations = [one for evaluation in evaluations for one in by_method(suite, evaluation, methods)]
+        runners = [runner for runner in runners for _ in methods]
     resamples = RESAMPLES if ci else 0
-    explained = [method or "attention" * suite.reads_curves for method in names]
+    explained = [*methods] * len(models) if methods else ["attention" * suite.reads_curves] * len(models)
     setups = [
         Setup(dataset, part, options, limit, evaluation.decoding, method)
         for evaluation, method in zip(evaluations, explained, strict=True)
@@ -217,7 +218,7 @@ def _run(
     seed: int,
     batch_size: int,
     *,
-    explain: str,
+    explain: Sequence[str],
     keep_attention: bool,
     total: int | None,
 ) -> Evaluation:
