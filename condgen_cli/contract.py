@@ -118,10 +118,13 @@ class Contract(ABC):
         vocabulary: the output tokens, which ``condgen inspect`` lists; None if there are none.
         length: optional method ``(item: Item) -> int``, the length by which items are sorted into batches to save padding.
             None: batches keep the order of the inputs.
+        longest: the longest part of an input that the model reads at once, in the unit of its task's reader, such as seconds of
+            sound; the reader cuts longer inputs there. None: the reader's own limit.
     """
 
     vocabulary: Tokens | None = None
     length: ClassVar[Callable[..., int] | None] = None
+    longest: ClassVar[float | None] = None
 
     @abstractmethod
     def collate(self, items: Sequence[Item]) -> Any:

@@ -15,6 +15,7 @@ from condgen_cli.specs import (
     ManifestSpec,
     MatchFunctionSpec,
     MetricSpec,
+    ModelSourceSpec,
     ModelSpec,
     RecipeSpec,
     TaskSpec,
@@ -37,6 +38,11 @@ def condgen_register_tasks() -> list[TaskSpec]:  # type: ignore[empty-body]
 @hookspec
 def condgen_register_models() -> list[ModelSpec]:  # type: ignore[empty-body]
     """Model architectures, named as in manifests and recipes."""
+
+
+@hookspec
+def condgen_register_model_sources() -> list[ModelSourceSpec]:  # type: ignore[empty-body]
+    """Sources of models from elsewhere, named ``SCHEME:MODEL`` or by a folder."""
 
 
 @hookspec

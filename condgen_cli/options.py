@@ -39,6 +39,7 @@ __all__ = [
     "ForceOpt",
     "Format",
     "FormatOpt",
+    "HeadsOpt",
     "InputOpt",
     "LengthPenaltyOpt",
     "LimitOpt",
@@ -46,6 +47,7 @@ __all__ = [
     "ModelOpt",
     "NBestOpt",
     "NoRepeatNgramOpt",
+    "NormaliseOpt",
     "OutputOpt",
     "ReportFormat",
     "ReportFormatOpt",
@@ -188,6 +190,10 @@ ExplainOpt = Annotated[
     ),
 ]
 ShowAttentionOpt = Annotated[bool, typer.Option("--show-attention", help="Print the attention at each step.")]
+HeadsOpt = Annotated[
+    str | None,
+    typer.Option("--heads", metavar="WHICH", help="Heads to show, of models that have several: mean, align, all, LAYER.HEAD."),
+]
 SaveAttentionOpt = Annotated[
     Path | None,
     typer.Option(
@@ -225,6 +231,12 @@ TokenizeOpt = Annotated[
         metavar="NAME",
         help="Tokenizer of BLEU: 13a, intl, zh, char, none, ja-mecab, ko-mecab, flores200; of WER: char."
         "  [default: by the language of the data set]",
+    ),
+]
+NormaliseOpt = Annotated[
+    str | None,
+    typer.Option(
+        "--normalise", metavar="NAME", help="Normalise outputs and references before they are compared: english (Whisper's)."
     ),
 ]
 LimitOpt = Annotated[int | None, typer.Option("--limit", min=1, metavar="N", help="Only the first N items.")]

@@ -23,6 +23,7 @@ __all__ = [
     "ManifestSpec",
     "MatchFunctionSpec",
     "MetricSpec",
+    "ModelSourceSpec",
     "ModelSpec",
     "Option",
     "RecipeSpec",
@@ -116,7 +117,7 @@ OPTION_GROUPS: dict[str, tuple[str, ...]] = {
     "scorers": ("weight",),
     "sampling": ("sample", "temperature", "top_k", "top_p", "seed"),
     "force": ("force",),
-    "attention": ("show_attention", "save_attention", "explain"),
+    "attention": ("show_attention", "save_attention", "heads", "explain"),
 }
 """Groups of options that a task's command may have, besides those of all tasks: ``--model``, ``--output``, ``--format``,
 ``--device`` and ``--batch-size``."""
@@ -130,7 +131,8 @@ class TaskSpec(NamedTuple):
         help: one line.
         command: a Typer function that is the whole command, replacing the one that the core makes from ``inputs``, ``model``,
             ``options`` and ``option_help``. Plugins for API version 1 always use this.
-        reader: ``(source: str) -> Iterator[Item]``: reads the items of one path, URL or text of the command line.
+        reader: ``(source: str) -> Iterator[Item]``: reads the items of one path, URL or text of the command line. For a model
+            with ``longest`` it is called with the keyword ``longest``, the length at which to cut.
         metrics: keys of the default metrics of ``eval``.
         suffixes: suffixes of input files that no value of ``kinds`` covers, lower case and with the dot.
         details: names of further members of an output in JSON. The model puts a list for each name into ``Generation.details``;
@@ -201,6 +203,7 @@ class ModelSpec(NamedTuple):
         graphs: ``(config: Mapping, files: Mapping[str, Path], graphs: condgen_cli.running.backends.onnx.Graphs) ->
             condgen_cli.contract.Contract``: the model as ONNX Runtime computes it, in a module that imports no torch. Empty:
             the model runs in torch only.
+        loads_weights: whether ``build`` loads the weights itself; else the core does, which expects the model's own names.
     """
 
     name: str
@@ -210,6 +213,23 @@ class ModelSpec(NamedTuple):
     help: str = ""
     own_data: tuple[tuple[str, ...], ...] = ()
     graphs: str = ""
+    loads_weights: bool = False
+
+
+class ModelSourceSpec(NamedTuple):
+    """A source of models from elsewhere, which are named ``NAME:MODEL``, such as ``hf:ORG/MODEL``, or by a local folder.
+
+    Args:
+        name: the scheme of its models' names, before the colon.
+        open: ``() -> condgen_cli.zoo.elsewhere.ModelSource``.
+        marker: name of the file by which a folder is recognised as one of its models; empty: it has no local folders.
+        help: one line.
+    """
+
+    name: str
+    open: str
+    marker: str = ""
+    help: str = ""
 
 
 class Option(NamedTuple):
@@ -375,6 +395,7 @@ _REFERENCES: dict[type, tuple[str, ...]] = {
     MetricSpec: ("build",),
     MatchFunctionSpec: ("build",),
     InspectorSpec: ("run",),
+    ModelSourceSpec: ("open",),
     CommandSpec: ("command",),
 }
 

@@ -451,3 +451,22 @@ def test_of_hypotheses_with_one_end_the_best_goes_on(seed: int, items: int, size
         for ids in sorted(finals, key=finals.__getitem__, reverse=True):
             ended.setdefault(ids[len(ids) - size + 1 :], [*ids, EOS])
         assert sorted(hypothesis.ids for hypothesis in found) == sorted(ended.values())
+
+
+@settings(max_examples=15)
+@given(seed=st.integers(0, 1000), penalty=st.sampled_from([0.5, 1.0]))
+def test_searches_end_as_they_are_told(seed: int, penalty: float) -> None:
+    """With ``beam``, the best is that of the whole list; with ``full``, a beam that has finished is all that is looked at."""
+    model, memory = Toy(seed), toy_memory(2, seed)
+    common = Decoding(beam=3, length_penalty=penalty, max_length=6)
+    (first, _), (whole, _) = (decode(model, memory, replace(common, ends="beam", nbest=count)) for count in (1, 3))
+    assert first[0].ids == whole[0].ids
+    (early, _) = decode(model, memory, replace(common, ends="full"))
+    (usual, _) = decode(model, memory, common)
+    assert early[0].score <= usual[0].score + 1e-5
+    assert usual[0].score <= first[0].score + 1e-5
+
+
+def test_an_unknown_end_is_refused() -> None:
+    with pytest.raises(UsageError, match="ends must be"):
+        Decoding(ends="never")  # type: ignore[arg-type]

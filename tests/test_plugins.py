@@ -573,8 +573,12 @@ def test_a_stranger_s_plugin_is_installed_used_and_removed(virtualenv, tmp_path)
 
     assert virtualenv("condgen_cli", "shout", "hello", "you").stdout == "HELLO YOU\n"
     assert virtualenv("condgen_cli", "whisper", "quietly", "HELLO").stdout == "hello\n"
-    assert virtualenv("condgen_cli", "plugin", "doctor").stdout == "9 plugins, no problems\n"
+    assert virtualenv("condgen_cli", "plugin", "doctor").stdout == "10 plugins, no problems\n"
     assert "shouts" in virtualenv("condgen_cli", "data", "ls").stdout
+    pulled = virtualenv("condgen_cli", "pull", "shelf:shouter")
+    assert (pulled.returncode, pulled.stdout) == (0, "shelf:shouter: installed, verified\n"), pulled.stderr
+    assert "shelf:shouter" in virtualenv("condgen_cli", "list").stdout
+    assert virtualenv("condgen_cli", "rm", "shelf:shouter").returncode == 0
     assert "--how-loud" in virtualenv("condgen_cli", "inspect", "--help").stdout
     listed = json.loads(virtualenv("condgen_cli", "plugin", "list", "--format", "json").stdout)["plugins"]
     (plugin,) = (plugin for plugin in listed if plugin["name"] == "shouting")
@@ -582,6 +586,7 @@ def test_a_stranger_s_plugin_is_installed_used_and_removed(virtualenv, tmp_path)
     assert plugin["registers"] == {
         "tasks": ["shout"],
         "models": ["shouter"],
+        "model_sources": ["shelf"],
         "datasets": ["shouts"],
         "metrics": ["loudness"],
         "match_functions": ["shout-distance"],

@@ -21,6 +21,7 @@ from condgen_cli.specs import (
     ManifestSpec,
     MatchFunctionSpec,
     MetricSpec,
+    ModelSourceSpec,
     ModelSpec,
     RecipeSpec,
     TaskSpec,
@@ -150,6 +151,8 @@ def _arguments(spec: Any, field: str) -> tuple[tuple[str, ...], tuple[str, ...]]
         return (), ("tokenize", "language") if getattr(spec, "tokenizers", ()) else ()
     if isinstance(spec, MatchFunctionSpec):
         return ("query_size", "key_size", "hidden_size"), ()
+    if isinstance(spec, ModelSourceSpec):
+        return (), ()
     if isinstance(spec, InspectorSpec):
         return ("runner",), ()
     if isinstance(spec, ModelSpec):

@@ -74,6 +74,8 @@ def decoding_of(decoding: Decoding) -> dict[str, Any]:
     """The settings of search or sampling that can change the best output, with defaults; scorer weights above 0 alone."""
     settings = asdict(decoding)
     settings["weights"] = {name: weight for name, weight in decoding.weights.items() if weight}
+    if decoding.ends == "nbest":  # the search of all models of condgen, which signatures have never named
+        del settings["ends"]
     return {name: value for name, value in settings.items() if name not in _WITHOUT_EFFECT[decoding.method]}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from condgen_cli.errors import InputError, PluginError, UsageError
 from condgen_cli.generation import Generation
 from condgen_cli.metrics import Metric
+from condgen_cli.metrics.normalisation import Normaliser, find_normaliser
 from condgen_cli.metrics.words import TOKENIZERS, lacks_blanks, suitable_tokenizer
 from condgen_cli.registry.guard import divert_stdout
 from condgen_cli.specs import DatasetSpec, MetricSpec, look_up, resolve
@@ -27,11 +29,13 @@ class Suite:
     Args:
         metrics: the metrics.
         keys: keys of the scores to report, in order.
+        normaliser: what is done to outputs and references before they are compared; None: nothing.
     """
 
-    def __init__(self, metrics: Sequence[Metric], keys: Iterable[str]) -> None:
+    def __init__(self, metrics: Sequence[Metric], keys: Iterable[str], normaliser: Normaliser | None = None) -> None:
         self.metrics = tuple(metrics)
         self.keys = tuple(keys)
+        self.normaliser = normaliser
         self._columns: list[int] = []
         self._warned: set[str] = set()
 
@@ -41,9 +45,9 @@ class Suite:
         keys_of: dict[str, list[str]] = {}
         for metric in self.metrics:
             keys_of.setdefault(metric.signature, []).extend(key for key in self.keys if key in metric.keys)
-        if len(keys_of) == 1:
-            return next(iter(keys_of))
-        return "|".join(f"{','.join(keys)}[{signature}]" for signature, keys in keys_of.items())
+        each = [f"{','.join(keys)}[{signature}]" for signature, keys in keys_of.items()]
+        first = [] if self.normaliser is None else [f"norm:{self.normaliser.signature}"]
+        return "|".join([*first, *(keys_of if len(keys_of) == 1 else each)])
 
     @property
     def item_key(self) -> str:
@@ -90,7 +94,11 @@ class Suite:
     @property
     def words(self) -> Callable[[str], list[str]]:
         """The function that splits a text into words for alignments: that of the word error rate, or else at white space."""
-        return next((metric.words for metric in self.metrics if metric.words is not None), str.split)
+        split = next((metric.words for metric in self.metrics if metric.words is not None), str.split)
+        if self.normaliser is None:
+            return split
+        normalise = self.normaliser.apply
+        return lambda text: split(normalise(text))
 
     @divert_stdout()
     def statistics(self, items: Sequence[Item], generations: Sequence[Generation]) -> NDArray[np.float64]:
@@ -102,9 +110,21 @@ class Suite:
         for item in items:
             if not item.references:
                 raise InputError(f"item {item.id} has no reference to score against")
+        items, generations = self._normalise(items, generations)
         parts = [metric.statistics(items, generations) for metric in self.metrics]
         self._columns = [part.shape[1] for part in parts]
         return np.concatenate(parts, axis=1)
+
+    def _normalise(
+        self, items: Sequence[Item], generations: Sequence[Generation]
+    ) -> tuple[Sequence[Item], Sequence[Generation]]:
+        if self.normaliser is None:
+            return items, generations
+        normalise = self.normaliser.apply
+        return (
+            [replace(item, references=tuple(map(normalise, item.references))) for item in items],
+            [replace(one, output=normalise(one.output)) if isinstance(one.output, str) else one for one in generations],
+        )
 
     @divert_stdout()
     def score(self, totals: NDArray[np.float64], n: int) -> dict[str, NDArray[np.float64]]:
@@ -173,7 +193,9 @@ def remark_lines(remarks: Mapping[str, Iterable[str]]) -> list[str]:
 
 
 @divert_stdout()
-def build_suite(keys: Sequence[str], specs: Mapping[str, MetricSpec], *, tokenize: str = "", language: str = "") -> Suite:
+def build_suite(
+    keys: Sequence[str], specs: Mapping[str, MetricSpec], *, tokenize: str = "", language: str = "", normalise: str = ""
+) -> Suite:
     """Build metrics by key.
 
     Args:
@@ -181,9 +203,10 @@ def build_suite(keys: Sequence[str], specs: Mapping[str, MetricSpec], *, tokeniz
         specs: specs by key, such as ``condgen_cli.registry.plugins.manager().metrics``.
         tokenize: name of the tokenizer, for the metrics that have a choice; empty: each metric's default for the language.
         language: language code of the references, such as ``zh``; empty: unknown.
+        normalise: name of a normaliser, see ``find_normaliser``; empty: none.
     Raises:
         NotFoundError: if there is no such metric or tokenizer; the hint suggests similar names.
-        UsageError: if no metric supports ``tokenize``.
+        UsageError: if no metric supports ``tokenize``, or there is no such normaliser.
         PluginError: if a plugin builds something other than a metric.
     """
     keys = tuple(dict.fromkeys(keys))
@@ -205,15 +228,17 @@ def build_suite(keys: Sequence[str], specs: Mapping[str, MetricSpec], *, tokeniz
             f"as of API 2, class {type(metric).__name__} derives from condgen_cli.metrics.Metric",
         )
 
-    return Suite([build_metric(spec) for spec in chosen], keys)
+    return Suite([build_metric(spec) for spec in chosen], keys, find_normaliser(normalise))
 
 
-def dataset_suite(spec: DatasetSpec, options: Mapping[str, str], *, tokenize: str = "", keys: Sequence[str] = ()) -> Suite:
+def dataset_suite(
+    spec: DatasetSpec, options: Mapping[str, str], *, tokenize: str = "", keys: Sequence[str] = (), normalise: str = ""
+) -> Suite:
     """Build the metrics of a data set, or else of its task, for the language of its references.
 
     Args:
         options: options of the data set, without defaults.
-        tokenize: as in ``build_suite``.
+        tokenize, normalise: as in ``build_suite``.
         keys: keys of other metrics to build instead; empty: those of the data set.
     Raises:
         NotFoundError, UsageError: as ``build_suite``.
@@ -222,4 +247,5 @@ def dataset_suite(spec: DatasetSpec, options: Mapping[str, str], *, tokenize: st
     from condgen_cli.registry.plugins import manager
 
     keys = keys or spec.metrics or look_up(manager().tasks, "task", spec.task).metrics
-    return build_suite(keys, manager().metrics, tokenize=tokenize, language=target_language(spec, options))
+    language = target_language(spec, options)
+    return build_suite(keys, manager().metrics, tokenize=tokenize, language=language, normalise=normalise)

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sacrebleu.metrics.bleu import BLEU
 from sacrebleu.metrics.chrf import CHRF
+from sacrebleu.metrics.ter import TER
 
 from condgen_cli.generation import Generation
 from condgen_cli.metrics import Metric
@@ -17,7 +18,7 @@ from condgen_cli.metrics.words import NO_TEXT, hold_text, is_installed, missing_
 if TYPE_CHECKING:
     from condgen_cli.item import Item
 
-__all__ = ["SacreBleu", "bleu", "chrf"]
+__all__ = ["SacreBleu", "bleu", "chrf", "chrf_words", "ter"]
 
 
 class SacreBleu(Metric):
@@ -36,11 +37,12 @@ class SacreBleu(Metric):
     keys: tuple[str, ...] = ()
 
     def __init__(
-        self, key: str, metric: BLEU | CHRF, item_key: str = "", reads_blanks: bool = False, notes: tuple[str, ...] = ()
+        self, key: str, metric: BLEU | CHRF | TER, item_key: str = "", reads_blanks: bool = False, notes: tuple[str, ...] = ()
     ) -> None:
         self.keys = (key,)
         self.item_key = item_key
         self.reads_blanks = reads_blanks
+        self.lower_is_better = isinstance(metric, TER)
         self._metric = metric
         self._notes = notes
 
@@ -70,7 +72,9 @@ class SacreBleu(Metric):
         return {self.keys[0]: "; ".join(remarks)} if remarks else {}
 
     def score(self, totals: NDArray[np.float64], n: int) -> dict[str, NDArray[np.float64]]:
-        rows = totals.reshape(-1, totals.shape[-1]).round().astype(int)
+        rows = totals.reshape(-1, totals.shape[-1])
+        if not isinstance(self._metric, TER):  # whose mean lengths of references are no whole numbers
+            rows = rows.round().astype(int)
         values = [self._metric._aggregate_and_compute([row.tolist()]).score for row in rows]
         return {self.keys[0]: np.array(values).reshape(totals.shape[:-1])}
 
@@ -100,3 +104,13 @@ def bleu(tokenize: str = "", language: str = "") -> SacreBleu:
 
 def chrf() -> SacreBleu:
     return SacreBleu("chrf", CHRF(), item_key="chrf")
+
+
+def chrf_words() -> SacreBleu:
+    """chrF++, which adds unigrams and bigrams of words (Popović 2017)."""
+    return SacreBleu("chrfpp", CHRF(word_order=2), item_key="chrfpp")
+
+
+def ter() -> SacreBleu:
+    """Translation edit rate: edits and shifts, in percent of the reference's words (Snover et al. 2006)."""
+    return SacreBleu("ter", TER(), item_key="ter", reads_blanks=True)

@@ -31,6 +31,8 @@ def condgen_register_metrics() -> list[MetricSpec]:
         MetricSpec(("rouge_l",), f"{captions}:RougeL", "ROUGE-L as coco-caption's, percent"),
         MetricSpec(("bleu",), f"{translation}:bleu", "BLEU as sacreBLEU's, percent", tokenizers=TOKENIZERS),
         MetricSpec(("chrf",), f"{translation}:chrf", "chrF2 as sacreBLEU's, percent"),
+        MetricSpec(("chrfpp",), f"{translation}:chrf_words", "chrF2++ as sacreBLEU's, percent"),
+        MetricSpec(("ter",), f"{translation}:ter", "translation edit rate as sacreBLEU's, percent"),
         MetricSpec(
             ("wer", "substitutions", "deletions", "insertions"),
             f"{edits}:WordErrors",

@@ -50,6 +50,7 @@ from condgen_cli.specs import (
     ManifestSpec,
     MatchFunctionSpec,
     MetricSpec,
+    ModelSourceSpec,
     ModelSpec,
     RecipeSpec,
     TaskSpec,
@@ -68,6 +69,7 @@ SLOW = 1.0
 HOOKS: dict[str, type] = {
     "condgen_register_tasks": TaskSpec,
     "condgen_register_models": ModelSpec,
+    "condgen_register_model_sources": ModelSourceSpec,
     "condgen_register_datasets": DatasetSpec,
     "condgen_register_metrics": MetricSpec,
     "condgen_register_match_functions": MatchFunctionSpec,
@@ -106,6 +108,10 @@ class Plugins:
     @cached_property
     def models(self) -> Mapping[str, ModelSpec]:
         return self._collect("condgen_register_models")
+
+    @cached_property
+    def model_sources(self) -> Mapping[str, ModelSourceSpec]:
+        return self._collect("condgen_register_model_sources")
 
     @cached_property
     def datasets(self) -> Mapping[str, DatasetSpec]:

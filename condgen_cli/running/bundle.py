@@ -13,6 +13,7 @@ from condgen_cli.errors import IntegrityError, NotFoundError, UsageError
 from condgen_cli.files.inputs import protect
 from condgen_cli.running.decoding import Decoding
 from condgen_cli.settings import RUNS
+from condgen_cli.zoo.elsewhere import ModelName, folder_source, parse_name
 
 if TYPE_CHECKING:
     from condgen_cli.zoo import Entry
@@ -69,7 +70,8 @@ def find_bundle(name: str, files: bool = True) -> Bundle:
 
     Args:
         name: folder of a training run; id or alias of a zoo model; or else the name of a recipe that was trained in the folder
-            ``runs``.
+            ``runs``. A model from elsewhere: its folder, or ``SCHEME:MODEL``, such as ``hf:ORG/NAME``; options may follow,
+            ``,NAME=VALUE``.
         files: whether to verify a zoo model's files and fetch missing ones; False leaves its ``Bundle.files`` empty.
     Raises:
         NotFoundError: if there is no such model.
@@ -78,6 +80,11 @@ def find_bundle(name: str, files: bool = True) -> Bundle:
     """
     if os.path.isdir(name) and os.path.lexists(os.path.join(name, RUN_FILE)):
         return _run_bundle(Path(name))
+    parsed = parse_name(name)
+    if parsed.scheme or parsed.options or os.path.isdir(name):
+        bundle = _bundle_from_elsewhere(parsed, files)
+        if bundle is not None:
+            return bundle
     if os.sep in name or name in (".", ".."):
         raise NotFoundError(f"{name} is not the folder of a training run: it holds no {RUN_FILE}")
     from condgen_cli.registry.plugins import manager
@@ -118,6 +125,39 @@ def default_decoding(bundle: Bundle) -> Decoding:
         return Decoding(**bundle.decoding)
     except (TypeError, UsageError) as error:
         raise IntegrityError(f"the decoding settings of {bundle.name} are wrong: {error}") from error
+
+
+def _bundle_from_elsewhere(name: ModelName, files: bool) -> Bundle | None:
+    """The bundle of a model that a source of models knows; None if it has no scheme and is no folder of such a model."""
+    if name.scheme:
+        from condgen_cli.zoo import open_zoo
+
+        zoo = open_zoo()
+        entry = zoo.obtain(f"{name.scheme}:{name.model}")
+        local = zoo.files(entry) if files else {}
+        config = _with_options(entry.architecture.config, name)
+        return Bundle(str(name), entry.task, entry.architecture.name, config, entry.decoding, local, entry)
+    folder = Path(name.model)
+    source = folder_source(folder)
+    if source is None:
+        if name.options:
+            raise UsageError(f"{name.model} is no model that takes options", None)
+        return None
+    names = [str(path.relative_to(folder).as_posix()) for path in sorted(folder.rglob("*")) if path.is_file()]
+    found = {one: folder / one for one in source.select(names)}
+    model = source.describe(found)
+    config = _with_options(model.config, name)
+    label = str(name._replace(model=folder.resolve().name))
+    return Bundle(label, model.task, model.architecture, config, model.decoding, found if files else {})
+
+
+def _with_options(config: Mapping[str, Any], name: ModelName) -> Mapping[str, Any]:
+    """The configuration with the options that the user wrote after the model's name."""
+    if not name.options:
+        return config
+    if "options" not in config:
+        raise UsageError(f"{name.model} is no model that takes options", None)
+    return {**config, "options": {**config["options"], **name.options}}
 
 
 def _run_bundle(folder: Path) -> Bundle:

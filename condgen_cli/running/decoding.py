@@ -52,6 +52,10 @@ class Decoding:
         recombine: hypothesis recombination: merge hypotheses that share their last n tokens, keeping the best, so that the beam
             stays diverse; 0 disables.
         threshold: beam threshold: drop hypotheses that score lower than the best of their input by more than this; 0 disables.
+        ends: when the search of an input ends. With ``nbest`` (and a length penalty), as said above. With ``beam``, when
+            ``beam`` hypotheses have finished and the best unfinished one ranks below all of them, so that more than the
+            ``nbest`` best are found; with ``full``, as soon as ``beam`` have finished. The last two are the searches of
+            Hugging Face transformers (``early_stopping`` False and True).
         weights: scorer weights: weights of the model's further scorers by name; the model's own weight is 1, that of scorers
             not named 0.
         second_pass: two-pass search: the further scorers alone run the beam, then the model rescores the best hypotheses by
@@ -73,6 +77,7 @@ class Decoding:
     no_repeat_ngram: int = 0
     recombine: int = 0
     threshold: float = 0.0
+    ends: Literal["nbest", "beam", "full"] = "nbest"
     weights: Mapping[str, float] = field(default_factory=dict)
     second_pass: bool = False
 
@@ -90,6 +95,7 @@ class Decoding:
             "nbest can't exceed beam": self.method == "beam" and self.nbest > self.beam,
             "nbest must be 1 in greedy decoding": self.method == "greedy" and self.nbest > 1,
             f"length_penalty must lie within ±{LARGEST_PENALTY:g}": not abs(self.length_penalty) <= LARGEST_PENALTY,
+            "ends must be nbest, beam or full": self.ends not in ("nbest", "beam", "full"),
             f"temperature must be above 0, and at most {TEMPERATURES[1]:g}": not 0 < self.temperature <= TEMPERATURES[1],
             "top_k can't be negative": self.top_k < 0,
             "top_p must lie in (0, 1]": not 0 < self.top_p <= 1,
@@ -531,9 +537,15 @@ def _is_open(finished: list[_Finished], best_alive: float, position: int, beam: 
     """
     if best_alive == -np.inf:
         return False
-    if len(finished) < (beam if decoding.length_penalty else decoding.nbest):
+    if decoding.ends == "nbest":
+        least, kept = beam if decoding.length_penalty else decoding.nbest, decoding.nbest
+    else:
+        least = kept = beam
+    if len(finished) < least:
         return True
-    worst = sorted((end.score for end in finished), reverse=True)[decoding.nbest - 1]
+    if decoding.ends == "full":
+        return False
+    worst = sorted((end.score for end in finished), reverse=True)[kept - 1]
     return best_alive / (position + 1) ** decoding.length_penalty > worst
 
 

@@ -202,5 +202,5 @@ class Runner:
         if isinstance(source, Item):
             return [source]
         if isinstance(source, str | os.PathLike):
-            return list(read_items(self.task, os.fspath(source)))
+            return list(read_items(self.task, os.fspath(source), self.model.longest))
         return [Item(id="input", condition=source, source="input")]

@@ -23,6 +23,7 @@ from condgen_cli.options import (
     ForceOpt,
     Format,
     FormatOpt,
+    HeadsOpt,
     LengthPenaltyOpt,
     MaxLengthOpt,
     ModelOpt,
@@ -78,6 +79,7 @@ class TaskOptions:
     force: ForceOpt = None
     show_attention: ShowAttentionOpt = False
     save_attention: SaveAttentionOpt = None
+    heads: HeadsOpt = None
     explain: ExplainOpt = None
     output: OutputOpt = None
     format: FormatOpt = None

@@ -72,8 +72,10 @@ class Session:
         """A result for each part of each input, in order."""
         from condgen_cli.running.runner import read_inputs
 
-        items = read_inputs(self.spec.name, inputs)
-        return self._run(items, *self._model(self.options.model)) if self._choose is None else self._run_groups(items)
+        if self._choose is not None:
+            return self._run_groups(read_inputs(self.spec.name, inputs))
+        runner, decoding = self._model(self.options.model)
+        return self._run(read_inputs(self.spec.name, inputs, runner.model.longest), runner, decoding)
 
     def _run_groups(self, items: Iterable[Item | Failure]) -> Iterator[Result]:
         """Run consecutive inputs with the same model together."""
@@ -136,12 +138,13 @@ def _load(spec: TaskSpec, options: TaskOptions) -> tuple[Runner, Decoding]:
     if not options.model:
         raise UsageError(f"{spec.name} has no model of its own", "condgen list, then --model NAME")
     weights = parse_weights(options.weight or ())
-    model = describe(options.model)
+    name = f"{options.model},heads={options.heads}" if options.heads else options.model
+    model = describe(name)
     if model.task != spec.name:
         raise UsageError(f"{options.model} is a model for {model.task}, not for {spec.name}", "condgen list")
     check_method(options, model.decoding.method == "sample")
     backend = require_torch(options.backend, "--explain") if options.explain else options.backend
-    runner = load(options.model, options.device, backend)
+    runner = load(name, options.device, backend)
     check_outputs(options, ())  # the model's own files are inputs as well
     return runner, _decoding(runner, options, weights)
 

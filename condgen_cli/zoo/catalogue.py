@@ -19,7 +19,9 @@ from condgen_cli.errors import CondgenError, IntegrityError, NetworkError, NotFo
 from condgen_cli.files.fetch import fetch_bytes
 from condgen_cli.specs import look_up
 from condgen_cli.terminal import console
-from condgen_cli.zoo.manifest import Entry, File
+from condgen_cli.zoo.elsewhere import parse_name
+from condgen_cli.zoo.manifest import Entry, File, Manifest
+from condgen_cli.zoo.pinned import Pinned
 from condgen_cli.zoo.recipes import LARGEST, TrainingRecipe, parse_training_recipe
 from condgen_cli.zoo.sources import ANSWER_SECONDS, Source, UnreadSource, all_sources
 from condgen_cli.zoo.store import Store, problem_with
@@ -107,6 +109,7 @@ class Zoo:
 
     def __init__(self, sources: Iterable[Source | UnreadSource], store: Store) -> None:
         self.store = store
+        self._pinned = Pinned(store)
         self._slots = [_Slot(source) for source in sources]
         self._source: dict[str, Source] = {}
         self._warned: set[str] = set()
@@ -119,14 +122,14 @@ class Zoo:
         """
         _read_together(self._slots)
         self._raise_first()
-        return _entries(self._by_name(slot.source for slot in self._slots))
+        return [*_entries(self._by_name(slot.source for slot in self._slots)), *self._elsewhere()]
 
     def entries_at_hand(self) -> list[Entry]:
         """The models that are known without network, without manifests that can't be read."""
-        return _entries(self._by_name(slot.at_hand() for slot in self._slots))
+        return [*_entries(self._by_name(slot.at_hand() for slot in self._slots)), *self._elsewhere()]
 
     def entry(self, name: str) -> Entry:
-        """The model with an id or alias.
+        """The model with an id or alias, or one from elsewhere that was pulled, ``SCHEME:MODEL``.
 
         Warns if a zoo of the user's hides a model of condgen or a plugin, and if one of the user's zoos can't be read.
 
@@ -134,6 +137,11 @@ class Zoo:
             NotFoundError: if there is none; the hint suggests similar names.
             CondgenError: if no zoo has it, and one of the user's can't be read.
         """
+        if parse_name(name).scheme:
+            pinned = self._pinned.find(name)
+            if pinned is None:
+                raise NotFoundError(f"{name} is not on this machine", f"condgen pull {name}")
+            return self._from_elsewhere(pinned)
         known: dict[str, Entry] = {}
         # consecutive servers are asked in parallel
         for _, group in groupby(enumerate(self._slots), lambda pair: -1 if pair[1].remote else pair[0]):
@@ -144,6 +152,31 @@ class Zoo:
                 return known[name]
         self._raise_first()
         entry: Entry = look_up(known, "model", name)
+        return entry
+
+    def obtain(self, name: str, again: bool = False) -> Entry:
+        """As ``entry``; a model from elsewhere that isn't on this machine is downloaded, and its revision pinned.
+
+        Args:
+            name: id or alias, or ``SCHEME:MODEL[@REVISION]``.
+            again: whether the source is asked once more what the name means, unless the network is off.
+        Raises:
+            NetworkError, NotFoundError, UsageError: if it can't be downloaded, see ``Pinned.pull``.
+        """
+        if not parse_name(name).scheme:
+            return self.entry(name)
+        pinned = self._pinned.find(name)
+        if pinned is None or (again and not settings.current().offline):
+            pinned = self._pinned.pull(name)
+        return self._from_elsewhere(pinned)
+
+    def _elsewhere(self) -> list[Entry]:
+        return [self._from_elsewhere(entry) for entry in self._pinned.entries()]
+
+    def _from_elsewhere(self, entry: Entry) -> Entry:
+        folder = self.store.root / "elsewhere"
+        scheme = entry.id.partition(":")[0]
+        self._source[entry.id] = Source(scheme, Manifest.model_construct(version=1, entries=(entry,)), folder, "elsewhere")
         return entry
 
     def source(self, entry: Entry) -> Source:
@@ -203,7 +236,7 @@ class Zoo:
     def pull(self, entry: Entry) -> dict[str, Path]:
         """As ``files``, but damaged files in the store are downloaded again."""
         for file in entry.files:
-            if self.store.has(file) and self.store.problem(file):
+            if self.store.find(file) and self.store.problem(file):
                 self.store.remove(file)
         return self.files(entry)
 
@@ -211,7 +244,10 @@ class Zoo:
         """Delete the entry's files from the store, except those of other installed models; return the number of bytes freed."""
         others = [other for other in self.entries_at_hand() if other.id != entry.id and self.state(other) == "installed"]
         shared = {file.sha256 for other in others for file in other.files}
-        return sum(self.store.remove(file) for file in entry.files if file.sha256 not in shared)
+        freed = sum(self.store.remove(file) for file in entry.files if file.sha256 not in shared)
+        if self.source(entry).origin == "elsewhere":
+            self._pinned.forget(entry)
+        return freed
 
     def verify(self, entry: Entry) -> list[Check]:
         """Check size, hash and header of the entry's files on this machine, including its recipe."""
@@ -282,6 +318,8 @@ class Zoo:
             if problem := self.store.problem(file):
                 raise IntegrityError(f"{file.path} of {entry.id} is damaged: {problem}", f"condgen pull {entry.id}")
             return blob
+        if source.origin == "elsewhere":
+            return self._pinned.restore(entry, file)
         urls = source.urls(file)
         if not urls:
             raise damaged or NotFoundError(f"{file.path} of {entry.id} is missing beside the manifest {source.name}")

@@ -43,8 +43,8 @@ ANSWER_SECONDS = 5.0
 SEEN_SECONDS = 2.0
 """The same for a manifest of which a copy can be used instead."""
 
-Origin = Literal["user", "bundled", "plugin"]
-"""Who configured a zoo: the user (``--zoo``, ``CONDGEN_ZOO``), condgen itself or a plugin."""
+Origin = Literal["user", "bundled", "plugin", "elsewhere"]
+"""Who configured a zoo: the user (``--zoo``, ``CONDGEN_ZOO``), condgen itself or a plugin; or models pulled from elsewhere."""
 
 
 @dataclass(frozen=True)

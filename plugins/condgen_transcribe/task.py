@@ -19,19 +19,22 @@ WHOLE = 6.0
 """Longest recording that isn't cut, in seconds. Models trained on short utterances fail on longer ones."""
 
 
-def read(source: str) -> Iterator[Item]:
+def read(source: str, longest: float | None = None) -> Iterator[Item]:
     """The recording at a path, at a URL or on standard input (``-``), as one item or as several parts; 0 parts if it is silent.
 
     Parts are read on demand. Warnings about the recording come with its last part. ``meta`` has ``start`` and ``end`` of a part
     and the recording's ``duration`` if known, in seconds.
 
+    Args:
+        source: path, URL or ``-``.
+        longest: longest part in seconds, up to which recordings aren't cut; None: the limits of condgen's own models.
     Raises:
         InputError: if it isn't sound or has no usable part; possibly after the parts before a defect.
     """
     waiting: Item | None = None
     recording = Recording(Source(source))
     try:
-        for number, segment in enumerate(read_segments(recording, RATE, LONGEST, WHOLE)):
+        for number, segment in enumerate(read_segments(recording, RATE, longest or LONGEST, longest or WHOLE)):
             if waiting is not None:
                 yield replace(waiting, parts=number + 1)  # greater than the part's number: another part follows
             meta = {"start": segment.start, "end": segment.end, "duration": recording.seconds}

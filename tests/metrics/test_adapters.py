@@ -84,8 +84,10 @@ def test_translation_metrics_equal_sacrebleu(seed: int) -> None:
     expected = {
         "bleu": sacrebleu.corpus_bleu(hypotheses, streams(pairs)).score,
         "chrf": sacrebleu.corpus_chrf(hypotheses, streams(pairs)).score,
+        "chrfpp": sacrebleu.corpus_chrf(hypotheses, streams(pairs), word_order=2).score,
+        "ter": sacrebleu.corpus_ter(hypotheses, streams(pairs)).score,
     }
-    assert scores(suite("bleu", "chrf"), pairs) == pytest.approx(expected, rel=1e-9)
+    assert scores(suite("bleu", "chrf", "chrfpp", "ter"), pairs) == pytest.approx(expected, rel=1e-9)
 
 
 def test_error_rates_equal_jiwer() -> None:

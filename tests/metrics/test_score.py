@@ -209,3 +209,19 @@ def test_names_are_printed_escaped(files: Path, capsys: pytest.CaptureFixture[st
     out, err = capsys.readouterr()
     assert "\x1b" not in out + err
     assert "a\\x1b[31mb less a\\x1b[31mb" in out
+
+
+def test_normalised_texts_compare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """Whisper's conventions and LibriSpeech's: the same words are no errors, and the signature says so."""
+    pytest.importorskip("whisper_normalizer", reason="needs condgen[hf]")
+    monkeypatch.chdir(tmp_path)
+    Path("hyp").write_text("Mr. Smith won't pay twenty-one dollars, um, for the colour.\n", encoding="utf-8")
+    Path("ref").write_text("MISTER SMITH WILL NOT PAY TWENTY ONE DOLLARS FOR THE COLOR\n", encoding="utf-8")
+    arguments = ["score", "wer", "--hyp", "hyp", "--ref", "ref", "--format", "json"]
+    assert run(arguments) == 0
+    assert document(capsys)["results"][0]["metrics"]["wer"]["value"] > 50
+    assert run([*arguments, "--normalise", "english"]) == 0
+    (result,) = document(capsys)["results"]
+    assert result["metrics"]["wer"]["value"] == 0
+    assert "|norm:english-whisper-normalizer-" in result["signature"]
+    assert run([*arguments, "--normalise", "englisch"]) == 2

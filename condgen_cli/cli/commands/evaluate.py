@@ -33,6 +33,7 @@ from condgen_cli.options import (
     DeviceOpt,
     LimitOpt,
     NoRepeatNgramOpt,
+    NormaliseOpt,
     ReportFormat,
     ReportFormatOpt,
     SeedOpt,
@@ -85,6 +86,7 @@ def evaluate(
     weight: WeightOpt = None,
     explain: MapsOpt = None,
     tokenize: TokenizeOpt = None,
+    normalise: NormaliseOpt = None,
     batch_size: BatchSizeOpt = 16,
     device: DeviceOpt = Device.auto,
     backend: BackendOpt = None,
@@ -119,7 +121,7 @@ def evaluate(
     spec = dataset_spec(dataset)
     part = split or spec.splits[-1]
     options = check_options(spec, parse_options(settings or ()))
-    suite = dataset_suite(spec, options, tokenize=tokenize or "", keys=metric or ())
+    suite = dataset_suite(spec, options, tokenize=tokenize or "", keys=metric or (), normalise=normalise or "")
 
     def items() -> Iterator[Item]:
         return islice(open_dataset(dataset, part, data_dir, options), limit)

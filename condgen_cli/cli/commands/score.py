@@ -21,7 +21,7 @@ from condgen_cli.cli.commands.score_tables import (
 from condgen_cli.errors import InputError, NotFoundError, UsageError, reason_of
 from condgen_cli.files import protect
 from condgen_cli.files.sources import Source
-from condgen_cli.options import ReportFormat, ReportFormatOpt, SeedOpt, TokenizeOpt
+from condgen_cli.options import NormaliseOpt, ReportFormat, ReportFormatOpt, SeedOpt, TokenizeOpt
 from condgen_cli.terminal.printable import printable
 
 if TYPE_CHECKING:
@@ -49,6 +49,7 @@ def score(
         str | None, typer.Option("--paired", metavar="FILE", help="Another system's output, compared with the first.")
     ] = None,
     tokenize: TokenizeOpt = None,
+    normalise: NormaliseOpt = None,
     ci: IntervalsOpt = True,
     seed: SeedOpt = 12345,
     alignments: AlignmentsOpt = None,
@@ -66,7 +67,7 @@ def score(
     from condgen_cli.registry.plugins import manager
 
     known = {key: spec for key, spec in manager().metrics.items() if spec.text}
-    suite = build_suite(metrics, known, tokenize=tokenize or "")
+    suite = build_suite(metrics, known, tokenize=tokenize or "", normalise=normalise or "")
     lines = _read_all(paths)
     items = _items(lines[1 : 1 + len(references)])
     systems = [_generations(lines[0]), *([_generations(lines[-1])] if paired else [])]

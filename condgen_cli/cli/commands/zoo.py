@@ -85,7 +85,7 @@ def pull(models: ModelsArg, format: ReportFormatOpt = ReportFormat.text) -> None
         files = zoo.pull(entry)
         return {"state": zoo.state(entry), "files": {name: str(path) for name, path in files.items()}}
 
-    _for_each(zoo, models, pull_one, format)
+    _for_each(zoo, models, pull_one, format, find=lambda name: zoo.obtain(name, again=True))
 
 
 def rm(models: ModelsArg, format: ReportFormatOpt = ReportFormat.text) -> None:
@@ -124,9 +124,17 @@ def verify(models: AnyModelsArg = None, format: ReportFormatOpt = ReportFormat.t
         raise typer.Exit(error.exit_code)  # the report is printed; with --format json nothing may follow it on stdout
 
 
-def _for_each(zoo: Zoo, names: Sequence[str], action: Callable[[Entry], dict[str, Any]], format: ReportFormat) -> None:
+def _for_each(
+    zoo: Zoo,
+    names: Sequence[str],
+    action: Callable[[Entry], dict[str, Any]],
+    format: ReportFormat,
+    find: Callable[[str], Entry] | None = None,
+) -> None:
     """Apply an action to each model, even if others fail, and print a line for each.
 
+    Args:
+        find: the entry of a name; None: ``zoo.entry``.
     Raises:
         CondgenError: the error, if there is only one model.
         PartialFailure: if some models failed.
@@ -134,7 +142,7 @@ def _for_each(zoo: Zoo, names: Sequence[str], action: Callable[[Entry], dict[str
     documents, failed = [], 0
     for name in names:
         try:
-            entry = zoo.entry(name)
+            entry = (find or zoo.entry)(name)
             documents.append({"model": entry.id, **action(entry), "error": None})
         except CondgenError as error:
             if len(names) == 1:

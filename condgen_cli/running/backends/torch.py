@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import Any
 
 from torch.overrides import TorchFunctionMode
@@ -24,9 +25,11 @@ def build_model(bundle: Bundle) -> Model:
             model.
         IntegrityError: if the weights are damaged or don't match the architecture.
     """
-    model = call_builder(find_spec(bundle).build, bundle, within=_WithoutInitialisation())
+    spec = find_spec(bundle)
+    model = call_builder(spec.build, bundle, within=nullcontext() if spec.loads_weights else _WithoutInitialisation())
     _check_contract(model, bundle)
-    _load_weights(model, bundle)
+    if not spec.loads_weights:
+        _load_weights(model, bundle)
     built: Model = model.eval()
     return built
 

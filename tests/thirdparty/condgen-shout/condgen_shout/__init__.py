@@ -9,6 +9,7 @@ from condgen_cli.specs import (
     ManifestSpec,
     MatchFunctionSpec,
     MetricSpec,
+    ModelSourceSpec,
     ModelSpec,
     Option,
     RecipeSpec,
@@ -26,6 +27,11 @@ def condgen_register_tasks():
 @hookimpl
 def condgen_register_models():
     return [ModelSpec("shouter", "shout", "condgen_shout.model:build", help="Nothing learned.")]
+
+
+@hookimpl
+def condgen_register_model_sources():
+    return [ModelSourceSpec("shelf", "condgen_shout.shelf:Shelf", help="Models that lie in this package.")]
 
 
 @hookimpl
