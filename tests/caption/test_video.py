@@ -292,8 +292,8 @@ def experiment(photos: Path, monkeypatch: pytest.MonkeyPatch, *overrides: str) -
 def test_what_comes_first_is_learnt(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(0)
     _, built = experiment(photos, monkeypatch)
-    optimizer = torch.optim.Adam((p for p in built.model.parameters() if p.requires_grad), lr=0.03)
-    for epoch in range(24):
+    optimizer = torch.optim.Adam((p for p in built.model.parameters() if p.requires_grad), lr=0.02)
+    for epoch in range(36):
         for batch in built.batches(epoch):
             loss, _ = built.objective(batch)
             optimizer.zero_grad()
@@ -353,7 +353,7 @@ def test_a_model_of_photos_gets_the_word_between_scenes(photos: Path, monkeypatc
     _, built = experiment(photos, monkeypatch, "init=sat", "model.image_size=32", *_AS_SAT)
     tokens = built.model.vocabulary.tokens
     assert tokens[-1] == "then"
-    photo = load("sat").model
+    photo = load("sat", backend="torch").model
     assert tokens[:-1] == photo.vocabulary.tokens
     torch.testing.assert_close(built.model.decoder.embedding.weight[:-1], photo.decoder.embedding.weight.float())
 

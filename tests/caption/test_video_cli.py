@@ -154,9 +154,11 @@ def test_content_decides_what_is_shown_to_which_model(inputs: Path) -> None:
     assert kinds == ["grid", "frames", "frames", "grid", None, "grid", None]
     assert rows[1]["output"] == rows[2]["output"]
     assert rows[3]["output"]
-    assert [len(row["warnings"]) for row in rows] == [0, 0, 0, 1, 0, 0, 0]
-    assert rows[3]["warnings"][0].startswith("cut short: ")
-    assert f"warning: cut.jpeg: {rows[3]['warnings'][0]}" in told
+    # that a made photo is unlike what the model has seen is said once, and not what is tested here
+    warnings = [[one for one in row["warnings"] if "unlike what" not in one] for row in rows]
+    assert list(map(len, warnings)) == [0, 0, 0, 1, 0, 0, 0]
+    assert warnings[3][0].startswith("cut short: ")
+    assert f"warning: cut.jpeg: {warnings[3][0]}" in told
     assert rows[4]["error"] == {
         "code": 1,
         "message": "talk.wav is a sound recording, not a photo or a video",

@@ -71,6 +71,7 @@ def test_every_setting_of_a_search_counts_that_can_change_its_output() -> None:
         "threshold": 0.25,
         "weights": {"ctc": 0.5},
         "second_pass": True,
+        "ends": "full",
     }
     for field in fields(Decoding):
         if field.name not in other:

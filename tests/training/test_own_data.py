@@ -221,7 +221,7 @@ def test_a_model_of_the_zoo_is_where_training_begins(name: str, tmp_path: Path, 
     stages = parse_stages(*find_recipe(recipe), [*overrides, f"init={init}"], first=LAST.get(recipe))
     stage = stages.find(LAST[recipe]) if recipe in LAST else stages.stages[0]
     experiment = build_experiment(stage.recipe, tmp_path, tmp_path / "run")
-    begun, expected = experiment.objective.model.state_dict(), load(init, "cpu").model.state_dict()
+    begun, expected = experiment.objective.model.state_dict(), load(init, "cpu", backend="torch").model.state_dict()
     shared = begun.keys() & expected.keys()
     same = [key for key in shared if torch.equal(begun[key], expected[key])]
     assert len(shared) == len(begun)
