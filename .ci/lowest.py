@@ -8,7 +8,10 @@ import tomllib
 from pathlib import Path
 
 project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())["project"]
-for requirement in [*project["dependencies"], *project["optional-dependencies"]["test"]]:
+extras = project["optional-dependencies"]
+for requirement in [*project["dependencies"], *extras["export"], *extras["test"]]:
+    if requirement.startswith("condgen["):
+        continue
     name, lowest = re.match(r"([\w.-]+)>=([\w.]+)", requirement).groups()
     if name != "torch":
         print(f"{name}=={lowest}")
