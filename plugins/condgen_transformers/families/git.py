@@ -31,10 +31,18 @@ class GitModel(PictureModel):
         return read(self.network.git.encoder, ".attention.self", fold=False)
 
     def read_batch(self, batch: Tensor) -> Encoded:
-        raise NotImplementedError("the decoder reads the photo itself: see encode")
+        """The decoder's keys and values of the patches."""
+        return self._read(batch)[0]
 
     def encode(self, batch: Tensor) -> Memory:
-        """The decoder's keys and values of the patches and the prefix."""
+        """A memory of the patches, with the decoder's keys and values of the patches and the prefix."""
+        found, whole = self._read(batch)
+        assert found.shown is not None
+        auxiliary = cross_tensors(whole.first(whole.steps - 1), None)
+        return Memory(found.states, None, found.shown.to(self.device), found.axes, auxiliary)
+
+    def _read(self, batch: Tensor) -> tuple[Encoded, State]:
+        """The keys and values of the patches, and the decoder's state after the patches and the prefix."""
         prefix = torch.tensor([self.prefix], device=self.device).expand(len(batch), -1)
         cache = DynamicCache()
         with reading(len(batch)):
@@ -42,10 +50,7 @@ class GitModel(PictureModel):
         whole = state_of(cache)
         patches = whole.steps - prefix.shape[1]
         layers = [one[:, :, :patches].transpose(1, 2).flatten(2) for pair in zip(*whole, strict=True) for one in pair]
-        found = self.lay_out(torch.cat(layers, 2))
-        assert found.shown is not None
-        auxiliary = cross_tensors(whole.first(whole.steps - 1), None)
-        return Memory(found.states, None, found.shown.to(self.device), found.axes, auxiliary)
+        return self.lay_out(torch.cat(layers, 2)), whole
 
     def refresh(self, memory: Memory) -> Memory:
         """The memory with its values as the decoder's keys and values of the patches."""
